@@ -1,0 +1,1 @@
+"""One per node: probes its ranks, publishes their load."""

@@ -1,0 +1,1 @@
+"""Shared state and placement; knows nothing of HTTP."""
