@@ -1,0 +1,121 @@
+"""The closed set of answers to "where shall this request go?", and what is asked.
+
+Costs are in seconds. A candidate's cost is linear in the loads of its rank, so that the script can evaluate it on the
+loads as they are at the instant of the placement (DESIGN section 3, "Python thinks, Lua commits").
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from scheduler.messages import RankCard
+
+UNLIMITED = -1
+
+
+class LegKind(StrEnum):
+    """What one leg of a request does on its rank."""
+
+    WHOLE = "m"
+    PREFILL = "p"
+    DECODE = "d"
+
+
+class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What placement needs to know of a request, in tokens; the gateway estimates it.
+
+    `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key.
+    """
+
+    prompt_tokens: int
+    output_tokens: int
+    prompt_key: str
+
+
+class Candidate(msgspec.Struct, frozen=True, array_like=True):
+    """One rank a leg may go to: cost = base + sum(per_x * load_x), and caps above which it is full.
+
+    Loads: queued prefill tokens (the running prompt's progress credited), requests, KV tokens, and the same three
+    summed over the rank's DP group. A cap of `UNLIMITED` never fills; an idle rank is never full.
+    The field order is the wire format that place.lua reads.
+    """
+
+    rank: str
+    incarnation: str
+    kind: LegKind
+    pair_class: str
+    base_s: float
+    per_queued_token_s: float = 0.0
+    per_request_s: float = 0.0
+    per_kv_token_s: float = 0.0
+    per_group_queued_token_s: float = 0.0
+    per_group_request_s: float = 0.0
+    per_group_kv_token_s: float = 0.0
+    cap_queued_tokens: float = UNLIMITED
+    cap_requests: float = UNLIMITED
+    cap_kv_tokens: float = UNLIMITED
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One placement to commit: alternatives on a single rank, and prefill/decode pairs.
+
+    The pairs are all of `prefills` x `decodes` whose classes have an entry in `transfer_s` (prefill class, then decode
+    class, to the seconds the transfer costs). `spill`: when every candidate is full take the cheapest all the same,
+    instead of answering `Wait`. `tie_break` in [0, 1) decides between equal costs.
+    """
+
+    uncached_tokens: int
+    prompt_tokens: int
+    output_tokens: int
+    singles: tuple[Candidate, ...] = ()
+    prefills: tuple[Candidate, ...] = ()
+    decodes: tuple[Candidate, ...] = ()
+    transfer_s: dict[str, dict[str, float]] = {}
+    spill: bool = True
+    tie_break: float = 0.0
+    explain: bool = False
+
+
+class SeenLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """The loads of one candidate at the instant of the placement, as a receipt shows them; age in ms."""
+
+    rank: str
+    queued_tokens: float
+    requests: float
+    kv_tokens: float
+    report_age_ms: int
+    cost_s: float
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank that a request goes to."""
+
+    kind: LegKind
+    card: RankCard
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, tag="place"):
+    """Placed: the legs in the order they start. `degraded` when the shared ledger was not asked."""
+
+    reservation: int
+    legs: tuple[Leg, ...]
+    cost_s: float
+    degraded: bool = False
+    seen: tuple[SeenLoad, ...] = ()
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
+    """Every candidate is full."""
+
+    retry_after_ms: int
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True, tag="reject"):
+    """No candidate can be placed on; `reason` is for the client."""
+
+    reason: str
+
+
+Decision = Place | Wait | Reject

@@ -1,0 +1,27 @@
+"""What can go wrong in the scheduler; store.py translates the library's errors into these, once."""
+
+from __future__ import annotations
+
+
+class SchedulerError(Exception):
+    """Base of all errors the scheduler raises."""
+
+
+class StoreUnavailableError(SchedulerError):
+    """Redis did not answer: refused, closed, timed out, or not able to serve now."""
+
+
+class StoreRejectedError(SchedulerError):
+    """Redis answered with an error that asking again will not cure: a wrong password, a missing permission."""
+
+
+class StoreUrlError(SchedulerError, ValueError):
+    """A store URL that cannot be understood; the message names the part."""
+
+
+class UnknownPolicyError(SchedulerError, ValueError):
+    """A policy name that is not registered; the message lists the known ones."""
+
+
+class UnknownRankError(SchedulerError, LookupError):
+    """A rank name that no pool has; the message names it."""

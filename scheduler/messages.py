@@ -1,0 +1,98 @@
+"""What travels through Redis: frozen, versioned values.
+
+A reader skips fields it does not know, so old and new processes can share a pool. A value that does not decode, or
+whose version is newer than ours, is skipped and counted by whoever reads it; it never stops a reader.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+CARD_VERSION = 1
+
+
+class Role(StrEnum):
+    """What a rank does for a request."""
+
+    MIXED = "mixed"
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+class RankState(StrEnum):
+    """What an agent says of a rank's health; only an `up` rank is placed on."""
+
+    UP = "up"
+    DOWN = "down"
+    GONE = "gone"
+
+
+class Phase(IntEnum):
+    """How far a reservation has come; each step gives back its part of the load."""
+
+    PLACED = 0
+    DISPATCHED = 1
+    PREFILL_DONE = 2
+    FIRST_TOKEN = 3
+
+
+class RankCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What stays true of a rank for one incarnation; its agent registers it.
+
+    `rank` names the rank in the pool: `host:port`, with `#index` where several engines share a port. `endpoint` is a
+    base URL without a trailing slash. `local_index` is the `X-data-parallel-rank` to send, None where the port has
+    one engine. `kv_capacity_tokens` and `max_num_seqs` are per rank.
+    """
+
+    v: int = CARD_VERSION
+    rank: str
+    endpoint: str
+    role: Role
+    model: str
+    incarnation: str
+    node: str
+    local_index: int | None = None
+    max_num_seqs: int
+    max_model_len: int
+    kv_capacity_tokens: int
+    block_size: int = 16
+    engine_version: str = ""
+    connector: str = ""
+    kv_geometry: str = ""
+    dp_group: str = ""
+    labels: dict[str, str] = {}
+
+    @property
+    def pair_class(self) -> str:
+        """Prefill and decode ranks pair only where this is equal: connector, version and KV geometry."""
+        return f"{self.connector}/{self.engine_version}/{self.kv_geometry}"
+
+
+class RankReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One sample of a rank's load, as its agent read it.
+
+    `age_ms` is how old the sample is when the report leaves the agent, on the agent's monotonic clock: hosts' clocks
+    are never compared. `prefill_tokens_per_s` is the learned rate.
+    """
+
+    rank: str
+    incarnation: str
+    state: RankState
+    age_ms: int
+    running: int
+    waiting: int
+    kv_used_tokens: int
+    prefill_tokens_per_s: float
+
+
+class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store answers a node's report.
+
+    `refused` maps each rank that another live agent claims to that agent's name. `interval_ms` is how often the store
+    wants to hear from an unchanged node.
+    """
+
+    refused: dict[str, str]
+    interval_ms: int
