@@ -1,0 +1,48 @@
+# Every target sets up what it needs. ARGS goes to the command behind it: make run ARGS="--mixed 4"
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# The first interpreter on the PATH that is new enough, whatever it is called.
+find_python = for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; \
+	done
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check mutants
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, an agent, two gateways
+	@exec $(BIN)/forebay up $(ARGS)
+
+test: $(DEV_STAMP) ## Run the whole test suite
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV_STAMP) ## Lint, check the formatting, check the types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
+	@exec $(BIN)/python -m tests.mutants $(ARGS)
+
+$(RUN_STAMP): pyproject.toml
+	@$(find_python); \
+	if [ -z "$$python" ]; then \
+		echo "Forebay needs Python 3.11 or newer; found $$(python3 --version 2>&1 || echo none)" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) (first time, or pyproject.toml changed) ..."; \
+	"$$python" -m venv $(VENV)
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+# After RUN_STAMP, so that two targets asked for at once never install at once.
+$(DEV_STAMP): $(RUN_STAMP)
+	@echo "Adding the development tools to $(VENV) ..."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
