@@ -1,0 +1,114 @@
+"""The compose files and the image: valid by the specification, and what they are meant to be."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests import architecture, compose_file
+from tests.compose_file import ROOT
+
+NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model"}
+
+
+def schema() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((ROOT / "tests/data/compose-spec.json").read_text())
+    return loaded
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [("compose.yaml",), ("deploy/compose.vllm.yaml",), ("compose.yaml", "deploy/compose.vllm.yaml")],
+    ids=["base", "override-alone", "override-applied"],
+)
+def test_the_files_are_valid_by_the_compose_specification(paths: tuple[str, ...]) -> None:
+    jsonschema.validate(compose_file.load(*paths, variables=NODE), schema())
+
+
+def test_the_schema_refuses_a_misspelt_key() -> None:
+    file = compose_file.load("compose.yaml", variables={})
+    file["services"]["gateway"]["enviroment"] = {}
+    with pytest.raises(jsonschema.ValidationError, match="enviroment"):
+        jsonschema.validate(file, schema())
+
+
+def test_the_base_file_needs_no_variable_and_takes_each() -> None:
+    plain = compose_file.load("compose.yaml", variables={})["services"]
+    assert plain["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://:forebay@redis:6379/0"
+    given = compose_file.load(
+        "compose.yaml", variables={"REDIS_PASSWORD": "s3cret", "FOREBAY_PORTS": "7000-7003"}
+    )
+    services = given["services"]
+    assert services["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
+    assert services["agent"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
+    assert services["gateway"]["ports"] == ["7000-7003:8000"]
+
+
+def test_gateways_scale_without_a_balancer() -> None:
+    gateway = compose_file.load("compose.yaml", variables={})["services"]["gateway"]
+    first, last = re.fullmatch(r"(\d+)-(\d+):8000", gateway["ports"][0]).groups()  # type: ignore[union-attr]
+    assert int(last) - int(first) + 1 >= 4
+    assert "container_name" not in gateway
+
+
+def test_the_balancer_starts_only_when_asked_for() -> None:
+    file = compose_file.load("compose.yaml", variables={})
+    assert "balancer" not in compose_file.active_services(file)
+    assert "balancer" in compose_file.active_services(file, "balancer")
+
+
+def test_the_vllm_override_replaces_the_simulated_ranks() -> None:
+    file = compose_file.load(
+        "compose.yaml", "deploy/compose.vllm.yaml", variables={**NODE, "VLLM_PORTS": "8100-8107"}
+    )
+    services = compose_file.active_services(file)
+    assert sorted(services) == ["agent", "gateway", "redis"]
+    assert services["agent"]["network_mode"] == "host"
+    assert services["agent"]["environment"]["FOREBAY_RANKS"] == "192.0.2.10:8100-8107"
+    assert services["redis"]["ports"] == ["127.0.0.1:6379:6379"]
+
+
+def test_the_vllm_override_insists_on_the_address_gateways_reach() -> None:
+    with pytest.raises(compose_file.MissingVariableError, match="NODE_ADDRESS"):
+        compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables={"FOREBAY_MODEL": "m"})
+
+
+def test_no_service_depends_on_one_that_may_be_absent() -> None:
+    for paths in (("compose.yaml",), ("compose.yaml", "deploy/compose.vllm.yaml")):
+        services = compose_file.active_services(compose_file.load(*paths, variables=NODE))
+        for service in services.values():
+            for needed, how in service.get("depends_on", {}).items():
+                assert needed in services
+                assert how["condition"] != "service_healthy" or "healthcheck" in services[needed]
+
+
+def test_the_image_holds_every_package_and_every_script() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for package in architecture.PACKAGES:
+        assert f"COPY {package} {package}\n" in dockerfile
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    scripts = [path for package in architecture.PACKAGES for path in (ROOT / package).rglob("*.lua")]
+    for script in scripts:
+        folder = script.parent
+        while not (folder / "__init__.py").exists():
+            folder = folder.parent
+        assert any(script in folder.glob(pattern) for pattern in patterns), f"{script} is not in package-data"
+
+
+def test_the_image_runs_as_no_root_and_stops_on_sigterm() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert re.fullmatch(r"USER [1-9]\d*", next(line for line in reversed(lines) if line.startswith("USER")))
+    assert "STOPSIGNAL SIGTERM" in lines
+    assert 'ENTRYPOINT ["forebay"]' in lines
+
+
+def test_the_balancer_passes_events_on_as_they_come() -> None:
+    config = (ROOT / "deploy/nginx.conf").read_text()
+    for directive in ("proxy_buffering off", "gzip off", "proxy_http_version 1.1", "proxy_read_timeout 1h"):
+        assert f"{directive};" in config
+    # A name in a variable is resolved again while nginx runs; a name in proxy_pass only when it starts.
+    assert "resolver 127.0.0.11 " in config
+    assert "proxy_pass http://$gateways;" in config
