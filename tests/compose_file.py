@@ -27,7 +27,6 @@ class MissingVariableError(Exception):
 class Process:
     """One service as a local process; `health` is None where the file asks for no check."""
 
-    name: str
     command: list[str]
     environment: dict[str, str]
     health: list[str] | None
@@ -97,7 +96,7 @@ def as_process(
     """
 
     def moved(text: str) -> str:
-        return _move(text, name, listens)
+        return move(text, name, listens)
 
     environment = {
         key: variables.get(key) if value is None else str(value)
@@ -106,14 +105,14 @@ def as_process(
     entrypoint = _entrypoint() if service["image"] == "forebay" else []
     health = service.get("healthcheck")
     return Process(
-        name,
         [_program(part) for part in [*entrypoint, *map(moved, service["command"])]],
         {key: moved(value) for key, value in environment.items() if value is not None},
         None if health is None else [_program(moved(part)) for part in health["test"][1:]],
     )
 
 
-def _move(text: str, own: str, listens: Mapping[str, tuple[int, int]]) -> str:
+def move(text: str, own: str, listens: Mapping[str, tuple[int, int]]) -> str:
+    """The text with each `service:port`, any-address and port of the service `own` as they are here."""
     here = {f"{name}:{inside}": f"127.0.0.1:{port}" for name, (inside, port) in listens.items()}
     here["0.0.0.0"] = "127.0.0.1"
     if own in listens:

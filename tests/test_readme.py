@@ -1,0 +1,98 @@
+"""What the README and ARCHITECTURE.md name exists: commands, options, variables, make targets, files, modules."""
+
+import re
+import shlex
+from collections import defaultdict
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from forebay.main import main
+from tests import architecture
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+
+SHELL_LINES = [
+    line.strip()
+    for block in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+
+
+def commands() -> dict[str, click.Command]:
+    context = click.Context(main)
+    found = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def options(command: click.Command) -> dict[str, click.Option]:
+    return {
+        parameter.opts[0]: parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.envvar
+    }
+
+
+def forebay_lines() -> list[list[str]]:
+    lines = [line.partition("docker compose exec gateway ")[2] or line for line in SHELL_LINES]
+    return [shlex.split(line) for line in lines if line.startswith("forebay ")]
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    assert SHELL_LINES[:2] == ["make run", "make test"]
+
+
+def test_ci_runs_the_readmes_test_command_verbatim() -> None:
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == SHELL_LINES[1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+def test_every_linked_file_exists(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_every_make_target_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    assert {"run", "test", "check", "mutants", "help"} <= targets
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    lines = forebay_lines()
+    assert {line[1] for line in lines} >= {"gateway", "agent", "status", "drain", "undrain"}
+    for line in lines:
+        shown = {word for word in line if word.startswith("--")}
+        assert shown <= set(options(commands()[line[1]])), shlex.join(line)
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_settings_table_is_the_command_line() -> None:
+    used_by: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for name, command in commands().items():
+        for flag, option in options(command).items():
+            used_by[str(option.envvar), flag].add(name)
+    row = re.compile(r"^\| `(FOREBAY_\w+)` \| `(--[\w-]+)` \| ([\w, ]+) \| .+ \|$", re.MULTILINE)
+    table = {(variable, flag): set(names.split(", ")) for variable, flag, names in row.findall(README)}
+    assert table == used_by
+
+
+def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for package in architecture.PACKAGES
+        for suffix in ("*.py", "*.lua")
+        for path in (ROOT / package).rglob(suffix)
+        if path.name != "__init__.py"
+    }
+    listed = re.findall(r"^- `([\w/.-]+)`: \S", ARCHITECTURE, re.MULTILINE)
+    assert sorted(listed) == sorted(modules)
