@@ -1,1 +1,13 @@
-"""A rank that speaks vLLM's HTTP and metrics, with a timing model instead of a GPU."""
+"""A simulated vLLM rank: vLLM 0.32's HTTP and metrics over a timing model, with no model behind it.
+
+`settings` is every option; `server.serve` runs one rank. Below it, from the pure inside to the thin outside:
+
+- `tokens`, `chat_template`, `model`: text to ids, ids to a state, a state to the next id. Pure.
+- `timing`, `kv_cache`, `engine`, `engine_stats`: one engine's scheduler, step by step, in given time. Pure.
+- `runner`: steps an engine at absolute deadlines of the event loop's clock.
+- `api_errors`, `validation`, `generation`: a request's body to a `Generation`, or the error vLLM gives. Pure.
+- `detokenizer`, `logprobs`, `completion_body`, `chat_body`: ids to the bytes of an answer. Pure.
+- `choice`, `answer`: one HTTP answer in the making. `exchange`, `http`: the server's protocol.
+- `rank`: the engines and the requests in them. `routes`: which path does what.
+- `metric_families`, `cache_config`, `metrics`: the `/metrics` page. `faults`: misbehaviour on demand, for tests.
+"""

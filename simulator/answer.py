@@ -1,0 +1,127 @@
+"""One answer in the making: collects its choices' tokens and writes them to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from simulator.choice import Choice
+from simulator.exchange import Exchange
+from simulator.generation import Generation
+
+_DONE = b"data: [DONE]\n\n"
+
+
+class Body(Protocol):
+    """The bytes of one API's answers. `usage` is a ready member (`,"usage":{...}`) or empty."""
+
+    def first(self, choice: Choice, usage: bytes) -> bytes:
+        """The event before a choice's text, if the API has one."""
+
+    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
+        """One event of text."""
+
+    def last(self, usage: bytes) -> bytes:
+        """The event with the usage alone."""
+
+    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
+        """The answer that is not streamed."""
+
+
+class Answer:
+    """Answers one completion or chat request.
+
+    Streamed text leaves as it comes, several tokens in one event where several came since the last one or where the
+    client reads slowly. `on_end` is called once, when the answer is complete or its client is gone (then True).
+    """
+
+    def __init__(
+        self,
+        generation: Generation,
+        body: Body,
+        exchange: Exchange,
+        *,
+        drop_after_chunks: int | None,
+        on_end: Callable[[bool], None],
+    ) -> None:
+        self._generation = generation
+        self._body = body
+        self._exchange = exchange
+        self._drop_after_chunks = drop_after_chunks
+        self._chunks = 0
+        self._on_end = on_end
+        spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
+        self.choices = [Choice(self, index, prompt, generation) for index, prompt in enumerate(spread)]
+        exchange.on_close = self._abandon
+        exchange.on_writable = self._flush_all
+        if generation.stream:
+            exchange.start_stream()
+
+    def flush(self, choice: Choice) -> None:
+        """Write what the choice has; a client that reads slowly gets it later, in one event."""
+        if self._generation.stream:
+            if self._exchange.writable:
+                self._send(choice)
+        elif all(other.finish_reason for other in self.choices):
+            self._exchange.respond(200, self._body.whole(self.choices, self._total_usage()))
+            self._on_end(False)
+
+    def _flush_all(self) -> None:
+        for choice in self.choices:
+            if self._exchange.writable and not self._exchange.closed:
+                self._send(choice)
+
+    def _send(self, choice: Choice) -> None:
+        if not choice.pending or choice.sent:
+            return
+        frame = self._exchange.frame
+        framed = b""
+        if not choice.begun and (first := self._body.first(choice, self._usage_of(choice, 0))):
+            choice.begun = True
+            framed = frame(first)
+        finished = choice.finish_reason is not None
+        text = choice.text.take(finished=finished)
+        framed += frame(self._body.delta(choice, text, choice.ids, self._usage_of(choice, choice.generated)))
+        choice.ids = []
+        choice.pending = 0
+        choice.sent = finished
+        if finished and all(other.sent for other in self.choices):
+            self._end(framed)
+            return
+        self._exchange.send(framed)
+        self._chunks += 1
+        if self._chunks == self._drop_after_chunks:
+            self._exchange.drop()
+
+    def _end(self, framed: bytes) -> None:
+        frame = self._exchange.frame
+        if self._generation.include_usage:
+            usage = self._total_usage()
+            framed += frame(self._body.last(_member(usage["prompt_tokens"], usage["completion_tokens"])))
+        self._exchange.end_stream(framed + frame(_DONE))
+        self._on_end(False)
+
+    def _abandon(self) -> None:
+        self._on_end(True)
+
+    def _usage_of(self, choice: Choice, generated: int) -> bytes:
+        return _member(len(choice.prompt.ids), generated) if self._generation.continuous_usage else b""
+
+    def _total_usage(self) -> dict[str, Any]:
+        prompt = sum(len(prompt.ids) for prompt in self._generation.prompts)
+        generated = sum(choice.generated for choice in self.choices)
+        return {
+            "prompt_tokens": prompt,
+            "total_tokens": prompt + generated,
+            "completion_tokens": generated,
+            "prompt_tokens_details": None,
+            "completion_tokens_details": None,
+        }
+
+
+def _member(prompt: int, generated: int) -> bytes:
+    return b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
+        prompt,
+        prompt + generated,
+        generated,
+    )

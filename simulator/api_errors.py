@@ -1,0 +1,91 @@
+"""The errors vLLM 0.32 answers with, and how it words a body that breaks the schema.
+
+Wording, order and framing are those of captured answers (tests/data/vllm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+_SHOWN: Final = 10
+
+Problem = Mapping[str, Any]
+"""One schema violation as pydantic describes it: type, loc, msg, input and perhaps ctx."""
+
+
+class ApiError(Exception):
+    """An error answer: its HTTP status and JSON body."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(body.decode())
+        self.status = status
+        self.body = body
+
+
+def api_error(status: int, message: str, kind: str, param: str | None = None) -> ApiError:
+    """An OpenAI-shaped error."""
+    detail = {"message": message, "type": kind, "param": param, "code": status}
+    return ApiError(status, msgspec.json.encode({"error": detail}))
+
+
+def bad_request(message: str, param: str | None = None) -> ApiError:
+    """A well-formed request that asks for something impossible."""
+    return api_error(400, message, "BadRequestError", param)
+
+
+def bad_value(message: str, param: str, value: object = None) -> ApiError:
+    """As `bad_request`, naming the parameter and, if given, its value in the message."""
+    shown = f"parameter={param}" if value is None else f"parameter={param}, value={value}"
+    return bad_request(f"{message} ({shown})", param)
+
+
+def unknown_model(name: str, served: str) -> ApiError:
+    """The model is not served here."""
+    return api_error(404, f"The model `{name}` does not exist. Valid aliases: {served}.", "NotFoundError", "model")
+
+
+def too_busy() -> ApiError:
+    """The queue limit is reached."""
+    text = "The engine is currently busy and cannot accept new requests."
+    return api_error(503, f"{text} Please try again later or on a different instance.", "Service Unavailable")
+
+
+def wrong_media_type() -> ApiError:
+    """The body is not declared to be JSON."""
+    return _validation(["Unsupported Media Type: Only 'application/json' is allowed"], None)
+
+
+def undecodable() -> ApiError:
+    """The body is not UTF-8."""
+    return ApiError(400, b'{"detail":"There was an error parsing the body"}')
+
+
+def schema_error(problems: Sequence[Problem]) -> ApiError:
+    """The body breaks the schema; the first ten problems are spelt out."""
+    lines = [str(dict(problem)) for problem in problems]
+    return _validation(lines, problems[0]["loc"])
+
+
+def problem(kind: str, loc: str, msg: str, value: object, **ctx: str) -> Problem:
+    """One violation; big inputs are shown by their size."""
+    found = {"type": kind, "loc": loc, "msg": msg, "input": _shown(value)}
+    return {**found, "ctx": ctx} if ctx else found
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return f"<dict of {len(value)} items>"
+    if isinstance(value, list):
+        return f"<list of {len(value)} items>"
+    return str(value)
+
+
+def _validation(lines: Sequence[str], param: str | None) -> ApiError:
+    count = len(lines)
+    text = f"{count} validation error{'s' if count > 1 else ''}:\n  " + "\n  ".join(lines[:_SHOWN])
+    if count > _SHOWN:
+        text += f"\n  ...and {count - _SHOWN} more errors"
+    return api_error(400, text, "Bad Request", param)

@@ -1,0 +1,113 @@
+"""The bytes of /v1/completions answers, key for key as vLLM 0.32 writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from simulator import logprobs, tokens
+from simulator.choice import Choice
+from simulator.generation import Generation
+
+_encode = msgspec.json.encode
+
+
+class CompletionBody:
+    """Writes the answer to one completion request."""
+
+    def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
+        self._generation = generation
+        self._head = {"id": answer_id, "object": "text_completion", "created": created_s, "model": model}
+        self._fingerprint = fingerprint
+        common = _encode(self._head)[:-1]
+        self._chunk_head = b"data: " + common + b',"choices":[{"index":%d,"text":'
+        self._usage_head = b"data: " + common + b',"choices":[]'
+        self._fingerprint_tail = b',"system_fingerprint":' + _encode(fingerprint)
+
+    def first(self, choice: Choice, usage: bytes) -> bytes:
+        """Completions have no chunk of their own before the text; `echo` puts the prompt into the first delta."""
+        del choice, usage
+        return b""
+
+    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
+        """One event: the text and ids that came, and the finish if they are the last."""
+        first, choice.begun = not choice.begun, True
+        if first and self._generation.echo:
+            text = _prompt_text(choice) + text
+        finish = choice.finish_reason
+        last = finish is not None
+        probs = b"null"
+        if self._generation.logprobs is not None:
+            probs = _encode(self._logprobs(choice, ids, with_prompt=first and self._generation.echo))
+        wants_ids = self._generation.return_token_ids
+        return b"".join(
+            (
+                self._chunk_head % choice.index,
+                _encode(text),
+                b',"logprobs":',
+                probs,
+                b',"finish_reason":',
+                _encode(finish),
+                b',"stop_reason":',
+                _encode(choice.stop_reason),
+                b',"prompt_token_ids":',
+                _encode(choice.prompt.ids) if wants_ids and first else b"null",
+                b',"token_ids":',
+                _encode(ids) if wants_ids else b"null",
+                b"}]",
+                usage,
+                self._fingerprint_tail if last and not self._generation.include_usage else b"",
+                b"}\n\n",
+            )
+        )
+
+    def last(self, usage: bytes) -> bytes:
+        """The event with the request's usage."""
+        return b"".join((self._usage_head, usage, self._fingerprint_tail, b"}\n\n"))
+
+    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
+        """The answer that is not streamed."""
+        return _encode(
+            {
+                **self._head,
+                "choices": [self._choice(choice) for choice in choices],
+                "service_tier": None,
+                "system_fingerprint": self._fingerprint,
+                "usage": usage,
+                "kv_transfer_params": None,
+                "ec_transfer_params": None,
+                "metrics": None,
+            }
+        )
+
+    def _choice(self, choice: Choice) -> dict[str, Any]:
+        asked = self._generation
+        text = choice.text.take(finished=True)
+        wants_probs = asked.logprobs is not None
+        return {
+            "index": choice.index,
+            "text": _prompt_text(choice) + text if asked.echo else text,
+            "logprobs": self._logprobs(choice, choice.ids, with_prompt=asked.echo) if wants_probs else None,
+            "finish_reason": choice.finish_reason,
+            "stop_reason": choice.stop_reason,
+            "token_ids": choice.ids if asked.return_token_ids else None,
+            "prompt_logprobs": logprobs.prompt_logprobs(choice.prompt.ids, asked.logprobs)
+            if asked.echo and asked.logprobs is not None
+            else None,
+            "prompt_token_ids": choice.prompt.ids if asked.return_token_ids else None,
+            "routed_experts": None,
+        }
+
+    def _logprobs(self, choice: Choice, ids: list[int], *, with_prompt: bool) -> dict[str, Any]:
+        ids = [*choice.prompt.ids, *ids] if with_prompt else ids
+        found = logprobs.completion_logprobs(
+            ids, self._generation.logprobs or 0, choice.offset, prompt_first=with_prompt
+        )
+        choice.offset += sum(map(len, found["tokens"]))
+        return found
+
+
+def _prompt_text(choice: Choice) -> str:
+    prompt = choice.prompt
+    return prompt.text if prompt.source == "text" else tokens.decode(prompt.ids)

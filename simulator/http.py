@@ -1,0 +1,166 @@
+"""A small HTTP/1.1 server protocol.
+
+It knows no routes: a handler gets each request together with its `Exchange` and answers when it likes, from callbacks;
+no task is started per request. Requests on one connection are answered one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Final, cast
+
+import httptools
+
+from simulator.exchange import Exchange, Request
+
+_HIGH_WATER_BYTES: Final = 256 * 1024
+_PIPELINE_MOST: Final = 64
+_INVALID: Final = b"Invalid HTTP request received."
+
+Handler = Callable[[Request, Exchange], None]
+
+
+class Connections:
+    """The open connections of one server, and its clock for the date header."""
+
+    def __init__(self) -> None:
+        self.open: set[HttpProtocol] = set()
+        self._date_at_s = -1.0
+        self._date = ""
+
+    def date(self, now_s: float) -> str:
+        """The date header's value, formatted at most once a second."""
+        if now_s - self._date_at_s >= 1 or self._date_at_s < 0:
+            self._date_at_s = now_s
+            self._date = format_datetime(datetime.now(UTC), usegmt=True)
+        return self._date
+
+    def abort_all(self) -> None:
+        """Close every connection at once."""
+        for protocol in list(self.open):
+            protocol.abort()
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, handler: Handler, connections: Connections) -> None:
+        self.paused = False
+        self._handler = handler
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._queue: deque[Request] = deque()
+        self._exchange: Exchange | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start serving."""
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._connections.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: tell whoever is answering it."""
+        self._connections.open.discard(self)
+        self._transport = None
+        self._queue.clear()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and not exchange.closed:
+            exchange.closed = True
+            exchange.on_close()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; what is no HTTP is answered like uvicorn does, and the connection closed."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.write(
+                b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
+                b"content-length: %d\r\n\r\n%b" % (len(_INVALID), _INVALID)
+            )
+            self._close()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """The client caught up."""
+        self.paused = False
+        if self._exchange is not None:
+            self._exchange.on_writable()
+
+    def on_message_begin(self) -> None:
+        """httptools: a request begins."""
+        self._target, self._headers, self._body = b"", {}, []
+
+    def on_url(self, url: bytes) -> None:
+        """httptools: a piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header."""
+        self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """httptools: the head is complete."""
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: a piece of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: the request is complete."""
+        request = Request(self._parser.get_method().decode(), self._target, self._headers, b"".join(self._body))
+        request.http_11 = self._parser.get_http_version() == "1.1"
+        request.keep_alive = self._parser.should_keep_alive()
+        self._body = []
+        if self._exchange is None:
+            self._serve(request)
+        else:
+            self._queue.append(request)
+            if len(self._queue) >= _PIPELINE_MOST and self._transport is not None:
+                self._transport.pause_reading()
+
+    def next_exchange(self, *, keep_alive: bool) -> None:
+        """The current answer is complete: close, or serve the next pipelined request."""
+        self._exchange = None
+        if not keep_alive:
+            self._close()
+        elif self._queue:
+            if self._transport is not None:
+                self._transport.resume_reading()
+            self._serve(self._queue.popleft())
+
+    def date(self) -> str:
+        """The date header's value."""
+        return self._connections.date(self._loop.time())
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, if the client is still there."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """Close without sending what is still buffered."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _serve(self, request: Request) -> None:
+        self._exchange = Exchange(self, request)
+        self._handler(request, self._exchange)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,127 @@
+"""One simulated rank: its engines, and the requests in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count
+from zlib import crc32
+
+from simulator.answer import Answer, Body
+from simulator.api_errors import bad_request, too_busy
+from simulator.chat_body import ChatBody
+from simulator.completion_body import CompletionBody
+from simulator.exchange import Exchange
+from simulator.faults import FaultBoard
+from simulator.generation import Generation
+from simulator.http import Connections
+from simulator.metrics import registry_of
+from simulator.model import prompt_states
+from simulator.runner import EngineRunner
+from simulator.sequence import EngineRequest
+from simulator.settings import RankSettings
+
+VLLM_VERSION = "0.32.0"
+
+
+class Rank:
+    """The state behind the routes. Counters are since the start; `in_flight` is what GET /load shows."""
+
+    def __init__(self, settings: RankSettings) -> None:
+        self.settings = settings
+        self.runners = [EngineRunner(settings) for _ in range(settings.engines)]
+        self.faults = FaultBoard()
+        self.connections = Connections()
+        self.started_at_s = wall_clock_s()
+        self.in_flight = 0
+        self.served = 0
+        self.aborted = 0
+        self.rejected = 0
+        self.registry = registry_of(self)
+        self._ids = count()
+        self._loop = asyncio.get_running_loop()
+        group = f"dp{settings.engines}-" if settings.engines > 1 else ""
+        self._fingerprint = f"vllm-{VLLM_VERSION}-{group}{crc32(repr(settings.model).encode()):08x}"
+
+    def generate(self, generation: Generation, exchange: Exchange, headers: Mapping[str, str], base_id: str) -> None:
+        """Admit a request and answer it as its tokens come; raises ApiError where it is not admitted."""
+        runner = self._engine_for(headers)
+        limit = self.settings.max_num_queued_reqs
+        wanted = len(generation.prompts) * generation.n
+        if limit and sum(other.in_flight for other in self.runners) + wanted > limit:
+            self.rejected += 1
+            raise too_busy()
+        ids = [next(self._ids) for _ in range(wanted)]
+
+        def end(abandoned: bool) -> None:
+            self.in_flight -= 1
+            if abandoned:
+                self.aborted += 1
+                for request_id in ids:
+                    runner.abort(request_id)
+            else:
+                self.served += 1
+
+        self.in_flight += 1
+        fault = self.faults.take("drop_after_chunks")
+        answer = Answer(
+            generation,
+            self._body(generation, base_id),
+            exchange,
+            drop_after_chunks=fault.chunks if fault else None,
+            on_end=end,
+        )
+        for request, choice in zip(self._requests(generation, ids), answer.choices, strict=True):
+            runner.submit(request, choice)
+
+    def close(self) -> None:
+        """Stop the engines and close every connection."""
+        for runner in self.runners:
+            runner.close()
+        self.connections.abort_all()
+
+    def _engine_for(self, headers: Mapping[str, str]) -> EngineRunner:
+        """The engine X-data-parallel-rank names (what is no number is ignored, as in vLLM), else the least busy."""
+        try:
+            index = int(headers["x-data-parallel-rank"])
+        except (KeyError, ValueError):
+            return min(self.runners, key=lambda runner: runner.in_flight)
+        if not 0 <= index < len(self.runners):
+            raise bad_request(f"data_parallel_rank {index} is out of range [0, {len(self.runners)}).")
+        return self.runners[index]
+
+    def _body(self, generation: Generation, base_id: str) -> Body:
+        created_s = int(wall_clock_s())
+        if generation.api == "chat":
+            return ChatBody(generation, f"chatcmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
+        return CompletionBody(generation, f"cmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
+
+    def _requests(self, generation: Generation, ids: list[int]) -> list[EngineRequest]:
+        now_s = self._loop.time()
+        requests: list[EngineRequest] = []
+        for prompt, max_tokens in zip(generation.prompts, generation.max_tokens, strict=True):
+            keys, state = prompt_states(prompt.ids, self.settings.block_size_tokens)
+            requests += [
+                EngineRequest(
+                    request_id=ids[len(requests) + salt],
+                    prompt_tokens=len(prompt.ids),
+                    block_keys=tuple(keys),
+                    state=state,
+                    last_token=prompt.ids[-1],
+                    max_tokens=max_tokens,
+                    arrival_s=now_s,
+                    salt=salt,
+                    n=generation.n,
+                    min_tokens=generation.min_tokens,
+                    ignore_eos=generation.ignore_eos,
+                    stop_token_ids=generation.stop_token_ids,
+                )
+                for salt in range(generation.n)
+            ]
+        return requests
+
+
+def wall_clock_s() -> float:
+    """Seconds since the epoch, for what is stamped and never compared."""
+    return datetime.now(UTC).timestamp()

@@ -1,0 +1,139 @@
+"""Steps one engine at absolute deadlines of the event loop's clock, and hands its tokens to whoever waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from simulator.engine import EngineCore, Finish, Step, TokenOut
+from simulator.engine_stats import EngineStats
+from simulator.sequence import EngineRequest
+from simulator.settings import RankSettings
+
+_MAX_LAG_S: Final = 0.25
+_MAX_STEPS_PER_WAKE: Final = 256
+_ROUND_UP_S: Final = 0.0005
+
+
+class TokenSink(Protocol):
+    """Takes the tokens of one sequence."""
+
+    def push(self, token: int, finish: Finish | None, stop_token: int | None) -> bool:
+        """Take one token; True asks to end the sequence here, since its text holds a stop string."""
+
+    def flush(self) -> None:
+        """Called once per wake after the tokens."""
+
+
+class EngineRunner:
+    """One engine in real time.
+
+    A step begins when the one before it ended, not when the loop woke up, so being late does not add up. uvloop wakes
+    at whole milliseconds; where steps are shorter several run per wake, and their tokens come as one delta, as when
+    vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
+    """
+
+    def __init__(self, settings: RankSettings) -> None:
+        self.stats = EngineStats(settings.max_model_len)
+        self.frozen = False
+        self._core = EngineCore(settings)
+        self._inbox: deque[EngineRequest] = deque()
+        self._sinks: dict[int, TokenSink] = {}
+        self._step: Step | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Sequences whose answer is still awaited."""
+        return len(self._sinks)
+
+    @property
+    def in_engine(self) -> int:
+        """Sequences the engine still works on, aborted ones until its next step included."""
+        return len(self._core.running) + len(self._core.waiting) + len(self._inbox)
+
+    def submit(self, request: EngineRequest, sink: TokenSink) -> None:
+        """Queue a request; its `arrival_s` is this loop's time now."""
+        self._sinks[request.request_id] = sink
+        self._inbox.append(request)
+        self._wake_if_idle()
+
+    def abort(self, request_id: int) -> None:
+        """Forget a request; the engine drops it at its next step. Idempotent."""
+        if self._sinks.pop(request_id, None) is None:
+            return
+        self._inbox = deque(request for request in self._inbox if request.request_id != request_id)
+        self._core.abort(request_id)
+        self._wake_if_idle()
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop stepping, or go on from now."""
+        self.frozen = frozen
+        if not frozen:
+            self._wake_if_idle()
+
+    def close(self) -> None:
+        """Step no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.frozen = True
+
+    def _wake_if_idle(self) -> None:
+        if self._timer is None and not self.frozen:
+            if self._step is None:
+                self._begin(self._loop.time())
+            self._arm()
+
+    def _begin(self, start_s: float) -> None:
+        """Run the core's next step; requests that arrive later than its start wait for the one after it."""
+        while True:
+            while self._inbox and self._inbox[0].arrival_s <= start_s:
+                self._core.add(self._inbox.popleft())
+            self._step = self._core.step(start_s)
+            if self._step is not None or not self._inbox:
+                return
+            start_s = self._inbox[0].arrival_s
+
+    def _arm(self) -> None:
+        if self._step is not None:
+            wait_s = self._step.end_s - self._loop.time()
+            # uvloop rounds to whole milliseconds, and a wake before the deadline would be for nothing.
+            self._timer = self._loop.call_later(wait_s + _ROUND_UP_S if wait_s > 0 else 0, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self.frozen:
+            return
+        now_s = self._loop.time()
+        touched: dict[TokenSink, None] = {}
+        for _ in range(_MAX_STEPS_PER_WAKE):
+            if self._step is None or self._step.end_s > now_s:
+                break
+            self._deliver(self._step, touched)
+            self._begin(max(self._step.end_s, now_s - _MAX_LAG_S))
+        for sink in touched:
+            sink.flush()
+        if self._timer is None:
+            self._arm()
+
+    def _deliver(self, step: Step, touched: dict[TokenSink, None]) -> None:
+        self.stats.record(step)
+        for out in step.outputs:
+            request_id = out.sequence.request.request_id
+            sink = self._sinks.get(request_id)
+            if sink is None:
+                continue
+            touched[sink] = None
+            if out.finish is not None:
+                del self._sinks[request_id]
+                sink.push(out.token, out.finish, out.stop_token)
+            elif sink.push(out.token, None, None):
+                self._stop_here(out)
+
+    def _stop_here(self, out: TokenOut) -> None:
+        request_id = out.sequence.request.request_id
+        del self._sinks[request_id]
+        self._core.abort(request_id)
+        self.stats.finish(out.sequence, "stop")

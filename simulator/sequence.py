@@ -1,0 +1,47 @@
+"""One request inside an engine: what was asked, and how far it has come."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One sequence to generate: choice number `salt` of `n`. `block_keys` and `state` are `model.prompt_states`."""
+
+    request_id: int
+    prompt_tokens: int
+    block_keys: tuple[int, ...]
+    state: int
+    last_token: int
+    max_tokens: int
+    arrival_s: float
+    salt: int = 0
+    n: int = 1
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    stop_token_ids: frozenset[int] = frozenset()
+
+
+class Sequence:
+    """A request inside the engine, and how far it has come. Times are the engine's seconds."""
+
+    __slots__ = (
+        "blocks", "cached_tokens", "computed", "first_token_s", "generated", "keys", "last_token", "last_token_s",
+        "num_tokens", "preemptions", "published", "request", "scheduled_s", "state",
+    )  # fmt: skip
+
+    def __init__(self, request: EngineRequest) -> None:
+        self.request = request
+        self.state = request.state
+        self.last_token = request.last_token
+        self.keys = list(request.block_keys)
+        self.num_tokens = request.prompt_tokens
+        self.generated = 0
+        self.computed = 0
+        self.published = 0
+        self.blocks: list[int] = []
+        self.cached_tokens = 0
+        self.preemptions = 0
+        self.scheduled_s: float | None = None
+        self.first_token_s = 0.0
+        self.last_token_s = request.arrival_s

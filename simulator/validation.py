@@ -1,0 +1,189 @@
+"""Checks a request's JSON against the types vLLM declares, with the answers vLLM gives to what breaks them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from simulator.api_errors import Problem, problem, schema_error, undecodable, wrong_media_type
+
+Fields = Mapping[str, Callable[[Any, str], list[Problem]]]
+
+
+def read_json(body: bytes, content_type: str | None) -> dict[str, Any]:
+    """The body's JSON object; raises ApiError as vLLM does for anything else."""
+    if content_type is None or content_type.partition(";")[0].strip().lower() != "application/json":
+        raise wrong_media_type()
+    if not body:
+        raise schema_error([problem("missing", "body", "Field required", None)])
+    try:
+        data = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        data = _read_slowly(body)
+    if not isinstance(data, dict):
+        text = "Input should be a valid dictionary or object to extract fields from"
+        raise schema_error([problem("model_attributes_type", "body", text, data)])
+    return data
+
+
+def _read_slowly(body: bytes) -> Any:
+    """What the standard library, which vLLM reads bodies with, makes of what msgspec refused: often a better error."""
+    try:
+        return json.loads(body.decode())
+    except UnicodeDecodeError:
+        raise undecodable() from None
+    except json.JSONDecodeError as error:
+        loc = f"body.{error.pos}"
+        raise schema_error([problem("json_invalid", loc, "JSON decode error", {}, error=error.msg)]) from None
+
+
+def check(data: Mapping[str, Any], fields: Fields) -> None:
+    """Raise ApiError naming every field whose value has the wrong type; null stands for the default."""
+    found: list[Problem] = []
+    for name, problems in fields.items():
+        value = data.get(name)
+        if value is not None:
+            found += problems(value, f"body.{name}")
+    if found:
+        raise schema_error(found)
+
+
+def string(value: Any, loc: str) -> list[Problem]:
+    """A string."""
+    return [] if isinstance(value, str) else [problem("string_type", loc, "Input should be a valid string", value)]
+
+
+def boolean(value: Any, loc: str) -> list[Problem]:
+    """true or false."""
+    return [] if isinstance(value, bool) else [problem("bool_type", loc, "Input should be a valid boolean", value)]
+
+
+def integer(value: Any, loc: str) -> list[Problem]:
+    """A whole number."""
+    text = "Input should be a valid integer"
+    if isinstance(value, str):
+        return [problem("int_parsing", loc, f"{text}, unable to parse string as an integer", value)]
+    if isinstance(value, float) and not value.is_integer():
+        return [problem("int_from_float", loc, f"{text}, got a number with a fractional part", value)]
+    return [] if isinstance(value, int | float) else [problem("int_type", loc, text, value)]
+
+
+def number(value: Any, loc: str) -> list[Problem]:
+    """Any number."""
+    text = "Input should be a valid number"
+    if isinstance(value, str):
+        return [problem("float_parsing", loc, f"{text}, unable to parse string as a number", value)]
+    return [] if isinstance(value, int | float) else [problem("float_type", loc, text, value)]
+
+
+def mapping(value: Any, loc: str) -> list[Problem]:
+    """An object."""
+    return [] if isinstance(value, dict) else [problem("dict_type", loc, "Input should be a valid dictionary", value)]
+
+
+def one_or_many_strings(value: Any, loc: str) -> list[Problem]:
+    """A string or a list of strings."""
+    if isinstance(value, list):
+        return [found for at, item in enumerate(value) for found in string(item, f"{loc}.{at}")]
+    if isinstance(value, str):
+        return []
+    return [*string(value, loc), problem("list_type", loc, "Input should be a valid list", value)]
+
+
+def integers(value: Any, loc: str) -> list[Problem]:
+    """A list of whole numbers."""
+    if not isinstance(value, list):
+        return [problem("list_type", loc, "Input should be a valid list", value)]
+    return [found for at, item in enumerate(value) for found in integer(item, f"{loc}.{at}")]
+
+
+def prompt(value: Any, loc: str) -> list[Problem]:
+    """A text, a list of ids, a list of texts, or a list of lists of ids. Like pydantic, all four are tried."""
+    if isinstance(value, str) or (isinstance(value, list) and _prompts(value)):
+        return []
+    wrong_list = problem("list_type", loc, "Input should be a valid list", value)
+    wrong_text = problem("string_type", loc, "Input should be a valid string", value)
+    return [wrong_list, wrong_list, wrong_text, wrong_list]
+
+
+def _prompts(values: list[Any]) -> bool:
+    kinds = {type(value) for value in values}
+    if kinds == {list}:
+        return all(type(token) is int for value in values for token in value)
+    return kinds in (set(), {int}, {str})
+
+
+_MESSAGE_PARAMS: Final = (
+    ("ChatCompletionDeveloperMessageParam", "role"),
+    ("ChatCompletionSystemMessageParam", "role"),
+    ("ChatCompletionUserMessageParam", "role"),
+    ("ChatCompletionAssistantMessageParam", "role"),
+    ("ChatCompletionToolMessageParam", "role"),
+    ("ChatCompletionToolMessageParam", "tool_call_id"),
+    ("ChatCompletionFunctionMessageParam", "name"),
+    ("ChatCompletionFunctionMessageParam", "role"),
+    ("CustomChatCompletionMessageParam", "role"),
+    ("Message", "author"),
+    ("Message", "content"),
+)  # the kinds of message vLLM tries one after another, and what each misses in one without a role
+
+
+def messages(value: Any, loc: str) -> list[Problem]:
+    """A list of objects with a role each."""
+    if not isinstance(value, list):
+        return [problem("list_type", loc, "Input should be a valid list", value)]
+    found: list[Problem] = []
+    for at, message in enumerate(value):
+        if not isinstance(message, dict):
+            found += mapping(message, f"{loc}.{at}")
+        elif not isinstance(message.get("role"), str):
+            found += [
+                problem("missing", f"{loc}.{at}.{kind}.{name}", "Field required", message)
+                for kind, name in _MESSAGE_PARAMS
+            ]
+        else:
+            found += _content(message.get("content"), f"{loc}.{at}.content")
+    return found
+
+
+def _content(value: Any, loc: str) -> list[Problem]:
+    if value is None or isinstance(value, str):
+        return []
+    if not isinstance(value, list):
+        return string(value, loc)
+    return [
+        problem("missing", f"{loc}.{at}.type", "Field required", part)
+        for at, part in enumerate(value)
+        if not (isinstance(part, dict) and isinstance(part.get("type"), str))
+    ]
+
+
+SAMPLING: Final[Fields] = {
+    "model": string,
+    "max_tokens": integer,
+    "n": integer,
+    "stop": one_or_many_strings,
+    "stream": boolean,
+    "stream_options": mapping,
+    "temperature": number,
+    "top_p": number,
+    "min_tokens": integer,
+    "ignore_eos": boolean,
+    "stop_token_ids": integers,
+    "include_stop_str_in_output": boolean,
+    "return_token_ids": boolean,
+    "kv_transfer_params": mapping,
+}
+COMPLETION: Final[Fields] = {**SAMPLING, "prompt": prompt, "echo": boolean, "logprobs": integer}
+CHAT: Final[Fields] = {
+    **SAMPLING,
+    "messages": messages,
+    "max_completion_tokens": integer,
+    "logprobs": boolean,
+    "top_logprobs": integer,
+}
+TOKENIZE: Final[Fields] = {"model": string, "prompt": string, "messages": messages, "return_token_strs": boolean}
+DETOKENIZE: Final[Fields] = {"model": string, "tokens": integers}
