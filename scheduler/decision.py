@@ -38,7 +38,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     """One rank a leg may go to: cost = base + sum(per_x * load_x), and caps above which it is full.
 
     Loads: queued prefill tokens (the running prompt's progress credited), requests, KV tokens, and the same three
-    summed over the rank's DP group. A cap of `UNLIMITED` never fills; an idle rank is never full.
+    summed over the rank's DP group (`group`, '-' for none). A cap of `UNLIMITED` never fills; an idle rank is never
+    full.
     The field order is the wire format that place.lua reads.
     """
 
@@ -46,6 +47,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     incarnation: str
     kind: LegKind
     pair_class: str
+    group: str
     base_s: float
     per_queued_token_s: float = 0.0
     per_request_s: float = 0.0

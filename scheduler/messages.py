@@ -7,10 +7,12 @@ whose version is newer than ours, is skipped and counted by whoever reads it; it
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import msgspec
 
 CARD_VERSION = 1
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Role(StrEnum):
@@ -54,10 +56,10 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: str
     node: str
     local_index: int | None = None
-    max_num_seqs: int
-    max_model_len: int
-    kv_capacity_tokens: int
-    block_size: int = 16
+    max_num_seqs: Count
+    max_model_len: Count
+    kv_capacity_tokens: Count
+    block_size: Count = 16
     engine_version: str = ""
     connector: str = ""
     kv_geometry: str = ""

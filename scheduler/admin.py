@@ -1,0 +1,137 @@
+"""What operators ask of the store: what is there, and to drain a rank."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+from scheduler.errors import UnknownRankError
+from scheduler.keys import POOLS, PoolKeys
+from scheduler.lua import Script
+from scheduler.messages import RankState, Role
+from scheduler.opening import open_epoch
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Call, Store
+from scheduler.view import Delta, PoolView, RankView, fold
+
+
+class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank, as `forebay status` shows it. `requests` and `kv_tokens` are those placement sees."""
+
+    pool: str
+    rank: str
+    role: Role
+    state: RankState
+    drained: bool
+    dp_group: str
+    agent: str
+    incarnation: str
+    report_age_ms: int
+    reservations: int
+    requests: float
+    queued_tokens: float
+    kv_tokens: float
+    kv_capacity_tokens: int
+    prefill_tokens_per_s: float
+
+
+class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One gateway in one pool; `lease_ms` is what is left of its lease."""
+
+    pool: str
+    gateway: str
+    address: str
+    reservations: int
+    lease_ms: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything in a store, as `forebay status --json` prints it; `reservations` is their number over all pools."""
+
+    ranks: list[RankStatus]
+    gateways: list[GatewayStatus]
+    reservations: int
+    unreadable: int
+
+
+async def status(store: Store, settings: SchedulerSettings) -> Status:
+    """Reads all pools. Raises StoreUnavailableError or StoreRejectedError."""
+    ranks: list[RankStatus] = []
+    gateways: list[GatewayStatus] = []
+    unreadable = 0
+    for pool in await _pools(store):
+        view, skipped = await _view(store, pool, settings)
+        unreadable += skipped
+        ranks += [_rank(pool, view.ranks[name], view.pool_ms) for name in sorted(view.ranks)]
+        gateways += await _gateways(store, pool, view.pool_ms)
+    held = sum(gateway.reservations for gateway in gateways)
+    return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable)
+
+
+async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: bool = False) -> str:
+    """No gateway places on the rank from now on (or again, with `undo`); returns its pool.
+
+    Raises UnknownRankError naming the ranks there are, StoreUnavailableError or StoreRejectedError.
+    """
+    known: list[str] = []
+    for pool in await _pools(store):
+        keys = PoolKeys(pool)
+        epoch = await open_epoch(store, keys, Random())
+        args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
+        (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
+        if reply[0] == b"ok":
+            return pool
+        known += [name.decode(errors="replace") for name in await store.command("HKEYS", keys.seen)]
+    raise UnknownRankError(f"no rank {rank!r}; there are: {', '.join(sorted(known)) or 'none'}")
+
+
+async def _pools(store: Store) -> list[str]:
+    return sorted(name.decode(errors="replace") for name in await store.command("SMEMBERS", POOLS))
+
+
+async def _view(store: Store, pool: str, settings: SchedulerSettings) -> tuple[PoolView, int]:
+    keys = PoolKeys(pool)
+    names = (keys.head, keys.change, keys.card, keys.seen, keys.load)
+    (reply,) = await store.run([Call(Script.SNAPSHOT, names, (settings.lease_ms, "", -1))])
+    if reply[0] == b"closed":
+        return PoolView(), 0
+    return fold(PoolView(), Delta.read(reply))
+
+
+def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
+    card, seen, loads = rank.card, rank.seen, rank.loads(pool_ms)
+    return RankStatus(
+        pool=pool,
+        rank=card.rank,
+        role=card.role,
+        state=seen.state,
+        drained=seen.drained,
+        dp_group=card.dp_group,
+        agent=seen.owner.partition("/")[0],
+        incarnation=card.incarnation,
+        report_age_ms=pool_ms - seen.sampled_ms,
+        reservations=rank.book.requests,
+        requests=loads.requests,
+        queued_tokens=loads.queued_tokens,
+        kv_tokens=loads.kv_tokens,
+        kv_capacity_tokens=card.kv_capacity_tokens,
+        prefill_tokens_per_s=seen.prefill_tokens_per_s,
+    )
+
+
+async def _gateways(store: Store, pool: str, pool_ms: int) -> list[GatewayStatus]:
+    keys = PoolKeys(pool)
+    found = []
+    cells = iter(await store.command("HGETALL", keys.gate))
+    for raw_name, row in zip(cells, cells, strict=True):
+        name = raw_name.decode(errors="replace")
+        gateway, _, address = name.rpartition(".")[0].partition("@")
+        ends = await store.command("ZSCORE", keys.lease, raw_name)
+        number, count, *_ = row.split() or (b"-9", b"0")
+        if int(number) >= 0:
+            lease_ms = max(0, int(float(ends or 0)) - pool_ms)
+            found.append(
+                GatewayStatus(pool=pool, gateway=gateway, address=address, reservations=int(count), lease_ms=lease_ms)
+            )
+    return found

@@ -1,0 +1,112 @@
+"""What a gateway has to tell the store next, gathered; and how it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from scheduler.decision import Ask, SeenLoad
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.reservation import Reservation, reserve
+from scheduler.store import Call, Word
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """The store's answer to an ask: a reservation, or none because all are full (`wait`) or none can be placed on."""
+
+    reservation_id: int
+    reservation: Reservation | None = None
+    wait: bool = False
+    cost_s: float = 0.0
+    seen: tuple[SeenLoad, ...] = ()
+
+    @staticmethod
+    def read(pending: Pending, reply: list[Any]) -> Placed:
+        """Reads a reply of place.lua."""
+        if reply[0] != b"place":
+            return Placed(reservation_id=pending.reservation_id, wait=reply[0] == b"wait")
+        ask = pending.ask
+        candidates = (*ask.singles, *ask.prefills, *ask.decodes)
+        loads = msgspec.json.decode(reply[4]) if reply[4] else []
+        return Placed(
+            reservation_id=pending.reservation_id,
+            reservation=reserve(ask, tuple(candidates[place - 1] for place in reply[2:4] if place)),
+            cost_s=float(reply[1]),
+            seen=tuple(
+                SeenLoad(
+                    rank=candidate.rank,
+                    queued_tokens=row[0],
+                    requests=row[1],
+                    kv_tokens=row[2],
+                    report_age_ms=int(row[3]),
+                    cost_s=row[4],
+                )
+                for candidate, row in zip(candidates, loads, strict=False)
+                if row
+            ),
+        )
+
+
+class Pending(msgspec.Struct, eq=False):
+    """An ask that awaits its answer; None answers it when the store was lost."""
+
+    reservation_id: int
+    ask: Ask
+    answer: asyncio.Future[Placed | None]
+
+
+class Batch:
+    """Asks in order, the latest state of each reservation that changed, and the ids to release."""
+
+    def __init__(self) -> None:
+        self.asks: list[Pending] = []
+        self.stated: dict[int, Reservation] = {}
+        self.released: list[int] = []
+        self.timer_set = False
+
+    def state(self, reservation_id: int, reservation: Reservation) -> None:
+        """The reservation is this now; a later word replaces an earlier one."""
+        self.stated[reservation_id] = reservation
+
+    def release(self, reservation_id: int) -> None:
+        """The reservation is no more."""
+        self.stated.pop(reservation_id, None)
+        self.released.append(reservation_id)
+
+    def forget_states(self) -> None:
+        """A resync says all this anew."""
+        self.stated, self.released = {}, []
+
+    def drain(self) -> Batch:
+        """All that has gathered, as a batch of its own; this one starts empty."""
+        full = Batch()
+        full.asks = [pending for pending in self.asks if not pending.answer.done()]
+        full.stated, full.released = self.stated, self.released
+        self.asks, self.timer_set = [], False
+        self.forget_states()
+        return full
+
+    def abandon(self) -> None:
+        """The store was lost: nobody need wait for it."""
+        for pending in self.asks:
+            if not pending.answer.done():
+                pending.answer.set_result(None)
+        self.asks = []
+
+    def calls(self, keys: PoolKeys, gateway: str, number: Callable[[], tuple[Word, ...]]) -> list[Call]:
+        """The script calls, releases before asks so that these see the room; `number` gives each its head."""
+        book = keys.book(keys.live(gateway))
+        calls = []
+        if self.stated:
+            words: list[Word] = [word for item in self.stated.items() for word in (item[0], item[1].record())]
+            calls.append(Call(Script.ADVANCE, book, (*number(), *words)))
+        if self.released:
+            calls.append(Call(Script.RELEASE, book, (*number(), *self.released)))
+        for pending in self.asks:
+            words = [pending.reservation_id, msgspec.json.encode(pending.ask)]
+            calls.append(Call(Script.PLACE, book, (*number(), *words)))
+        return calls

@@ -1,0 +1,55 @@
+"""The schema: every key Forebay keeps in Redis, who writes it, and what is in it.
+
+All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. No key expires: what
+a dead process leaves behind is reaped (scripts/reap.lua). Times are pool time in ms (scripts/clock.lua).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+PREFIX = "forebay"
+POOLS = f"{PREFIX}:pools"
+"""Set of pool names. Agents add, gateways read."""
+
+
+class PoolKeys:
+    """The keys of one pool."""
+
+    def __init__(self, pool: str) -> None:
+        self._base = f"{PREFIX}:{{{quote(pool, safe='-._~/:@')}}}"
+        self.head = f"{self._base}:head"
+        """String: epoch, last TIME, pool time, version. Written by every script that writes."""
+        self.gate = f"{self._base}:gate"
+        """Hash: gateway -> last applied number, count and id sum of its reservations. Gateways."""
+        self.lease = f"{self._base}:lease"
+        """Sorted set: gateway by the pool time at which its lease ends. Gateways renew."""
+        self.load = f"{self._base}:load"
+        """Hash: rank and incarnation -> sums over reservations. Scripts that change a reservation."""
+        self.hist = f"{self._base}:hist"
+        """Hash: rank and incarnation -> the recent past of the load. Scripts that change a reservation."""
+        self.group = f"{self._base}:group"
+        """Hash: DP group sums. Scripts that change a reservation."""
+        self.change = f"{self._base}:change"
+        """Sorted set: rank by the version of its last change. All scripts; snapshots read it."""
+        self.seen = f"{self._base}:seen"
+        """Hash: rank -> what its agent last reported. report.lua; drain.lua sets the drained flag."""
+        self.card = f"{self._base}:card"
+        """Hash: rank -> messages.RankCard as JSON. report.lua."""
+        self.drain = f"{self._base}:drain"
+        """Hash: rank -> 1 while it is drained; outlives restarts of rank and agent. drain.lua."""
+
+    def live(self, gateway: str) -> str:
+        """Hash: reservation id -> record (scripts/book.lua), for one gateway under one of its names."""
+        return f"{self._base}:live:{gateway}"
+
+    def book(self, live: str) -> tuple[str, ...]:
+        """The first eight KEYS of every script that changes a reservation in the set `live`."""
+        return (self.head, self.gate, live, self.load, self.hist, self.group, self.change, self.seen)
+
+    def ledger(self) -> tuple[str, ...]:
+        """All keys that begin anew with an epoch, `head` first, but for the live sets."""
+        return (
+            *(self.head, self.gate, self.lease, self.load, self.hist),
+            *(self.group, self.change, self.seen, self.card),
+        )

@@ -1,0 +1,239 @@
+"""A gateway's side of the ledger of one pool: one writer that owns the conversation with the store.
+
+Request tasks never await a Redis socket. They leave an ask and await a future, or leave an advance or a release and go
+on; the writer sends what has gathered as one batch, one batch at a time, each call with the next number. Whenever the
+store's idea and ours may differ (a lost reply, a restart, a promotion), the whole live set is stated anew under a new
+name (scripts/resync.lua), so no difference outlives the next exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from random import Random
+
+from scheduler.batch import Batch, Pending, Placed
+from scheduler.decision import Ask
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.messages import Phase
+from scheduler.opening import open_epoch
+from scheduler.reaping import reap
+from scheduler.reservation import ID_MODULUS, Reservation
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Call, Store
+
+GATHER_S = 0.010
+"""How long an advance or a release may wait for company."""
+PIECE = 500
+"""Reservations in one piece of a resync."""
+MISSES_TO_DEGRADE = 3
+
+log = logging.getLogger(__name__)
+
+
+class _Resync(Exception):  # noqa: N818 - not an error: the protocol's answer to any doubt
+    """The store's idea of us is not ours."""
+
+
+class Ledger:
+    """The live reservations of one gateway in one pool, mirrored in the store.
+
+    `degraded` is set when the store cannot be asked: before the first contact, when a connection broke, or after three
+    asks in a row went unanswered for `place_deadline_ms`.
+    """
+
+    def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
+        self._store, self._keys, self._gateway, self._settings, self._rng = store, keys, gateway, settings, rng
+        self.live: dict[int, Reservation] = {}
+        self.counters: Counter[str] = Counter()
+        self.degraded = True
+        self._batch = Batch()
+        self._known: set[int] = set()
+        self._wake = asyncio.Event()
+        self._epoch = ""
+        self._names: list[str] = []
+        self._attempts = 0
+        self._number = 0
+        self._misses = 0
+
+    async def place(self, ask: Ask) -> Placed | None:
+        """The store's answer, or None if it gave none in time; then nothing stays reserved."""
+        pending = Pending(self._fresh_id(), ask, asyncio.get_running_loop().create_future())
+        self._batch.asks.append(pending)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(self._settings.place_deadline_ms / 1000):
+                answer = await pending.answer
+        except TimeoutError:
+            self._take_back(pending)
+            self._missed()
+            return None
+        except asyncio.CancelledError:
+            self._take_back(pending)
+            raise
+        self._misses = 0
+        return answer
+
+    def adopt(self, reservation: Reservation) -> int:
+        """Enters a reservation that was placed without asking the store; returns its id."""
+        reservation_id = self._fresh_id()
+        self.live[reservation_id] = reservation
+        self._batch.state(reservation_id, reservation)
+        self._wake_soon()
+        return reservation_id
+
+    def advance(self, reservation_id: int, phase: Phase) -> None:
+        """Moves a reservation to a later phase; one that is not live is left alone."""
+        former = self.live.get(reservation_id)
+        if former is None or phase <= former.phase:
+            return
+        self.live[reservation_id] = former.at(phase)
+        self._batch.state(reservation_id, self.live[reservation_id])
+        self._wake_soon()
+
+    def release(self, reservation_id: int) -> None:
+        """Gives a reservation back; idempotent."""
+        if self.live.pop(reservation_id, None) is not None:
+            self._batch.release(reservation_id)
+            self._wake_soon()
+
+    async def run(self) -> None:
+        """Keeps the store told until cancelled; then leaves the pool, as far as the store answers."""
+        try:
+            while True:
+                try:
+                    await self._join()
+                    await self._serve()
+                except _Resync:
+                    self.counters["resyncs"] += 1
+                except (StoreUnavailableError, StoreRejectedError) as error:
+                    self._lost(error)
+                    await asyncio.sleep(self._settings.probe_ms / 1000)
+        finally:
+            self._batch.abandon()
+
+    async def leave(self) -> None:
+        """Gives everything back and ends the lease; call it after `run` has ended."""
+        for reservation_id in list(self.live):
+            self.release(reservation_id)
+        if self.degraded or not self._names:
+            return
+        try:
+            await self._send(self._batch.drain())
+            await self._store.run([self._renewal("leave")])
+            await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, self._names[-1])
+        except (_Resync, StoreUnavailableError, StoreRejectedError):
+            return  # the lease ends by itself
+
+    async def _join(self) -> None:
+        """States the whole live set under a new name, and has what the old names still hold given back."""
+        epoch = await open_epoch(self._store, self._keys, self._rng)
+        if epoch != self._epoch:
+            self._epoch, self._names = epoch, []
+        former = self._names
+        self._attempts += 1
+        self._names = [*former, f"{self._gateway}.{self._attempts}"]
+        self._number = 0
+        stated = dict(self.live)
+        self._batch.forget_states()
+        pairs = [str(word) for item in stated.items() for word in (item[0], item[1].record())]
+        for first in range(0, max(1, len(pairs)), 2 * PIECE):
+            await self._exchange([self._resync_call(former, pairs[first : first + 2 * PIECE])])
+        self._known = set(stated)
+        for name in former:
+            await reap(self._store, self._keys, epoch, self._settings.lease_ms, name)
+        self._names = self._names[-1:]
+        self.degraded = False
+        self._misses = 0
+
+    def _resync_call(self, former: list[str], pairs: list[str]) -> Call:
+        live = tuple(self._keys.live(name) for name in former)
+        keys = (*self._keys.book(self._keys.live(self._names[-1])), self._keys.lease, *live)
+        return Call(Script.RESYNC, keys, (*self._next(), " ".join(former), *pairs))
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        renew_at = loop.time()
+        while True:
+            timer = loop.call_at(renew_at, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+            self._wake.clear()
+            if due := loop.time() >= renew_at:
+                pause_ms = self._settings.probe_ms if self.degraded else self._settings.renew_ms
+                renew_at = loop.time() + pause_ms / 1000
+            started = loop.time()
+            await self._send(self._batch.drain(), renew=due)
+            if loop.time() - started < self._settings.place_deadline_ms / 1000:
+                self.degraded = False
+
+    async def _send(self, batch: Batch, *, renew: bool = False) -> None:
+        """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
+        calls = [self._renewal("stay")] if renew else []
+        try:
+            calls += batch.calls(self._keys, self._names[-1], self._next)
+            if not calls:
+                return
+            replies = await self._exchange(calls)
+        except BaseException:
+            batch.abandon()
+            raise
+        self._known |= batch.stated.keys()
+        self._known -= set(batch.released)
+        for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
+            self._answer(pending, Placed.read(pending, reply))
+
+    async def _exchange(self, calls: list[Call]) -> list[list[bytes]]:
+        replies: list[list[bytes]] = await self._store.run(calls)
+        if any(reply[0] == b"resync" for reply in replies):
+            raise _Resync
+        return replies
+
+    def _answer(self, pending: Pending, placed: Placed) -> None:
+        if placed.reservation is not None:
+            self._known.add(pending.reservation_id)
+            self.live[pending.reservation_id] = placed.reservation
+        if pending.answer.done():
+            self.release(pending.reservation_id)
+        else:
+            pending.answer.set_result(placed)
+
+    def _take_back(self, pending: Pending) -> None:
+        """Nobody awaits this ask any more: what it reserved, or still will, is given back."""
+        if not pending.answer.done():
+            pending.answer.cancel()
+        elif not pending.answer.cancelled() and pending.answer.result() is not None:
+            self.release(pending.reservation_id)
+
+    def _missed(self) -> None:
+        self.counters["place_misses"] += 1
+        self._misses += 1
+        if self._misses >= MISSES_TO_DEGRADE:
+            self.degraded = True
+
+    def _lost(self, error: Exception) -> None:
+        self._batch.abandon()
+        if not self.degraded:
+            self.counters["store_losses"] += 1
+        log.log(logging.DEBUG if self.degraded else logging.WARNING, "store lost: %s", error)
+        self.degraded = True
+
+    def _renewal(self, wish: str) -> Call:
+        keys = (self._keys.head, self._keys.gate, self._keys.lease)
+        total = sum(self._known) % ID_MODULUS
+        return Call(Script.RENEW, keys, (*self._next(), len(self._known), total, wish))
+
+    def _next(self) -> tuple[str, int, str, int]:
+        self._number += 1
+        return (self._epoch, self._settings.lease_ms, self._names[-1], self._number)
+
+    def _fresh_id(self) -> int:
+        return self._rng.randrange(1, ID_MODULUS)
+
+    def _wake_soon(self) -> None:
+        if not self._batch.timer_set and not self._wake.is_set():
+            self._batch.timer_set = True
+            asyncio.get_running_loop().call_later(GATHER_S, self._wake.set)

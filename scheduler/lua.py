@@ -1,0 +1,55 @@
+"""The ledger's scripts as Redis runs them: each with the shared parts it stands on put before it.
+
+Redis scripts cannot import, so the parts are joined here, once, and every store runs the same text.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+
+_BOOK = ("clock", "past", "roster", "book")
+
+
+class Script(StrEnum):
+    """The ledger's operations, one file each under scripts/."""
+
+    OPEN = "open"
+    PLACE = "place"
+    ADVANCE = "advance"
+    RELEASE = "release"
+    RENEW = "renew"
+    RESYNC = "resync"
+    REAP = "reap"
+    REPORT = "report"
+    SNAPSHOT = "snapshot"
+    DRAIN = "drain"
+
+
+_PARTS: dict[Script, tuple[str, ...]] = {
+    Script.OPEN: (),
+    Script.PLACE: (*_BOOK, "price"),
+    Script.ADVANCE: _BOOK,
+    Script.RELEASE: _BOOK,
+    Script.RENEW: ("clock",),
+    Script.RESYNC: _BOOK,
+    Script.REAP: _BOOK,
+    Script.REPORT: _BOOK,
+    Script.SNAPSHOT: (),
+    Script.DRAIN: ("clock",),
+}
+
+
+@cache
+def source(script: Script) -> str:
+    """The whole text of a script."""
+    folder = files("scheduler").joinpath("scripts")
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in (*_PARTS[script], script.value))
+
+
+@cache
+def digest(script: Script) -> str:
+    """The name by which EVALSHA knows a script."""
+    return sha1(source(script).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,31 @@
+"""What a policy may know beside the request and the ranks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.decision import Candidate, LegKind
+from scheduler.view import RankView
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """`pool_ms` is the pool time now; `turn` counts this gateway's placements; `least_queue_s` is the shortest queue of
+    the pool in seconds of prefill.
+    """
+
+    pool_ms: float
+    turn: int
+    least_queue_s: float
+
+
+def whole(rank: RankView, base_s: float = 0.0, **prices: float) -> Candidate:
+    """A candidate that takes the whole request on one rank."""
+    card = rank.card
+    return Candidate(
+        card.rank, card.incarnation, LegKind.WHOLE, card.pair_class, card.dp_group or "-", base_s, **prices
+    )
+
+
+def least_queue_s(ranks: list[RankView], pool_ms: float) -> float:
+    """Seconds of prefill queued on the rank with the least; 0 without ranks."""
+    return min((rank.loads(pool_ms).queued_tokens / rank.seen.prefill_tokens_per_s for rank in ranks), default=0.0)

@@ -1,0 +1,14 @@
+"""Any rank is as good as another; the request's own chance decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scheduler.decision import Candidate, RequestShape
+from scheduler.policies.context import Context, whole
+from scheduler.view import RankView
+
+
+def random(_shape: RequestShape, ranks: Sequence[RankView], _context: Context) -> list[Candidate]:
+    """Every rank costs the same, so the tie is broken by chance."""
+    return [whole(rank) for rank in ranks]

@@ -1,0 +1,22 @@
+"""Giving back what a dead gateway still holds."""
+
+from __future__ import annotations
+
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.store import Call, Store
+
+PIECE = 500
+"""Reservations given back in one call, so that no call holds Redis for long."""
+
+
+async def reap(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateway: str) -> None:
+    """Gives everything back if the gateway's lease has ended, else does nothing.
+
+    Raises StoreUnavailableError or StoreRejectedError.
+    """
+    call = Call(Script.REAP, (*keys.book(keys.live(gateway)), keys.lease), (epoch, lease_ms, gateway, PIECE))
+    left = 1
+    while left:
+        (reply,) = await store.run([call])
+        left = reply[1] if reply[0] == b"ok" else 0

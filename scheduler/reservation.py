@@ -1,0 +1,50 @@
+"""A reservation as a gateway keeps it and as the ledger writes it down."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.decision import Ask, Candidate, LegKind
+from scheduler.messages import Phase
+
+ID_MODULUS = 1 << 48
+"""Ids are below this, and so are their sums: Lua's numbers hold them exactly."""
+
+
+class ReservedLeg(msgspec.Struct, frozen=True):
+    """One rank that a reservation weighs on, in one incarnation; `group` is '-' for none."""
+
+    kind: LegKind
+    rank: str
+    incarnation: str
+    group: str
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway has placed and not yet given back; tokens as estimated at the placement."""
+
+    phase: Phase
+    uncached_tokens: int
+    prompt_tokens: int
+    output_tokens: int
+    legs: tuple[ReservedLeg, ...]
+
+    def record(self) -> str:
+        """The ledger's spelling, as scripts/book.lua reads it."""
+        head = f"{self.phase:d} {self.uncached_tokens} {self.prompt_tokens} {self.output_tokens}"
+        return " ".join([head, *(f"{leg.kind} {leg.rank} {leg.incarnation} {leg.group}" for leg in self.legs)])
+
+    def at(self, phase: Phase) -> Reservation:
+        """The same reservation in a later phase; an earlier one changes nothing."""
+        return msgspec.structs.replace(self, phase=phase) if phase > self.phase else self
+
+
+def reserve(ask: Ask, chosen: tuple[Candidate, ...]) -> Reservation:
+    """The reservation that placing `ask` on the chosen candidates makes."""
+    return Reservation(
+        phase=Phase.PLACED,
+        uncached_tokens=ask.uncached_tokens,
+        prompt_tokens=ask.prompt_tokens,
+        output_tokens=ask.output_tokens,
+        legs=tuple(ReservedLeg(c.kind, c.rank, c.incarnation, c.group) for c in chosen),
+    )

@@ -1,0 +1,49 @@
+-- report: what one node's agent says of its ranks. It adds to the ledger's view and never erases from it.
+--
+-- KEYS  head lease card load hist group change seen drain
+-- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
+--       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
+--       card or '']; state 'gone': the rank leaves the pool
+-- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended}
+local call = enter(KEYS[1], ARGV[1], ARGV[2])
+if not call then return {'resync'} end
+local owner, refused, cardless = ARGV[3], {}, {}
+
+local function record(old, rank, incarnation, state, age, requests, kv, rate, card)
+  local life = rank .. ' ' .. incarnation
+  local sampled = math.max(0, call.ms - age)
+  local sent, in_engine = recall(life, sampled)
+  local queue = old.incarnation == incarnation and old.queue or ''
+  local foreign, version = nil, old.card_version
+  foreign, queue = least(queue, call.ms, requests - sent, 2000)
+  if card ~= '' then
+    redis.call('HSET', KEYS[3], rank, card)
+    version = call.version
+  end
+  redis.call('HSET', k.seen, rank, string.format('%s %s %d %.0f %.0f %.0f %.17g %s %.0f %.0f %s',
+    incarnation, state, redis.call('HEXISTS', KEYS[9], rank), sampled, math.max(0, foreign), kv - in_engine, rate,
+    owner, call.ms, version, queue))
+  if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
+end
+
+for _, row in ipairs(cjson.decode(ARGV[5])) do
+  local rank, incarnation, state, card = row[1], row[2], row[3], row[8]
+  local old = read_seen(rank)
+  local load = redis.call('HGET', k.load, rank .. ' ' .. incarnation)
+  if load and not string.match(load, LOAD) then redis.call('DEL', KEYS[1]) end
+  if old.owner and old.owner ~= owner and call.ms - old.heard < tonumber(ARGV[4]) then
+    refused[#refused + 1] = rank
+    refused[#refused + 1] = old.owner
+  elseif state == 'gone' then
+    redis.call('HDEL', k.seen, rank)
+    redis.call('HDEL', KEYS[3], rank)
+    tidy(rank, incarnation)
+  elseif old.incarnation ~= incarnation and card == '' then
+    cardless[#cardless + 1] = rank
+  else
+    record(old, unpack(row))
+  end
+  redis.call('ZADD', k.change, call.version, rank)
+end
+local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 8)
+return {'ok', refused, cardless, call.jumped and {} or ended}

@@ -1,0 +1,29 @@
+-- snapshot: every rank that changed since a version. Reads only, so that a replica can answer it.
+--
+-- KEYS  head change card seen load
+-- ARGV  lease (ms), epoch, version already known ('-1': none; another epoch counts as none)
+-- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card}
+--       seen is '' for a rank that left; card is '' when it has not changed since
+local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+) (%d+) (%d+)$')
+if not epoch then return {'closed'} end
+local since = epoch == ARGV[2] and tonumber(ARGV[3]) or -1
+local time = redis.call('TIME')
+local step = time[1] * 1000 + math.floor(time[2] / 1000) - last
+local now = pool_ms + math.max(0, math.min(step, math.floor(ARGV[1] / 4)))
+local reply = {epoch, version, string.format('%.0f', now)}
+local ranks = redis.call('ZRANGEBYSCORE', KEYS[2], string.format('(%.0f', since), '+inf')
+for first = 1, #ranks, 1000 do
+  local slice = {unpack(ranks, first, math.min(first + 999, #ranks))}
+  local cards, seens = redis.call('HMGET', KEYS[3], unpack(slice)), redis.call('HMGET', KEYS[4], unpack(slice))
+  local lives = {}
+  for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. string.match(seens[i] or '', '^%S*') end
+  local loads = redis.call('HMGET', KEYS[5], unpack(lives))
+  for i, rank in ipairs(slice) do
+    local card_version = tonumber(string.match(seens[i] or '', '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)') or 0)
+    reply[#reply + 1] = rank
+    reply[#reply + 1] = seens[i] or ''
+    reply[#reply + 1] = loads[i] or ''
+    reply[#reply + 1] = card_version > since and cards[i] or ''
+  end
+end
+return reply

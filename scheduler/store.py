@@ -1,0 +1,159 @@
+"""The store: runs the ledger's scripts on Redis, and turns the library's errors into ours. Alone imports redis.
+
+It never retries a call by itself: a call whose reply is lost may or may not have been applied, and only the ledger
+(numbers, epochs, resync) can tell. The one exception is a script that the server does not know, which is certain not to
+have run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+import redis.exceptions as errors
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreUrlError
+from scheduler.lua import Script, digest, source
+
+Word = str | bytes | int | float
+Reply = Any
+"""What Redis answers: bytes, int, None, or a list of these."""
+
+CONNECT_TIMEOUT_S = 0.25
+ANSWER_TIMEOUT_S = 0.5
+
+_REFUSED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
+_GONE = (
+    *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError),
+    *(errors.OutOfMemoryError, errors.TryAgainError, errors.ClusterError, OSError),
+)
+
+
+class Call(NamedTuple):
+    """One script call."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[Word, ...]
+
+
+class Store(Protocol):
+    """What the scheduler needs of Redis; the simulation brings another one."""
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """Runs the calls in order in one round trip; raises StoreUnavailableError or StoreRejectedError."""
+
+    async def command(self, *words: Word) -> Reply:
+        """Runs one plain command; raises the same."""
+
+
+class RedisStore:
+    """A store on a redis.asyncio client: single server, behind Sentinel, or cluster."""
+
+    def __init__(self, client: Redis | RedisCluster) -> None:
+        self._client = client
+
+    async def command(self, *words: Word) -> Reply:
+        """See Store."""
+        with _translated():
+            reply = await self._client.execute_command(*words)
+        # redis-py makes dicts and sets of some replies; ours are as the server sent them.
+        if isinstance(reply, dict):
+            return [part for pair in reply.items() for part in pair]
+        return list(reply) if isinstance(reply, set) else reply
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """See Store. After a restart or a promotion the server knows no script: the rest is sent whole."""
+        replies = await self._send([("EVALSHA", digest(call.script), call) for call in calls])
+        first = next((i for i, reply in enumerate(replies) if isinstance(reply, errors.NoScriptError)), None)
+        if first is not None:
+            # Numbered calls after the first unknown one were refused, and the others may run twice.
+            replies[first:] = await self._send([("EVAL", source(call.script), call) for call in calls[first:]])
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise _ours(reply) from reply
+        return replies
+
+    async def _send(self, commands: Sequence[tuple[str, str, Call]]) -> list[Reply]:
+        with _translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for verb, text, call in commands:
+                pipeline.execute_command(verb, text, len(call.keys), *call.keys, *call.args)
+            replies: list[Reply] = await pipeline.execute(raise_on_error=False)
+        return replies
+
+
+def _ours(error: BaseException) -> Exception:
+    if isinstance(error, _REFUSED):
+        return StoreRejectedError(f"Redis refuses us: {error}")
+    if isinstance(error, _GONE):
+        return StoreUnavailableError(f"Redis does not answer: {error or type(error).__name__}")
+    return StoreRejectedError(f"Redis answered: {error}")
+
+
+class _translated:  # noqa: N801 - reads as a word of a `with` statement
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, (errors.RedisError, OSError)):
+            raise _ours(error) from error
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncIterator[Store]:
+    """A store at `url`; opening it does not contact the server.
+
+    `redis://`, `rediss://` and `unix://` as redis-py reads them; `redis+sentinel://[user:password@]host:port,host:port/
+    service[/db]`; `redis+cluster://` and `rediss+cluster://`. Raises StoreUrlError naming what is wrong.
+    """
+    client = _client(url)
+    try:
+        yield RedisStore(client)
+    finally:
+        await client.aclose()
+
+
+def _client(url: str) -> Redis | RedisCluster:
+    options: dict[str, Any] = {
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    scheme, _, rest = url.partition("://")
+    try:
+        if scheme in {"redis", "rediss", "unix"}:
+            return Redis.from_url(url, **options)
+        if scheme in {"redis+cluster", "rediss+cluster"}:
+            return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)
+        if scheme in {"redis+sentinel", "rediss+sentinel"}:
+            return _behind_sentinels(rest, options, tls=scheme.startswith("rediss"))
+    except ValueError as error:
+        raise StoreUrlError(f"store URL: {error}") from error
+    raise StoreUrlError(
+        f"store URL: unknown scheme {scheme!r}, expected redis, rediss, unix, redis+sentinel or redis+cluster"
+    )
+
+
+def _behind_sentinels(rest: str, options: dict[str, Any], *, tls: bool) -> Redis:
+    authority, _, path = rest.partition("/")
+    credentials, _, hosts = authority.rpartition("@")
+    service, _, database = path.partition("/")
+    if not service:
+        raise StoreUrlError("store URL: redis+sentinel needs /service after the hosts")
+    sentinels = []
+    for host in hosts.split(","):
+        parts = urlsplit(f"//{host}")
+        if not parts.hostname:
+            raise StoreUrlError(f"store URL: no host in {host!r}")
+        sentinels.append((parts.hostname, parts.port or 26379))
+    user, _, password = credentials.partition(":")
+    login = {"username": unquote(user) or None, "password": unquote(password) or None, "ssl": tls}
+    sentinel = Sentinel(sentinels, sentinel_kwargs=options, **options, **login)  # type: ignore[no-untyped-call]
+    master: Redis = sentinel.master_for(service, db=int(database or 0))
+    return master

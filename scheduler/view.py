@@ -1,0 +1,99 @@
+"""What a gateway last read of a pool: frozen, with its age known, and how a delta makes the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from scheduler.loads import BookLoad, Loads, SeenRank, loads_at, parse_book, parse_seen
+from scheduler.messages import CARD_VERSION, RankCard, RankState
+
+
+class RankView(msgspec.Struct, frozen=True):
+    """One rank as last read."""
+
+    card: RankCard
+    seen: SeenRank
+    book: BookLoad
+
+    @property
+    def state(self) -> RankState:
+        """What its agent last said of its health."""
+        return self.seen.state
+
+    @property
+    def drained(self) -> bool:
+        """Whether an operator has drained it."""
+        return self.seen.drained
+
+    def loads(self, now_ms: float) -> Loads:
+        """Its loads at a pool time."""
+        return loads_at(self.book, self.seen, now_ms)
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """A pool as of `version` of `epoch`; `pool_ms` was the pool time when it was read.
+
+    `broken_groups` are the DP groups of which a rank is down: a group steps together or not at all.
+    """
+
+    epoch: str = ""
+    version: int = -1
+    pool_ms: int = 0
+    ranks: Mapping[str, RankView] = MappingProxyType({})
+    broken_groups: frozenset[str] = frozenset()
+
+    def placeable(self) -> list[RankView]:
+        """Ranks that are up, not drained, and in no broken group."""
+        return [
+            rank
+            for rank in self.ranks.values()
+            if rank.state is RankState.UP and not rank.drained and rank.card.dp_group not in self.broken_groups
+        ]
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """What snapshot.lua answered: rows of (rank, seen, load, card), as text."""
+
+    epoch: str
+    version: int
+    pool_ms: int
+    rows: tuple[tuple[bytes, bytes, bytes, bytes], ...]
+
+    @staticmethod
+    def read(reply: list[bytes]) -> Delta:
+        """Reads a reply of snapshot.lua that is not `closed`."""
+        cells = iter(reply[3:])
+        return Delta(
+            reply[0].decode(), int(reply[1]), int(reply[2]), tuple(zip(cells, cells, cells, cells, strict=True))
+        )
+
+
+def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
+    """The next view, and how many rows were skipped because they could not be read.
+
+    A rank whose row is unreadable, or whose card is of a version newer than ours, is not in the view: what is not
+    understood is not placed on.
+    """
+    ranks = dict(view.ranks) if view.epoch == delta.epoch else {}
+    skipped = 0
+    for name, seen, load, card in delta.rows:
+        former = ranks.pop(rank := name.decode(errors="replace"), None)
+        if not seen:
+            continue
+        try:
+            ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
+        except (ValueError, TypeError, msgspec.MsgspecError):
+            skipped += 1
+    broken = frozenset(r.card.dp_group for r in ranks.values() if r.card.dp_group and r.state is RankState.DOWN)
+    return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(ranks), broken), skipped
+
+
+def _rank_view(former: RankView | None, seen_row: str, load_row: str, card_json: bytes) -> RankView:
+    seen = parse_seen(seen_row)
+    card = msgspec.json.decode(card_json, type=RankCard) if card_json else former.card if former else None
+    if card is None or card.v > CARD_VERSION or card.incarnation != seen.incarnation:
+        raise ValueError("no card that we can read")
+    return RankView(card, seen, parse_book(load_row))
