@@ -90,9 +90,7 @@ def check(root: Path) -> list[Violation]:
             found.extend(Violation(module.path, line, message) for line, message in rule(module))
     for file in _product_files(root, ".lua"):
         path = file.relative_to(root).as_posix()
-        found.extend(
-            Violation(path, line, message) for line, message in _script(file.read_text(encoding="utf-8"))
-        )
+        found.extend(Violation(path, line, message) for line, message in _script(file.read_text(encoding="utf-8")))
     return sorted(found)
 
 
@@ -146,11 +144,7 @@ def _purity(module: Module) -> Found:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await):
             yield node.lineno, "a module that decides must not wait"
-        elif (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in {"open", "print"}
-        ):
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"open", "print"}:
             yield node.lineno, f"a module that decides must not call {node.func.id}"
 
 
@@ -178,9 +172,7 @@ def _module_level(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     for statement in body:
         yield statement
         if isinstance(statement, ast.If | ast.Try | ast.With):
-            yield from _module_level(
-                child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt)
-            )
+            yield from _module_level(child for child in ast.iter_child_nodes(statement) if isinstance(child, ast.stmt))
 
 
 def _names_a_variable(name: str) -> bool:

@@ -39,32 +39,18 @@ def plant(tree: Path, path: str, text: str) -> list[str]:
 
 
 def test_a_tree_that_keeps_the_rules_passes(tree: Path) -> None:
-    assert (
-        plant(tree, "gateway/app.py", "import fastapi\nfrom scheduler import keys\nLIMITS = {'a': 1}\n") == []
-    )
+    assert plant(tree, "gateway/app.py", "import fastapi\nfrom scheduler import keys\nLIMITS = {'a': 1}\n") == []
 
 
 @pytest.mark.parametrize(
     ("path", "text", "expected"),
     [
-        pytest.param(
-            "gateway/a.py", "import agent.probe\n", "1: gateway must not import agent", id="gateway-agent"
-        ),
-        pytest.param(
-            "agent/a.py", "from gateway import app\n", "1: agent must not import gateway", id="agent-gateway"
-        ),
-        pytest.param(
-            "agent/a.py", "from ..gateway import app\n", "1: agent must not import gateway", id="relative"
-        ),
-        pytest.param(
-            "scheduler/a.py", "import forebay\n", "1: scheduler must not import forebay", id="scheduler-root"
-        ),
-        pytest.param(
-            "simulator/a.py", "import gateway\n", "1: simulator must not import gateway", id="simulator"
-        ),
-        pytest.param(
-            "agent/a.py", "import tests.helpers\n", "1: the product must not import its tests", id="tests"
-        ),
+        pytest.param("gateway/a.py", "import agent.probe\n", "1: gateway must not import agent", id="gateway-agent"),
+        pytest.param("agent/a.py", "from gateway import app\n", "1: agent must not import gateway", id="agent-gateway"),
+        pytest.param("agent/a.py", "from ..gateway import app\n", "1: agent must not import gateway", id="relative"),
+        pytest.param("scheduler/a.py", "import forebay\n", "1: scheduler must not import forebay", id="scheduler-root"),
+        pytest.param("simulator/a.py", "import gateway\n", "1: simulator must not import gateway", id="simulator"),
+        pytest.param("agent/a.py", "import tests.helpers\n", "1: the product must not import its tests", id="tests"),
         pytest.param(
             "scheduler/a.py",
             "def f():\n    import httpx\n",
@@ -83,9 +69,7 @@ def test_a_tree_that_keeps_the_rules_passes(tree: Path) -> None:
             "1: only scheduler/store.py may import redis",
             id="redis-elsewhere",
         ),
-        pytest.param(
-            "gateway/a.py", "import fakeredis\n", "1: only forebay/ may import fakeredis", id="fakeredis"
-        ),
+        pytest.param("gateway/a.py", "import fakeredis\n", "1: only forebay/ may import fakeredis", id="fakeredis"),
         pytest.param(
             "scheduler/policies/a.py",
             "import time\n",
@@ -105,24 +89,16 @@ def test_a_tree_that_keeps_the_rules_passes(tree: Path) -> None:
             id="file",
         ),
         pytest.param("agent/a.py", "seen = {}\n", "1: no mutable module global (seen)", id="dict-global"),
-        pytest.param(
-            "agent/a.py", "seen: set[int] = set()\n", "1: no mutable module global (seen)", id="set-global"
-        ),
-        pytest.param(
-            "agent/a.py", "seen = list[int]()\n", "1: no mutable module global (seen)", id="generic-global"
-        ),
+        pytest.param("agent/a.py", "seen: set[int] = set()\n", "1: no mutable module global (seen)", id="set-global"),
+        pytest.param("agent/a.py", "seen = list[int]()\n", "1: no mutable module global (seen)", id="generic-global"),
         pytest.param(
             "agent/a.py",
             "import collections\nif True:\n    _q = collections.deque()\n",
             "3: no mutable module global (_q)",
             id="nested-global",
         ),
-        pytest.param(
-            "agent/a.py", "def f():\n    global x\n", "2: no global statement (x)", id="global-statement"
-        ),
-        pytest.param(
-            "agent/a.py", "try:\n    f()\nexcept:\n    pass\n", "3: no bare except", id="bare-except"
-        ),
+        pytest.param("agent/a.py", "def f():\n    global x\n", "2: no global statement (x)", id="global-statement"),
+        pytest.param("agent/a.py", "try:\n    f()\nexcept:\n    pass\n", "3: no bare except", id="bare-except"),
         pytest.param(
             "agent/a.py",
             "try:\n    f()\nexcept (OSError, Exception):\n    pass\n",

@@ -39,9 +39,7 @@ def test_the_schema_refuses_a_misspelt_key() -> None:
 def test_the_base_file_needs_no_variable_and_takes_each() -> None:
     plain = compose_file.load("compose.yaml", variables={})["services"]
     assert plain["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://:forebay@redis:6379/0"
-    given = compose_file.load(
-        "compose.yaml", variables={"REDIS_PASSWORD": "s3cret", "FOREBAY_PORTS": "7000-7003"}
-    )
+    given = compose_file.load("compose.yaml", variables={"REDIS_PASSWORD": "s3cret", "GATEWAY_PORTS": "7000-7003"})
     services = given["services"]
     assert services["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
     assert services["agent"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
@@ -62,9 +60,7 @@ def test_the_balancer_starts_only_when_asked_for() -> None:
 
 
 def test_the_vllm_override_replaces_the_simulated_ranks() -> None:
-    file = compose_file.load(
-        "compose.yaml", "deploy/compose.vllm.yaml", variables={**NODE, "VLLM_PORTS": "8100-8107"}
-    )
+    file = compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables={**NODE, "VLLM_PORTS": "8100-8107"})
     services = compose_file.active_services(file)
     assert sorted(services) == ["agent", "gateway", "redis"]
     assert services["agent"]["network_mode"] == "host"

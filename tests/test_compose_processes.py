@@ -1,6 +1,6 @@
 """Every service of the compose files as the same process on 127.0.0.1: command, environment, health check.
 
-Without redis-server the `redis` service is played by fakeredis, and without nginx the balancer is not run;
+Without redis-server the embedded server plays the `redis` service, and without nginx the balancer is not run;
 the report names both as skipped.
 """
 
@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import openai
 import pytest
 import redis
 
+from forebay.embedded_redis import EmbeddedRedis
 from tests import compose_file
 from tests.compose_file import ROOT, Process
 
@@ -87,9 +87,7 @@ class Stack:
         process, child = self.running[name]
         assert child.poll() is None, f"{name} ended with {child.returncode}:\n{self.log(name)}"
         assert process.health is not None
-        check = subprocess.run(
-            process.health, env=self._environment(process), check=False, capture_output=True
-        )
+        check = subprocess.run(process.health, env=self._environment(process), check=False, capture_output=True)
         return check.returncode == 0
 
     def becomes_healthy(self, name: str) -> None:
@@ -127,10 +125,10 @@ class Stack:
 
 
 @contextmanager
-def fake_redis(port: int) -> Iterator[None]:
-    """fakeredis in the place of the `redis` service, with its password."""
-    server = fakeredis.TcpFakeServer(("127.0.0.1", port))
-    thread = threading.Thread(target=server.serve_forever, name="fakeredis")
+def embedded_redis(port: int) -> Iterator[None]:
+    """The embedded server in the place of the `redis` service, with its password."""
+    server = EmbeddedRedis("127.0.0.1", port)
+    thread = threading.Thread(target=server.serve_forever, name="embedded-redis")
     thread.start()
     try:
         with redis.Redis(port=port) as client:
@@ -152,16 +150,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             stack.start("redis", stack.local("redis"))
             stack.becomes_healthy("redis")
         else:
-            cleanup.enter_context(fake_redis(stack.ports["redis"]))
+            cleanup.enter_context(embedded_redis(stack.ports["redis"]))
         stack.start("gateway", stack.local("gateway"))
         stack.start("gateway-2", stack.local("gateway", port_of="gateway-2"))
         for service in ("rank-0", "rank-1", "agent"):
             stack.start(service, stack.local(service))
         for name in ("rank-0", "rank-1", "gateway", "gateway-2"):
             stack.becomes_healthy(name)
-        eventually(
-            lambda: len(stack.status()["ranks"]) == 2, f"both ranks; the agent's log:\n{stack.log('agent')}"
-        )
+        eventually(lambda: len(stack.status()["ranks"]) == 2, f"both ranks; the agent's log:\n{stack.log('agent')}")
         yield stack
 
 
@@ -176,7 +172,7 @@ def stream_of(port: int) -> str:
 
 def test_the_redis_service_keeps_every_key_and_nothing_on_disk(stack: Stack) -> None:
     if "redis" not in stack.running:
-        pytest.skip("redis-server is not installed: fakeredis plays the redis service here")
+        pytest.skip("redis-server is not installed: the embedded server plays the redis service here")
     with redis.Redis(port=stack.ports["redis"], password=VARIABLES["REDIS_PASSWORD"]) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("save") == {"save": ""}
@@ -199,9 +195,7 @@ def test_the_balancer_streams_from_a_gateway(stack: Stack) -> None:
     moved = stack.folder / "nginx.conf"
     moved.write_text(config.replace("/tmp/", f"{stack.folder}/"))
     balancer = stack.local("balancer")
-    stack.start(
-        "balancer", Process([*balancer.command, "-c", str(moved)], balancer.environment, balancer.health)
-    )
+    stack.start("balancer", Process([*balancer.command, "-c", str(moved)], balancer.environment, balancer.health))
 
     def answers() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""What the README and ARCHITECTURE.md name exists: commands, options, variables, make targets, files, modules."""
+"""What the README and ARCHITECTURE.md name exists: commands, options, variables, make targets, modules."""
 
 import re
 import shlex
