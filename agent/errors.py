@@ -1,0 +1,23 @@
+"""What can go wrong between an agent and its ranks."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of all errors the agent raises."""
+
+
+class TargetError(AgentError, ValueError):
+    """A `--ranks` text that cannot be understood; the message quotes the part."""
+
+
+class PageError(AgentError):
+    """A `/metrics` page that says nothing of an engine's load."""
+
+
+class DiscoveryError(AgentError):
+    """A rank answers, but not what its card needs; the message says what is missing."""
+
+
+class WarmUpError(AgentError):
+    """A warm-up request failed; the message says how."""

@@ -1,0 +1,45 @@
+"""What one look at a rank's port can show. A closed set: health.py says what follows from each."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.metrics_page import MetricsPage
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """`/health` did not complain and `/metrics` gave a page of engines.
+
+    `asked_at_s` is the monotonic time at which the page was asked for. What the page shows is at least as new, so an
+    age measured from here is never too young, and a reservation that the engine may not have seen yet still counts.
+    """
+
+    page: MetricsPage
+    asked_at_s: float
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Nothing listens on the port any more."""
+
+    detail: str = "connection refused"
+
+
+class EngineDead(msgspec.Struct, frozen=True):
+    """`/health` answered 503: the API server knows that its engine is dead (or is rescaling)."""
+
+    detail: str = "/health answers 503"
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """An answer, but not one a healthy rank gives: a reset, an error status, a page without engines."""
+
+    detail: str
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """No answer in time, or no way to the host."""
+
+    detail: str
+
+
+Evidence = Answered | Refused | EngineDead | Broken | Silent

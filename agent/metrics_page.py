@@ -1,0 +1,187 @@
+"""Reads what placement needs from a vLLM `/metrics` page, old names and new.
+
+One compiled pattern picks the few families we read out of some 800 lines; a general parser of the text format takes
+70 times as long (benchmarks/metrics_page.py). Labels may come in any order, and there is one `EngineSample` per
+`engine` label: a port may have several engines behind it.
+
+vLLM facts: gauges change only when an engine step reports. `iteration_tokens_total_count` counts only steps that gave
+a token, so it stands still during a long chunked prefill. `kv_cache_usage_perc` was `gpu_cache_usage_perc` until
+0.11. Counters carry `_total` on the wire, not in every version. `num_gpu_blocks` is the sum over the API server's
+engines, `kv_cache_size_tokens` (0.32) is per engine. `request_prefill_kv_computed_tokens` leaves out cached tokens,
+but not those pulled from a prefill rank (a captured decode rank shows 2907 and computed none). With several API
+servers the page has neither `process_*` nor `*_created`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from agent.errors import PageError
+
+_NUMBERS = (
+    b"num_requests_running", b"num_requests_waiting", b"kv_cache_usage_perc", b"gpu_cache_usage_perc",
+    b"iteration_tokens_total_count", b"generation_tokens_total", b"generation_tokens", b"prompt_tokens_total",
+    b"prompt_tokens", b"generation_tokens_created", b"request_prefill_time_seconds_count",
+    b"request_prefill_time_seconds_sum", b"request_prefill_kv_computed_tokens_sum", b"request_prompt_tokens_sum",
+    b"prefix_cache_hits_total", b"prefix_cache_hits", b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits",
+    b"external_prefix_cache_hits_total", b"external_prefix_cache_hits",
+)  # fmt: skip
+_AWAKE = b"engine_sleep_state"
+_CACHE_CONFIG = b"cache_config_info"
+_PROCESS_START = b""
+
+# Starting with a literal line break lets the engine skip from line to line; `^` with MULTILINE is five times slower.
+# Possessive quantifiers keep a page that was cut off from being tried in every way.
+_SERIES = re.compile(
+    rb"\n(?:vllm:(" + b"|".join((*_NUMBERS, _AWAKE, _CACHE_CONFIG)) + rb")|process_start_time_seconds)"
+    rb'(?:\{((?:[^"}\n]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")*+)\})? (\S+)'
+)
+_LABEL = re.compile(rb'(\w+)="([^"\\]*(?:\\.[^"\\]*)*)"')
+
+
+class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The KV cache of one engine; `capacity_tokens` is 0 where the page does not tell."""
+
+    capacity_tokens: int
+    block_size: int
+    dtype: str
+
+
+class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine's series on one page; a counter the page lacks is 0.
+
+    `waiting` includes requests deferred until their KV arrives. `kv_usage` is in [0, 1]. `prefill_*` count finished
+    requests: how many, their prompt tokens that were computed here, and the seconds from schedule to first token.
+    Cached tokens are taken off at admission already, so from sample to sample `prefill_tokens` may fall.
+    `created_s` (since the epoch, on the rank's clock) is when the engine's series began, None where unknown.
+    """
+
+    engine: str
+    running: int
+    waiting: int
+    kv_usage: float
+    steps: float
+    prompt_tokens: float
+    generation_tokens: float
+    prefill_requests: float
+    prefill_tokens: float
+    prefill_s: float
+    created_s: float | None
+    awake: bool
+    cache: CacheConfig | None
+
+
+class MetricsPage(msgspec.Struct, frozen=True, kw_only=True):
+    """One page: its engines in the order of their labels, and when the API server started (None where unknown)."""
+
+    engines: tuple[EngineSample, ...]
+    process_start_s: float | None
+
+
+def parse_metrics(page: bytes) -> MetricsPage:
+    """What a page says. Raises PageError where it has no engine's load."""
+    numbers: dict[str, dict[bytes, float]] = {}
+    caches: dict[str, dict[str, str]] = {}
+    process_start_s: float | None = None
+    for name, label_text, value_text in _SERIES.findall(b"\n" + page):
+        value = _number(value_text)
+        if value is None:
+            continue
+        labels = _labels(label_text)
+        engine = labels.get("engine", "")
+        if name == _PROCESS_START:
+            process_start_s = value
+        elif name == _CACHE_CONFIG:
+            caches[engine] = labels
+        elif name != _AWAKE or labels.get("sleep_state") == "awake":
+            numbers.setdefault(engine, {})[name] = value
+    engines = sorted(
+        (engine for engine, values in numbers.items() if b"num_requests_running" in values), key=_label_order
+    )
+    if not engines:
+        raise PageError("no vllm:num_requests_running on the page (is vLLM run with --disable-log-stats?)")
+    return MetricsPage(
+        engines=tuple(
+            _sample(engine, numbers[engine], _cache(caches.get(engine, caches.get("")), len(engines)))
+            for engine in engines
+        ),
+        process_start_s=process_start_s,
+    )
+
+
+def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | None) -> EngineSample:
+    return EngineSample(
+        engine=engine,
+        running=max(0, round(values[b"num_requests_running"])),
+        waiting=max(0, round(values.get(b"num_requests_waiting", 0.0))),
+        kv_usage=min(1.0, max(0.0, _first(values, b"kv_cache_usage_perc", b"gpu_cache_usage_perc"))),
+        steps=values.get(b"iteration_tokens_total_count", 0.0),
+        prompt_tokens=_first(values, b"prompt_tokens_total", b"prompt_tokens"),
+        generation_tokens=_first(values, b"generation_tokens_total", b"generation_tokens"),
+        prefill_requests=values.get(b"request_prefill_time_seconds_count", 0.0),
+        prefill_tokens=_computed_tokens(values),
+        prefill_s=values.get(b"request_prefill_time_seconds_sum", 0.0),
+        created_s=values.get(b"generation_tokens_created"),
+        awake=values.get(_AWAKE, 1.0) != 0.0,
+        cache=cache,
+    )
+
+
+def _computed_tokens(values: Mapping[bytes, float]) -> float:
+    pulled = _first(values, b"external_prefix_cache_hits_total", b"external_prefix_cache_hits")
+    computed = values.get(b"request_prefill_kv_computed_tokens_sum")
+    if computed is not None:
+        return computed - pulled
+    cached = _first(
+        values,
+        *(b"prefix_cache_hits_total", b"prefix_cache_hits"),
+        *(b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits"),
+    )
+    return values.get(b"request_prompt_tokens_sum", 0.0) - cached - pulled
+
+
+def _cache(labels: Mapping[str, str] | None, engines_behind_page: int) -> CacheConfig | None:
+    if labels is None:
+        return None
+    block_size = _integer(labels.get("block_size"))
+    capacity_tokens = _integer(labels.get("kv_cache_size_tokens"))
+    if not capacity_tokens:
+        capacity_tokens = _integer(labels.get("num_gpu_blocks")) * block_size // engines_behind_page
+    return CacheConfig(capacity_tokens=capacity_tokens, block_size=block_size, dtype=labels.get("cache_dtype", ""))
+
+
+def _labels(text: bytes) -> dict[str, str]:
+    return {name.decode(): _unescaped(value).decode(errors="replace") for name, value in _LABEL.findall(text)}
+
+
+def _unescaped(value: bytes) -> bytes:
+    if b"\\" not in value:
+        return value
+    return re.sub(rb"\\(.)", lambda match: b"\n" if match[1] == b"n" else match[1], value)
+
+
+def _first(values: Mapping[bytes, float], *names: bytes) -> float:
+    return next((values[name] for name in names if name in values), 0.0)
+
+
+def _number(text: bytes) -> float | None:
+    """A finite number, or None: a gauge nobody set is NaN, which is not a load."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _integer(text: str | None) -> int:
+    """A label's whole number; 0 for None, the text "None" and anything else."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
+
+
+def _label_order(engine: str) -> tuple[int, str]:
+    """Engine labels are numbers as text: "10" comes after "9"."""
+    return (len(engine), engine)

@@ -1,0 +1,77 @@
+"""Learns a rank's prefill rate, in uncached prompt tokens per second, from the sums on its pages.
+
+vLLM gives, over finished requests, the tokens computed (T), the seconds from schedule to first token (S) and the
+number of requests (n). Prompts that share steps overlap, so S counts the same second several times: T/S is the rate
+only when prompts ran alone. The time the engine really spent lies between S/n (all overlapped) and S (none did), and
+is no more than the time the rank was busy while they ran (W). So one window says
+
+    rate = T / max(S/n, min(S, W))
+
+Windows end when they hold enough tokens. Those of short prompts are left out: they measure a step's fixed cost. The
+answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
+compiled a kernel (26 s seen on a real vLLM) nor requests that happened to finish together can move it far. The prior is
+one more window: it decides alone at first and is outvoted by two. A decode rank that pulls its KV computes next to
+nothing and keeps the prior.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+
+import msgspec
+
+from agent.metrics_page import EngineSample
+
+_WINDOW_TOKENS = 1024
+_LEAST_MEAN_PROMPT_TOKENS = 256
+_WINDOWS_KEPT = 32
+_HEAVIEST_WINDOW_TOKENS = 4 * _WINDOW_TOKENS
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What finished prefills added up to, and the seconds the rank was busy meanwhile."""
+
+    tokens: float = 0.0
+    prefill_s: float = 0.0
+    requests: float = 0.0
+    busy_s: float = 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The rate this window shows; it holds at least one request that took time."""
+        spent_s = max(self.prefill_s / self.requests, min(self.prefill_s, self.busy_s))
+        return self.tokens / spent_s
+
+
+class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a rank's prefill rate: the prior, past windows as (tokens/s, weight), and the open window."""
+
+    prior_tokens_per_s: float
+    seen: tuple[tuple[float, float], ...] = ()
+    window: Window = Window()
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The median of the windows by their tokens, the prior being one of them; above 0."""
+        votes = sorted([*self.seen, (self.prior_tokens_per_s, float(_WINDOW_TOKENS))])
+        weights = list(itertools.accumulate(weight for _, weight in votes))
+        return votes[bisect.bisect_left(weights, weights[-1] / 2)][0]
+
+
+def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float) -> PrefillRate:
+    """What is known after two samples of one incarnation, `elapsed_s` apart."""
+    was_busy = before.running + before.waiting + after.running + after.waiting > 0 or after.steps != before.steps
+    window = Window(
+        tokens=known.window.tokens + after.prefill_tokens - before.prefill_tokens,
+        prefill_s=known.window.prefill_s + after.prefill_s - before.prefill_s,
+        requests=known.window.requests + after.prefill_requests - before.prefill_requests,
+        busy_s=known.window.busy_s + (elapsed_s if was_busy else 0.0),
+    )
+    if window.tokens < _WINDOW_TOKENS:
+        return msgspec.structs.replace(known, window=window)
+    if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.prefill_s <= 0 or window.requests < 1:
+        return msgspec.structs.replace(known, window=Window())
+    vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
+    seen = (*known.seen, vote)[-_WINDOWS_KEPT:]
+    return msgspec.structs.replace(known, seen=seen, window=Window())

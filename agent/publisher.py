@@ -1,0 +1,123 @@
+"""Publishes what a node knows of its ranks: one call for all of them, soon after a change, else by heartbeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from agent.node_report import NodeReport
+from scheduler.errors import SchedulerError
+from scheduler.messages import RankCard, RankReport, ReportReply
+
+_LOG = logging.getLogger(__name__)
+_LEAST_GAP_S = 0.05
+_GATHER_S = 0.01
+_RETRY_S = (0.1, 0.5)
+
+
+class NodeReporter(Protocol):
+    """The store's side of one node (scheduler.reporter.Reporter)."""
+
+    async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
+        """Store the reports. Raises SchedulerError when they were not stored."""
+        ...
+
+    async def goodbye(self) -> None:
+        """Take the node's ranks out of the pool."""
+        ...
+
+
+class Publisher:
+    """Sends `take()`'s reports while `run` runs; `accepted` hears which ranks the store took, after each call."""
+
+    def __init__(
+        self,
+        reporter: NodeReporter,
+        take: Callable[[], NodeReport],
+        *,
+        node: str,
+        heartbeat_ms: int,
+        accepted: Callable[[frozenset[str]], None],
+    ) -> None:
+        self._reporter = reporter
+        self._take = take
+        self._node = node
+        self._heartbeat_s = heartbeat_ms / 1e3
+        self._gap_s = _LEAST_GAP_S
+        self._accepted = accepted
+        self._changed = asyncio.Event()
+        self._sent: NodeReport | None = None
+        self._refused: Mapping[str, str] = {}
+        self._is_cut_off = False
+
+    def changed(self) -> None:
+        """The ranks may have changed: look soon."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Report until cancelled. The store being away delays reports, never ends them."""
+        while True:
+            report = self._take()
+            if report.reports and not await self._send(report):
+                await asyncio.sleep(random.uniform(*_RETRY_S))
+                continue
+            await self._wait_for_news(time.monotonic())
+
+    async def _wait_for_news(self, sent_at_s: float) -> None:
+        """Return when something differs from what was sent, or when the heartbeat is due."""
+        heartbeat_at_s = sent_at_s + self._heartbeat_s
+        await asyncio.sleep(self._gap_s)
+        while (left_s := heartbeat_at_s - time.monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+            # Watchers look at the same moments; a short wait lets their news share one call.
+            await asyncio.sleep(_GATHER_S)
+            self._changed.clear()
+            if self._sent is None or self._take().facts != self._sent.facts:
+                return
+
+    async def _send(self, report: NodeReport) -> bool:
+        try:
+            reply = await self._reporter.report(report.reports, report.cards)
+        except SchedulerError as error:
+            if not self._is_cut_off:
+                _LOG.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
+            self._is_cut_off = True
+            return False
+        if self._is_cut_off:
+            _LOG.info("node %s reports again", self._node)
+        self._is_cut_off = False
+        self._gap_s = max(_LEAST_GAP_S, reply.interval_ms / 1e3)
+        self._log_refusals(reply.refused)
+        self._log_states(report)
+        self._sent = report
+        self._accepted(frozenset(r.rank for r in report.reports) - reply.refused.keys())
+        return True
+
+    def _log_refusals(self, refused: Mapping[str, str]) -> None:
+        for rank, other in refused.items():
+            if self._refused.get(rank) != other:
+                _LOG.warning(
+                    "rank %s is claimed by agent %s; this agent, %s, is refused and keeps trying",
+                    rank, other, self._node,
+                )  # fmt: skip
+        for rank in self._refused.keys() - refused.keys():
+            _LOG.info("rank %s is now agent %s's", rank, self._node)
+        self._refused = dict(refused)
+
+    def _log_states(self, report: NodeReport) -> None:
+        before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports} if self._sent else {}
+        for r in report.reports:
+            if before.get(r.rank) != (r.state, r.incarnation):
+                because = report.down_because.get(r.rank, "")
+                _LOG.info(
+                    "rank %s is %s%s (incarnation %s)",
+                    r.rank, r.state, f": {because}" if because else "", r.incarnation,
+                )  # fmt: skip

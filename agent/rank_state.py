@@ -1,0 +1,92 @@
+"""One rank as its agent knows it: folds successive samples into what is reported.
+
+A rank has a card, and is reported, only once it was introduced: discovered and, if asked for, warmed up. A rank that
+never answered is not reported at all, because unknown is not idle. After a restart the old card stands, down, until
+the new incarnation is introduced.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.health import Progress, progress
+from agent.incarnation import Incarnation, next_incarnation, stamp
+from agent.metrics_page import EngineSample
+from agent.prefill_rate import PrefillRate, learn
+from scheduler.messages import RankCard, RankReport, RankState
+
+
+class RankTrack(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank over its samples. `present` is False once its engine's label left the page."""
+
+    rank: str
+    incarnation: Incarnation
+    sample: EngineSample
+    progress: Progress
+    rate: PrefillRate
+    card: RankCard | None = None
+    present: bool = True
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether the card is the current incarnation's."""
+        return self.card is not None and self.card.incarnation == self.incarnation.text
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the last sample had no request."""
+        return self.sample.running + self.sample.waiting == 0
+
+
+def first_track(
+    rank: str, sample: EngineSample, process_start_s: float | None, sampled_at_s: float, prior_tokens_per_s: float
+) -> RankTrack:
+    """A rank after its first sample; times are monotonic seconds."""
+    return RankTrack(
+        rank=rank,
+        incarnation=Incarnation(stamp(process_start_s, sample.created_s)),
+        sample=sample,
+        progress=progress(None, None, sample, sampled_at_s),
+        rate=PrefillRate(prior_tokens_per_s=prior_tokens_per_s),
+    )
+
+
+def next_track(
+    track: RankTrack,
+    sample: EngineSample,
+    process_start_s: float | None,
+    sampled_at_s: float,
+    fresh_suffix: str,
+) -> RankTrack:
+    """The rank after one more sample. A new incarnation keeps nothing but the old card and the prior.
+
+    `fresh_suffix` is unique text for an incarnation that the page does not stamp.
+    """
+    page_stamp = stamp(process_start_s, sample.created_s)
+    incarnation = next_incarnation(track.incarnation, track.sample, sample, page_stamp, fresh_suffix)
+    if incarnation != track.incarnation:
+        fresh = first_track(track.rank, sample, process_start_s, sampled_at_s, track.rate.prior_tokens_per_s)
+        return msgspec.structs.replace(fresh, incarnation=incarnation, card=track.card)
+    elapsed_s = sampled_at_s - track.progress.sampled_at_s
+    return msgspec.structs.replace(
+        track,
+        sample=sample,
+        progress=progress(track.progress, track.sample, sample, sampled_at_s),
+        rate=learn(track.rate, track.sample, sample, elapsed_s),
+        present=True,
+    )
+
+
+def rank_report(track: RankTrack, card: RankCard, down_because: str, now_s: float) -> RankReport:
+    """What is said of an introduced rank at `now_s`: down for the reason given, gone, or up where it is empty."""
+    state = RankState.DOWN if down_because else RankState.UP
+    return RankReport(
+        rank=track.rank,
+        incarnation=card.incarnation,
+        state=state if track.present else RankState.GONE,
+        age_ms=max(0, round((now_s - track.progress.sampled_at_s) * 1e3)),
+        running=track.sample.running,
+        waiting=track.sample.waiting,
+        kv_used_tokens=round(track.sample.kv_usage * card.kv_capacity_tokens),
+        prefill_tokens_per_s=track.rate.tokens_per_s,
+    )

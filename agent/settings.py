@@ -1,0 +1,70 @@
+"""Every option of an agent, parsed once into one frozen value."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from agent.errors import TargetError
+from agent.targets import Target, parse_targets
+from scheduler.messages import Role
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent attaches to and how it reads and reports it. Each field's description is its help text.
+
+    Raises ValueError (on construction) or msgspec.ValidationError (from `msgspec.convert`) whose message starts with
+    the field's name.
+    """
+
+    redis: Annotated[str, Meta(min_length=1, description="URL of the store")]
+    model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
+    role: Annotated[Role, Meta(description="what the ranks do for a request")]
+    ranks: Annotated[str, Meta(description="HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
+    connector: Annotated[str, Meta(description="KV connector of prefill and decode ranks, such as nixl")] = ""
+    node: Annotated[
+        str, Meta(pattern=r"^\S*$", description="name of this agent; default: host name and first port")
+    ] = ""
+    dp_group: Annotated[str, Meta(pattern=r"^\S*$", description="DP group that these ranks step together with")] = ""
+    max_num_seqs: Annotated[int, Meta(ge=1, description="vLLM's --max-num-seqs, per rank; vLLM does not tell it")] = 256
+    kv_capacity_tokens: Annotated[
+        int, Meta(ge=0, description="KV cache of one rank in tokens; 0 reads it from /metrics")
+    ] = 0
+    prefill_tokens_per_s: Annotated[
+        float, Meta(gt=0, description="prefill rate believed until the rank's own is known")
+    ] = 8000.0
+    label: Annotated[dict[str, str], Meta(description="K=V, for locality, such as zone=a")] = {}
+    warmup: Annotated[int, Meta(ge=0, description="completions a fresh rank must answer before it is offered")] = 0
+    warmup_timeout_ms: Annotated[int, Meta(ge=1, description="deadline of one warm-up completion")] = 120_000
+    rank_api_key: Annotated[str, Meta(description="vLLM's --api-key, for /v1/models and warm-up")] = ""
+    scrape_ms: Annotated[int, Meta(ge=10, description="between two looks at a busy rank")] = 500
+    idle_scrape_ms: Annotated[int, Meta(ge=10, description="between two looks at an idle rank")] = 1000
+    probe_timeout_ms: Annotated[
+        int, Meta(ge=1, description="deadline of one answer; a late one only ages the sample")
+    ] = 5000
+    stall_ms: Annotated[
+        int, Meta(ge=1, description="running requests without progress for so long mean the rank is down")
+    ] = 10_000
+    heartbeat_ms: Annotated[int, Meta(ge=50, description="between two reports when nothing changed")] = 400
+
+    def __post_init__(self) -> None:
+        try:
+            parse_targets(self.ranks)
+        except TargetError as error:
+            raise ValueError(f"ranks: {error}") from error
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The ports to attach to."""
+        return parse_targets(self.ranks)
+
+    @property
+    def node_name(self) -> str:
+        """The agent's name in the pool.
+
+        The default holds over restarts, and differs between agents of one host that attach to different ranks.
+        """
+        return self.node or f"{socket.gethostname()}-{self.targets[0].port}"

@@ -1,0 +1,100 @@
+"""Watches one port: looks, folds what it saw, introduces new incarnations. Never two looks at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable
+
+from agent.discovery import Description, rank_card
+from agent.errors import AgentError
+from agent.evidence import Answered, Silent
+from agent.port_state import PortState, fold, introduce
+from agent.probe import Probe
+from agent.rank_state import RankTrack
+from agent.settings import AgentSettings
+from agent.targets import Target
+from scheduler.messages import RankCard
+
+_LOG = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Keeps `port` up to date while `run` runs; `changed` is called after each change of it."""
+
+    def __init__(self, target: Target, probe: Probe, settings: AgentSettings, changed: Callable[[], None]) -> None:
+        self.port = PortState(target=target)
+        self._probe = probe
+        self._settings = settings
+        self._changed = changed
+        self._warming: set[tuple[str, str]] = set()
+        self._last_complaint = ""
+
+    async def run(self) -> None:
+        """Look at the port until cancelled."""
+        while True:
+            if await self._look():
+                await self._introduce_strangers()
+            await asyncio.sleep(_until_tick_s(time.monotonic(), self._interval_s()))
+
+    def _interval_s(self) -> float:
+        idle = self.port.is_idle and not self.port.strangers
+        return (self._settings.idle_scrape_ms if idle else self._settings.scrape_ms) / 1e3
+
+    async def _look(self) -> bool:
+        """Look once; whether the port answered."""
+        evidence = await self._probe.look()
+        prior_tokens_per_s = self._settings.prefill_tokens_per_s
+        self.port = fold(self.port, evidence, prior_tokens_per_s, fresh_suffix=secrets.token_hex(4))
+        self._changed()
+        match evidence:
+            case Answered():
+                return True
+            case Silent(detail) if self.port.ranks:
+                self._complain(f"gives no answer ({detail}); what is known of it ages")
+            case _ if not self.port.ranks:
+                self._complain(f"is not offered: {evidence.detail}")
+        return False
+
+    async def _introduce_strangers(self) -> None:
+        """Give each new incarnation its card. What cannot be introduced is tried again at the next look."""
+        try:
+            if self.port.strangers:
+                await self._introduce(await self._probe.describe())
+        except AgentError as error:
+            self._complain(f"is not offered: {error}")
+        else:
+            self._last_complaint = ""
+
+    async def _introduce(self, about: Description) -> None:
+        for track in self.port.strangers:
+            card = rank_card(track.rank, self.port.target, track.sample, track.incarnation.text, about, self._settings)
+            await self._warm_up(track, card)
+            self.port = introduce(self.port, [card])
+            self._changed()
+
+    async def _warm_up(self, track: RankTrack, card: RankCard) -> None:
+        """Warm up an engine that has not generated a token yet; one that has was warm before this agent came."""
+        life = (card.rank, card.incarnation)
+        if track.sample.generation_tokens > 0 and life not in self._warming:
+            return
+        self._warming.add(life)
+        for _ in range(self._settings.warmup):
+            await self._probe.warm_up(card)
+        self._warming.discard(life)
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._last_complaint:
+            _LOG.warning("%s %s", self.port.target.name, complaint)
+        self._last_complaint = complaint
+
+
+def _until_tick_s(now_s: float, interval_s: float) -> float:
+    """Seconds to the next multiple of the interval.
+
+    All watchers of a node so look at the same moments, and what they see fits into one report.
+    """
+    return (math.floor(now_s / interval_s) + 1) * interval_s - now_s
