@@ -1,0 +1,43 @@
+"""What `forebay up` prints when all of it is ready. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from forebay.ports import LOOPBACK
+from forebay.settings import UpSettings
+
+
+def announcement(settings: UpSettings, redis_url: str, redis_is: str, *, key_demanded: bool) -> str:
+    """The ready line, with Redis and the gateways, and how to call each gateway."""
+    counts = ", ".join(f"{count} {role}" for role, count in settings.ranks_by_role.items())
+    url = without_password(redis_url)
+    lines = [
+        f"forebay up is ready: redis {url}, gateways {' '.join(_gateways(settings))}",
+        "",
+        f"  model     {settings.model}",
+        f"  ranks     {counts}, simulated, {settings.speed:g} x real time",
+        f"  redis     {url}  ({redis_is})",
+        f"  look      forebay status --redis {url}",
+        "  stop      Ctrl-C, or SIGTERM",
+        "",
+        *(_curl(gateway, settings.model, key_demanded=key_demanded) for gateway in _gateways(settings)),
+    ]
+    return "\n".join(lines)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:***@", url)
+
+
+def _gateways(settings: UpSettings) -> list[str]:
+    return [f"http://{LOOPBACK}:{port}" for port in settings.gateway_ports]
+
+
+def _curl(gateway: str, model: str, *, key_demanded: bool) -> str:
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
+    key = ' -H "Authorization: Bearer $FOREBAY_API_KEY"' if key_demanded else ""
+    quoted = body.replace("'", "'\\''")
+    return f"  curl -N {gateway}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{quoted}'"

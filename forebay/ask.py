@@ -1,0 +1,31 @@
+"""One question to the store: opens it, asks, closes it, and tells the user what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+import click
+
+from forebay.settings import StoreSettings
+from scheduler.errors import SchedulerError, StoreUrlError
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Store, open_store
+
+Answer = TypeVar("Answer")
+
+
+def ask_store(settings: StoreSettings, question: Callable[[Store, SchedulerSettings], Awaitable[Answer]]) -> Answer:
+    """The answer to `question`. Raises click.ClickException: exit code 2 for a bad URL, 1 for the rest."""
+
+    async def ask() -> Answer:
+        async with open_store(settings.redis) as store:
+            return await question(store, settings.scheduler)
+
+    try:
+        return anyio.run(ask)
+    except StoreUrlError as error:
+        raise click.UsageError(str(error)) from error
+    except SchedulerError as error:
+        raise click.ClickException(str(error)) from error

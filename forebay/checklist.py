@@ -1,0 +1,46 @@
+"""A list of things waited for, shown as a progress bar on a terminal and as a line per thing elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+
+class Checklist:
+    """A context; the bar is gone when it is left."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (SpinnerColumn(), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._bar = self._progress.add_task("", total=0)
+        self._added = 0
+        self.open_items: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def add(self, item: str) -> None:
+        """One more thing to wait for."""
+        self._added += 1
+        self.open_items.append(item)
+        self._show()
+
+    def tick(self, item: str, line: str) -> None:
+        """It came: `line` says so."""
+        self.open_items.remove(item)
+        self._progress.console.print(f"{item}: {line}", markup=False, highlight=False, soft_wrap=True)
+        self._show()
+
+    def _show(self) -> None:
+        description = f"waiting for {', '.join(self.open_items)}" if self.open_items else ""
+        done = self._added - len(self.open_items)
+        self._progress.update(self._bar, completed=done, total=self._added, description=description)

@@ -1,0 +1,17 @@
+"""`forebay rank`: one simulated vLLM rank."""
+
+from __future__ import annotations
+
+import click
+
+from forebay.options import settings_options
+from forebay.service import run_service
+from simulator.server import serve
+from simulator.settings import RankSettings, from_options
+
+
+@click.command("rank")
+@settings_options(RankSettings, build=from_options)
+def command(settings: RankSettings) -> None:
+    """Run one simulated vLLM rank: vLLM's HTTP and metrics, with timing from a model."""
+    run_service(serve, settings)

@@ -1,0 +1,41 @@
+"""The `forebay` command: one module per command under `forebay/cli/`, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+import click
+
+from forebay.environment import refuse_unknown_variables
+from forebay.parent import die_with
+
+COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
+
+
+class Commands(click.Group):
+    """Imports a command's module only when the command is asked for: a rank needs no gateway in its memory."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order the help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, if there is one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"forebay.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="forebay")
+@click.option("--die-with", "parent_pid", type=int, hidden=True, help="End when this process, the parent, ends.")
+@click.pass_context
+def main(ctx: click.Context, parent_pid: int | None) -> None:
+    """Stateless OpenAI-compatible gateways that place LLM requests by shared load."""
+    if parent_pid is not None:
+        die_with(parent_pid)
+    if isinstance(ctx.command, click.Group):
+        refuse_unknown_variables(ctx.command, ctx, os.environ)

@@ -1,0 +1,135 @@
+"""Command-line options from settings: a frozen msgspec struct describes a command's options, alone.
+
+A field `lease_ms: Annotated[int, Meta(ge=1, description="how long ...")] = 2000` becomes the option
+`--lease-ms`, the environment variable `FOREBAY_LEASE_MS` and a line of help. A `bool` is a pair of flags. A
+tuple's option may be repeated or take a comma list; a dict's takes `K=V`. The fields of a struct inside the
+struct are options as well. Whatever is refused, by type, by range or by the struct itself, is a usage error
+(exit 2) that names the option.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, TypeVar, get_args, get_origin
+
+import click
+import msgspec
+from msgspec.structs import FieldInfo
+
+from forebay.option_values import Items, Pairs, Scalar, bare, joined
+
+ENVIRONMENT_PREFIX = "FOREBAY_"
+
+Settings = TypeVar("Settings", bound=msgspec.Struct)
+Command = Callable[..., None]
+
+
+def settings_options(
+    settings_type: type[Settings], build: Callable[[dict[str, Any]], Settings] | None = None
+) -> Callable[[Command], Command]:
+    """Give a command the options of `settings_type`; it is called with the parsed `settings`.
+
+    `build` makes the settings from the values by field name and may raise ValueError, best with a message
+    that starts with the field's name and a colon.
+    """
+    make = build or functools.partial(msgspec.convert, type=settings_type)
+
+    def decorate(command: Command) -> Command:
+        def run(**given: Any) -> None:
+            values = _take_values(settings_type, given)
+            try:
+                settings = make(values)
+            except ValueError as error:
+                raise _refusal(settings_type, str(error)) from error
+            command(settings=settings, **given)
+
+        decorated: Command = functools.update_wrapper(run, command)
+        for field in reversed(list(_leaves(settings_type))):
+            decorated = _option(field)(decorated)
+        return decorated
+
+    return decorate
+
+
+def _leaves(settings_type: type[msgspec.Struct]) -> Iterator[FieldInfo]:
+    """The fields that are options: all of them, and in place of a struct the fields inside."""
+    for field in msgspec.structs.fields(settings_type):
+        if nested := _nested(field):
+            yield from _leaves(nested)
+        else:
+            yield field
+
+
+def _nested(field: FieldInfo) -> type[msgspec.Struct] | None:
+    kind = bare(field.type)
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _take_values(settings_type: type[msgspec.Struct], given: dict[str, Any]) -> dict[str, Any]:
+    """Move what the options of `settings_type` were given out of `given`, into the shape of the struct."""
+    return {
+        field.name: _take_values(nested, given) if (nested := _nested(field)) else given.pop(field.name)
+        for field in msgspec.structs.fields(settings_type)
+    }
+
+
+def _refusal(settings_type: type[msgspec.Struct], message: str) -> click.UsageError:
+    name, colon, reason = message.partition(": ")
+    if colon and name in {field.name for field in _leaves(settings_type)}:
+        return click.BadParameter(reason, param_hint=f"'{_flag(name)}' (env var: '{variable(name)}')")
+    return click.UsageError(message)
+
+
+def _option(field: FieldInfo) -> Callable[[Command], Command]:
+    kind = bare(field.type)
+    flag = _flag(field.name)
+    attributes: dict[str, Any] = {
+        "envvar": variable(field.name),
+        "show_envvar": True,
+        "help": _description(field.type),
+        "required": field.required,
+    }
+    if not field.required:
+        default = _default(field)
+        attributes |= {"default": default, "show_default": default not in (None, "", ())}
+    if kind is bool:
+        flag = f"{flag}/--no-{flag[2:]}"
+    elif get_origin(kind) is tuple:
+        attributes |= {"type": Items(get_args(kind)[0]), "multiple": True, "callback": _joined}
+    elif get_origin(kind) is dict:
+        attributes |= {"type": Pairs(), "multiple": True, "callback": _joined_pairs}
+    else:
+        attributes["type"] = Scalar(field.type)
+    return click.option(flag, field.name, **attributes)
+
+
+def _joined(_ctx: click.Context, _param: click.Parameter, values: Any) -> tuple[Any, ...]:
+    return joined(values)
+
+
+def _joined_pairs(_ctx: click.Context, _param: click.Parameter, values: Any) -> dict[str, str]:
+    return dict(joined(values))
+
+
+def _default(field: FieldInfo) -> Any:
+    """The default as click takes it: an enum's member by value, a dict as its pairs."""
+    default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    if isinstance(default, dict):
+        return tuple(default.items())
+    return default.value if isinstance(default, Enum) else default
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a settings field."""
+    return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _description(annotation: Any) -> str | None:
+    metas = [part for part in get_args(annotation)[1:] if isinstance(part, msgspec.Meta)]
+    return next((meta.description for meta in metas if meta.description), None)

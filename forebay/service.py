@@ -1,0 +1,46 @@
+"""Runs one of the long-lived processes: its loop, its log, its ready line, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+import uvloop
+
+from forebay.causes import first_cause
+from scheduler.errors import StoreRejectedError, StoreUrlError, UnknownPolicyError
+
+Settings = TypeVar("Settings")
+
+USAGE = (StoreUrlError, UnknownPolicyError)
+"""Settings that turn out wrong only when they are used."""
+
+INCURABLE = (StoreRejectedError, OSError)
+"""What no retry cures, a port that is taken among them."""
+
+
+def run_service(
+    serve: Callable[[Settings, Callable[[str], None]], Coroutine[Any, Any, None]], settings: Settings
+) -> None:
+    """Run until `serve` returns, which it does on SIGTERM and SIGINT.
+
+    `serve` says once when it is ready; that line goes to standard output, the log to standard error. Raises
+    click.ClickException: with exit code 2 for settings that turn out wrong, with 1 for what cannot be cured here.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # httpx has a line for every probe of a rank.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        uvloop.run(serve(settings, click.echo))
+    except (ExceptionGroup, *USAGE, *INCURABLE) as error:
+        raise refusal(error) or error from error
+
+
+def refusal(error: Exception) -> click.ClickException | None:
+    """What to tell the user of an error that is not ours to mend; None for any other error."""
+    cause = first_cause(error)
+    if isinstance(cause, USAGE):
+        return click.UsageError(str(cause))
+    return click.ClickException(str(cause)) if isinstance(cause, INCURABLE) else None

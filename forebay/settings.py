@@ -1,0 +1,56 @@
+"""The options of the commands that live in this package."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.settings import SchedulerSettings
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the shared state is."""
+
+    redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
+    lease_ms: Annotated[int, Meta(ge=1, description="lease of the pools' gateways, as these have it")] = (
+        SchedulerSettings().lease_ms
+    )
+
+    @property
+    def scheduler(self) -> SchedulerSettings:
+        """How the pools are shared."""
+        return SchedulerSettings(lease_ms=self.lease_ms)
+
+
+class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `forebay up` starts. A gateway's port is `port` plus its index."""
+
+    prefill: Annotated[int, Meta(ge=0, description="simulated prefill ranks")] = 0
+    decode: Annotated[int, Meta(ge=0, description="simulated decode ranks")] = 0
+    mixed: Annotated[int, Meta(ge=0, description="simulated ranks that prefill and decode")] = 4
+    gateways: Annotated[int, Meta(ge=1, description="gateways, on --port and the ports above it")] = 2
+    port: Annotated[int, Meta(ge=1, le=65535, description="the first gateway's port")] = 8000
+    model: Annotated[str, Meta(min_length=1, description="the model's served name")] = "sim"
+    redis: Annotated[
+        str, Meta(description="URL of the shared store; without it redis-server or an embedded server is started")
+    ] = ""
+    speed: Annotated[float, Meta(gt=0, description="divides every simulated time of the ranks")] = 1.0
+
+    def __post_init__(self) -> None:
+        if self.gateway_ports[-1] > 65535:
+            raise ValueError(f"gateways: the last one would get port {self.gateway_ports[-1]}")
+        if self.mixed == 0:
+            raise ValueError("mixed: at least 1 rank is needed; prefill and decode ranks do not serve without one yet")
+
+    @property
+    def gateway_ports(self) -> range:
+        """The gateways' ports."""
+        return range(self.port, self.port + self.gateways)
+
+    @property
+    def ranks_by_role(self) -> dict[str, int]:
+        """How many ranks each role gets; roles without any are left out."""
+        counts = {"mixed": self.mixed, "prefill": self.prefill, "decode": self.decode}
+        return {role: count for role, count in counts.items() if count}
