@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from random import Random
+from typing import Any
 
 from scheduler.batch import Batch, Pending, Placed
 from scheduler.decision import Ask
@@ -58,6 +59,7 @@ class Ledger:
         self._attempts = 0
         self._number = 0
         self._misses = 0
+        self._complaint = ""
 
     async def place(self, ask: Ask) -> Placed | None:
         """The store's answer, or None if it gave none in time; then nothing stays reserved."""
@@ -109,6 +111,7 @@ class Ledger:
                     await self._serve()
                 except _Resync:
                     self.counters["resyncs"] += 1
+                    await asyncio.sleep(GATHER_S)
                 except (StoreUnavailableError, StoreRejectedError) as error:
                     self._lost(error)
                     await asyncio.sleep(self._settings.probe_ms / 1000)
@@ -146,7 +149,6 @@ class Ledger:
         for name in former:
             await reap(self._store, self._keys, epoch, self._settings.lease_ms, name)
         self._names = self._names[-1:]
-        self.degraded = False
         self._misses = 0
 
     def _resync_call(self, former: list[str], pairs: list[str]) -> Call:
@@ -165,10 +167,7 @@ class Ledger:
             if due := loop.time() >= renew_at:
                 pause_ms = self._settings.probe_ms if self.degraded else self._settings.renew_ms
                 renew_at = loop.time() + pause_ms / 1000
-            started = loop.time()
             await self._send(self._batch.drain(), renew=due)
-            if loop.time() - started < self._settings.place_deadline_ms / 1000:
-                self.degraded = False
 
     async def _send(self, batch: Batch, *, renew: bool = False) -> None:
         """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
@@ -185,11 +184,16 @@ class Ledger:
         self._known -= set(batch.released)
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
             self._answer(pending, Placed.read(pending, reply))
+        for ended in replies[0][1] if renew else ():
+            await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, ended.decode())
 
-    async def _exchange(self, calls: list[Call]) -> list[list[bytes]]:
-        replies: list[list[bytes]] = await self._store.run(calls)
+    async def _exchange(self, calls: list[Call]) -> list[list[Any]]:
+        started = asyncio.get_running_loop().time()
+        replies: list[list[Any]] = await self._store.run(calls)
         if any(reply[0] == b"resync" for reply in replies):
             raise _Resync
+        if asyncio.get_running_loop().time() - started < self._settings.place_deadline_ms / 1000:
+            self.degraded, self._complaint = False, ""
         return replies
 
     def _answer(self, pending: Pending, placed: Placed) -> None:
@@ -216,9 +220,10 @@ class Ledger:
 
     def _lost(self, error: Exception) -> None:
         self._batch.abandon()
-        if not self.degraded:
+        if str(error) != self._complaint:
+            self._complaint = str(error)
             self.counters["store_losses"] += 1
-        log.log(logging.DEBUG if self.degraded else logging.WARNING, "store lost: %s", error)
+            log.warning("placing without the shared ledger: %s", error)
         self.degraded = True
 
     def _renewal(self, wish: str) -> Call:

@@ -25,6 +25,12 @@ local function admit(gate_key, gateway, number)
   return {count = tonumber(count), sum = tonumber(sum)}
 end
 
+-- lease   sorted set: gateway by the pool time at which its lease ends; some of those whose lease has ended
+local function ended(lease_key, call)
+  if call.jumped then return {} end
+  return redis.call('ZRANGEBYSCORE', lease_key, '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 8)
+end
+
 local function applied(gate_key, gateway, number, row)
   redis.call('HSET', gate_key, gateway, string.format('%.0f %.0f %.0f', number, row.count, row.sum))
 end

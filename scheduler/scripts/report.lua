@@ -45,5 +45,4 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   end
   redis.call('ZADD', k.change, call.version, rank)
 end
-local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 8)
-return {'ok', refused, cardless, call.jumped and {} or ended}
+return {'ok', refused, cardless, ended(KEYS[2], call)}
