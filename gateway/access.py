@@ -1,0 +1,120 @@
+"""One line in the log and one count per request, and the ids that tie them together.
+
+A line is one JSON object, so nothing a client sends can start a line of its own. Keys and prompts are never in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.headers import client_request_id
+from gateway.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+SCOPE_KEY = "forebay.record"
+CLIENT_LEFT = 499
+"""The status in log and metrics of a request whose client left before there was any; nginx's number for it."""
+
+LOGGED_ALWAYS = "/v1/"
+OTHER_ROUTE = "other"
+
+
+class RequestRecord(msgspec.Struct, kw_only=True):
+    """What is known of one request, filled in while it lives. Times are monotonic, in seconds."""
+
+    id: str
+    client_id: str | None
+    route: str
+    started_s: float
+    status: int = 0
+    pool: str = ""
+    rank: str = ""
+    attempt_id: str = ""
+    first_token_s: float | None = None
+    error: str = ""
+    client_left: bool = False
+
+    @property
+    def answered_id(self) -> str:
+        """The X-Request-Id of the answer: the client's own, or ours."""
+        return self.client_id or self.id
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    """The record of the request whose scope this is."""
+    record: RequestRecord = scope[SCOPE_KEY]
+    return record
+
+
+class AccessLog:
+    """ASGI middleware: gives each request its record and its X-Request-Id, counts and logs it when it is over."""
+
+    def __init__(
+        self, app: ASGIApp, *, routes: frozenset[str], metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._routes = routes
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = RequestRecord(
+            id=uuid4().hex,
+            client_id=client_request_id(scope["headers"]),
+            route=scope["path"] if scope["path"] in self._routes else OTHER_ROUTE,
+            started_s=self._clock(),
+        )
+        scope[SCOPE_KEY] = record
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                answered_id = (b"x-request-id", record.answered_id.encode())
+                message["headers"] = [*message.get("headers", ()), answered_id]
+            await send(message)
+
+        failed = True
+        self._metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+            failed = False
+        finally:
+            self._metrics.in_flight.dec()
+            self._finish(record, scope["method"], failed=failed)
+
+    def _finish(self, record: RequestRecord, method: str, *, failed: bool) -> None:
+        if not record.status:
+            record.status = 500 if failed else CLIENT_LEFT
+        self._metrics.requests.labels(record.route, str(record.status), record.pool).inc()
+        level = logging.INFO if record.route.startswith(LOGGED_ALWAYS) or record.status >= 500 else logging.DEBUG
+        if not logger.isEnabledFor(level):
+            return
+        now_s = self._clock()
+        line: dict[str, object] = {
+            "event": "request",
+            "id": record.id,
+            "client_id": record.client_id,
+            "method": method,
+            "route": record.route,
+            "pool": record.pool,
+            "rank": record.rank,
+            "attempt_id": record.attempt_id,
+            "status": record.status,
+            "ms": round((now_s - record.started_s) * 1000, 1),
+            "error": record.error,
+            "client_left": record.client_left,
+        }
+        if record.first_token_s is not None:
+            line["ttft_ms"] = round((record.first_token_s - record.started_s) * 1000, 1)
+        logger.log(level, msgspec.json.encode(line).decode())

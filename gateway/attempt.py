@@ -1,0 +1,100 @@
+"""One attempt at one rank: send, relay, tell the ledger how far it has come, give the reservation back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from uuid import uuid4
+
+import msgspec
+
+from gateway.access import RequestRecord
+from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError
+from gateway.gateway import Gateway
+from gateway.headers import Headers, for_rank
+from gateway.placing import Pool
+from gateway.relay import relay
+from gateway.reply import Reply
+from gateway.usage import Usage
+from gateway.wire import Api, Body
+from scheduler.decision import Leg, LegKind, Place
+from scheduler.messages import Phase
+
+logger = logging.getLogger(__name__)
+
+PATHS = {Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"}
+
+
+class Attempt:
+    """What follows a placement. From its making on the reservation is this object's to give back."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, place: Place, record: RequestRecord, reply: Reply) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._place = place
+        self._record = record
+        self._reply = reply
+
+    async def run(self, api: Api, client_headers: Headers, body: Body, *, explain: bool) -> Usage | None:
+        """Serve the request on the rank it was placed on; the usage its answer reports, if any.
+
+        Raises what the rank did wrong as a GatewayError; the reservation is released whatever happens.
+        """
+        self._gateway.reservations += 1
+        try:
+            # The decode rank of a pair can serve alone.
+            leg = self._place.legs[-1]
+            self._note(leg)
+            if explain:
+                self._explain(leg)
+            return await self._dispatch(leg, api, client_headers, body)
+        except (RankUnreachableError, RankFailedError, RankTimeoutError) as error:
+            self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
+            raise
+        finally:
+            self._gateway.reservations -= 1
+            self._pool.release(self._place.reservation)
+
+    async def _dispatch(self, leg: Leg, api: Api, client_headers: Headers, body: Body) -> Usage | None:
+        self._record.attempt_id = uuid4().hex
+        rank_headers = for_rank(
+            client_headers,
+            attempt_id=self._record.attempt_id,
+            local_index=leg.card.local_index,
+            hold_authorization=self._gateway.keys.holds_any,
+        )
+        url = leg.card.endpoint + PATHS[api]
+        async with self._gateway.upstream.post(url, rank_headers, body.forward, self._on_sent) as answer:
+            usage = await relay(answer, self._reply, tap_usage=body.usage_streamed, on_first_token=self._on_first_token)
+        self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - self._record.started_s)
+        return usage
+
+    def _on_sent(self) -> None:
+        self._pool.advance(self._place.reservation, Phase.DISPATCHED)
+
+    def _on_first_token(self) -> None:
+        self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
+        self._record.first_token_s = time.monotonic()
+        ttft_s = self._record.first_token_s - self._record.started_s
+        self._gateway.metrics.ttft.labels(self._pool.name).observe(ttft_s)
+
+    def _note(self, leg: Leg) -> None:
+        self._record.rank = leg.card.rank
+        self._gateway.metrics.placements[self._pool.name, leg.card.rank] += 1
+        if self._place.degraded:
+            self._gateway.metrics.degraded.labels(self._pool.name).inc()
+
+    def _explain(self, leg: Leg) -> None:
+        name = b"x-forebay-prefill" if leg.kind is LegKind.PREFILL else b"x-forebay-decode"
+        self._reply.extra.append((name, leg.card.rank.encode()))
+        self._reply.extra.append((b"x-forebay-gateway", self._gateway.name.encode()))
+        receipt = {
+            "event": "receipt",
+            "id": self._record.id,
+            "pool": self._pool.name,
+            "rank": leg.card.rank,
+            "cost_s": self._place.cost_s,
+            "degraded": self._place.degraded,
+            "seen": self._place.seen,
+        }
+        logger.info(msgspec.json.encode(receipt).decode())

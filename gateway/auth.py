@@ -1,0 +1,76 @@
+"""Keys: who may use /v1 and who may use /admin.
+
+Keys are compared by their digests, all of them every time, so that neither a key's length nor its place in
+the list shows in the time taken. They are never logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
+from gateway.headers import first
+from gateway.reply import fail
+
+CLIENT_PATHS = "/v1"
+ADMIN_PATHS = "/admin"
+
+
+class KeyRing:
+    """The keys of one gateway."""
+
+    def __init__(self, api_keys: Iterable[str], admin_key: str) -> None:
+        self._clients = [_digest(key.encode()) for key in api_keys]
+        self._admins = [_digest(admin_key.encode())] if admin_key else []
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether an Authorization header a client sends may be one of our keys."""
+        return bool(self._clients or self._admins)
+
+    def check(self, path: str, authorization: bytes | None) -> None:
+        """Let a request pass, or raise UnauthorizedError (UnknownRouteError for /admin where there is none)."""
+        if _is_under(path, CLIENT_PATHS) and self._clients:
+            _require(self._clients, authorization)
+        elif _is_under(path, ADMIN_PATHS):
+            if not self._admins:
+                raise UnknownRouteError("Not Found")
+            _require(self._admins, authorization)
+
+
+def _is_under(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _require(digests: list[bytes], authorization: bytes | None) -> None:
+    scheme, _, key = (authorization or b"").partition(b" ")
+    given = _digest(key.strip())
+    matches = [hmac.compare_digest(digest, given) for digest in digests]
+    if scheme.lower() != b"bearer" or not any(matches):
+        raise UnauthorizedError("Unauthorized")
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+class KeyGuard:
+    """ASGI middleware that asks for the key before a route is looked for."""
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it with 401."""
+        if scope["type"] == "http":
+            try:
+                self._keys.check(scope["path"], first(scope["headers"], b"authorization"))
+            except GatewayError as error:
+                await fail(send, error)
+                return
+        await self._app(scope, receive, send)

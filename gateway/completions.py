@@ -1,0 +1,135 @@
+"""One completions request's life: read, place, attempt, release.
+
+A client that leaves is a normal path. It is watched for from the last byte of its body on; when it closes, whatever the
+request is doing is cancelled: the connection to the rank closes (which is how vLLM aborts) and the reservation is
+given back, exactly once, on this path as on every other.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import assert_never
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway import headers, prompt, wire
+from gateway.access import RequestRecord, record_of
+from gateway.attempt import Attempt
+from gateway.errors import GatewayError, NoRankError, PoolFullError
+from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.headers import Headers
+from gateway.intake import read_body, wait_until_gone
+from gateway.placing import Pool
+from gateway.prompt import Prompt
+from gateway.reply import ClientGoneError, Reply
+from gateway.wire import Api, Body
+from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
+
+MAX_TOKENS = 1 << 24
+"""No context is longer; what a client asks for beyond it says nothing about load."""
+
+
+class Completion(Response):
+    """The answer to one completions request; serving the request is what sending it means."""
+
+    def __init__(self, gateway: Gateway, api: Api) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        record = record_of(scope)
+        reply = Reply(send, self._gateway.settings.client_idle_ms / 1000)
+        request = _Request(self._gateway, self._api, scope["headers"], record, reply)
+        try:
+            with self._gateway.living(headers.timeout_s(scope["headers"])):
+                await request.serve(receive)
+        except ClientGoneError:
+            record.client_left = True
+        except GatewayError as error:
+            record.error = type(error).__name__
+            await reply.fail(error)
+
+
+class _Request:
+    def __init__(
+        self, gateway: Gateway, api: Api, client_headers: Headers, record: RequestRecord, reply: Reply
+    ) -> None:
+        self._gateway = gateway
+        self._api = api
+        self._headers = client_headers
+        self._record = record
+        self._reply = reply
+        self._explain = gateway.settings.explain and headers.first(client_headers, b"x-forebay-explain") == b"1"
+
+    async def serve(self, receive: Receive) -> None:
+        settings = self._gateway.settings
+        headers.require_json(self._headers)
+        raw = await read_body(
+            receive, self._headers, max_bytes=settings.max_body_bytes, idle_s=settings.client_idle_ms / 1000
+        )
+        error: GatewayError | ClientGoneError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_when_gone, receive, group.cancel_scope, name="client watch")
+            try:
+                await self._answer(raw)
+            except (GatewayError, ClientGoneError) as raised:
+                error = raised  # carried out by hand: the group would wrap it
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        if not self._reply.complete:
+            raise ClientGoneError
+
+    async def _answer(self, raw: bytes) -> None:
+        body = wire.read(raw)
+        asked = prompt.read(self._api, body.fields)
+        pool = self._gateway.pool_for(body.model)
+        self._record.pool = pool.name
+        shape = self._shape(pool, body, asked)
+        place = self._placed(pool, await self._place(pool, shape))
+        attempt = Attempt(self._gateway, pool, place, self._record, self._reply)
+        usage = await attempt.run(self._api, self._headers, body, explain=self._explain)
+        if usage is not None:
+            metrics = self._gateway.metrics
+            metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
+            self._gateway.learn(pool, self._api, asked, usage, answers=asked.count * max(1, body.n))
+
+    def _shape(self, pool: Pool, body: Body, asked: Prompt) -> RequestShape:
+        estimator = self._gateway.estimator(pool)
+        prompt_tokens = asked.token_ids + (estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0)
+        output_tokens = estimator.output_tokens(self._api, body.max_tokens) * max(1, body.n) * asked.count
+        return RequestShape(
+            prompt_tokens=min(prompt_tokens, MAX_TOKENS),
+            output_tokens=max(0, min(output_tokens, MAX_TOKENS)),
+            prompt_key=asked.key,
+        )
+
+    async def _place(self, pool: Pool, shape: RequestShape) -> Decision:
+        asked_s = time.monotonic()
+        decision = await pool.place(shape, explain=self._explain)
+        self._gateway.metrics.place.labels(pool.name).observe(time.monotonic() - asked_s)
+        return decision
+
+    def _placed(self, pool: Pool, decision: Decision) -> Place:
+        match decision:
+            case Place():
+                return decision
+            case Wait():
+                self._gateway.metrics.not_placed.labels(pool.name, "wait").inc()
+                raise PoolFullError(
+                    f"Every rank of `{pool.name}` is full; try again later", retry_after_ms=decision.retry_after_ms
+                )
+            case Reject():
+                self._gateway.metrics.not_placed.labels(pool.name, "reject").inc()
+                raise NoRankError(decision.reason, retry_after_ms=RETRY_AFTER_MS)
+            case _:
+                assert_never(decision)
+
+
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    await wait_until_gone(receive)
+    scope.cancel()

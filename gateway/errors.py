@@ -1,0 +1,148 @@
+"""What the gateway answers when it cannot answer with a rank's words: our errors, and one table to OpenAI's shape.
+
+Types and wording follow vLLM's own, so that a client sees no difference between a rank and the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+
+
+class GatewayError(Exception):
+    """Base of what a client is told. `param` names the field at fault; `retry_after_ms` when to come back."""
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_ms = retry_after_ms
+
+
+class InvalidRequestError(GatewayError):
+    """The body or a header does not have the shape it must have."""
+
+
+class AmbiguousModelError(GatewayError):
+    """No model is named and there is more than one."""
+
+
+class UnauthorizedError(GatewayError):
+    """The key is missing or wrong."""
+
+
+class UnknownModelError(GatewayError):
+    """No pool serves the model."""
+
+
+class UnknownRouteError(GatewayError):
+    """Nothing is served at the path."""
+
+
+class MethodNotAllowedError(GatewayError):
+    """The path is served, but not with this method."""
+
+
+class BodyTooSlowError(GatewayError):
+    """The client stopped sending its body without closing."""
+
+
+class BodyTooLargeError(GatewayError):
+    """The body is larger than the gateway takes."""
+
+
+class PoolFullError(GatewayError):
+    """Every rank is full; the request may come again."""
+
+
+class NoRankError(GatewayError):
+    """The pool has no rank that can take the request now."""
+
+
+class ShuttingDownError(GatewayError):
+    """This gateway stops and the request was not finished within the drain time."""
+
+
+class TooManyConnectionsError(GatewayError):
+    """All connections to ranks are in use."""
+
+
+class RankUnreachableError(GatewayError):
+    """The rank placed on does not take a connection."""
+
+
+class RankFailedError(GatewayError):
+    """The rank broke off before its answer was complete."""
+
+
+class RankTimeoutError(GatewayError):
+    """The rank was silent for longer than it may be."""
+
+
+class DeadlineExceededError(GatewayError):
+    """The time the client gave the request is over."""
+
+
+class InternalError(GatewayError):
+    """A fault of the gateway itself."""
+
+
+class Answer(NamedTuple):
+    """The status and the `type` of an error's body."""
+
+    status: int
+    type: str
+
+
+ANSWERS: Mapping[type[GatewayError], Answer] = MappingProxyType(
+    {
+        InvalidRequestError: Answer(400, "Bad Request"),
+        AmbiguousModelError: Answer(400, "BadRequestError"),
+        UnauthorizedError: Answer(401, "AuthenticationError"),
+        UnknownModelError: Answer(404, "NotFoundError"),
+        UnknownRouteError: Answer(404, "NotFoundError"),
+        MethodNotAllowedError: Answer(405, "Method Not Allowed"),
+        BodyTooSlowError: Answer(408, "Request Timeout"),
+        BodyTooLargeError: Answer(413, "Content Too Large"),
+        PoolFullError: Answer(429, "RateLimitError"),
+        InternalError: Answer(500, "InternalServerError"),
+        RankUnreachableError: Answer(502, "Bad Gateway"),
+        RankFailedError: Answer(502, "Bad Gateway"),
+        NoRankError: Answer(503, "Service Unavailable"),
+        ShuttingDownError: Answer(503, "Service Unavailable"),
+        TooManyConnectionsError: Answer(503, "Service Unavailable"),
+        RankTimeoutError: Answer(504, "Gateway Timeout"),
+        DeadlineExceededError: Answer(504, "Gateway Timeout"),
+    }
+)
+
+
+def status_of(error: GatewayError) -> int:
+    """The HTTP status of an error."""
+    return ANSWERS[type(error)].status
+
+
+def body_of(error: GatewayError) -> bytes:
+    """The error as OpenAI and vLLM write it: `{"error": {"message", "type", "param", "code"}}`."""
+    status, kind = ANSWERS[type(error)]
+    return msgspec.json.encode(
+        {"error": {"message": error.message, "type": kind, "param": error.param, "code": status}}
+    )
+
+
+def event_of(error: GatewayError) -> bytes:
+    """The error as a server-sent event, for a stream whose head has been sent."""
+    return b"data: " + body_of(error) + b"\n\n"
+
+
+def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
+    """The response headers that go with an error, the body's length apart."""
+    headers = [(b"content-type", b"application/json")]
+    if isinstance(error, UnauthorizedError):
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after_ms is not None:
+        headers.append((b"retry-after", b"%d" % max(1, -(-error.retry_after_ms // 1000))))
+    return headers

@@ -1,0 +1,122 @@
+"""What the requests of one gateway process share; nothing here is needed by another gateway."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from gateway.auth import KeyRing
+from gateway.errors import (
+    AmbiguousModelError,
+    DeadlineExceededError,
+    GatewayError,
+    NoRankError,
+    ShuttingDownError,
+    UnknownModelError,
+)
+from gateway.metrics import Metrics, StateCollector
+from gateway.placing import Pool, Pools
+from gateway.prompt import Prompt
+from gateway.settings import GatewaySettings
+from gateway.upstream import Upstream
+from gateway.usage import Usage
+from gateway.wire import Api
+from scheduler.estimates import TokenEstimator
+
+RETRY_AFTER_MS = 1_000
+"""When to come back to a gateway that has no rank: about how long a rank's first report takes to be seen."""
+
+
+class Gateway:
+    """Pools, connections, keys, metrics and the requests alive. `name` is this gateway's in the store."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        pools: Pools,
+        upstream: Upstream,
+        *,
+        name: str,
+        started_s: int,
+    ) -> None:
+        self.settings = settings
+        self.pools = pools
+        self.upstream = upstream
+        self.name = name
+        self.started_s = started_s
+        self.keys = KeyRing(settings.api_key, settings.admin_key)
+        self.metrics = Metrics()
+        self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
+        self.reservations = 0
+        self.stopping = False
+        self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)
+        self._alive: set[anyio.CancelScope] = set()
+        self._idle = anyio.Event()
+
+    def held(self) -> dict[str, int]:
+        """What this gateway holds of others': reservations in the ledger, requests open at ranks."""
+        return {"reservations": self.reservations, "rank_requests_open": self.upstream.open_requests}
+
+    @property
+    def alive(self) -> int:
+        """How many completion requests are being served."""
+        return len(self._alive)
+
+    def pool_for(self, model: str | None) -> Pool:
+        """The pool of a request. Raises AmbiguousModelError, UnknownModelError, NoRankError."""
+        if model is None:
+            names = self.pools.names()
+            if len(names) > 1:
+                known = ", ".join(sorted(names))
+                raise AmbiguousModelError(f"`model` is required; it may be one of: {known}.", param="model")
+            if not names:
+                raise NoRankError("No model is being served now", retry_after_ms=RETRY_AFTER_MS)
+            model = names[0]
+        pool = self.pools.get(model)
+        if pool is None:
+            known = ", ".join(sorted(self.pools.names())) or "none"
+            raise UnknownModelError(f"The model `{model}` does not exist. Valid aliases: {known}.", param="model")
+        return pool
+
+    def estimator(self, pool: Pool) -> TokenEstimator:
+        """What has been learned of a pool's tokens."""
+        return self._estimators[pool.name]
+
+    def learn(self, pool: Pool, api: Api, asked: Prompt, usage: Usage, *, answers: int) -> None:
+        """Take in what an engine counted of a request that had so many `answers`."""
+        completion_tokens = usage.completion_tokens // answers
+        self.estimator(pool).observe(api, asked.text_bytes, usage.prompt_tokens, completion_tokens)
+
+    @contextmanager
+    def living(self, timeout_s: float | None) -> Iterator[None]:
+        """The life of one request: raises DeadlineExceededError after `timeout_s`, ShuttingDownError when cut."""
+        with anyio.move_on_after(timeout_s) as scope:
+            self._alive.add(scope)
+            try:
+                yield
+            finally:
+                self._alive.discard(scope)
+                if not self._alive:
+                    self._idle.set()
+        if scope.cancelled_caught:
+            raise self._reason_to_cut(timeout_s)
+
+    def _reason_to_cut(self, timeout_s: float | None) -> GatewayError:
+        if self.stopping:
+            return ShuttingDownError("This gateway is shutting down", retry_after_ms=RETRY_AFTER_MS)
+        return DeadlineExceededError(f"The request took longer than the {timeout_s:g} s it was given")
+
+    async def until_idle(self) -> None:
+        """Return when no request is alive."""
+        while self._alive:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def cut_all(self) -> None:
+        """End every request that is still alive; each tells its client, as far as it still can."""
+        self.stopping = True
+        for scope in self._alive:
+            scope.cancel()

@@ -1,0 +1,113 @@
+"""Which headers pass: everything, except what is listed here.
+
+To a rank pass the client's own headers (traceparent, X-Session-ID, X-Vllm-Priority and the like). Held back are
+
+- what belongs to one connection (RFC 9110 section 7.6.1) and whatever `Connection` names;
+- what the gateway writes itself: Host, lengths, X-Request-Id (a new one per attempt), X-data-parallel-rank
+  (it steers a rank; only the placement may) and Accept-Encoding (usage is read from plain bytes);
+- what is meant for the gateway: x-forebay-*, x-request-timeout-ms, cookies, and Authorization where the
+  gateway has keys of its own (where it has none, the key may be the rank's).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from gateway.errors import InvalidRequestError
+
+Headers = list[tuple[bytes, bytes]]
+
+CONNECTION_HEADERS = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+
+HELD_FROM_RANKS = CONNECTION_HEADERS | {
+    b"accept-encoding", b"content-length", b"cookie", b"expect", b"host", b"http2-settings", b"x-data-parallel-rank",
+    b"x-request-id", b"x-request-timeout-ms",
+}  # fmt: skip
+OWN_PREFIX = b"x-forebay-"
+
+HELD_FROM_CLIENTS = CONNECTION_HEADERS | {b"content-length", b"date", b"server", b"x-request-id"}
+
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+MAX_TIMEOUT_MS = 86_400_000
+
+
+def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first value of a header, or None; `name` and the headers' names in lower case."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def for_rank(
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    attempt_id: str,
+    local_index: int | None,
+    hold_authorization: bool,
+) -> Headers:
+    """The headers of one attempt: the client's that may pass, and ours.
+
+    `hold_authorization` holds the client's Authorization back; `local_index` is the engine behind a shared
+    port.
+    """
+    held = _named_by_connection(headers)
+    passed = [
+        (name, value)
+        for name, value in headers
+        if name not in HELD_FROM_RANKS
+        and name not in held
+        and not name.startswith(OWN_PREFIX)
+        and not (hold_authorization and name == b"authorization")
+    ]
+    passed.append((b"x-request-id", attempt_id.encode()))
+    if local_index is not None:
+        passed.append((b"x-data-parallel-rank", b"%d" % local_index))
+    return passed
+
+
+def for_client(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The headers of a rank's answer that may pass, names in lower case."""
+    lower = [(name.lower(), value) for name, value in headers]
+    held = _named_by_connection(lower)
+    return [
+        (name, value)
+        for name, value in lower
+        if name not in HELD_FROM_CLIENTS and name not in held and not name.startswith(OWN_PREFIX)
+    ]
+
+
+def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
+    return {token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")}
+
+
+def client_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The client's X-Request-Id, if it is one: up to 128 printable ASCII characters without spaces."""
+    value = first(headers, b"x-request-id")
+    return value.decode() if value is not None and REQUEST_ID.fullmatch(value) else None
+
+
+def timeout_s(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Seconds from `x-request-timeout-ms`, the time a client gives its whole request; None without the header.
+
+    Raises InvalidRequestError unless it is a whole number of milliseconds from 1 to a day.
+    """
+    value = first(headers, b"x-request-timeout-ms")
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 8 or not 1 <= int(value) <= MAX_TIMEOUT_MS:
+        raise InvalidRequestError(
+            f"x-request-timeout-ms must be a whole number of milliseconds from 1 to {MAX_TIMEOUT_MS}",
+            param="x-request-timeout-ms",
+        )
+    return int(value) / 1000
+
+
+def require_json(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raise InvalidRequestError, in vLLM's words, unless the body is declared to be JSON."""
+    media_type = (first(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise InvalidRequestError("1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed")

@@ -1,0 +1,48 @@
+"""Reading a request's body off plain ASGI, within the limits of size and patience."""
+
+from __future__ import annotations
+
+import anyio
+from starlette.types import Receive
+
+from gateway.errors import BodyTooLargeError, BodyTooSlowError
+from gateway.headers import Headers, first
+from gateway.reply import ClientGoneError
+
+
+async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float) -> bytes:
+    """The whole body. Raises as soon as it is known that there is none to be had.
+
+    BodyTooLargeError from the declared length or from what has come; BodyTooSlowError when nothing comes for `idle_s`;
+    ClientGoneError when the client closes before the end.
+    """
+    declared = first(headers, b"content-length")
+    if declared is not None and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = None
+        with anyio.move_on_after(idle_s):
+            message = await receive()
+        if message is None:
+            raise BodyTooSlowError(f"The request's body did not arrive: nothing came for {idle_s:g} s")
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+async def wait_until_gone(receive: Receive) -> None:
+    """Return when the client closes; called once its body has been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The request's body is larger than {max_bytes} bytes")

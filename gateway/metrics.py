@@ -1,0 +1,104 @@
+"""What a gateway shows at /metrics. Labels are bounded: routes we serve, pools that exist, ranks that are there."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway.placing import Pools
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 900)
+PLACE_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5)
+RATIOS = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 2, 4)
+
+
+class Metrics:
+    """The counters of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "forebay_gateway_requests",
+            "Requests answered; status 499 is a client that left first.",
+            ["route", "status", "pool"],
+            registry=registry,
+        )
+        self.in_flight = Gauge("forebay_gateway_in_flight_requests", "Requests being served.", registry=registry)
+        self.ttft = _seconds(
+            "ttft", "From the request's head to the first event of its streamed answer.", SECONDS, registry
+        )
+        self.e2e = _seconds("e2e", "From a request's head to the end of its answer.", SECONDS, registry)
+        self.place = _seconds("place", "One placement, the round trip to the store included.", PLACE_SECONDS, registry)
+        self.placements: Tally[tuple[str, str]] = Tally()
+        self.degraded = Counter(
+            "forebay_gateway_placements_degraded",
+            "Placements made without the shared ledger.",
+            ["pool"],
+            registry=registry,
+        )
+        self.not_placed = Counter(
+            "forebay_gateway_not_placed",
+            "Requests no rank could take: `wait` (all full) or `reject` (none usable).",
+            ["pool", "answer"],
+            registry=registry,
+        )
+        self.rank_errors = Counter(
+            "forebay_gateway_rank_errors", "Answers a rank did not complete.", ["pool", "error"], registry=registry
+        )
+        self.estimate_ratio = Histogram(
+            "forebay_gateway_prompt_estimate_ratio",
+            "Prompt tokens estimated at placement, as a share of those the engine counted.",
+            ["pool"],
+            buckets=RATIOS,
+            registry=registry,
+        )
+
+    def page(self) -> bytes:
+        """The page a scraper reads."""
+        return generate_latest(self.registry)
+
+
+def _seconds(name: str, what: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> Histogram:
+    return Histogram(f"forebay_gateway_{name}_seconds", what, ["pool"], buckets=buckets, registry=registry)
+
+
+class StateCollector(Collector):
+    """What is read off the pools and the gateway at the moment of a scrape.
+
+    Placements are counted by rank, and a rank that has left its pool is forgotten: ranks come and go with their
+    addresses, and their number must not grow for ever.
+    """
+
+    def __init__(self, pools: Pools, placements: Tally[tuple[str, str]], held: Callable[[], dict[str, int]]) -> None:
+        self._pools = pools
+        self._placements = placements
+        self._held = held
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, in the order of the page."""
+        placed = CounterMetricFamily(
+            "forebay_gateway_placements", "Requests placed on a rank that is in the pool now.", labels=["pool", "rank"]
+        )
+        for (pool_name, rank), count in list(self._placements.items()):
+            pool = self._pools.get(pool_name)
+            if pool is None or rank not in pool.view.ranks:
+                del self._placements[pool_name, rank]
+            else:
+                placed.add_metric([pool_name, rank], count)
+        yield placed
+        for name, count in self._held().items():
+            yield GaugeMetricFamily(f"forebay_gateway_{name}", f"{name.replace('_', ' ').capitalize()} now.", count)
+        yield GaugeMetricFamily("forebay_gateway_ready", "Whether the store was ever reached.", self._pools.ready)
+        yield GaugeMetricFamily(
+            "forebay_gateway_degraded", "Whether any pool goes on without the store.", self._pools.degraded
+        )
+        events = CounterMetricFamily("forebay_scheduler_events", "What the scheduler counts.", labels=["event"])
+        for event, count in sorted(self._pools.counters.items()):
+            events.add_metric([event], count)
+        yield events

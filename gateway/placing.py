@@ -1,0 +1,68 @@
+"""What the gateway needs of the scheduler's pools; `scheduler.pools` is this, and so is a test's stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from scheduler.decision import Decision, RequestShape
+from scheduler.messages import Phase, RankCard
+
+
+class RankView(Protocol):
+    """One rank as a pool's snapshot shows it."""
+
+    @property
+    def card(self) -> RankCard:
+        """What stays true of the rank."""
+
+
+class PoolView(Protocol):
+    """A frozen snapshot of a pool."""
+
+    @property
+    def ranks(self) -> Mapping[str, RankView]:
+        """The ranks by name."""
+
+
+class Pool(Protocol):
+    """The ranks that serve one model."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def view(self) -> PoolView:
+        """The latest snapshot."""
+
+    async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
+        """Choose ranks and reserve them; an answer nobody waits for any more is released by the pool."""
+
+    def advance(self, reservation: int, phase: Phase) -> None:
+        """Say how far a reservation has come; returns at once."""
+
+    def release(self, reservation: int) -> None:
+        """Give a reservation back; returns at once, idempotent."""
+
+
+class Pools(Protocol):
+    """All pools."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the store has been reached once."""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether any pool goes on without the store."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What the scheduler counts, by name."""
+
+    def get(self, model: str) -> Pool | None:
+        """The pool that serves a model."""
+
+    def names(self) -> Sequence[str]:
+        """The models served."""

@@ -1,0 +1,77 @@
+"""The answer to one client, over plain ASGI."""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+from starlette.types import Send
+
+from gateway import errors
+from gateway.errors import GatewayError
+from gateway.headers import Headers
+
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
+class ClientGoneError(Exception):
+    """The client has closed, or stopped sending or reading for too long; there is nobody to answer."""
+
+
+class Reply:
+    """Head, body parts and end of one answer, and what becomes of an error on the way.
+
+    `extra` headers go with every answer. A client that reads nothing for `client_idle_s` counts as gone.
+    """
+
+    def __init__(self, send: Send, client_idle_s: float) -> None:
+        self._send = send
+        self._client_idle_s = client_idle_s
+        self._is_event_stream = False
+        self._tail = b""
+        self.extra: Headers = []
+        self.started = False
+        self.complete = False
+
+    async def start(self, status: int, headers: Headers, *, is_event_stream: bool = False) -> None:
+        """Send the head."""
+        self.started = True
+        self._is_event_stream = is_event_stream
+        head = {"type": "http.response.start", "status": status, "headers": headers + self.extra}
+        await self._send(head)
+
+    async def write(self, part: bytes) -> None:
+        """Send a part of the body on. Raises ClientGoneError if the client does not read."""
+        self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
+        with anyio.move_on_after(self._client_idle_s):
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+            return
+        raise ClientGoneError
+
+    async def end(self, part: bytes = b"") -> None:
+        """Send the last part of the body."""
+        await self._send({"type": "http.response.body", "body": part, "more_body": False})
+        self.complete = True
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete answer."""
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.end(body)
+
+    async def fail(self, error: GatewayError) -> None:
+        """Tell the client of an error in the way that is still open.
+
+        Before the head it is an answer of its own; in an event stream it is the last event, without `[DONE]`; in any
+        other body there is no way to say it, so the body stays incomplete and the server closes the connection.
+        """
+        if not self.started:
+            await self.whole(errors.status_of(error), errors.headers_of(error), errors.body_of(error))
+        elif self._is_event_stream:
+            # An event cut in the middle must not run together with ours.
+            gap = b"" if not self._tail or self._tail.endswith(EVENT_ENDS) else b"\n\n"
+            await self.end(gap + errors.event_of(error))
+
+
+async def fail(send: Send, error: GatewayError) -> None:
+    """Answer a request with an error and nothing else."""
+    await Reply(send, math.inf).fail(error)

@@ -1,0 +1,153 @@
+"""A gateway as a process: from its settings to its last open stream."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from signal import SIGINT, SIGTERM
+from uuid import uuid4
+
+import anyio
+import uvicorn
+
+from gateway.app import create_app
+from gateway.gateway import Gateway
+from gateway.settings import GatewaySettings
+from gateway.upstream import Deadlines, Upstream
+from scheduler.pools import Pools
+from scheduler.store import open_store
+
+POLL_S = 0.02
+"""How often it is looked whether the store has been reached."""
+
+LAST_WORDS_S = 5
+"""How long requests that were cut may take to tell their clients."""
+
+
+class ListenError(Exception):
+    """The address to listen on cannot be had."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: when and how a gateway stops is decided here."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None:
+    """Serve until cancelled, SIGTERM or SIGINT; `ready` gets one line once the store has been reached.
+
+    A signal makes /readyz answer 503, closes the listening socket, lets requests run for `drain_s` (until a second
+    signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError,
+    UnknownPolicyError.
+    """
+    with _listening(settings.host, settings.port) as listener:
+        address = settings.advertise or _reachable_at(listener)
+        life = uuid4().hex[:8]
+        async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
+            pools = Pools(store, gateway=life, address=address, settings=settings.scheduler)
+            started_s = int(datetime.now(tz=UTC).timestamp())
+            gateway = Gateway(settings, pools, upstream, name=f"{life}@{address}", started_s=started_s)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(pools.run, name="pools")
+                await serve_http(gateway, listener, ready)
+                tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_upstream(settings: GatewaySettings) -> AsyncIterator[Upstream]:
+    """The connections to ranks that the settings ask for."""
+    deadlines = Deadlines(settings.connect_ms / 1000, settings.first_byte_ms / 1000, settings.idle_ms / 1000)
+    upstream = Upstream(deadlines, settings.rank_connections)
+    try:
+        yield upstream
+    finally:
+        with anyio.CancelScope(shield=True):
+            await upstream.aclose()
+
+
+async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[[str], None]) -> None:
+    """Serve one gateway on a bound socket until a signal or cancellation, as `serve` says."""
+    server = _server(gateway)
+    ended = anyio.Event()
+
+    async def run() -> None:
+        # It ends by being told to, so that what is open is told as well.
+        with anyio.CancelScope(shield=True):
+            try:
+                await server.serve([listener])
+            finally:
+                ended.set()
+
+    async def announce() -> None:
+        while True:
+            if server.started and gateway.pools.ready:
+                ready(f"gateway {gateway.name} ready: http://{_name_of(listener)}")
+                return
+            await anyio.sleep(POLL_S)
+
+    with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, name="http server")
+            tasks.start_soon(announce, name="announce")
+            try:
+                await anext(signals)
+                tasks.start_soon(_cut_on, signals, gateway, name="second signal")
+                server.should_exit = gateway.stopping = True
+                with anyio.move_on_after(gateway.settings.drain_s):
+                    await gateway.until_idle()
+            finally:
+                server.should_exit = True
+                gateway.cut_all()
+                with anyio.CancelScope(shield=True):
+                    await ended.wait()
+            tasks.cancel_scope.cancel()
+
+
+def _server(gateway: Gateway) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            create_app(gateway),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=math.ceil(gateway.settings.drain_s) + LAST_WORDS_S,
+        )
+    )
+
+
+async def _cut_on(signals: AsyncIterator[int], gateway: Gateway) -> None:
+    await anext(signals)
+    gateway.cut_all()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    with listener:
+        yield listener
+
+
+def _name_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reachable_at(listener: socket.socket) -> str:
+    """Where others reach the listener: its address, or this host's name if it listens on all of them."""
+    host, port = listener.getsockname()[:2]
+    return f"{socket.gethostname()}:{port}" if ip_address(host).is_unspecified else _name_of(listener)

@@ -1,0 +1,58 @@
+"""Every option of a gateway, parsed once into one frozen value."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from scheduler.settings import SchedulerSettings
+
+Key = Annotated[str, Meta(min_length=1)]
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a gateway serves and how long it waits; each field's description is its help text.
+
+    A rank sends the head of a stream at once and its first token after queue and prefill; what is not
+    streamed comes all at the end. `first_byte_ms` therefore has to allow for a long queue and a whole
+    generation.
+    """
+
+    redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 lets the system choose")] = 8000
+    advertise: Annotated[
+        str,
+        Meta(description="HOST:PORT where ranks and other gateways reach this one; by default host and port"),
+    ] = ""
+    api_key: Annotated[
+        tuple[Key, ...], Meta(description="key that clients of /v1 must bring; without any, /v1 is open")
+    ] = ()
+    admin_key: Annotated[str, Meta(description="key for /admin; without it there is no /admin")] = ""
+    explain: Annotated[
+        bool,
+        Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
+    ] = False
+    max_body_bytes: Annotated[int, Meta(ge=1, description="largest request body; above it 413")] = 20_000_000
+    client_idle_ms: Annotated[
+        int, Meta(ge=1, description="how long a client may neither send its body on nor read its answer")
+    ] = 60_000
+    connect_ms: Annotated[int, Meta(ge=1, description="how long connecting to a rank may take")] = 2_000
+    first_byte_ms: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="how long a rank may take to its answer's first byte: queue and prefill included",
+        ),
+    ] = 1_800_000
+    idle_ms: Annotated[int, Meta(ge=1, description="how long a rank may pause inside an answer")] = 300_000
+    rank_connections: Annotated[
+        int,
+        Meta(ge=1, description="connections to ranks, all ranks together; a request beyond them gets 503"),
+    ] = 10_000
+    drain_s: Annotated[
+        float, Meta(ge=0, description="how long requests may still run after SIGTERM before they are cut")
+    ] = 30.0
+    scheduler: SchedulerSettings = SchedulerSettings()

@@ -1,0 +1,139 @@
+"""One request to one rank: connect, send, read the answer as it comes, close.
+
+This is the only module that speaks to ranks. A request is tried once: whether to try again is not decided here.
+Closing an answer before its end closes the connection, which is how vLLM learns to abort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, NamedTuple, cast
+
+import anyio
+import httpx
+
+from gateway.errors import (
+    InvalidRequestError,
+    RankFailedError,
+    RankTimeoutError,
+    RankUnreachableError,
+    TooManyConnectionsError,
+)
+from gateway.headers import Headers, first
+
+KEEPALIVE_S = 3.0
+"""How long an unused connection is kept: vLLM closes its own after 5 s, and a request must not meet that."""
+
+SENT = "http11.send_request_body.complete"
+
+
+class Deadlines(NamedTuple):
+    """How long a rank may take, in seconds; `first_byte_s` counts from the call, `idle_s` between bytes."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+
+
+class Answer:
+    """A rank's answer whose head has arrived."""
+
+    def __init__(
+        self, status: int, headers: Headers, parts: AsyncIterator[bytes], first_byte_s: float, idle_s: float
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._parts = parts
+        self._patience_s = first_byte_s
+        self._idle_s = idle_s
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the body is a stream of server-sent events."""
+        content_type = first(((name.lower(), value) for name, value in self.headers), b"content-type")
+        return (content_type or b"").lower().startswith(b"text/event-stream")
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises RankFailedError, RankTimeoutError."""
+        with anyio.move_on_after(self._patience_s):
+            with _translated():
+                part = await anext(self._parts, b"")
+            self._patience_s = self._idle_s
+            return part
+        raise RankTimeoutError(f"The rank sent nothing for {self._patience_s:g} s")
+
+
+class Upstream:
+    """The connections of one gateway to all its ranks; an async context manager."""
+
+    def __init__(self, deadlines: Deadlines, max_connections: int) -> None:
+        self._deadlines = deadlines
+        # The library closes idle connections when *all* connections are more than max_keepalive_connections.
+        limits = httpx.Limits(
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=KEEPALIVE_S,
+        )
+        self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False, retries=0)
+        self.open_requests = 0
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    @asynccontextmanager
+    async def post(
+        self, url: str, headers: Headers, body: bytes, on_sent: Callable[[], None]
+    ) -> AsyncGenerator[Answer, None]:
+        """Send a request and yield the answer once its head is there; leaving closes it, whatever happened.
+
+        `on_sent` is called when the last byte of the request has been written. Raises RankUnreachableError,
+        RankFailedError, RankTimeoutError, TooManyConnectionsError.
+        """
+        connect_s, first_byte_s, idle_s = self._deadlines
+
+        async def trace(event: str, _: dict[str, Any]) -> None:
+            if event == SENT:
+                on_sent()
+
+        timeouts = {"connect": connect_s, "pool": connect_s, "read": None, "write": first_byte_s}
+        request = httpx.Request(
+            "POST", url, headers=headers, content=body, extensions={"timeout": timeouts, "trace": trace}
+        )
+        self.open_requests += 1
+        try:
+            started_s = anyio.current_time()
+            response = await self._head(request, first_byte_s)
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            try:
+                parts = cast("AsyncGenerator[bytes, None]", aiter(stream))
+                async with aclosing(parts):
+                    left_s = max(0.0, started_s + first_byte_s - anyio.current_time())
+                    yield Answer(response.status_code, response.headers.raw, parts, left_s, idle_s)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await stream.aclose()
+        finally:
+            self.open_requests -= 1
+
+    async def _head(self, request: httpx.Request, patience_s: float) -> httpx.Response:
+        with anyio.move_on_after(patience_s):
+            with _translated():
+                return await self._transport.handle_async_request(request)
+        raise RankTimeoutError(f"The rank did not answer within {patience_s:g} s")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """httpx's errors as ours."""
+    try:
+        yield
+    except httpx.PoolTimeout as error:
+        raise TooManyConnectionsError("All connections to ranks are in use", retry_after_ms=1000) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise RankUnreachableError("The rank does not take connections") from error
+    except httpx.LocalProtocolError as error:
+        raise InvalidRequestError(f"A header cannot be passed on: {error}") from error
+    except httpx.TransportError as error:
+        raise RankFailedError("The rank broke off before its answer was complete") from error

@@ -1,0 +1,38 @@
+"""What an answer says about its own tokens. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+TAIL_BYTES = 4096
+"""How much of a stream's end holds its usage chunk and `[DONE]`."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Token counts as the engine reports them."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+
+class _WithUsage(msgspec.Struct):
+    usage: Usage | None = None
+
+
+DECODER = msgspec.json.Decoder(_WithUsage)
+
+
+def of_body(body: bytes) -> Usage | None:
+    """The usage in a JSON answer, or None."""
+    try:
+        return DECODER.decode(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def of_stream(tail: bytes) -> Usage | None:
+    """The usage chunk of a stream, from its last `TAIL_BYTES` or more; None if it is not there."""
+    for line in reversed(tail.splitlines()):
+        if line.startswith(b"data: {") and (usage := of_body(line[6:])) is not None:
+            return usage
+    return None
