@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests import architecture, compose_file
+from tests import compose_file, house_rules
 from tests.compose_file import ROOT
 
 NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model"}
@@ -84,10 +84,10 @@ def test_no_service_depends_on_one_that_may_be_absent() -> None:
 
 def test_the_image_holds_every_package_and_every_script() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
-    for package in architecture.PACKAGES:
+    for package in house_rules.PACKAGES:
         assert f"COPY {package} {package}\n" in dockerfile
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    scripts = [path for package in architecture.PACKAGES for path in (ROOT / package).rglob("*.lua")]
+    scripts = [path for package in house_rules.PACKAGES for path in (ROOT / package).rglob("*.lua")]
     for script in scripts:
         folder = script.parent
         while not (folder / "__init__.py").exists():

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from forebay.main import main
-from tests import architecture
+from tests import house_rules
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -89,7 +89,7 @@ def test_the_settings_table_is_the_command_line() -> None:
 def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
     modules = {
         path.relative_to(ROOT).as_posix()
-        for package in architecture.PACKAGES
+        for package in house_rules.PACKAGES
         for suffix in ("*.py", "*.lua")
         for path in (ROOT / package).rglob(suffix)
         if path.name != "__init__.py"

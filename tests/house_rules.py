@@ -1,0 +1,80 @@
+"""The house rules as tables: what may import what, what decides, how long a thing may be."""
+
+PACKAGES = ("scheduler", "gateway", "agent", "simulator", "forebay")
+"""The product; tests stand outside the rules."""
+
+MAY_IMPORT = {
+    "scheduler": set[str](),
+    "gateway": {"scheduler"},
+    "agent": {"scheduler"},
+    "simulator": {"scheduler"},
+    "forebay": {"scheduler", "gateway", "agent", "simulator"},
+}
+
+HTTP_LIBRARIES = {
+    "aiohttp", "fastapi", "h11", "http", "httpcore", "httptools", "httpx", "requests", "starlette", "urllib3",
+    "uvicorn", "websockets",
+}  # fmt: skip
+
+ONLY_IN = {
+    "redis": ("scheduler/store.py",),
+    "fakeredis": ("forebay/",),
+    "lupa": ("simulator/",),
+}
+"""Libraries with one home: a file, or a folder when the name ends in a slash."""
+
+PURE = (
+    "agent/discovery.py", "agent/errors.py", "agent/evidence.py", "agent/health.py", "agent/incarnation.py",
+    "agent/metrics_page.py", "agent/node_report.py", "agent/port_state.py", "agent/prefill_rate.py",
+    "agent/rank_state.py", "agent/targets.py",
+    "forebay/announcement.py", "forebay/fleet.py", "forebay/settings.py", "forebay/status_tables.py",
+    "gateway/errors.py", "gateway/headers.py", "gateway/models.py", "gateway/prompt.py", "gateway/settings.py",
+    "gateway/usage.py", "gateway/wire.py",
+    "scheduler/alone.py", "scheduler/decision.py", "scheduler/errors.py", "scheduler/estimates.py",
+    "scheduler/keys.py", "scheduler/loads.py", "scheduler/messages.py", "scheduler/planning.py", "scheduler/policies/",
+    "scheduler/reservation.py", "scheduler/settings.py", "scheduler/shortlist.py", "scheduler/tally.py",
+    "scheduler/view.py",
+    "simulator/api_errors.py", "simulator/chat_template.py", "simulator/detokenizer.py", "simulator/engine.py",
+    "simulator/engine_stats.py", "simulator/generation.py", "simulator/kv_cache.py", "simulator/model.py",
+    "simulator/sequence.py", "simulator/settings.py", "simulator/timing.py", "simulator/tokens.py",
+    "simulator/validation.py",
+)  # fmt: skip
+"""Modules that decide, by file or folder: time, chance and the world come to them as arguments."""
+
+MERE_VALUES = {
+    "agent.settings.AgentSettings",
+    "forebay.ports.LOOPBACK",
+    "gateway.placing.Pools",
+    "scheduler.admin.GatewayStatus",
+    "scheduler.admin.RankStatus",
+    "scheduler.admin.Status",
+}
+"""Types and constants that what decides may name, though they live beside what does."""
+
+IMPURE_LIBRARIES = {
+    "anyio", "asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "select", "shutil",
+    "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "uuid",
+}  # fmt: skip
+
+IMPURE_CALLS = {"Random", "input", "open", "print"}
+
+CHANCE_AS_ARGUMENT = "random.Random"
+"""The type of a request's own chance: to name it is pure, to make one is not."""
+
+MUTABLE_MAKERS = {
+    "Counter",
+    "OrderedDict",
+    "WeakValueDictionary",
+    "defaultdict",
+    "deque",
+    "dict",
+    "list",
+    "set",
+}
+
+MAX_FILE_LINES = 250
+MAX_FUNCTION_LINES = 50
+MAX_SCRIPT_LINES = 60
+
+LONG_FILES: dict[str, str] = {}
+"""Files allowed to be longer, each with its reason."""
