@@ -96,7 +96,7 @@ class Publisher:
         self._is_cut_off = False
         self._gap_s = max(_LEAST_GAP_S, reply.interval_ms / 1e3)
         self._log_refusals(reply.refused)
-        self._log_states(report)
+        self._log_states(report, reply.refused)
         self._sent = report
         self._accepted(frozenset(r.rank for r in report.reports) - reply.refused.keys())
         return True
@@ -112,12 +112,10 @@ class Publisher:
             _LOG.info("rank %s is now agent %s's", rank, self._node)
         self._refused = dict(refused)
 
-    def _log_states(self, report: NodeReport) -> None:
+    def _log_states(self, report: NodeReport, refused: Mapping[str, str]) -> None:
         before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports} if self._sent else {}
         for r in report.reports:
-            if before.get(r.rank) != (r.state, r.incarnation):
+            if r.rank not in refused and before.get(r.rank) != (r.state, r.incarnation):
                 because = report.down_because.get(r.rank, "")
-                _LOG.info(
-                    "rank %s is %s%s (incarnation %s)",
-                    r.rank, r.state, f": {because}" if because else "", r.incarnation,
-                )  # fmt: skip
+                reason = f": {because}" if because else ""
+                _LOG.info("rank %s is %s%s (incarnation %s)", r.rank, r.state, reason, r.incarnation)

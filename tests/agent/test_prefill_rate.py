@@ -1,0 +1,63 @@
+import pytest
+
+from agent.prefill_rate import PrefillRate, learn
+from tests.agent.samples import engine
+
+PRIOR = 8000.0
+
+
+def learned(*windows: tuple[float, float, float, float], rounds: int = 1) -> float:
+    """The rate after these windows: (tokens, prefill seconds, requests, seconds between the two samples)."""
+    known = PrefillRate(prior_tokens_per_s=PRIOR)
+    before = engine()
+    for tokens, prefill_s, requests, elapsed_s in windows * rounds:
+        after = engine(
+            running=1,
+            prefill_tokens=before.prefill_tokens + tokens,
+            prefill_s=before.prefill_s + prefill_s,
+            prefill_requests=before.prefill_requests + requests,
+        )
+        known = learn(known, before, after, elapsed_s)
+        before = after
+    return known.tokens_per_s
+
+
+@pytest.mark.parametrize(
+    ("window", "rate"),
+    [
+        pytest.param((20_000, 2.0, 1, 2.0), 10_000, id="one prompt after another"),
+        pytest.param((100_000, 10.0, 1, 0.5), 10_000, id="a long prompt that ends in a short window"),
+        pytest.param((5_000, 2.0, 10, 0.5), 10_000, id="four prompts to a step, always busy"),
+        pytest.param((200_000, 40.0, 2, 20.0), 10_000, id="two long prompts in turns"),
+        pytest.param((4_000, 0.4, 2, 30.0), 10_000, id="two prompts while others decode"),
+    ],
+)
+def test_the_rate_is_learned_from_finished_prefills(window: tuple[float, float, float, float], rate: float) -> None:
+    assert learned(window, rounds=3) == pytest.approx(rate)
+
+
+def test_the_prior_holds_until_something_is_known() -> None:
+    assert learned() == PRIOR
+    assert learned((0, 0, 0, 0.5), rounds=50) == PRIOR
+
+
+def test_small_samples_add_up_to_a_window() -> None:
+    assert learned((500, 0.1, 1, 0.2), rounds=30) == pytest.approx(5_000)
+
+
+def test_short_prompts_teach_nothing() -> None:
+    assert learned((1200, 2.0, 100, 2.0), rounds=20) == PRIOR
+
+
+def test_pulled_prompts_teach_nothing() -> None:
+    assert learned((-2907, 0.0, 0, 0.5), (2907, 2.0, 5, 2.0), rounds=20) == PRIOR
+
+
+def test_one_request_that_compiled_a_kernel_does_not_move_the_rate() -> None:
+    steady = [(2_000.0, 0.2, 1.0, 0.5)] * 5
+    assert learned((4_000, 26.0, 1, 26.0), *steady) == pytest.approx(10_000)
+
+
+def test_a_changed_rate_is_followed() -> None:
+    fast, slow = (2_000.0, 0.2, 1.0, 0.5), (2_000.0, 0.8, 1.0, 1.0)
+    assert learned(*[fast] * 40, *[slow] * 20) == pytest.approx(2_500)
