@@ -96,9 +96,11 @@ class Exchange:
         self.finish()
 
     def drop(self) -> None:
-        """Close the connection with no further byte, mid-answer."""
+        """Close the connection with no further byte, mid-answer, as if the client had gone."""
         if not self.closed:
+            self.closed = True
             self._wire.abort()
+            self.on_close()
 
     def finish(self) -> None:
         """The answer is complete."""

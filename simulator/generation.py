@@ -6,7 +6,7 @@ Errors come in vLLM's order: types, then contradictions within the body, then th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -14,7 +14,9 @@ from simulator import chat_template, tokens, validation
 from simulator.api_errors import ApiError, bad_request, bad_value, problem, schema_error, unknown_model
 from simulator.settings import RankSettings
 
-_COMPLETION_MAX_TOKENS = 16
+_COMPLETION_MAX_TOKENS: Final = 16
+_MOST_CHOICES: Final = 16_384
+_JSON_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     _check_stream_options(data)
     prompt = data.get("prompt")
     if not prompt:
-        raise bad_value("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
+        raise _no_prompt()
     _check_model(data, settings)
     many = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
     prompts = tuple(_prompt(each) for each in many)
@@ -75,6 +77,7 @@ def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     if data.get("tools") and data.get("tool_choice", "auto") == "auto":
         raise bad_request('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
     _check_model(data, settings)
+    _check_grammar(data.get("response_format"))
     prompts = (chat_prompt(data["messages"], settings),)
     limit = "max_completion_tokens" if data.get("max_completion_tokens") is not None else "max_tokens"
     wanted = data.get(limit)
@@ -110,14 +113,18 @@ def text_prompt(text: str) -> Prompt:
         raise _surrogate(error) from None
 
 
+def _no_prompt() -> ApiError:
+    return bad_value("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
+
+
 def _surrogate(error: UnicodeEncodeError) -> ApiError:
     return bad_request(str(error))
 
 
 def _prompt(value: Any) -> Prompt:
+    if not value:
+        raise _no_prompt()
     if isinstance(value, str):
-        if not value:
-            raise bad_value("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
         return text_prompt(value)
     unknown = tokens.first_unknown(value)
     if unknown is not None:
@@ -135,6 +142,14 @@ def _check_model(data: Mapping[str, Any], settings: RankSettings) -> None:
     name = data.get("model")
     if name and name != settings.model:
         raise unknown_model(name, settings.model)
+
+
+def _check_grammar(response_format: dict[str, Any] | None) -> None:
+    """Refuse a JSON schema whose type is none; otherwise structured output is asked for in vain."""
+    schema = ((response_format or {}).get("json_schema") or {}).get("schema") or {}
+    kind = schema.get("type")
+    if isinstance(kind, str) and kind not in _JSON_TYPES:
+        raise bad_request(f"Grammar error: Invalid type: {kind}")
 
 
 def _check_lengths(
@@ -189,6 +204,8 @@ def _sampling(data: Mapping[str, Any]) -> dict[str, Any]:
     n = _whole(data.get("n"), 1)
     if n < 1:
         raise bad_request(f"n must be at least 1, got {n}.")
+    if n > _MOST_CHOICES:
+        raise bad_request(f"n must be at most {_MOST_CHOICES}, got {n}.")
     stop = data.get("stop") or ()
     options = data.get("stream_options") or {}
     include_usage = bool(options.get("include_usage"))

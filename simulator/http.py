@@ -60,6 +60,8 @@ class HttpProtocol(asyncio.Protocol):
         self._body: list[bytes] = []
         self._queue: deque[Request] = deque()
         self._exchange: Exchange | None = None
+        self._reading = True
+        self._serving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving."""
@@ -88,6 +90,8 @@ class HttpProtocol(asyncio.Protocol):
                 b"content-length: %d\r\n\r\n%b" % (len(_INVALID), _INVALID)
             )
             self._close()
+        else:
+            self._serve_next()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
@@ -126,22 +130,16 @@ class HttpProtocol(asyncio.Protocol):
         request.http_11 = self._parser.get_http_version() == "1.1"
         request.keep_alive = self._parser.should_keep_alive()
         self._body = []
-        if self._exchange is None:
-            self._serve(request)
-        else:
-            self._queue.append(request)
-            if len(self._queue) >= _PIPELINE_MOST and self._transport is not None:
-                self._transport.pause_reading()
+        self._queue.append(request)
 
     def next_exchange(self, *, keep_alive: bool) -> None:
         """The current answer is complete: close, or serve the next pipelined request."""
         self._exchange = None
         if not keep_alive:
+            self._queue.clear()
             self._close()
-        elif self._queue:
-            if self._transport is not None:
-                self._transport.resume_reading()
-            self._serve(self._queue.popleft())
+        else:
+            self._serve_next()
 
     def date(self) -> str:
         """The date header's value."""
@@ -157,9 +155,22 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _serve(self, request: Request) -> None:
-        self._exchange = Exchange(self, request)
-        self._handler(request, self._exchange)
+    def _serve_next(self) -> None:
+        """Serve requests in order until one takes longer; a client that sends too many ahead has to wait."""
+        if self._serving:
+            return
+        self._serving = True
+        while self._exchange is None and self._queue:
+            request = self._queue.popleft()
+            self._exchange = Exchange(self, request)
+            self._handler(request, self._exchange)
+        self._serving = False
+        if self._transport is not None and self._reading != (len(self._queue) < _PIPELINE_MOST):
+            self._reading = not self._reading
+            if self._reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _close(self) -> None:
         if self._transport is not None:

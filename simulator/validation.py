@@ -21,7 +21,7 @@ def read_json(body: bytes, content_type: str | None) -> dict[str, Any]:
         raise schema_error([problem("missing", "body", "Field required", None)])
     try:
         data = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         data = _read_slowly(body)
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
@@ -42,13 +42,17 @@ def _read_slowly(body: bytes) -> Any:
 
 def check(data: Mapping[str, Any], fields: Fields) -> None:
     """Raise ApiError naming every field whose value has the wrong type; null stands for the default."""
-    found: list[Problem] = []
-    for name, problems in fields.items():
-        value = data.get(name)
-        if value is not None:
-            found += problems(value, f"body.{name}")
+    found = check_fields(data, fields, "body")
     if found:
         raise schema_error(found)
+
+
+def check_fields(value: Any, fields: Fields, loc: str) -> list[Problem]:
+    """What is wrong with an object's fields."""
+    if not isinstance(value, dict):
+        return mapping(value, loc)
+    present = [(name, found) for name, found in fields.items() if value.get(name) is not None]
+    return [wrong for name, problems in present for wrong in problems(value[name], f"{loc}.{name}")]
 
 
 def string(value: Any, loc: str) -> list[Problem]:
@@ -154,12 +158,32 @@ def _content(value: Any, loc: str) -> list[Problem]:
         return []
     if not isinstance(value, list):
         return string(value, loc)
-    return [
-        problem("missing", f"{loc}.{at}.type", "Field required", part)
-        for at, part in enumerate(value)
-        if not (isinstance(part, dict) and isinstance(part.get("type"), str))
-    ]
+    found: list[Problem] = []
+    for at, part in enumerate(value):
+        found += check_fields(part, {"type": string, "text": string}, f"{loc}.{at}")
+        if isinstance(part, dict) and part.get("type") is None:
+            found.append(problem("missing", f"{loc}.{at}.type", "Field required", part))
+    return found
 
+
+def response_format(value: Any, loc: str) -> list[Problem]:
+    """One of vLLM's three kinds of response format; like pydantic, each is tried."""
+    if not isinstance(value, dict):
+        return mapping(value, loc)
+    kind = value.get("type")
+    if kind in ("text", "json_object", "json_schema", "structural_tag"):
+        schema = value.get("json_schema")
+        return check_fields(schema, {"schema": mapping}, f"{loc}.json_schema") if schema is not None else []
+    any_of, tag = "'text', 'json_object' or 'json_schema'", "'structural_tag'"
+    wrong, wrong_tag = (
+        problem("literal_error", f"{loc}.type", f"Input should be {expected}", kind, expected=expected)
+        for expected in (any_of, tag)
+    )
+    missing = [problem("missing", f"{loc}.{name}", "Field required", value) for name in _TAG_FIELDS]
+    return [wrong, wrong_tag, missing[0], wrong_tag, *missing[1:]]
+
+
+_TAG_FIELDS: Final = ("format", "structures", "triggers")
 
 SAMPLING: Final[Fields] = {
     "model": string,
@@ -184,6 +208,7 @@ CHAT: Final[Fields] = {
     "max_completion_tokens": integer,
     "logprobs": boolean,
     "top_logprobs": integer,
+    "response_format": response_format,
 }
 TOKENIZE: Final[Fields] = {"model": string, "prompt": string, "messages": messages, "return_token_strs": boolean}
 DETOKENIZE: Final[Fields] = {"model": string, "tokens": integers}

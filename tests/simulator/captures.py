@@ -1,0 +1,66 @@
+"""Answers captured from vLLM 0.32.0 (tests/data/vllm/http), and the shape of JSON."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.simulator.rank_process import Reply, parse
+
+FOLDER = Path(__file__).parent.parent / "data" / "vllm" / "http"
+_LONG_TEXT = "hello world " * 3000
+_CUT = re.compile(rb"\.\.\.<cut \d+ bytes>$")
+
+
+class Capture(NamedTuple):
+    """A request as it was sent, and the answer."""
+
+    request: bytes
+    reply: Reply
+
+
+def names(prefix: str) -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob(f"{prefix}*.http"))
+
+
+def load(name: str) -> Capture:
+    raw = (FOLDER / f"{name}.http").read_bytes()
+    asked, _, rest = raw.removeprefix(b"### request\n").partition(
+        b"\n### response (raw bytes, incl. HTTP chunk framing)\n"
+    )
+    answered, _, _ = rest.rpartition(b"\n### recv() timing")
+    return Capture(_whole(asked), parse(answered))
+
+
+def _whole(request: bytes) -> bytes:
+    """The capture cut long prompts short; the repetition goes on."""
+    if not _CUT.search(request):
+        return request
+    head, _, body = request.partition(b"\r\n\r\n")
+    body = _CUT.sub(b"", body)
+    if b"hello world" in body:
+        start = body[: body.index(b"hello world")]
+        tail = b'"}], "max_tokens": 8, "temperature": 0, "stream": true}' if b"messages" in body else b'"}'
+        body = start + _LONG_TEXT.encode() + tail
+    else:
+        body = b'{"prompt": [' + b"5, " * 2999 + b"5]}"
+    return re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head) + b"\r\n\r\n" + body
+
+
+_MAPS = ("top_logprobs", "prompt_logprobs", "top")
+
+
+def shape(value: Any, key: str = "") -> Any:
+    """Keys in order and types; lists by the shapes they hold, in order of appearance; numbers are one type."""
+    if isinstance(value, dict):
+        if key in _MAPS:
+            return ("map", [shape(each) for each in value.values()][:1])
+        return [(name, shape(each, name)) for name, each in value.items()]
+    if isinstance(value, list):
+        kinds: list[Any] = []
+        for each in value:
+            if (kind := shape(each, key)) not in kinds:
+                kinds.append(kind)
+        return ("list", kinds)
+    if isinstance(value, bool) or value is None:
+        return value
+    return "number" if isinstance(value, int | float) else "string"

@@ -1,0 +1,127 @@
+"""Runs simulated ranks as real processes, and speaks to them over raw sockets."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+
+DEADLINE_S = 30.0
+
+
+class Reply(NamedTuple):
+    """One HTTP answer; `body` is without chunk framing, `chunks` are the frames if there were any."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    chunks: list[bytes]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def events(self) -> list[Any]:
+        """The JSON of each server-sent event, without the final [DONE]."""
+        datas = [line.removeprefix("data: ") for line in self.body.decode().split("\n\n") if line]
+        assert datas[-1] == "[DONE]"
+        return [json.loads(data) for data in datas[:-1]]
+
+
+class RankProcess(NamedTuple):
+    """One rank under test."""
+
+    port: int
+    process: "subprocess.Popen[str]"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def send(self, raw: bytes) -> Reply:
+        """Send bytes on a connection of their own and read to its end."""
+        with closing(self.connect()) as client:
+            client.sendall(raw)
+            return parse(read_all(client))
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+
+    def get(self, path: str) -> Reply:
+        return self.send(request("GET", path))
+
+    def post(self, path: str, body: object, **headers: str) -> Reply:
+        return self.send(request("POST", path, body, **headers))
+
+    def state(self) -> dict[str, int]:
+        state = self.get("/sim/state").json()
+        assert isinstance(state, dict)
+        return state
+
+    def series(self, name: str) -> dict[str, float]:
+        """The values of one metric by its labels as written."""
+        page = self.get("/metrics").body.decode()
+        return {labels: float(value) for labels, value in re.findall(rf"^{name}(\{{.*\}}) (\S+)$", page, re.MULTILINE)}
+
+
+def request(method: str, path: str, body: object = None, **headers: str) -> bytes:
+    """The bytes of a request; header names are given with underscores."""
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    lines = {"Host": "rank", "Connection": "close", "Content-Length": str(len(data))}
+    if body is not None:
+        lines["Content-Type"] = "application/json"
+    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return head.encode() + b"\r\n" + data
+
+
+def read_all(client: socket.socket) -> bytes:
+    parts = []
+    while data := client.recv(65536):
+        parts.append(data)
+    return b"".join(parts)
+
+
+def parse(raw: bytes) -> Reply:
+    head, _, rest = raw.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+    chunks = list(_unframe(rest)) if ("transfer-encoding", "chunked") in headers else []
+    return Reply(int(status_line.split()[1]), headers, b"".join(chunks) if chunks else rest, chunks)
+
+
+def _unframe(rest: bytes) -> Iterator[bytes]:
+    while rest:
+        size_line, _, rest = rest.partition(b"\r\n")
+        size = int(size_line, 16)
+        assert rest[size : size + 2] == b"\r\n"
+        if size:
+            yield rest[:size]
+        rest = rest[size + 2 :]
+
+
+@contextmanager
+def running_rank(*options: str) -> Iterator[RankProcess]:
+    """A rank process with these options, ended with the block."""
+    command = [sys.executable, "-m", "simulator", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+            assert match, line
+            yield RankProcess(int(match[1]), process)
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_S)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; fails after the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
