@@ -5,9 +5,12 @@ import re
 import tomllib
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 
+from forebay.main import main
+from gateway.settings import GatewaySettings
 from tests import compose_file, house_rules
 from tests.compose_file import ROOT
 
@@ -51,6 +54,21 @@ def test_gateways_scale_without_a_balancer() -> None:
     first, last = re.fullmatch(r"(\d+)-(\d+):8000", gateway["ports"][0]).groups()  # type: ignore[union-attr]
     assert int(last) - int(first) + 1 >= 4
     assert "container_name" not in gateway
+
+
+def test_a_stopping_gateway_has_the_time_it_gives_its_requests() -> None:
+    gateway = compose_file.load("compose.yaml", variables={})["services"]["gateway"]
+    assert float(gateway["stop_grace_period"].removesuffix("s")) > GatewaySettings(redis="redis://r").drain_s
+
+
+@pytest.mark.parametrize("paths", [("compose.yaml",), ("compose.yaml", "deploy/compose.vllm.yaml")])
+def test_every_variable_of_a_service_is_an_option_of_its_command(paths: tuple[str, ...]) -> None:
+    for name, service in compose_file.load(*paths, variables=NODE)["services"].items():
+        given = {variable for variable in service.get("environment", {}) if variable.startswith("FOREBAY_")}
+        if given:
+            command = main.get_command(click.Context(main), service["command"][0])
+            assert command is not None
+            assert given <= {str(parameter.envvar) for parameter in command.params}, name
 
 
 def test_the_balancer_starts_only_when_asked_for() -> None:

@@ -19,6 +19,8 @@ from typing import Any
 import openai
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from forebay.embedded_redis import EmbeddedRedis
 from tests import compose_file
@@ -177,7 +179,8 @@ def test_the_redis_service_keeps_every_key_and_nothing_on_disk(stack: Stack) -> 
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("appendonly") == {"appendonly": "no"}
-    with redis.Redis(port=stack.ports["redis"]) as stranger, pytest.raises(redis.AuthenticationError):
+    no_retry = Retry(NoBackoff(), 0)
+    with redis.Redis(port=stack.ports["redis"], retry=no_retry) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
 
 
