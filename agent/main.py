@@ -17,8 +17,8 @@ from scheduler.store import open_store
 async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """Run an agent until SIGTERM or SIGINT, or until cancelled; then its ranks leave the pool.
 
-    `ready` is called once with a line to print. Raises StoreUrlError for a store URL that cannot be understood; a
-    store that is away is waited for.
+    `ready` is called once with a line to print. A store that is away is waited for. Raises StoreUrlError for a URL that
+    cannot be understood and, in an exception group, StoreRejectedError for a store that will not have us.
     """
     async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
         reporter = Reporter(store, pool=settings.model, node=settings.node_name, settings=SchedulerSettings())

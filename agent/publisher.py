@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from agent.node_report import NodeReport
-from scheduler.errors import SchedulerError
+from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.messages import RankCard, RankReport, ReportReply
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +59,10 @@ class Publisher:
         self._changed.set()
 
     async def run(self) -> None:
-        """Report until cancelled. The store being away delays reports, never ends them."""
+        """Report until cancelled. The store being away delays reports, never ends them.
+
+        Raises StoreRejectedError when the store never took a report of ours: a wrong password, most likely.
+        """
         while True:
             report = self._take()
             if report.reports and not await self._send(report):
@@ -87,6 +90,8 @@ class Publisher:
         try:
             reply = await self._reporter.report(report.reports, report.cards)
         except SchedulerError as error:
+            if isinstance(error, StoreRejectedError) and self._sent is None:
+                raise
             if not self._is_cut_off:
                 _LOG.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
             self._is_cut_off = True

@@ -1,0 +1,93 @@
+"""A store and a rank to run the agent's loops against: the one records, the other answers by script."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from scheduler.errors import SchedulerError
+from scheduler.messages import RankCard, RankReport, ReportReply
+
+DEADLINE_S = 20.0
+
+
+class RecordingReporter:
+    """Keeps what it is told. `fault` is raised instead while set; `refuse` maps ranks to the agent that has them."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, RankReport]] = []
+        self.cards: dict[str, RankCard] = {}
+        self.fault: SchedulerError | None = None
+        self.attempts = 0
+        self.refuse: dict[str, str] = {}
+        self.said_goodbye = False
+
+    @property
+    def last(self) -> dict[str, RankReport]:
+        return self.told[-1] if self.told else {}
+
+    async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
+        self.attempts += 1
+        if self.fault:
+            raise self.fault
+        self.told.append({report.rank: report for report in reports})
+        self.cards |= cards
+        refused = {rank: agent for rank, agent in self.refuse.items() if rank in self.last}
+        return ReportReply(refused=refused, interval_ms=50)
+
+    async def goodbye(self) -> None:
+        if self.fault:
+            raise self.fault
+        self.said_goodbye = True
+
+
+class ScriptedRank:
+    """A server that answers each path with the bytes in `answers`, after `delay_s`; None hangs, b"" hangs up."""
+
+    def __init__(self, answers: dict[str, bytes | None]) -> None:
+        self.answers = answers
+        self.delay_s = 0.0
+        self.port = 0
+        self.asked: list[str] = []
+        self.heads: list[str] = []
+        self.at_once: Counter[str] = Counter()
+        self.most_at_once: Counter[str] = Counter()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        path = head.split()[1]
+        self.asked.append(path)
+        self.heads.append(head)
+        self.at_once[path] += 1
+        self.most_at_once[path] = max(self.most_at_once[path], self.at_once[path])
+        try:
+            await asyncio.sleep(self.delay_s)
+            answer = self.answers.get(path, http(404))
+            if answer is None:
+                await reader.read()
+            else:
+                writer.write(answer)
+        finally:
+            self.at_once[path] -= 1
+            writer.close()
+
+
+@asynccontextmanager
+async def scripted_rank(answers: dict[str, bytes | None]) -> AsyncIterator[ScriptedRank]:
+    """A scripted rank that listens on `port` of 127.0.0.1 within the block."""
+    rank = ScriptedRank(answers)
+    server = await asyncio.start_server(rank.answer, "127.0.0.1", 0)
+    rank.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield rank
+
+
+def http(status: int, body: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; fails after a deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110  what it waits for has no event
+            await asyncio.sleep(0.005)

@@ -1,0 +1,167 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from agent.discovery import rank_card
+from agent.node_report import NodeReport
+from agent.publisher import Publisher
+from agent.targets import Target
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.messages import RankReport, RankState
+from tests.agent.fakes import RecordingReporter, eventually
+from tests.agent.samples import ABOUT, engine, settings
+
+CARD = rank_card("r", Target("h", 1), engine(), "p1", ABOUT, settings())
+UP = RankReport(
+    rank="r",
+    incarnation="p1",
+    state=RankState.UP,
+    age_ms=0,
+    running=0,
+    waiting=0,
+    kv_used_tokens=0,
+    prefill_tokens_per_s=1.0,
+)
+NEVER_MS = 3_600_000
+
+
+class Node:
+    """A publisher, the store behind it and the report it takes."""
+
+    def __init__(self, heartbeat_ms: int) -> None:
+        self.reporter = RecordingReporter()
+        self.accepted: list[frozenset[str]] = []
+        self.report = NodeReport((UP,), {"r": CARD}, {})
+        self.taken = 0
+        self.publisher = Publisher(
+            self.reporter,
+            self._take,
+            node="node-a",
+            heartbeat_ms=heartbeat_ms,
+            accepted=self.accepted.append,
+        )
+
+    def _take(self) -> NodeReport:
+        self.taken += 1
+        return self.report
+
+    def says(self, *reports: RankReport, because: str = "") -> None:
+        down = {report.rank: because for report in reports if report.state is RankState.DOWN}
+        self.report = NodeReport(reports, {report.rank: CARD for report in reports}, down)
+        self.publisher.changed()
+
+
+@asynccontextmanager
+async def publishing(heartbeat_ms: int = NEVER_MS) -> AsyncIterator[Node]:
+    node = Node(heartbeat_ms)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(node.publisher.run())
+        yield node
+        task.cancel()
+
+
+async def test_all_ranks_of_a_node_go_in_one_call() -> None:
+    async with publishing() as node:
+        node.says(UP, msgspec.structs.replace(UP, rank="s"))
+        await eventually(lambda: bool(node.reporter.told))
+        assert node.reporter.last.keys() == {"r", "s"}
+        assert node.reporter.cards.keys() == {"r", "s"}
+
+
+async def test_a_change_is_told_without_waiting_for_the_heartbeat() -> None:
+    async with publishing() as node:
+        await eventually(lambda: node.reporter.last == {"r": UP})
+        busy = msgspec.structs.replace(UP, running=3)
+        node.says(busy)
+        await eventually(lambda: node.reporter.last == {"r": busy})
+
+
+async def test_news_that_is_none_waits_for_the_heartbeat() -> None:
+    async with publishing() as node:
+        await eventually(lambda: node.reporter.attempts == 1)
+        node.says(msgspec.structs.replace(UP, age_ms=9))
+        looked = node.taken
+        await eventually(lambda: node.taken > looked)
+        assert node.reporter.attempts == 1
+
+
+async def test_an_unchanged_node_is_told_again_by_heartbeat() -> None:
+    async with publishing(heartbeat_ms=50) as node:
+        await eventually(lambda: len(node.reporter.told) >= 3)
+
+
+async def test_a_node_without_known_ranks_says_nothing() -> None:
+    async with publishing(heartbeat_ms=50) as node:
+        node.says()
+        node.reporter.fault = StoreUnavailableError("nobody should ask")
+        await asyncio.sleep(0)
+        node.reporter.fault = None
+        node.says(UP)
+        await eventually(lambda: bool(node.reporter.told))
+        assert all(told for told in node.reporter.told)
+
+
+async def test_a_store_that_is_away_costs_two_lines_and_is_told_at_its_return(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with publishing(heartbeat_ms=50) as node:
+        await eventually(lambda: bool(node.reporter.told))
+        node.reporter.fault = StoreUnavailableError("connection refused")
+        seen = node.reporter.attempts
+        await eventually(lambda: node.reporter.attempts >= seen + 3)
+        node.says(msgspec.structs.replace(UP, running=5))
+        node.reporter.fault = None
+        await eventually(lambda: node.reporter.last["r"].running == 5)
+    about_store = [record.message for record in caplog.records if "node node-a" in record.message]
+    assert about_store == [
+        "node node-a cannot report: connection refused; going on without and trying again",
+        "node node-a reports again",
+    ]
+
+
+async def test_a_store_that_never_had_us_ends_the_agent() -> None:
+    node = Node(NEVER_MS)
+    node.reporter.fault = StoreRejectedError("wrong password")
+    with pytest.raises(StoreRejectedError, match="wrong password"):
+        await node.publisher.run()
+
+
+async def test_a_store_that_had_us_before_is_asked_again() -> None:
+    async with publishing(heartbeat_ms=50) as node:
+        await eventually(lambda: bool(node.reporter.told))
+        node.reporter.fault = StoreRejectedError("no permission")
+        seen = node.reporter.attempts
+        await eventually(lambda: node.reporter.attempts >= seen + 2)
+        node.reporter.fault = None
+        told = len(node.reporter.told)
+        await eventually(lambda: len(node.reporter.told) > told)
+
+
+async def test_a_refused_rank_is_named_with_both_agents_once_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with publishing(heartbeat_ms=50) as node:
+        node.reporter.refuse = {"r": "node-b"}
+        node.says(UP, msgspec.structs.replace(UP, rank="s"))
+        await eventually(lambda: len(node.accepted) >= 3)
+        assert node.accepted[-1] == {"s"}
+        node.reporter.refuse = {}
+        await eventually(lambda: node.accepted[-1] == {"r", "s"})
+    claims = [record.message for record in caplog.records if "claimed" in record.message or "now" in record.message]
+    assert claims == [
+        "rank r is claimed by agent node-b; this agent, node-a, is refused and keeps trying",
+        "rank r is now agent node-a's",
+    ]
+
+
+async def test_a_rank_that_goes_down_is_logged_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with publishing() as node:
+        await eventually(lambda: bool(node.reporter.told))
+        node.says(msgspec.structs.replace(UP, state=RankState.DOWN), because="connection refused")
+        await eventually(lambda: node.reporter.last["r"].state is RankState.DOWN)
+    assert "rank r is down: connection refused (incarnation p1)" in caplog.messages
