@@ -95,5 +95,19 @@ def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
         for path in (ROOT / package).rglob(suffix)
         if path.name != "__init__.py"
     }
-    listed = re.findall(r"^- `([\w/.-]+)`: \S", ARCHITECTURE, re.MULTILINE)
+    listed = [
+        folder + name
+        for folder, section in re.findall(r"^### (\w+/)\n(.*?)(?=^###|\Z)", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"^- `([\w/.]+)`: \S", section, re.MULTILINE)
+    ]
     assert sorted(listed) == sorted(modules)
+
+
+def test_the_architecture_page_names_no_file_that_is_not_there() -> None:
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for folder in (*house_rules.PACKAGES, "tests")
+        for path in (ROOT / folder).rglob("*.*")
+    ]
+    named = re.findall(r"`([\w/]+\.(?:py|lua))`", ARCHITECTURE)
+    assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
