@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +22,8 @@ from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools
 from scheduler.store import open_store
 
+logger = logging.getLogger(__name__)
+
 POLL_S = 0.02
 """How often it is looked whether the store has been reached."""
 
@@ -28,7 +31,7 @@ LAST_WORDS_S = 5
 """How long requests that were cut may take to tell their clients."""
 
 
-class ListenError(Exception):
+class ListenError(OSError):
     """The address to listen on cannot be had."""
 
 
@@ -47,7 +50,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError,
     UnknownPolicyError.
     """
-    with _listening(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port) as listener:
         address = settings.advertise or _reachable_at(listener)
         life = uuid4().hex[:8]
         async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
@@ -100,7 +103,9 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
                 await anext(signals)
                 tasks.start_soon(_cut_on, signals, gateway, name="second signal")
                 server.should_exit = gateway.stopping = True
-                with anyio.move_on_after(gateway.settings.drain_s):
+                drain_s = gateway.settings.drain_s
+                logger.info("stopping: %d requests may run on for %g s", gateway.alive, drain_s)
+                with anyio.move_on_after(drain_s):
                     await gateway.until_idle()
             finally:
                 server.should_exit = True
@@ -121,6 +126,7 @@ def _server(gateway: Gateway) -> _Server:
             server_header=False,
             access_log=False,
             log_config=None,
+            log_level=logging.WARNING,
             timeout_graceful_shutdown=math.ceil(gateway.settings.drain_s) + LAST_WORDS_S,
         )
     )
@@ -132,13 +138,16 @@ async def _cut_on(signals: AsyncIterator[int], gateway: Gateway) -> None:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket bound for `serve_http`. Raises ListenError."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     with listener:
+        # Accepted connections inherit it; asyncio would not set it for them, and a body would wait 40 ms for its head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

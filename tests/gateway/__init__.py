@@ -1,0 +1,1 @@
+"""Tests of gateway/, over real sockets."""

@@ -1,0 +1,105 @@
+"""Pools that place as a test says and remember everything they are told."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+import anyio
+
+from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
+from scheduler.messages import Phase, RankCard, Role
+
+
+def card(endpoint: str, *, rank: str = "", local_index: int | None = None, max_model_len: int = 4096) -> RankCard:
+    return RankCard(
+        rank=rank or endpoint.removeprefix("http://"),
+        endpoint=endpoint,
+        role=Role.MIXED,
+        model="sim",
+        incarnation="1",
+        node="node",
+        local_index=local_index,
+        max_num_seqs=64,
+        max_model_len=max_model_len,
+        kv_capacity_tokens=100_000,
+    )
+
+
+class FakeRankView(NamedTuple):
+    card: RankCard
+
+
+class FakePoolView(NamedTuple):
+    ranks: Mapping[str, FakeRankView]
+
+
+class FakePool:
+    """Places on its cards in turn, after a delay between 0 and `place_s`; `answer` replaces its decisions.
+
+    `history` has every word it was told of a reservation, in order; `live` what was not released.
+    """
+
+    def __init__(
+        self, *cards: RankCard, name: str = "sim", place_s: float = 0.0, answer: Decision | None = None
+    ) -> None:
+        self.name = name
+        self.view = FakePoolView({one.rank: FakeRankView(one) for one in cards})
+        self.place_s = place_s
+        self.answer = answer
+        self.kind = LegKind.WHOLE
+        self.degraded = False
+        self.asked: list[RequestShape] = []
+        self.explained: list[bool] = []
+        self.history: list[tuple[int, str]] = []
+        self.live: set[int] = set()
+        self.given_back = 0
+        self._random = Random(7)
+
+    async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
+        self.asked.append(shape)
+        self.explained.append(explain)
+        if self.answer is not None:
+            return self.answer
+        reservation = len(self.asked)
+        cards = [rank.card for rank in self.view.ranks.values()]
+        self.live.add(reservation)
+        try:
+            await anyio.sleep(self.place_s * self._random.random())
+        except anyio.get_cancelled_exc_class():
+            self.live.remove(reservation)
+            self.given_back += 1
+            raise
+        leg = Leg(kind=self.kind, card=cards[reservation % len(cards)])
+        return Place(reservation=reservation, legs=(leg,), cost_s=0.5, degraded=self.degraded)
+
+    def advance(self, reservation: int, phase: Phase) -> None:
+        self.history.append((reservation, phase.name.lower()))
+
+    def release(self, reservation: int) -> None:
+        self.history.append((reservation, "released"))
+        self.live.discard(reservation)
+
+    def words(self, reservation: int = 1) -> list[str]:
+        """What it was told of one reservation."""
+        return [word for number, word in self.history if number == reservation]
+
+    def releases(self) -> Counter[int]:
+        """How often each reservation was released."""
+        return Counter(number for number, word in self.history if word == "released")
+
+
+class FakePools:
+    """Pools by name."""
+
+    def __init__(self, *pools: FakePool) -> None:
+        self.ready = True
+        self.degraded = False
+        self.counters: Mapping[str, int] = {"resyncs": 3}
+        self._pools = {pool.name: pool for pool in pools}
+
+    def get(self, model: str) -> FakePool | None:
+        return self._pools.get(model)
+
+    def names(self) -> Sequence[str]:
+        return sorted(self._pools)
