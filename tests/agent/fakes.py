@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from scheduler.errors import SchedulerError
 from scheduler.messages import RankCard, RankReport, ReportReply
-
-DEADLINE_S = 20.0
+from tests.agent.samples import page_bytes
 
 
 class RecordingReporter:
@@ -86,8 +85,12 @@ def http(status: int, body: bytes = b"") -> bytes:
     return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
 
 
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; fails after a deadline."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110  what it waits for has no event
-            await asyncio.sleep(0.005)
+def healthy_answers() -> dict[str, bytes | None]:
+    """What a healthy rank of model `tiny` answers."""
+    return {
+        "/health": http(200),
+        "/metrics": http(200, page_bytes("idle")),
+        "/version": http(200, b'{"version":"0.32.0"}'),
+        "/v1/models": http(200, b'{"object":"list","data":[{"id":"tiny","object":"model","max_model_len":2048}]}'),
+        "/v1/completions": http(200, b"{}"),
+    }

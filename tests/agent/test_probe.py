@@ -1,4 +1,3 @@
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,22 +11,13 @@ from agent.probe import Probe, open_http
 from agent.targets import Target
 from forebay.ports import free_ports
 from scheduler.messages import RankCard
-from tests.agent.fakes import ScriptedRank, http, scripted_rank
+from tests.agent.fakes import ScriptedRank, healthy_answers, http, scripted_rank
 from tests.agent.samples import ABOUT, engine, page_bytes, settings
-
-MODELS = {"object": "list", "data": [{"id": "tiny", "object": "model", "max_model_len": 2048}]}
-HEALTHY = {
-    "/health": http(200),
-    "/metrics": http(200, page_bytes("idle")),
-    "/version": http(200, b'{"version":"0.32.0"}'),
-    "/v1/models": http(200, json.dumps(MODELS).encode()),
-    "/v1/completions": http(200, b"{}"),
-}
 
 
 @pytest.fixture
 async def rank() -> AsyncIterator[ScriptedRank]:
-    async with scripted_rank(dict(HEALTHY)) as rank:
+    async with scripted_rank(healthy_answers()) as rank:
         yield rank
 
 

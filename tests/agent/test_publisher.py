@@ -12,8 +12,9 @@ from agent.publisher import Publisher
 from agent.targets import Target
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.messages import RankReport, RankState
-from tests.agent.fakes import RecordingReporter, eventually
+from tests.agent.fakes import RecordingReporter
 from tests.agent.samples import ABOUT, engine, settings
+from tests.polling import until
 
 CARD = rank_card("r", Target("h", 1), engine(), "p1", ABOUT, settings())
 UP = RankReport(
@@ -67,54 +68,51 @@ async def publishing(heartbeat_ms: int = NEVER_MS) -> AsyncIterator[Node]:
 async def test_all_ranks_of_a_node_go_in_one_call() -> None:
     async with publishing() as node:
         node.says(UP, msgspec.structs.replace(UP, rank="s"))
-        await eventually(lambda: bool(node.reporter.told))
+        await until(lambda: bool(node.reporter.told), "a report is stored")
         assert node.reporter.last.keys() == {"r", "s"}
         assert node.reporter.cards.keys() == {"r", "s"}
 
 
 async def test_a_change_is_told_without_waiting_for_the_heartbeat() -> None:
     async with publishing() as node:
-        await eventually(lambda: node.reporter.last == {"r": UP})
+        await until(lambda: node.reporter.last == {"r": UP}, "the first report is stored")
         busy = msgspec.structs.replace(UP, running=3)
         node.says(busy)
-        await eventually(lambda: node.reporter.last == {"r": busy})
+        await until(lambda: node.reporter.last == {"r": busy}, "the change is stored")
 
 
 async def test_news_that_is_none_waits_for_the_heartbeat() -> None:
     async with publishing() as node:
-        await eventually(lambda: node.reporter.attempts == 1)
+        await until(lambda: node.reporter.attempts == 1, "a report is sent")
         node.says(msgspec.structs.replace(UP, age_ms=9))
         looked = node.taken
-        await eventually(lambda: node.taken > looked)
+        await until(lambda: node.taken > looked, "the news is looked at")
         assert node.reporter.attempts == 1
 
 
 async def test_an_unchanged_node_is_told_again_by_heartbeat() -> None:
     async with publishing(heartbeat_ms=50) as node:
-        await eventually(lambda: len(node.reporter.told) >= 3)
+        await until(lambda: len(node.reporter.told) >= 3, "heartbeats are stored")
 
 
 async def test_a_node_without_known_ranks_says_nothing() -> None:
     async with publishing(heartbeat_ms=50) as node:
         node.says()
-        node.reporter.fault = StoreUnavailableError("nobody should ask")
-        await asyncio.sleep(0)
-        node.reporter.fault = None
-        node.says(UP)
-        await eventually(lambda: bool(node.reporter.told))
-        assert all(told for told in node.reporter.told)
+        looked = node.taken
+        await until(lambda: node.taken > looked + 2, "heartbeats are due")
+        assert node.reporter.attempts == 0
 
 
 async def test_a_store_that_is_away_costs_two_lines_and_is_told_at_its_return(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with publishing(heartbeat_ms=50) as node:
-        await eventually(lambda: bool(node.reporter.told))
+        await until(lambda: bool(node.reporter.told), "a report is stored")
         node.reporter.fault = StoreUnavailableError("connection refused")
         seen = node.reporter.attempts
-        await eventually(lambda: node.reporter.attempts >= seen + 3)
+        await until(lambda: node.reporter.attempts >= seen + 3, "the report is tried again")
         node.says(msgspec.structs.replace(UP, running=5))
         node.reporter.fault = None
-        await eventually(lambda: node.reporter.last["r"].running == 5)
+        await until(lambda: node.reporter.last["r"].running == 5, "the last state is stored")
     about_store = [record.message for record in caplog.records if "node node-a" in record.message]
     assert about_store == [
         "node node-a cannot report: connection refused; going on without and trying again",
@@ -131,13 +129,13 @@ async def test_a_store_that_never_had_us_ends_the_agent() -> None:
 
 async def test_a_store_that_had_us_before_is_asked_again() -> None:
     async with publishing(heartbeat_ms=50) as node:
-        await eventually(lambda: bool(node.reporter.told))
+        await until(lambda: bool(node.reporter.told), "a report is stored")
         node.reporter.fault = StoreRejectedError("no permission")
         seen = node.reporter.attempts
-        await eventually(lambda: node.reporter.attempts >= seen + 2)
+        await until(lambda: node.reporter.attempts >= seen + 2, "the report is tried again")
         node.reporter.fault = None
         told = len(node.reporter.told)
-        await eventually(lambda: len(node.reporter.told) > told)
+        await until(lambda: len(node.reporter.told) > told, "reports are stored again")
 
 
 async def test_a_refused_rank_is_named_with_both_agents_once_and_the_others_go_on(
@@ -147,10 +145,10 @@ async def test_a_refused_rank_is_named_with_both_agents_once_and_the_others_go_o
     async with publishing(heartbeat_ms=50) as node:
         node.reporter.refuse = {"r": "node-b"}
         node.says(UP, msgspec.structs.replace(UP, rank="s"))
-        await eventually(lambda: len(node.accepted) >= 3)
+        await until(lambda: len(node.accepted) >= 3, "reports are answered")
         assert node.accepted[-1] == {"s"}
         node.reporter.refuse = {}
-        await eventually(lambda: node.accepted[-1] == {"r", "s"})
+        await until(lambda: node.accepted[-1] == {"r", "s"}, "both ranks are accepted")
     claims = [record.message for record in caplog.records if "claimed" in record.message or "now" in record.message]
     assert claims == [
         "rank r is claimed by agent node-b; this agent, node-a, is refused and keeps trying",
@@ -161,7 +159,7 @@ async def test_a_refused_rank_is_named_with_both_agents_once_and_the_others_go_o
 async def test_a_rank_that_goes_down_is_logged_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with publishing() as node:
-        await eventually(lambda: bool(node.reporter.told))
+        await until(lambda: bool(node.reporter.told), "a report is stored")
         node.says(msgspec.structs.replace(UP, state=RankState.DOWN), because="connection refused")
-        await eventually(lambda: node.reporter.last["r"].state is RankState.DOWN)
+        await until(lambda: node.reporter.last["r"].state is RankState.DOWN, "the rank is down")
     assert "rank r is down: connection refused (incarnation p1)" in caplog.messages
