@@ -1,0 +1,242 @@
+"""One store and one pool in it, driven as gateways and agents drive it: through scheduler.store.Call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scheduler.decision import Ask, Candidate, LegKind
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.messages import RankCard, Role
+from scheduler.reservation import ID_MODULUS
+from scheduler.store import Call, Reply, Store, Word
+from scheduler.view import Delta, PoolView, fold
+
+LEASE_MS = 2_000
+CLAIM_MS = 3_000
+POOL = "meta/a {model}"
+"""A name with what could break a key: a slash, a space, braces."""
+AGENT = "node-1/0a"
+RATE = 1_000.0
+
+Elapse = Callable[["World", int], Awaitable[None]]
+"""How `ms` go by on a store's own clock."""
+
+
+class Told(NamedTuple):
+    """A reply of report.lua."""
+
+    refused: dict[str, str]
+    cardless: list[str]
+    ended: list[str]
+
+
+class Head(NamedTuple):
+    """The fields of the `head` key."""
+
+    epoch: str
+    last_ms: int
+    pool_ms: int
+    version: int
+
+
+class World:
+    """A pool in a store. Its epoch is begun by `begin`; every call carries it unless told otherwise.
+
+    `real`: the store's clock also runs by itself.
+    """
+
+    def __init__(self, store: Store, elapse: Elapse, *, real: bool = True) -> None:
+        self.store, self._elapse, self.real = store, elapse, real
+        self.keys = PoolKeys(POOL)
+        self.epoch = "e1"
+
+    async def run(self, script: Script, keys: Sequence[str], *args: Word) -> Reply:
+        """One script call."""
+        (reply,) = await self.store.run([Call(script, tuple(keys), args)])
+        return reply
+
+    async def begin(self, epoch: str = "e1", live: Sequence[str] = ()) -> str:
+        """Opens the pool; `live`: gateways whose sets go with an unreadable epoch."""
+        keys = (*self.keys.ledger(), *(self.keys.live(name) for name in live))
+        found: bytes = await self.run(Script.OPEN, keys, epoch)
+        self.epoch = found.decode()
+        return self.epoch
+
+    async def elapse(self, ms: int) -> None:
+        """The store's clock moves, and nobody calls."""
+        await self._elapse(self, ms)
+
+    async def passes(self, ms: int) -> None:
+        """Pool time moves by `ms`, as under steady calls; one call with a longer lease does for many."""
+        await self.elapse(ms)
+        await self.drain("nobody", lease_ms=4 * (ms + LEASE_MS))
+
+    async def report(
+        self, *rows: tuple[Any, ...], owner: str = AGENT, claim_ms: int = CLAIM_MS, epoch: str | None = None
+    ) -> Told | None:
+        """One node's report of rows made by `sample`; None for a resync."""
+        keys = self.keys
+        names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
+        args = (epoch or self.epoch, LEASE_MS, owner, claim_ms, json.dumps(rows))
+        reply = await self.run(Script.REPORT, names, *args)
+        if reply[0] == b"resync":
+            return None
+        refused, cardless, ended = ([word.decode() for word in part] for part in reply[1:])
+        return Told(dict(zip(refused[::2], refused[1::2], strict=True)), cardless, ended)
+
+    async def drain(self, rank: str, *, undo: bool = False, lease_ms: int = LEASE_MS) -> bytes:
+        keys = (self.keys.head, self.keys.seen, self.keys.drain, self.keys.change)
+        reply = await self.run(Script.DRAIN, keys, self.epoch, lease_ms, rank, "0" if undo else "1")
+        verdict: bytes = reply[0]
+        return verdict
+
+    async def reap(self, gateway: str, limit: int = 500) -> Reply:
+        keys = (*self.keys.book(self.keys.live(gateway)), self.keys.lease)
+        return await self.run(Script.REAP, keys, self.epoch, LEASE_MS, gateway, limit)
+
+    async def snapshot(self, epoch: str = "", version: int = -1) -> Delta | None:
+        """What changed since a version; None for a pool without epoch."""
+        keys = (self.keys.head, self.keys.change, self.keys.card, self.keys.seen, self.keys.load)
+        reply = await self.run(Script.SNAPSHOT, keys, LEASE_MS, epoch, version)
+        return None if reply[0] == b"closed" else Delta.read(reply)
+
+    async def view(self) -> PoolView:
+        delta = await self.snapshot()
+        assert delta is not None
+        return fold(PoolView(), delta)[0]
+
+    async def pool_ms(self) -> int:
+        """Pool time as of the last script that wrote."""
+        return (await self.head()).pool_ms
+
+    async def head(self) -> Head:
+        epoch, *numbers = (await self.store.command("GET", self.keys.head)).split()
+        return Head(epoch.decode(), *map(int, numbers))
+
+    async def load_row(self, rank: str, incarnation: str = "i1") -> list[int] | None:
+        """The fields of a `load` row but for its progress time, which depends on the clock; None: there is no row."""
+        row: bytes | None = await self.store.command("HGET", self.keys.load, f"{rank} {incarnation}")
+        if row is None:
+            return None
+        fields = [int(field) for field in row.split()]
+        return [*fields[:2], *fields[3:]]
+
+    async def contents(self) -> dict[str, Reply]:
+        """All that the ledger holds but for `head`, to see that nothing changed."""
+        keys = self.keys
+        hashes = (keys.gate, keys.load, keys.hist, keys.group, keys.seen, keys.card, keys.drain, keys.live("g"))
+        held = {key: sorted(await self.store.command("HGETALL", key)) for key in hashes}
+        held[keys.lease] = await self.store.command("ZRANGEBYSCORE", keys.lease, "-inf", "+inf")
+        return held
+
+
+class Gateway:
+    """One gateway of a world, under one name; it numbers its calls as the scripts demand."""
+
+    def __init__(self, world: World, name: str = "g") -> None:
+        self.world, self.name, self.number = world, name, 0
+
+    async def _run(self, script: Script, keys: Sequence[str], *args: Word, number: int | None, epoch: str) -> Reply:
+        self.number += 1
+        used = self.number if number is None else number
+        return await self.world.run(script, keys, epoch or self.world.epoch, LEASE_MS, self.name, used, *args)
+
+    @property
+    def _book(self) -> tuple[str, ...]:
+        return self.world.keys.book(self.world.keys.live(self.name))
+
+    async def join(self, held: Mapping[int, str] | None = None, former: Sequence[str] = (), epoch: str = "") -> Reply:
+        """A resync in one piece."""
+        self.number = 0
+        return await self.state(held or {}, former, epoch=epoch)
+
+    async def state(
+        self, held: Mapping[int, str], former: Sequence[str] = (), number: int | None = None, epoch: str = ""
+    ) -> Reply:
+        """One piece of a resync."""
+        keys = (*self._book, self.world.keys.lease, *(self.world.keys.live(name) for name in former))
+        return await self._run(Script.RESYNC, keys, " ".join(former), *_flat(held), number=number, epoch=epoch)
+
+    async def place(self, ask: Ask, reservation: int = 1, number: int | None = None, epoch: str = "") -> Reply:
+        body = msgspec.json.encode(ask)
+        return await self._run(Script.PLACE, self._book, reservation, body, number=number, epoch=epoch)
+
+    async def advance(self, held: Mapping[int, str], number: int | None = None, epoch: str = "") -> Reply:
+        return await self._run(Script.ADVANCE, self._book, *_flat(held), number=number, epoch=epoch)
+
+    async def release(self, *reservations: int, number: int | None = None, epoch: str = "") -> Reply:
+        return await self._run(Script.RELEASE, self._book, *reservations, number=number, epoch=epoch)
+
+    async def renew(
+        self, *reservations: int, leave: bool = False, number: int | None = None, epoch: str = ""
+    ) -> Reply:
+        """A renewal that claims to hold exactly these reservations."""
+        keys = (self.world.keys.head, self.world.keys.gate, self.world.keys.lease)
+        claim = (len(reservations), sum(reservations) % ID_MODULUS, "leave" if leave else "stay")
+        return await self._run(Script.RENEW, keys, *claim, number=number, epoch=epoch)
+
+    async def held(self) -> dict[int, str]:
+        """The live set under this name."""
+        cells = iter(await self.world.store.command("HGETALL", self.world.keys.live(self.name)))
+        return {int(name): record.decode() for name, record in zip(cells, cells, strict=True)}
+
+
+def _flat(held: Mapping[int, str]) -> list[Word]:
+    return [word for pair in held.items() for word in pair]
+
+
+def card(rank: str, incarnation: str = "i1", *, role: Role = Role.MIXED, **fields: Any) -> RankCard:
+    """A card with what tests do not care about filled in."""
+    return RankCard(
+        **{
+            "rank": rank,
+            "endpoint": f"http://{rank}",
+            "role": role,
+            "model": POOL,
+            "incarnation": incarnation,
+            "node": "node-1",
+            "max_num_seqs": 8,
+            "max_model_len": 8_192,
+            "kv_capacity_tokens": 100_000,
+        }
+        | fields
+    )
+
+
+def sample(
+    rank: str,
+    incarnation: str = "i1",
+    *,
+    state: str = "up",
+    age_ms: int = 0,
+    requests: int = 0,
+    kv_tokens: int = 0,
+    rate: float = RATE,
+    with_card: bool = True,
+) -> tuple[Any, ...]:
+    """A row of a report, with the rank's card unless told otherwise."""
+    text = msgspec.json.encode(card(rank, incarnation)).decode() if with_card else ""
+    return (rank, incarnation, state, age_ms, requests, kv_tokens, rate, text)
+
+
+def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: float) -> Candidate:
+    return Candidate(rank, incarnation, LegKind.WHOLE, "", group, base_s, **prices)
+
+
+def leg(kind: LegKind, rank: str, base_s: float = 0.0, *, pair_class: str = "a", **prices: float) -> Candidate:
+    return Candidate(rank, "i1", kind, pair_class, "-", base_s, **prices)
+
+
+def ask(*singles: Candidate, tokens: int = 100, output: int = 10, **fields: Any) -> Ask:
+    """An ask whose whole prompt of `tokens` is uncached."""
+    return Ask(uncached_tokens=tokens, prompt_tokens=tokens, output_tokens=output, singles=singles, **fields)
+
+
+def record(phase: int, *legs: str, tokens: int = 100, output: int = 10) -> str:
+    """A reservation as the ledger spells it; a leg is 'm a' or 'p a' or 'd b', all in incarnation i1 without group."""
+    return " ".join([f"{phase} {tokens} {tokens} {output}", *(f"{each} i1 -" for each in legs)])

@@ -1,0 +1,155 @@
+"""Real redis-server processes for tests: on loopback, without persistence, ended by their own pid.
+
+`redis_server`, `cluster_server`, `sentinel_server` start one each. Nothing here is needed where redis-server is not
+installed; tests that do carry `needs_redis`, which says so.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.polling import until_now
+
+HOST = "127.0.0.1"
+SLOTS = 16_384
+BUS = 10_000
+"""How far above a cluster node's port its bus listens."""
+
+BINARY = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, its bus neither; below the range from which connections take theirs."""
+    while True:
+        port = random.randrange(15_000, 22_000)
+        try:
+            for each in (port, port + BUS):
+                with socket.socket() as probe:
+                    probe.bind((HOST, each))
+        except OSError:
+            continue
+        return port
+
+
+class RedisServer:
+    """One redis-server process that can be stopped, killed, frozen and started again on its port, empty."""
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self._folder, self._options = folder, options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.address}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, **login: Any) -> None:
+        """Returns when the server answers; `login` goes to the client that asks."""
+        command = [
+            *(str(BINARY), *self._options, "--port", str(self.port), "--bind", HOST, "--save", ""),
+            *("--appendonly", "no", "--daemonize", "no", "--dir", str(self._folder)),
+            *("--logfile", f"redis-{self.port}.log", "--repl-diskless-sync-delay", "0"),
+        ]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        until_now(lambda: self._answers(login), f"redis-server answers on {self.address}")
+
+    def stop(self) -> None:
+        """Kills the process, as a machine that dies; does nothing when it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Ends the process and starts it again, empty."""
+        self.stop()
+        self.start()
+
+    def client(self, **login: Any) -> redis.Redis:
+        """A plain synchronous client, for setting things up and looking at them; the caller closes it."""
+        return redis.Redis(HOST, self.port, **login)
+
+    def _answers(self, login: dict[str, Any]) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"redis-server on {self.address} ended: see its log in {self._folder}"
+        try:
+            with self.client(**login) as client:
+                return bool(client.ping())
+        except (redis.exceptions.ConnectionError, redis.exceptions.BusyLoadingError):
+            return False
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str, **login: Any) -> Iterator[RedisServer]:
+    """A running server with more `options` on its command line; `login` lets it be asked whether it runs."""
+    server = RedisServer(folder, *options)
+    try:
+        server.start(**login)
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def replica_server(folder: Path, master: RedisServer) -> Iterator[RedisServer]:
+    """A running replica that has caught up with its master."""
+    with redis_server(folder, "--replicaof", HOST, str(master.port)) as server, server.client() as client:
+        until_now(lambda: client.info("replication")["master_link_status"] == "up", "the replica has caught up")
+        yield server
+
+
+@contextmanager
+def cluster_server(folder: Path) -> Iterator[RedisServer]:
+    """A running cluster of one node that has all slots."""
+    port = free_port()
+    server = RedisServer(
+        folder, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", port=port
+    )
+    try:
+        server.start()
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(SLOTS))
+            until_now(lambda: client.cluster("INFO")["cluster_state"] == "ok", "the cluster serves all slots")
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def sentinel_server(folder: Path, master: RedisServer, service: str) -> Iterator[RedisServer]:
+    """A running Sentinel that alone decides who is the master of `service`, and has found its replica."""
+    port = free_port()
+    config = folder / f"sentinel-{port}.conf"
+    config.write_text(
+        f"sentinel monitor {service} {HOST} {master.port} 1\n"
+        f"sentinel down-after-milliseconds {service} 200\n"
+        f"sentinel failover-timeout {service} 2000\n"
+    )
+    server = RedisServer(folder, str(config), "--sentinel", port=port)
+    try:
+        server.start()
+        with server.client() as client:
+            until_now(lambda: client.sentinel_master(service)["num-slaves"] == 1, "the Sentinel found the replica")
+        yield server
+    finally:
+        server.stop()
