@@ -32,8 +32,11 @@ def _run(**options: Any) -> None:
         settings = from_options(options)
     except BadOptionError as error:
         raise click.BadParameter(error.reason, param_hint=option_name(error.option)) from None
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, click.echo))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, click.echo))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
 
 
 main = click.Command("rank", callback=_run, params=_options(), help=_run.__doc__)

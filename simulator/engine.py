@@ -23,9 +23,10 @@ Finish = Literal["stop", "length"]
 
 
 class TokenOut(msgspec.Struct, frozen=True, gc=False):
-    """One generated token. `gap_s` is the time since the sequence's previous one, or since its arrival."""
+    """The `nth` token (from 1) of a sequence; `gap_s` is the time since its previous one, or since its arrival."""
 
     sequence: Sequence
+    nth: int
     token: int
     finish: Finish | None
     stop_token: int | None
@@ -208,7 +209,7 @@ class EngineCore:
         if finish:
             self.kv.release(sequence.blocks)
             sequence.blocks = []
-        return TokenOut(sequence, token, finish, stop_token, gap_s)
+        return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
 
     def _finish(self, sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:
         request = sequence.request

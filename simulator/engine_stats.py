@@ -88,7 +88,7 @@ class EngineStats:
         computed = 0
         for out in step.outputs:
             sequence = out.sequence
-            if sequence.generated == 1:
+            if out.nth == 1:
                 self.prompt_tokens += sequence.request.prompt_tokens
                 self.prompt_tokens_cached += sequence.cached_tokens
                 computed += sequence.request.prompt_tokens - sequence.cached_tokens

@@ -47,8 +47,13 @@ class RankProcess(NamedTuple):
             client.sendall(raw)
             return parse(read_all(client))
 
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+    def connect(self, receive_buffer_bytes: int | None = None) -> socket.socket:
+        client = socket.socket()
+        client.settimeout(DEADLINE_S)
+        if receive_buffer_bytes is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        client.connect(("127.0.0.1", self.port))
+        return client
 
     def get(self, path: str) -> Reply:
         return self.send(request("GET", path))

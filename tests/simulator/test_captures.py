@@ -9,7 +9,9 @@ from tests.simulator import captures
 from tests.simulator.rank_process import RankProcess, Reply, running_rank
 
 SUCCESSES = [*captures.names("completion"), *captures.names("chat"), *captures.names("tokenize")]
-SUCCESSES += [name for name in captures.names("get_") if captures.load(name).reply.status == 200 and name != "get_health"]
+SUCCESSES += [
+    name for name in captures.names("get_") if captures.load(name).reply.status == 200 and name != "get_health"
+]
 STREAMED = [name for name in SUCCESSES if "stream" in name]
 ERRORS = [name for name in captures.names("err_") if name != "err_token_out_of_vocab"]
 ERRORS += ["get_not_found", "get_v1_models_one", "get_wrong_method"]
