@@ -95,21 +95,22 @@ class Child:
 class Children:
     """The running children, in stages: those of the last stage are ended first. Made by `children`."""
 
-    def __init__(self, tasks: TaskGroup, hear: Hear) -> None:
+    def __init__(self, tasks: TaskGroup, environment: Mapping[str, str], hear: Hear) -> None:
         self._tasks = tasks
+        self._environment = environment
         self._hear = hear
         self._stages: list[list[Child]] = []
         self._stopping = False
 
     async def start_stage(self, commands: Mapping[str, Sequence[str]], variables: Mapping[str, str]) -> list[Child]:
-        """Start a stage: by name, the arguments of `forebay`; `variables` are added to our environment."""
+        """Start a stage: by name, the arguments of `forebay`; `variables` are added to the environment."""
         stage: list[Child] = []
         self._stages.append(stage)
         for name, arguments in commands.items():
             process = await anyio.open_process(
                 [sys.executable, "-m", "forebay", "--die-with", str(os.getpid()), *arguments],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **variables},
+                env={**self._environment, **variables},
                 start_new_session=True,
             )
             child = Child(name, process, self._hear)
@@ -144,10 +145,10 @@ class Children:
 
 
 @asynccontextmanager
-async def children(hear: Hear) -> AsyncIterator[Children]:
+async def children(environment: Mapping[str, str], hear: Hear) -> AsyncIterator[Children]:
     """Children that have all ended when the context is left. Raises ChildEndedError, in an exception group."""
     async with anyio.create_task_group() as tasks:
-        running = Children(tasks, hear)
+        running = Children(tasks, environment, hear)
         try:
             yield running
         finally:

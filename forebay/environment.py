@@ -15,17 +15,21 @@ def refuse_unknown_variables(group: click.Group, ctx: click.Context, names: Iter
 
     A variable of another command passes, since processes share environments.
     """
-    unknown = {name for name in names if name.startswith(ENVIRONMENT_PREFIX)}
-    known = set[str]()
+    known = _variables(group)
+    unknown = {name for name in names if name.startswith(ENVIRONMENT_PREFIX)} - known
     # The invoked command first: as a rule it knows them all, and then no other has to be imported.
     for command_name in (ctx.invoked_subcommand or "", *group.list_commands(ctx)):
         if not unknown:
             return
         command = group.get_command(ctx, command_name)
-        known |= {str(param.envvar) for param in command.params if param.envvar} if command else set()
+        known |= _variables(command) if command else set()
         unknown -= known
     if unknown:
         name = min(unknown)
         closest = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {closest[0]}?" if closest else ""
         raise click.UsageError(f"No such environment variable: {name} is no option's.{hint}")
+
+
+def _variables(command: click.Command) -> set[str]:
+    return {str(param.envvar) for param in command.params if param.envvar}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 
 import click
 
 from forebay.environment import refuse_unknown_variables
+from forebay.options import variable
 from forebay.parent import die_with
 
 COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Commands(click.Group):
@@ -31,10 +34,22 @@ class Commands(click.Group):
 
 @click.group(cls=Commands)
 @click.version_option(package_name="forebay")
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    default="info",
+    envvar=variable("log_level"),
+    show_default=True,
+    show_envvar=True,
+    help="What the log, on standard error, begins with.",
+)
 @click.option("--die-with", "parent_pid", type=int, hidden=True, help="End when this process, the parent, ends.")
 @click.pass_context
-def main(ctx: click.Context, parent_pid: int | None) -> None:
+def main(ctx: click.Context, log_level: str, parent_pid: int | None) -> None:
     """Stateless OpenAI-compatible gateways that place LLM requests by shared load."""
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # At its info level httpx has a line for every probe of a rank.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     if parent_pid is not None:
         die_with(parent_pid)
     if isinstance(ctx.command, click.Group):

@@ -1,8 +1,7 @@
-"""Runs one of the long-lived processes: its loop, its log, its ready line, and how it ends."""
+"""Runs one of the long-lived processes: its loop, its ready line, and how it ends."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,12 +25,9 @@ def run_service(
 ) -> None:
     """Run until `serve` returns, which it does on SIGTERM and SIGINT.
 
-    `serve` says once when it is ready; that line goes to standard output, the log to standard error. Raises
-    click.ClickException: with exit code 2 for settings that turn out wrong, with 1 for what cannot be cured here.
+    `serve` says once when it is ready; that line goes to standard output. Raises click.ClickException: with exit
+    code 2 for settings that turn out wrong, with 1 for what cannot be cured here.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # httpx has a line for every probe of a rank.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         uvloop.run(serve(settings, click.echo))
     except (ExceptionGroup, *USAGE, *INCURABLE) as error:

@@ -12,7 +12,7 @@ from scheduler.admin import GatewayStatus, RankStatus, Status
 
 
 def tables(status: Status) -> Iterator[RenderableType]:
-    """Ranks, gateways, and the sums in one line."""
+    """Ranks, gateways, and the sums in one line; `held` counts reservations."""
     yield _ranks(status.ranks)
     yield _gateways(status.gateways)
     unreadable = f", {status.unreadable} unreadable values" if status.unreadable else ""
@@ -21,8 +21,8 @@ def tables(status: Status) -> Iterator[RenderableType]:
 
 def _ranks(ranks: list[RankStatus]) -> Table:
     table = _table("pool", "rank", "role", "state", "agent")
-    for name in ("age ms", "reservations", "requests", "queued tokens", "KV tokens", "of capacity", "prefill tokens/s"):
-        table.add_column(name, justify="right")
+    for name in ("age ms", "held", "requests", "queued tok", "KV tok", "KV", "prefill tok/s"):
+        table.add_column(name, justify="right", no_wrap=True)
     for rank in ranks:
         table.add_row(
             *map(escape, (rank.pool, rank.rank, rank.role)),
@@ -38,8 +38,8 @@ def _ranks(ranks: list[RankStatus]) -> Table:
 
 def _gateways(gateways: list[GatewayStatus]) -> Table:
     table = _table("pool", "gateway", "address")
-    for name in ("reservations", "lease ms"):
-        table.add_column(name, justify="right")
+    for name in ("held", "lease ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for gateway in gateways:
         names = map(escape, (gateway.pool, gateway.gateway, gateway.address))
         table.add_row(*names, str(gateway.reservations), str(gateway.lease_ms))
@@ -49,6 +49,5 @@ def _gateways(gateways: list[GatewayStatus]) -> Table:
 def _table(*names: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
-        # Cut nothing: a rank's name is what `forebay drain` takes.
-        table.add_column(name, overflow="fold", no_wrap=False)
+        table.add_column(name, no_wrap=True)
     return table

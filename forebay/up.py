@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 from rich.console import Console
@@ -14,11 +14,11 @@ from forebay.settings import UpSettings
 from forebay.startup import CannotStartError, Startup
 
 
-async def up(settings: UpSettings, say: Callable[[str], None], errors: Console) -> None:
+async def up(settings: UpSettings, environment: Mapping[str, str], say: Callable[[str], None], errors: Console) -> None:
     """Run until SIGTERM or SIGINT; a second signal waits for nobody.
 
-    `say` gets the announcement once everything serves; progress and what the children say on standard error go to
-    `errors`. Raises CannotStartError and ChildEndedError, perhaps within exception groups.
+    `environment` is the children's. `say` gets the announcement once everything serves; progress and what the children
+    say on standard error go to `errors`. Raises CannotStartError and ChildEndedError, perhaps within exception groups.
     """
     if taken := obstacles(settings.gateway_ports):
         raise CannotStartError("\n".join(f"gateway port {port}: {why}" for port, why in taken.items()))
@@ -28,7 +28,7 @@ async def up(settings: UpSettings, say: Callable[[str], None], errors: Console) 
 
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as work:
-            async with children(hear) as running:
+            async with children(environment, hear) as running:
                 tasks.start_soon(_end_on_signal, work, running, errors, name="signals")
                 say(await Startup(settings, running, errors).run())
                 await anyio.sleep_forever()

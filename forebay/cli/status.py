@@ -12,6 +12,9 @@ from forebay.settings import StoreSettings
 from forebay.status_tables import tables
 from scheduler.admin import status
 
+WIDTH = 120
+"""What the widest table needs, give or take a long name."""
+
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="For programs: ranks, gateways, reservations as JSON.")
@@ -22,4 +25,6 @@ def command(settings: StoreSettings, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        Console(highlight=False).print(*tables(found), sep="\n")
+        # Names are for copying: on a narrow terminal rather a line too long than a name cut.
+        console = Console(highlight=False, width=max(WIDTH, Console().width))
+        console.print(*tables(found), sep="\n")
