@@ -19,28 +19,32 @@ class TextStream:
     never shown. Where stop strings are given, as many characters as may still become one are held back.
     """
 
-    __slots__ = ("_decoder", "_hold", "_include_stop", "_ready", "_stops", "_taken", "_text", "stopped_by")
+    __slots__ = ("_decoder", "_hold", "_include_stop", "_stops", "_taken", "_text", "_untold", "stopped_by")
 
     def __init__(self, stops: Sequence[str] = (), *, include_stop: bool = False) -> None:
         self._decoder = _UTF8("replace")
         self._stops = stops
         self._include_stop = include_stop
         self._hold = 0 if include_stop else max((len(stop) - 1 for stop in stops), default=0)
-        self._ready: list[str] = []
+        self._untold: list[int] = []
         self._text = ""
         self._taken = 0
         self.stopped_by: str | None = None
 
     def push(self, token: int, *, may_stop: bool = True) -> bool:
         """Add one id; True when the text now holds a stop string, and ends there."""
-        added = self._decoder.decode(piece(token))
+        self._untold.append(token)
         if not self._stops:
-            if added:
-                self._ready.append(added)
             return False
         before = len(self._text)
-        self._text += added
-        return bool(added) and may_stop and self._stop_after(before)
+        self._text += self._decode()
+        return may_stop and len(self._text) > before and self._stop_after(before)
+
+    def _decode(self) -> str:
+        """The text of the ids not decoded yet; without stop strings that is put off until somebody wants it."""
+        data = b"".join(map(piece, self._untold))
+        self._untold.clear()
+        return self._decoder.decode(data)
 
     def _stop_after(self, before: int) -> bool:
         """Cut at the stop string that begins first among those completed by the last id."""
@@ -57,9 +61,7 @@ class TextStream:
     def take(self, *, finished: bool) -> str:
         """The text that came since the last call and may be shown."""
         if not self._stops:
-            text = "".join(self._ready)
-            self._ready.clear()
-            return text
+            return self._decode()
         end = len(self._text) if finished else max(self._taken, len(self._text) - self._hold)
         text = self._text[self._taken : end]
         self._taken = end

@@ -76,13 +76,14 @@ class EngineCore:
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self._settings = settings
+        self._block_size: Final = settings.block_size_tokens
         self._timing: Final[Timing] = timing_of(settings)
         self._end_below: Final = end_threshold(settings.mean_output_tokens)
         self._aborted: set[int] = set()
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request; its prompt must leave room for one token in `max_model_len`."""
-        self.waiting.append(Sequence(request))
+        self.waiting.append(Sequence(request, self._settings.max_model_len))
 
     def abort(self, request_id: int) -> None:
         """Drop a request at the next step; one that is not here is ignored."""
@@ -144,6 +145,10 @@ class EngineCore:
     def _continue(self, sequence: Sequence, batch: _Batch) -> None:
         """Schedule a running sequence, preempting from the young end (itself at last) until its blocks fit."""
         tokens = min(sequence.num_tokens - sequence.computed, batch.budget)
+        if sequence.computed + tokens <= len(sequence.blocks) * self._block_size:
+            batch.add(sequence, tokens)
+            self._publish(sequence)
+            return
         while (grown := self._grow(sequence, [], sequence.computed + tokens)) is None:
             victim = self.running.pop()
             self._preempt(victim)
@@ -156,7 +161,7 @@ class EngineCore:
 
     def _start(self, sequence: Sequence, batch: _Batch, now_s: float) -> bool:
         """Schedule a waiting sequence behind its cached prefix; False where its blocks do not fit."""
-        size = self._settings.block_size_tokens
+        size = self._block_size
         cached = self.kv.match(sequence.keys, (sequence.num_tokens - 1) // size)
         tokens = min(sequence.num_tokens - len(cached) * size, batch.budget)
         blocks = self._grow(sequence, cached, len(cached) * size + tokens)
@@ -175,14 +180,13 @@ class EngineCore:
         return True
 
     def _grow(self, sequence: Sequence, cached: list[int], tokens: int) -> list[int] | None:
-        needed = -(-tokens // self._settings.block_size_tokens)
+        needed = -(-tokens // self._block_size)
         return self.kv.take(cached, needed - len(sequence.blocks) - len(cached))
 
     def _publish(self, sequence: Sequence) -> None:
-        full = sequence.computed // self._settings.block_size_tokens
-        for at in range(sequence.published, full):
-            self.kv.publish(sequence.blocks[at], sequence.keys[at])
-        sequence.published = full
+        while (sequence.published + 1) * self._block_size <= sequence.computed:
+            self.kv.publish(sequence.blocks[sequence.published], sequence.keys[sequence.published])
+            sequence.published += 1
 
     def _preempt(self, victim: Sequence) -> None:
         self.kv.release(victim.blocks)
@@ -193,30 +197,30 @@ class EngineCore:
 
     def _generate(self, sequence: Sequence, end_s: float) -> TokenOut:
         request = sequence.request
-        may_end = not request.ignore_eos and sequence.generated >= request.min_tokens
-        token = next_token(sequence.state, sequence.last_token, request.salt, self._end_below if may_end else 0)
+        end_below = 0 if request.ignore_eos or sequence.generated < request.min_tokens else self._end_below
+        token = next_token(sequence.state, sequence.last_token, request.salt, end_below)
         sequence.state = extend(sequence.state, token)
         sequence.last_token = token
         sequence.num_tokens += 1
         sequence.generated += 1
-        if sequence.num_tokens % self._settings.block_size_tokens == 0:
+        if sequence.num_tokens % self._block_size == 0:
             sequence.keys.append(sequence.state)
         gap_s = end_s - sequence.last_token_s
         sequence.last_token_s = end_s
         if sequence.generated == 1:
             sequence.first_token_s = end_s
-        finish, stop_token = self._finish(sequence, token)
+        finish, stop_token = _finish(sequence, token)
         if finish:
             self.kv.release(sequence.blocks)
             sequence.blocks = []
         return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
 
-    def _finish(self, sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:
-        request = sequence.request
-        if token == END:
-            return "stop", None
-        if token in request.stop_token_ids and sequence.generated >= request.min_tokens:
-            return "stop", token
-        if sequence.generated >= request.max_tokens or sequence.num_tokens >= self._settings.max_model_len:
-            return "length", None
-        return None, None
+
+def _finish(sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:
+    """How the sequence ends with this token, and the stop token that ended it, if it does."""
+    if token == END:
+        return "stop", None
+    stops = sequence.request.stop_token_ids
+    if stops and token in stops and sequence.generated >= sequence.request.min_tokens:
+        return "stop", token
+    return ("length" if sequence.num_tokens >= sequence.most_tokens else None), None

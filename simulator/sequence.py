@@ -27,15 +27,16 @@ class Sequence:
 
     __slots__ = (
         "blocks", "cached_tokens", "computed", "first_token_s", "generated", "keys", "last_token", "last_token_s",
-        "num_tokens", "preemptions", "published", "request", "scheduled_s", "state",
+        "most_tokens", "num_tokens", "preemptions", "published", "request", "scheduled_s", "state",
     )  # fmt: skip
 
-    def __init__(self, request: EngineRequest) -> None:
+    def __init__(self, request: EngineRequest, max_model_len: int) -> None:
         self.request = request
         self.state = request.state
         self.last_token = request.last_token
         self.keys = list(request.block_keys)
         self.num_tokens = request.prompt_tokens
+        self.most_tokens = min(request.prompt_tokens + request.max_tokens, max_model_len)
         self.generated = 0
         self.computed = 0
         self.published = 0

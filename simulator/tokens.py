@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 BYTES_PER_TOKEN: Final = 4
@@ -41,6 +42,7 @@ def piece_id(piece: bytes) -> int:
     return _FIRST[len(piece)] + int.from_bytes(piece, "big")
 
 
+@lru_cache(maxsize=4096)
 def piece(token_id: int) -> bytes:
     """The bytes of one id; special tokens have none."""
     for size in range(BYTES_PER_TOKEN, 0, -1):
