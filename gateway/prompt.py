@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.errors import InvalidRequestError
-from gateway.wire import Api, Fields, invalid
+from gateway.wire import Api, Fields, excerpt, invalid
 
 LEADING_BYTES = 2048
 """How much of a prompt its key covers: about the 512 tokens that conversations with one system prompt share.
@@ -34,8 +34,9 @@ class _Message(msgspec.Struct):
     tool_calls: Raw = Raw()
 
 
+NULL = Raw(b"null")
 MESSAGES_DECODER = msgspec.json.Decoder(list[_Message])
-PROMPTS_DECODER = msgspec.json.Decoder(str | list[str | int | list[int]])
+PROMPTS_DECODER = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
 ERROR_PATH = re.compile(r" - at `\$([^`]*)`$")
 
 
@@ -90,15 +91,14 @@ def _ends(part: bytes) -> bytes:
 
 
 def _completion(fields: Fields) -> Prompt:
-    raw = fields.get("prompt", Raw(b"null"))
-    if bytes(raw) == b"null":
-        if bytes(fields.get("prompt_embeds", b"null")) == b"null":
+    prompts = _decode(PROMPTS_DECODER, fields.get("prompt", NULL), "body.prompt")
+    if prompts is None:
+        if bytes(fields.get("prompt_embeds", NULL)) == b"null":
             raise InvalidRequestError(
                 "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)",
                 param="prompt",
             )
         return Prompt(0, 0, 1, _key(()))
-    prompts = _decode(PROMPTS_DECODER, raw, "body.prompt")
     if isinstance(prompts, str):
         return _texts([prompts])
     kinds = {type(prompt) for prompt in prompts}
@@ -141,6 +141,6 @@ def _decode(decoder: msgspec.json.Decoder[Any], raw: Raw, path: str) -> Any:
         where = ERROR_PATH.search(str(error))
         inner = re.sub(r"\[(?:(\d+)|\.\.\.)\]", r".\1", where[1]) if where else ""
         reason = ERROR_PATH.sub("", str(error)).replace("`", "")
-        raise invalid("type_error", path + inner, reason, bytes(raw[:100]).decode(errors="replace")) from error
+        raise invalid("type_error", path + inner, reason, excerpt(raw)) from error
     except RecursionError as error:
         raise invalid("recursion_loop", path, "Input is nested too deeply", "") from error

@@ -14,7 +14,6 @@ import anyio
 import httpx
 
 from gateway.errors import (
-    InvalidRequestError,
     RankFailedError,
     RankTimeoutError,
     RankUnreachableError,
@@ -133,7 +132,5 @@ def _translated() -> Iterator[None]:
         raise TooManyConnectionsError("All connections to ranks are in use", retry_after_ms=1000) from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise RankUnreachableError("The rank does not take connections") from error
-    except httpx.LocalProtocolError as error:
-        raise InvalidRequestError(f"A header cannot be passed on: {error}") from error
     except httpx.TransportError as error:
         raise RankFailedError("The rank broke off before its answer was complete") from error

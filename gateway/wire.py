@@ -88,8 +88,16 @@ def read(raw: bytes) -> Body:
 
 def invalid(kind: str, path: str, message: str, given: str) -> InvalidRequestError:
     """One schema error as vLLM words it; `path` is dotted and starts with `body`."""
-    detail = {"type": kind, "loc": path, "msg": message, "input": given}
-    return InvalidRequestError(f"1 validation error:\n  {detail}", param=path)
+    return _invalid({"type": kind, "loc": path, "msg": message, "input": given})
+
+
+def excerpt(raw: Raw) -> str:
+    """The beginning of a value, to show a client what it sent."""
+    return bytes(memoryview(raw)[:100]).decode(errors="replace")
+
+
+def _invalid(detail: dict[str, object]) -> InvalidRequestError:
+    return InvalidRequestError(f"1 validation error:\n  {detail}", param=str(detail["loc"]))
 
 
 def _decode(raw: bytes) -> Fields:
@@ -113,15 +121,23 @@ def _decode(raw: bytes) -> Fields:
 
 
 def _not_json(position: int, reason: str) -> InvalidRequestError:
-    return invalid("json_invalid", f"body.{position}", "JSON decode error", reason)
+    return _invalid(
+        {
+            "type": "json_invalid",
+            "loc": f"body.{position}",
+            "msg": "JSON decode error",
+            "input": "<dict of 0 items>",
+            "ctx": {"error": reason},
+        }
+    )
 
 
 def _strip(fields: Fields) -> Fields:
     """The fields without what a client may not say; `fields` itself where there is nothing to strip."""
     stripped = {name: value for name, value in fields.items() if name not in FORBIDDEN}
     arguments = stripped.get(EXTRA_ARGUMENTS)
-    if arguments is not None and bytes(arguments).startswith(b"{"):
-        inner = _decode(bytes(arguments))
+    if arguments is not None and (text := bytes(arguments)).startswith(b"{"):
+        inner = _decode(text)
         kept = {name: value for name, value in inner.items() if name not in FORBIDDEN}
         if len(kept) != len(inner):
             stripped[EXTRA_ARGUMENTS] = Raw(msgspec.json.encode(kept))
@@ -136,7 +152,7 @@ def _field(fields: Fields, name: str, decoder: msgspec.json.Decoder[Any], kind: 
     try:
         return decoder.decode(raw)
     except msgspec.DecodeError as error:
-        raise invalid(kind, f"body.{name}", message, bytes(raw[:100]).decode(errors="replace")) from error
+        raise invalid(kind, f"body.{name}", message, excerpt(raw)) from error
 
 
 def _integer(fields: Fields, name: str) -> int | None:

@@ -97,17 +97,19 @@ async def test_headers_that_belong_to_a_connection_or_to_the_gateway_do_not_pass
             "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "X-Session-ID: s1",
             "X-Vllm-Priority: 3",
+            "X-Name: J\u00fcrgen",
             "Authorization: Bearer the-rank's",
         )
         status, _, _ = await served.send(sent)
     assert status == 200
     headers = dict(rank.requests[0].headers)
     assert headers.keys() == {
-        "host", "content-type", "content-length", "traceparent", "x-session-id", "x-vllm-priority", "authorization",
-        "x-request-id",
+        "host", "content-type", "content-length", "traceparent", "x-session-id", "x-vllm-priority", "x-name",
+        "authorization", "x-request-id",
     }  # fmt: skip
     assert headers["host"] == rank.url.removeprefix("http://")
     assert headers["x-request-id"] != "mine"
+    assert headers["x-name"].encode("latin-1").decode() == "J\u00fcrgen"
 
 
 async def test_the_gateways_own_keys_never_reach_a_rank() -> None:

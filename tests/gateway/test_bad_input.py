@@ -1,0 +1,252 @@
+"""What a client sends wrong is told in OpenAI's shape, and nothing is placed for it."""
+
+import asyncio
+
+import pytest
+
+from scheduler.decision import Reject, Wait
+from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.running import CHAT, COMPLETIONS, checked_error, error_of, eventually, post, serving
+from tests.gateway.scripted_rank import scripted_rank
+
+NOWHERE = card("http://127.0.0.1:9")
+MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
+
+
+def pools(*names: str) -> FakePools:
+    return FakePools(*(FakePool(NOWHERE, name=name) for name in names or ("sim",)))
+
+
+def placed(fakes: FakePools) -> int:
+    return sum(len(pool.asked) for name in fakes.names() if (pool := fakes.get(name)))
+
+
+BAD_COMPLETIONS = {
+    "no body": (b"", "body"),
+    "malformed": (b'{"model": "sim", "prompt": "x"', "body.30"),
+    "not json": (b"{not json}", "body.1"),
+    "two objects": (b'{"prompt":"x"} {}', "body.16"),
+    "not a number": (b'{"prompt":"x","temperature":NaN}', "body.28"),
+    "infinity inside": (b'{"prompt":"x","a":[Infinity]}', "body.19"),
+    "an array": (b"[]", "body"),
+    "null": (b"null", "body"),
+    "invalid utf-8 in a field nobody reads": (b'{"prompt":"x","user":"\xff\xfe"}', "body.22"),
+    "invalid utf-8 in a key": (b'{"prompt":"x","\xff":1}', "body.15"),
+    "utf-16": ('{"prompt":"x"}'.encode("utf-16"), "body.0"),
+    "lone surrogate": (b'{"prompt":"\\ud800"}', "body.19"),
+    "nested a hundred thousand deep": (b'{"prompt":"x","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body.200019"),
+    "model is a number": (b'{"model":5,"prompt":"x"}', "body.model"),
+    "stream is a word": (b'{"prompt":"x","stream":"perhaps"}', "body.stream"),
+    "max_tokens is a word": (b'{"prompt":"x","max_tokens":"many"}', "body.max_tokens"),
+    "max_tokens is a fraction": (b'{"prompt":"x","max_tokens":1.5}', "body.max_tokens"),
+    "max_completion_tokens is a list": (b'{"prompt":"x","max_completion_tokens":[1]}', "body.max_completion_tokens"),
+    "n is an object": (b'{"prompt":"x","n":{}}', "body.n"),
+    "stream_options is a list": (b'{"prompt":"x","stream_options":[]}', "body.stream_options"),
+    "no prompt": (b'{"model":"sim"}', "prompt"),
+    "prompt is null": (b'{"model":"sim","prompt":null}', "prompt"),
+    "prompt is a number": (b'{"prompt":5}', "body.prompt"),
+    "prompt is an object": (b'{"prompt":{}}', "body.prompt"),
+    "prompt is mixed": (b'{"prompt":["a",1]}', "body.prompt"),
+    "prompt holds a fraction": (b'{"prompt":[1.5]}', "body.prompt.0"),
+    "extra arguments are no json": (b'{"prompt":"x","vllm_xargs":{"a":}}', "body.32"),
+}
+
+BAD_CHATS = {
+    "no messages": (b'{"model":"sim"}', "body.messages"),
+    "messages are null": (b'{"messages":null}', "body.messages"),
+    "messages are text": (b'{"messages":"hi"}', "body.messages"),
+    "a message is text": (b'{"messages":["hi"]}', "body.messages.0"),
+    "a message has no role": (b'{"messages":[{"role":"user","content":"a"},{"content":"x"}]}', "body.messages.1"),
+    "a role is a number": (b'{"messages":[{"role":5,"content":"x"}]}', "body.messages.0.role"),
+    "content is a number": (b'{"messages":[{"role":"user","content":5}]}', "body.messages.0.content"),
+    "a part is a number": (b'{"messages":[{"role":"user","content":[5]}]}', "body.messages.0.content.0"),
+}
+
+
+async def test_a_bad_body_is_a_400_that_names_the_place() -> None:
+    fakes = pools()
+    async with serving(fakes) as served:
+        for path, bodies in ((COMPLETIONS, BAD_COMPLETIONS), (CHAT, BAD_CHATS)):
+            for name, (body, param) in bodies.items():
+                status, headers, answer = await served.send(post(path, body))
+                error = checked_error(400, answer)
+                assert (status, error["param"]) == (400, param), name
+                assert headers["content-type"] == "application/json"
+    assert placed(fakes) == 0
+
+
+async def test_what_vllm_would_accept_is_not_refused() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        for path, body in (
+            (COMPLETIONS, b'{"prompt":"x","max_tokens":"5","stream":"false","n":1.0}'),
+            (COMPLETIONS, b'{"prompt":["a","b"],"model":null}'),
+            (COMPLETIONS, b'{"prompt":[1,2,3]}'),
+            (COMPLETIONS, b'{"prompt":[[1],[2,3]]}'),
+            (COMPLETIONS, b'{"prompt":""}'),
+            (COMPLETIONS, b'{"prompt_embeds":"AAAA"}'),
+            (CHAT, b'{"messages":[]}'),
+            (CHAT, b'{"messages":[{"role":"assistant","tool_calls":[{"id":"1"}]},{"role":"tool","content":null}]}'),
+            (CHAT, b'{"messages":[{"role":"user","content":["a",{"type":"text","text":"b"},{"type":"image_url"}]}]}'),
+        ):
+            status, _, _ = await served.send(post(path, body))
+            assert status == 200, body
+    assert len(rank.requests) == 9
+
+
+@pytest.mark.parametrize("content_type", ["", "Content-Type: text/plain"])
+async def test_a_body_that_is_not_declared_to_be_json_is_refused(content_type: str) -> None:
+    fakes = pools()
+    async with serving(fakes) as served:
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: g\r\nContent-Length: 14\r\n{content_type}\r\n"
+        status, _, body = await served.send(head.encode() + (b"\r\n" if content_type else b"") + b'{"prompt":"x"}')
+    assert status == 400
+    assert "Only 'application/json' is allowed" in checked_error(400, body)["message"]
+    assert placed(fakes) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_unknown_model_is_a_404_in_vllms_words(stream: bool) -> None:
+    fakes = pools()
+    async with serving(fakes) as served:
+        response = await served.complete(model="nope", stream=stream)
+    assert response.status_code == 404
+    assert error_of(response) == {
+        "message": "The model `nope` does not exist. Valid aliases: sim.",
+        "type": "NotFoundError",
+        "param": "model",
+        "code": 404,
+    }
+    assert placed(fakes) == 0
+
+
+async def test_without_a_model_the_only_pool_is_meant() -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        for body in (b'{"prompt":"x"}', b'{"prompt":"x","model":null}'):
+            status, _, _ = await served.send(post(COMPLETIONS, body))
+            assert status == 200
+    assert len(pool.asked) == 2
+
+
+async def test_without_a_model_several_pools_are_too_many() -> None:
+    fakes = pools("one", "two")
+    async with serving(fakes) as served:
+        status, _, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}'))
+    error = checked_error(400, body)
+    assert (status, error["param"]) == (400, "model")
+    assert "one, two" in error["message"]
+    assert placed(fakes) == 0
+
+
+async def test_without_any_pool_the_client_is_asked_to_come_back() -> None:
+    async with serving(FakePools()) as served:
+        status, headers, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}'))
+        unknown = await served.complete()
+    assert (status, headers["retry-after"]) == (503, "1")
+    checked_error(503, body)
+    assert unknown.status_code == 404
+
+
+async def test_a_full_pool_is_a_429_and_one_without_ranks_a_503() -> None:
+    full = FakePool(NOWHERE, name="full", answer=Wait(retry_after_ms=1_200))
+    down = FakePool(NOWHERE, name="down", answer=Reject(reason="no rank of down is up"))
+    async with serving(FakePools(full, down)) as served:
+        too_many = await served.complete(model="full")
+        none_up = await served.complete(model="down")
+        page = (await served.client.get("/metrics")).text
+    assert (too_many.status_code, too_many.headers["retry-after"]) == (429, "2")
+    assert error_of(too_many)["type"] == "RateLimitError"
+    assert (none_up.status_code, none_up.headers["retry-after"]) == (503, "1")
+    assert error_of(none_up)["message"] == "no rank of down is up"
+    assert full.history == down.history == []
+    assert 'forebay_gateway_not_placed_total{answer="wait",pool="full"} 1.0' in page
+
+
+async def test_an_oversized_body_is_refused_from_its_declared_length_alone() -> None:
+    fakes = pools()
+    async with serving(fakes, max_body_bytes=1000) as served:
+        head = (
+            f"POST {COMPLETIONS} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 1001\r\n\r\n"
+        )
+        status, _, body = await served.send(head.encode())
+        at_the_limit, _, _ = await served.send(post(COMPLETIONS, b'{"model":"nope","prompt":"' + b"x" * 972 + b'"}'))
+    assert status == 413
+    assert "1000 bytes" in checked_error(413, body)["message"]
+    assert at_the_limit == 404
+    assert placed(fakes) == 0
+
+
+async def test_an_oversized_body_of_unknown_length_is_refused_while_it_comes() -> None:
+    fakes = pools()
+    head = post(COMPLETIONS, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    async with serving(fakes, max_body_bytes=1000) as served:
+        endless = head + b"1f4\r\n" + b" " * 500 + b"\r\n" + b"1f5\r\n" + b" " * 501 + b"\r\n"
+        status, _, body = await served.send(endless)
+    assert status == 413
+    checked_error(413, body)
+    assert placed(fakes) == 0
+
+
+@pytest.mark.parametrize("half_close", [False, True])
+async def test_a_body_that_ends_early_places_nothing(half_close: bool) -> None:
+    fakes = pools()
+    whole = post(COMPLETIONS, b'{"prompt":"x"}')
+    async with serving(fakes) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(whole[:-3])
+        await eventually(lambda: served.gateway.alive == 1)
+        if half_close:
+            writer.write_eof()
+            assert await reader.read() == b""
+        else:
+            writer.transport.abort()
+        await eventually(lambda: served.gateway.alive == 0)
+        writer.close()
+    assert placed(fakes) == 0
+
+
+async def test_a_client_that_stops_inside_its_body_is_told_so() -> None:
+    fakes = pools()
+    async with serving(fakes, client_idle_ms=50) as served:
+        status, _, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}')[:-3])
+    assert status == 408
+    checked_error(408, body)
+    assert placed(fakes) == 0
+
+
+async def test_bytes_that_are_no_http_are_answered_and_closed() -> None:
+    async with serving(pools()) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nope", 404),
+        ("GET", "/v1/models/", 404),
+        ("POST", "/v1/embeddings", 404),
+        ("GET", COMPLETIONS, 405),
+        ("DELETE", "/v1/models", 405),
+        ("POST", "/healthz", 405),
+    ],
+)
+async def test_an_unknown_path_or_method_is_told_in_the_same_shape(method: str, path: str, status: int) -> None:
+    async with serving(pools()) as served:
+        response = await served.client.request(method, path)
+    assert response.status_code == status
+    error_of(response)
+    assert ("allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "soon", "86400001", "", "999999999999", "\u0663"])
+async def test_a_deadline_that_is_none_is_a_400(value: str) -> None:
+    fakes = pools()
+    async with serving(fakes) as served:
+        response = await served.client.post(
+            COMPLETIONS, json={"prompt": "x"}, headers=[(b"x-request-timeout-ms", value.encode())]
+        )
+    assert error_of(response)["param"] == "x-request-timeout-ms"
+    assert response.status_code == 400
+    assert placed(fakes) == 0

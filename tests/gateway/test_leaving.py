@@ -1,0 +1,228 @@
+"""A client that leaves, a deadline, a silent rank: whatever ends a request, all it held is given back, once."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from random import Random
+
+import anyio
+import pytest
+
+from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.running import CHAT, COMPLETIONS, Served, error_of, eventually, post, serving
+from tests.gateway.scripted_rank import (
+    EVENTS,
+    STREAM_HEAD,
+    Exchange,
+    ScriptedRank,
+    chunk,
+    completes,
+    scripted_rank,
+    stalls,
+    stalls_after_an_event,
+)
+from tests.simulator.rank_process import RankProcess, running_rank
+
+CLIENTS = 200
+
+
+def nothing_is_held(served: Served, pool: FakePool) -> bool:
+    return not (
+        pool.live or served.gateway.alive or served.gateway.reservations or served.gateway.upstream.open_requests
+    )
+
+
+async def hang_up(served: Served, random: Random, stream: bool) -> None:
+    """Send a request, or only a part of it, and close at a random moment: with FIN or with RST."""
+    body = json.dumps(
+        {
+            "messages": [{"role": "user", "content": "x" * random.randrange(1, 4000)}],
+            "max_tokens": 2000,
+            "stream": stream,
+        }
+    ).encode()
+    raw = post(CHAT, body)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(raw if random.random() < 0.9 else raw[: random.randrange(len(raw))])
+    with anyio.move_on_after(random.uniform(0, 0.5)):
+        while await reader.read(65536):
+            pass
+    if random.random() < 0.5:
+        writer.transport.abort()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[RankProcess]:
+    with running_rank("--speed", "4") as rank:
+        yield rank
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_of_200_clients_that_hang_up_at_random_moments_nothing_remains(simulated: RankProcess, seed: int) -> None:
+    random = Random(seed)
+    pool = FakePool(card(simulated.url), place_s=0.2)
+    async with serving(FakePools(pool)) as served:
+        async with asyncio.TaskGroup() as clients:
+            for number in range(CLIENTS):
+                clients.create_task(hang_up(served, Random(seed * 1000 + number), random.random() < 0.7))
+        await eventually(lambda: nothing_is_held(served, pool))
+        await eventually(lambda: simulated.state()["in_flight"] == simulated.state()["in_engine"] == 0)
+        assert len(pool.releases()) + pool.given_back == len(pool.asked) > CLIENTS // 2
+        assert set(pool.releases().values()) == {1}
+        # Each end was met: inside place, and after it.
+        assert pool.given_back > 0
+        assert any(word == "first_token" for _, word in pool.history)
+        assert (await served.complete()).status_code == 200
+    await eventually(lambda: simulated.state()["open_connections"] == 0)
+
+
+@pytest.mark.parametrize("script", [stalls, stalls_after_an_event])
+async def test_when_a_client_closes_its_connection_to_the_rank_closes(script: object) -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        rank.script = script  # type: ignore[assignment]
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(post(COMPLETIONS, b'{"prompt":"x","stream":true}'))
+        await eventually(lambda: len(rank.requests) == 1)
+        writer.close()
+        await eventually(lambda: rank.open_connections == 0)
+        await eventually(lambda: nothing_is_held(served, pool))
+        assert pool.words()[-1] == "released"
+        assert pool.releases() == {1: 1}
+
+
+async def test_a_client_that_closes_during_place_leaves_nothing() -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url), place_s=1000.0))) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(post(COMPLETIONS, b'{"prompt":"x"}'))
+        await eventually(lambda: len(pool.asked) == 1)
+        writer.close()
+        await eventually(lambda: nothing_is_held(served, pool))
+    assert (pool.given_back, pool.history, rank.requests) == (1, [], [])
+
+
+async def test_a_client_that_stops_reading_is_given_up() -> None:
+    async def floods(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD)
+        while True:
+            await exchange.send(chunk(EVENTS[0] * 500))
+
+    async with (
+        scripted_rank(floods) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), client_idle_ms=200) as served,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(post(COMPLETIONS, b'{"prompt":"x","stream":true}'))
+        await eventually(lambda: pool.words() == ["dispatched", "first_token", "released"])
+        await eventually(lambda: rank.open_connections == 0)
+        assert nothing_is_held(served, pool)
+        writer.transport.abort()
+
+
+async def deadline_passes(served: Served, **fields: object) -> None:
+    response = await served.complete(headers={"x-request-timeout-ms": "100"}, **fields)
+    assert response.status_code == 504
+    assert "0.1 s" in error_of(response)["message"]
+
+
+async def test_a_request_that_outlives_its_deadline_is_a_504() -> None:
+    async with scripted_rank(stalls) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        await deadline_passes(served)
+        await eventually(lambda: rank.open_connections == 0)
+        assert pool.words() == ["dispatched", "released"]
+
+
+async def test_a_deadline_that_passes_during_place_is_a_504() -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url), place_s=1000.0))) as served:
+        await deadline_passes(served)
+        assert nothing_is_held(served, pool)
+    assert rank.requests == []
+
+
+async def test_a_stream_that_outlives_its_deadline_ends_with_an_error_event() -> None:
+    async with (
+        scripted_rank(stalls_after_an_event) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url)))) as served,
+    ):
+        response = await served.complete(stream=True, headers={"x-request-timeout-ms": "200"})
+        await eventually(lambda: rank.open_connections == 0)
+    assert response.status_code == 200
+    assert response.content.startswith(EVENTS[0])
+    error = json.loads(response.text.removeprefix(EVENTS[0].decode()).removeprefix("data: "))["error"]
+    assert (error["code"], error["type"]) == (504, "Gateway Timeout")
+    assert pool.releases() == {1: 1}
+
+
+async def test_a_request_within_its_deadline_is_served() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(headers={"x-request-timeout-ms": "60000"})
+    assert response.status_code == 200
+
+
+async def test_a_rank_that_never_answers_is_a_504() -> None:
+    async with (
+        scripted_rank(stalls) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=100) as served,
+    ):
+        response = await served.complete(stream=True)
+        await eventually(lambda: rank.open_connections == 0)
+    assert error_of(response)["code"] == 504
+    assert pool.words() == ["dispatched", "released"]
+
+
+async def test_a_stream_whose_first_event_never_comes_is_cut() -> None:
+    async def sends_a_head(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD)
+        await exchange.until_closed()
+
+    async with (
+        scripted_rank(sends_a_head) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=100) as served,
+    ):
+        response = await served.complete(stream=True)
+    assert json.loads(response.text.removeprefix("data: "))["error"]["code"] == 504
+    assert pool.words() == ["dispatched", "released"]
+
+
+async def test_a_rank_that_falls_silent_inside_a_stream_is_cut() -> None:
+    async with (
+        scripted_rank(stalls_after_an_event) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), idle_ms=100) as served,
+    ):
+        response = await served.complete(stream=True)
+        await eventually(lambda: rank.open_connections == 0)
+    assert '"code":504' in response.text
+    assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+async def test_a_request_beyond_the_connections_to_ranks_is_a_503() -> None:
+    async with (
+        scripted_rank(stalls) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), rank_connections=1, connect_ms=50) as served,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(post(COMPLETIONS, b'{"prompt":"x"}'))
+        await eventually(lambda: len(rank.requests) == 1)
+        response = await served.complete()
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+        writer.close()
+        await eventually(lambda: nothing_is_held(served, pool))
+        rank.script = completes
+        assert (await served.complete()).status_code == 200
+
+
+async def test_a_connection_the_rank_closed_meanwhile_is_not_used_again() -> None:
+    async def completes_and_closes(exchange: Exchange) -> None:
+        await completes(exchange)
+        exchange.abort()
+
+    async with scripted_rank(completes_and_closes) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        for _ in range(5):
+            assert (await served.complete()).status_code == 200
+            await eventually(lambda: _closed(rank))
+        assert len(rank.requests) == 5
+
+
+def _closed(rank: ScriptedRank) -> bool:
+    return rank.open_connections == 0
