@@ -25,9 +25,10 @@ Handler = Callable[[Request, Exchange], None]
 
 
 class Connections:
-    """The open connections of one server, and its clock for the date header."""
+    """The open connections of one server, what they have in common, and the clock for their date header."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_alive_s: float) -> None:
+        self.keep_alive_s = keep_alive_s
         self.open: set[HttpProtocol] = set()
         self._date_at_s = -1.0
         self._date = ""
@@ -62,6 +63,7 @@ class HttpProtocol(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._reading = True
         self._serving = False
+        self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving."""
@@ -75,6 +77,7 @@ class HttpProtocol(asyncio.Protocol):
         self._connections.open.discard(self)
         self._transport = None
         self._queue.clear()
+        self._end_idling()
         exchange, self._exchange = self._exchange, None
         if exchange is not None and not exchange.closed:
             exchange.closed = True
@@ -82,6 +85,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; what is no HTTP is answered like uvicorn does, and the connection closed."""
+        self._end_idling()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -133,13 +137,15 @@ class HttpProtocol(asyncio.Protocol):
         self._queue.append(request)
 
     def next_exchange(self, *, keep_alive: bool) -> None:
-        """The current answer is complete: close, or serve the next pipelined request."""
+        """The current answer is complete: close, serve the next pipelined request, or wait a while for another."""
         self._exchange = None
         if not keep_alive:
             self._queue.clear()
             self._close()
-        else:
+        elif self._queue:
             self._serve_next()
+        else:
+            self._idle = self._loop.call_later(self._connections.keep_alive_s, self._close)
 
     def date(self) -> str:
         """The date header's value."""
@@ -171,6 +177,11 @@ class HttpProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
+
+    def _end_idling(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
 
     def _close(self) -> None:
         if self._transport is not None:

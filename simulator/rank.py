@@ -32,7 +32,7 @@ class Rank:
         self.settings = settings
         self.runners = [EngineRunner(settings) for _ in range(settings.engines)]
         self.faults = FaultBoard()
-        self.connections = Connections()
+        self.connections = Connections(settings.keep_alive_s)
         self.started_at_s = wall_clock_s()
         self.in_flight = 0
         self.served = 0

@@ -23,7 +23,7 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     The defaults are the ones Forebay's placement was studied with: a prefill costs 20 ms and 8,000 tokens
     a second, a decode step of n sequences 6 + 0.35 n ms, at most 64 sequences run and the KV cache holds
-    524,288 tokens. `speed` divides every time. Each field's description is its help text.
+    524,288 tokens. `speed` divides every simulated time. Each field's description is its help text.
     """
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
@@ -52,6 +52,8 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mean_output_tokens: Annotated[
         int, Meta(ge=1, description="mean of the geometric length after which the model ends by itself")
     ] = 256
+
+    keep_alive_s: Annotated[float, Meta(gt=0, description="closes a connection this long idle, as vLLM does")] = 5.0
 
     @property
     def kv_tokens(self) -> int:

@@ -40,6 +40,18 @@ def test_a_connection_serves_a_request_after_a_stream(rank: RankProcess) -> None
         assert parse(read_all(client)).json() == {"version": "0.32.0"}
 
 
+def test_an_idle_connection_is_closed_after_a_while() -> None:
+    with running_rank("--keep-alive-s", "0.1") as rank, rank.connect() as client:
+        client.sendall(kept("GET", "/version") * 2)
+        assert read_all(client).count(b"200 OK") == 2
+
+
+def test_a_connection_is_not_idle_while_an_answer_is_awaited() -> None:
+    with running_rank("--keep-alive-s", "0.001") as rank, rank.connect() as client:
+        client.sendall(kept("GET", "/health") + kept("POST", "/v1/completions", ASK))
+        assert read_all(client).count(b"200 OK") == 2
+
+
 def test_a_request_may_come_byte_by_byte(rank: RankProcess) -> None:
     with rank.connect() as client:
         for byte in request("POST", "/v1/completions", ASK):
