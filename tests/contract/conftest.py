@@ -50,12 +50,14 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "virtual":
         world = virtual_world()
         await world.begin()
+        await world.drain("nobody")  # the first look at the clock is a jump
         yield world
         return
     async with open_store(request.getfixturevalue(f"{request.param}_url")) as store:
         await store.command("FLUSHALL")
         world = World(store, _write_back)
         await world.begin()
+        await world.drain("nobody")
         yield world
 
 

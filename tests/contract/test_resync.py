@@ -64,7 +64,6 @@ async def test_an_old_name_that_the_store_never_heard_of_does_no_harm(world: Wor
 
 
 async def test_a_joined_gateway_has_a_whole_lease(world: World) -> None:
-    await world.drain("nobody")
     await Gateway(world, "g").join()
     await world.passes(LEASE_MS - 500)
     assert (await world.report() or pytest.fail("no reply")).ended == []
