@@ -61,12 +61,11 @@ class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
 
 def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float) -> PrefillRate:
     """What is known after two samples of one incarnation, `elapsed_s` apart."""
-    was_busy = before.running + before.waiting + after.running + after.waiting > 0 or after.steps != before.steps
     window = Window(
         tokens=known.window.tokens + after.prefill_tokens - before.prefill_tokens,
         prefill_s=known.window.prefill_s + after.prefill_s - before.prefill_s,
         requests=known.window.requests + after.prefill_requests - before.prefill_requests,
-        busy_s=known.window.busy_s + (elapsed_s if was_busy else 0.0),
+        busy_s=known.window.busy_s + _busy_share(before, after) * elapsed_s,
     )
     if window.tokens < _WINDOW_TOKENS:
         return msgspec.structs.replace(known, window=window)
@@ -75,3 +74,9 @@ def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed
     vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
     seen = (*known.seen, vote)[-_WINDOWS_KEPT:]
     return msgspec.structs.replace(known, seen=seen, window=Window())
+
+
+def _busy_share(before: EngineSample, after: EngineSample) -> float:
+    """The part of the time between two samples that the engine worked, as far as their ends tell."""
+    busy_ends = sum(sample.running + sample.waiting > 0 for sample in (before, after))
+    return max(busy_ends, after.steps != before.steps) / 2

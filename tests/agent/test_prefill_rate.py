@@ -6,13 +6,14 @@ from tests.agent.samples import engine
 PRIOR = 8000.0
 
 
-def learned(*windows: tuple[float, float, float, float], rounds: int = 1) -> float:
+def learned(*windows: tuple[float, float, float, float], rounds: int = 1, running: int = 1) -> float:
     """The rate after these windows: (tokens, prefill seconds, requests, seconds between the two samples)."""
     known = PrefillRate(prior_tokens_per_s=PRIOR)
-    before = engine()
+    before = engine(running=running)
     for tokens, prefill_s, requests, elapsed_s in windows * rounds:
         after = engine(
-            running=1,
+            running=running,
+            steps=before.steps + requests,
             prefill_tokens=before.prefill_tokens + tokens,
             prefill_s=before.prefill_s + prefill_s,
             prefill_requests=before.prefill_requests + requests,
@@ -34,6 +35,10 @@ def learned(*windows: tuple[float, float, float, float], rounds: int = 1) -> flo
 )
 def test_the_rate_is_learned_from_finished_prefills(window: tuple[float, float, float, float], rate: float) -> None:
     assert learned(window, rounds=3) == pytest.approx(rate)
+
+
+def test_a_burst_between_two_idle_samples_took_half_the_time_or_less() -> None:
+    assert learned((6_000, 2.4, 6, 1.0), rounds=3, running=0) == pytest.approx(12_000)
 
 
 def test_the_prior_holds_until_something_is_known() -> None:
