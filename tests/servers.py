@@ -122,9 +122,7 @@ def replica_server(folder: Path, master: RedisServer) -> Iterator[RedisServer]:
 def cluster_server(folder: Path) -> Iterator[RedisServer]:
     """A running cluster of one node that has all slots."""
     port = free_port()
-    server = RedisServer(
-        folder, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", port=port
-    )
+    server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", port=port)
     try:
         server.start()
         with server.client() as client:

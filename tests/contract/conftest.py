@@ -82,8 +82,4 @@ def virtual_world() -> World:
 async def _write_back(world: World, ms: int) -> None:
     """A server's clock cannot be moved, but the note of when it was last looked at can."""
     head = await world.head()
-    await world.store.command(
-        "SET", world.keys.head, f"{head.epoch} {head.last_ms - ms} {head.pool_ms} {head.version}"
-    )
-
-
+    await world.store.command("SET", world.keys.head, f"{head.epoch} {head.last_ms - ms} {head.pool_ms} {head.version}")

@@ -20,7 +20,7 @@ CALLS: dict[str, Callable[[Gateway], tuple[Send, tuple[Any, ...]]]] = {
     "resync piece": lambda gateway: (gateway.state, ({2: record(0, "m a")},)),
 }
 
-OUT_OF_TURN = {
+OUT_OF_TURN: dict[str, dict[str, Any]] = {
     "its own number again": {"number": 2},
     "an old number": {"number": 0},
     "a number ahead": {"number": 4},

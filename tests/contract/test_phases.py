@@ -45,9 +45,7 @@ async def test_a_leg_weighs_by_its_phase_and_gives_all_back(
 
 
 async def test_a_request_walks_through_all_its_phases(world: World, gateway: Gateway) -> None:
-    pair = ask(
-        prefills=(leg(LegKind.PREFILL, "a"),), decodes=(leg(LegKind.DECODE, "b"),), transfer_s={"a": {"a": 0.0}}
-    )
+    pair = ask(prefills=(leg(LegKind.PREFILL, "a"),), decodes=(leg(LegKind.DECODE, "b"),), transfer_s={"a": {"a": 0.0}})
     await gateway.place(pair)
     for phase in list(Phase)[1:]:
         assert await gateway.advance({1: record(phase, "p a", "d b")}) == [b"ok"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scheduler.decision import LegKind
@@ -34,8 +36,9 @@ class TestSingles:
 
     @pytest.mark.parametrize("price", ["per_queued_token_s", "per_request_s", "per_kv_token_s"])
     async def test_each_load_has_its_price(self, gateway: Gateway, price: str) -> None:
+        prices: dict[str, Any] = {price: 1}
         await gateway.place(ask(single("a")), 1)
-        reply = await gateway.place(ask(single("a", **{price: 1}), single("b", 0.01, **{price: 1})), 2)
+        reply = await gateway.place(ask(single("a", **prices), single("b", 0.01, **prices)), 2)
         assert reply[2] == 2
 
     @pytest.mark.parametrize(
@@ -157,9 +160,10 @@ class TestCaps:
     async def test_a_load_above_its_cap_makes_a_rank_full(
         self, gateway: Gateway, cap: str, fits: float, too_small: float
     ) -> None:
+        enough: dict[str, Any] = {cap: fits}
         await gateway.place(ask(single("a")), 1)
-        assert await gateway.place(ask(single("a", **{cap: too_small}), spill=False), 2) == [b"wait"]
-        assert (await gateway.place(ask(single("a", **{cap: fits}), spill=False), 3))[0] == b"place"
+        assert await gateway.place(ask(single("a", **enough | {cap: too_small}), spill=False), 2) == [b"wait"]
+        assert (await gateway.place(ask(single("a", **enough), spill=False), 3))[0] == b"place"
 
     async def test_a_full_rank_is_passed_over_for_a_dearer_one(self, gateway: Gateway) -> None:
         await gateway.place(ask(single("a")), 1)

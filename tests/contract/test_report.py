@@ -161,9 +161,7 @@ class TestForeignKv:
         assert await kv_tokens(world) == pytest.approx(110)
         assert await world.load_row("a") == [100, 1, 1, 1, 110, 0, 0]
 
-    async def test_an_engine_that_counts_less_than_we_do_corrects_us_down(
-        self, world: World, gateway: Gateway
-    ) -> None:
+    async def test_an_engine_that_counts_less_than_we_do_corrects_us_down(self, world: World, gateway: Gateway) -> None:
         """Blocks that requests share are counted once by the engine."""
         await world.report(sample("a"))
         await gateway.advance({each: record(3, "m a") for each in (1, 2)})

@@ -172,9 +172,7 @@ class Gateway:
     async def release(self, *reservations: int, number: int | None = None, epoch: str = "") -> Reply:
         return await self._run(Script.RELEASE, self._book, *reservations, number=number, epoch=epoch)
 
-    async def renew(
-        self, *reservations: int, leave: bool = False, number: int | None = None, epoch: str = ""
-    ) -> Reply:
+    async def renew(self, *reservations: int, leave: bool = False, number: int | None = None, epoch: str = "") -> Reply:
         """A renewal that claims to hold exactly these reservations."""
         keys = (self.world.keys.head, self.world.keys.gate, self.world.keys.lease)
         claim = (len(reservations), sum(reservations) % ID_MODULUS, "leave" if leave else "stay")
@@ -192,20 +190,18 @@ def _flat(held: Mapping[int, str]) -> list[Word]:
 
 def card(rank: str, incarnation: str = "i1", *, role: Role = Role.MIXED, **fields: Any) -> RankCard:
     """A card with what tests do not care about filled in."""
-    return RankCard(
-        **{
-            "rank": rank,
-            "endpoint": f"http://{rank}",
-            "role": role,
-            "model": POOL,
-            "incarnation": incarnation,
-            "node": "node-1",
-            "max_num_seqs": 8,
-            "max_model_len": 8_192,
-            "kv_capacity_tokens": 100_000,
-        }
-        | fields
-    )
+    known: dict[str, Any] = {
+        "rank": rank,
+        "endpoint": f"http://{rank}",
+        "role": role,
+        "model": POOL,
+        "incarnation": incarnation,
+        "node": "node-1",
+        "max_num_seqs": 8,
+        "max_model_len": 8_192,
+        "kv_capacity_tokens": 100_000,
+    }
+    return RankCard(**known | fields)
 
 
 def sample(
