@@ -36,21 +36,20 @@ class Reporter:
         self._owner = f"{'_'.join(node.split())}/{self._rng.getrandbits(32):08x}"
         self._epoch = ""
         self._told: dict[str, RankReport] = {}
+        self._cards: dict[str, RankCard] = {}
 
     async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
-        """Tells the store of this node's ranks; a card goes along where the store lacks it.
+        """Tells the store of this node's ranks; a card goes along when it is new or the store lacks it.
 
         `cards` by rank. Gateways whose lease has ended are reaped on the way. Raises StoreUnavailableError or
         StoreRejectedError.
         """
         self._told |= {report.rank: report for report in reports}
-        rows = [_row(report, cards[report.rank], known=True) for report in reports]
-        refused, cardless, ended = await self._tell(rows)
-        if missing := set(cardless):
-            rows = [_row(r, cards[r.rank], known=False) for r in reports if r.rank in missing]
-            await self._store.command("SADD", POOLS, self._pool)
-            more, _, ended = await self._tell(rows)
+        refused, cardless, ended = await self._tell(reports, self._news(reports, cards))
+        if missing := [report for report in reports if report.rank in set(cardless)]:
+            more, _, ended = await self._tell(missing, cards)
             refused |= more
+        self._cards = {rank: card for rank, card in cards.items() if rank not in refused}
         for gateway in ended:
             await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, gateway)
         return ReportReply(refused=refused, interval_ms=INTERVAL_MS)
@@ -59,12 +58,20 @@ class Reporter:
         """This node's ranks leave the pool. Raises StoreUnavailableError or StoreRejectedError."""
         gone = [msgspec.structs.replace(report, state=RankState.GONE) for report in self._told.values()]
         if gone:
-            await self._tell([_row(report, None, known=True) for report in gone])
+            await self._tell(gone, {})
 
-    async def _tell(self, rows: list[Row]) -> tuple[dict[str, str], list[str], list[str]]:
+    def _news(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> dict[str, RankCard]:
+        return {r.rank: card for r in reports if (card := cards[r.rank]) != self._cards.get(r.rank)}
+
+    async def _tell(
+        self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]
+    ) -> tuple[dict[str, str], list[str], list[str]]:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
         names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
+        rows = [_row(report, cards.get(report.rank)) for report in reports]
+        if cards:
+            await self._store.command("SADD", POOLS, self._pool)
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng)
             args = (self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, msgspec.json.encode(rows))
@@ -77,7 +84,7 @@ class Reporter:
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
 
 
-def _row(report: RankReport, card: RankCard | None, *, known: bool) -> Row:
+def _row(report: RankReport, card: RankCard | None) -> Row:
     return (
         report.rank,
         report.incarnation,
@@ -86,7 +93,7 @@ def _row(report: RankReport, card: RankCard | None, *, known: bool) -> Row:
         report.running + report.waiting,
         report.kv_used_tokens,
         report.prefill_tokens_per_s,
-        "" if known else msgspec.json.encode(card).decode(),
+        msgspec.json.encode(card).decode() if card else "",
     )
 
 
