@@ -17,6 +17,7 @@ import uvicorn
 
 from gateway.app import create_app
 from gateway.gateway import Gateway
+from gateway.protocol import ClientProtocol
 from gateway.settings import GatewaySettings
 from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools
@@ -119,7 +120,7 @@ def _server(gateway: Gateway) -> _Server:
     return _Server(
         uvicorn.Config(
             create_app(gateway),
-            http="httptools",
+            http=ClientProtocol,
             ws="none",
             lifespan="off",
             proxy_headers=False,

@@ -213,12 +213,14 @@ async def test_a_client_that_stops_inside_its_body_is_told_so() -> None:
     assert placed(fakes) == 0
 
 
-async def test_bytes_that_are_no_http_are_answered_and_closed() -> None:
+@pytest.mark.parametrize(
+    "raw", [b"\x16\x03\x01 hello\r\n\r\n", post(COMPLETIONS, b"").replace(b"Host: gateway", b"X-A: a\x0bb")]
+)
+async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes) -> None:
     async with serving(pools()) as served:
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
-        writer.close()
+        status, headers, body = await served.send(raw)
+    assert (status, headers["connection"]) == (400, "close")
+    checked_error(400, body)
 
 
 @pytest.mark.parametrize(
