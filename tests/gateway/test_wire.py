@@ -1,0 +1,71 @@
+"""Reading a body without a server."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import json
+
+from gateway import wire
+from gateway.errors import InvalidRequestError
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["kv_transfer_params", "ec_transfer_params", "vllm_xargs", "user", "kv_transfer_param", ""])
+
+
+def spelled(name: str, escaped: bool) -> str:
+    """A JSON string of a name, every character escaped if asked."""
+    return '"' + ("".join(f"\\u{ord(char):04x}" for char in name) if escaped else name) + '"'
+
+
+@given(st.lists(st.tuples(NAMES, st.booleans(), JSON), max_size=6))
+def test_what_is_forwarded_is_what_was_sent_without_what_is_forbidden(pairs: list[tuple[str, bool, object]]) -> None:
+    fields = [f"{spelled(name, escaped)}: {json.encode(value).decode()}" for name, escaped, value in pairs]
+    raw = ("{" + ", ".join(fields) + "}").encode()
+    expected = {name: value for name, _, value in pairs if name not in wire.FORBIDDEN}
+    arguments = expected.get("vllm_xargs")
+    if isinstance(arguments, dict):
+        expected["vllm_xargs"] = {key: value for key, value in arguments.items() if key not in wire.FORBIDDEN}
+    forward = wire.read(raw).forward
+    assert json.decode(forward) == expected
+    if json.decode(raw) == expected:
+        assert forward == raw or any(name in wire.FORBIDDEN for name, _, _ in pairs)
+
+
+def test_the_values_of_a_body_written_anew_are_byte_for_byte_those_sent() -> None:
+    raw = b'{"kv_transfer_params":1, "a" : [1.50, 1e2,\t"\\u00e9"], "b":{"n":1,"n":2}}'
+    assert wire.read(raw).forward == b'{"a":[1.50, 1e2,\t"\\u00e9"],"b":{"n":1,"n":2}}'
+
+
+def test_max_completion_tokens_wins() -> None:
+    assert wire.read(b'{"max_tokens":5,"max_completion_tokens":7}').max_tokens == 7
+    assert wire.read(b'{"max_tokens":5,"max_completion_tokens":null}').max_tokens == 5
+    assert wire.read(b"{}").max_tokens is None
+
+
+def test_usage_is_streamed_only_where_a_stream_is_asked_to() -> None:
+    asks = b'"stream_options":{"include_usage":true,"continuous_usage_stats":false}'
+    assert wire.read(b'{"stream":true,' + asks + b"}").usage_streamed
+    assert not wire.read(b"{" + asks + b"}").usage_streamed
+    assert not wire.read(b'{"stream":true,"stream_options":null}').usage_streamed
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(InvalidRequestError):
+        assert raw == wire.read(raw).forward
+
+
+@pytest.mark.parametrize("depth", [10, 900, 1000, 1100, 50_000])
+def test_any_depth_is_read_or_refused(depth: int) -> None:
+    for raw in (
+        b'{"a":' + b"[" * depth + b"]" * depth + b"}",
+        b'{"vllm_xargs":{"a":' + b"[" * depth + b"]" * depth + b"}}",
+    ):
+        with contextlib.suppress(InvalidRequestError):
+            assert raw == wire.read(raw).forward
