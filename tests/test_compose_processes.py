@@ -7,12 +7,11 @@ the report names both as skipped.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay.embedded_redis import EmbeddedRedis
+from forebay.ports import free_ports
 from tests import compose_file
 from tests.compose_file import ROOT, Process
+from tests.polling import until_now
 
 VARIABLES = {
     "REDIS_PASSWORD": "a-pass-word",
@@ -39,21 +40,7 @@ INSIDE = {"redis": 6379, "gateway": 8000, "rank-0": 9000, "rank-1": 9000, "vllm-
 
 PATIENCE_S = 30.0
 
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Polls until `holds`; fails with `what` when patience ends."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE_S:.0f} s: {what}"
-        time.sleep(0.05)
-
-
-def free_ports(names: list[str]) -> dict[str, int]:
-    with ExitStack() as held:
-        sockets = {name: held.enter_context(socket.socket()) for name in names}
-        for each in sockets.values():
-            each.bind(("127.0.0.1", 0))
-        return {name: each.getsockname()[1] for name, each in sockets.items()}
+eventually = partial(until_now, within_s=PATIENCE_S)
 
 
 class Stack:
@@ -61,7 +48,8 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = free_ports([*INSIDE, "gateway-2"])
+        names = [*INSIDE, "gateway-2"]
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.running: dict[str, tuple[Process, subprocess.Popen[bytes]]] = {}
 
     def start(self, name: str, process: Process) -> None:
