@@ -37,6 +37,7 @@ class FakePoolView(NamedTuple):
 class FakePool:
     """Places on its cards in turn, after a delay between 0 and `place_s`; `answer` replaces its decisions.
 
+    A prompt of more than `stalls_above_tokens` is never placed, and counted in `stalled`.
     `history` has every word it was told of a reservation, in order; `live` what was not released.
     """
 
@@ -49,6 +50,8 @@ class FakePool:
         self.answer = answer
         self.kind = LegKind.WHOLE
         self.degraded = False
+        self.stalls_above_tokens = 1 << 30
+        self.stalled = 0
         self.asked: list[RequestShape] = []
         self.explained: list[bool] = []
         self.history: list[tuple[int, str]] = []
@@ -65,6 +68,9 @@ class FakePool:
         cards = [rank.card for rank in self.view.ranks.values()]
         self.live.add(reservation)
         try:
+            if shape.prompt_tokens > self.stalls_above_tokens:
+                self.stalled += 1
+                await anyio.sleep_forever()
             await anyio.sleep(self.place_s * self._random.random())
         except anyio.get_cancelled_exc_class():
             self.live.remove(reservation)

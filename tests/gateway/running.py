@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from gateway.gateway import Gateway
 from gateway.server import listening, open_upstream, serve_http
 from gateway.settings import GatewaySettings
 from tests.gateway.fake_pools import FakePools
+from tests.polling import until
 
 DEADLINE_S = 30.0
 
@@ -96,8 +96,5 @@ async def serving(pools: FakePools, **options: Any) -> AsyncIterator[Served]:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; fails after the deadline."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline_s, "it never came true"
-        await asyncio.sleep(0.01)
+    """Wait until something holds."""
+    await until(holds, "what the test waits for", within_s=DEADLINE_S)

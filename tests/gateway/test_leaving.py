@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Iterator
 from random import Random
 
@@ -25,6 +24,7 @@ from tests.gateway.scripted_rank import (
 from tests.simulator.rank_process import RankProcess, running_rank
 
 CLIENTS = 200
+LONG_BYTES = 20_000
 
 
 def nothing_is_held(served: Served, pool: FakePool) -> bool:
@@ -33,21 +33,21 @@ def nothing_is_held(served: Served, pool: FakePool) -> bool:
     )
 
 
-async def hang_up(served: Served, random: Random, stream: bool) -> None:
-    """Send a request, or only a part of it, and close at a random moment: with FIN or with RST."""
-    body = json.dumps(
-        {
-            "messages": [{"role": "user", "content": "x" * random.randrange(1, 4000)}],
-            "max_tokens": 2000,
-            "stream": stream,
-        }
-    ).encode()
-    raw = post(CHAT, body)
+async def hang_up(served: Served, pool: FakePool, random: Random) -> None:
+    """Close a connection at a random moment, with FIN or RST: inside the request, in `place`, ..."""
+    end = random.choice(["inside the request", "in place", "after an event", "later", "later"])
+    content = "x" * (LONG_BYTES if end == "in place" else random.randrange(1, 4000))
+    stream = end == "after an event" or random.random() < 0.6
+    fields = {"messages": [{"role": "user", "content": content}], "max_tokens": 2000, "stream": stream}
+    raw = post(CHAT, json.dumps(fields).encode())
+    await asyncio.sleep(random.uniform(0, 1))
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    is_whole = random.random() < 0.9
-    writer.write(raw if is_whole else raw[: random.randrange(len(raw))])
-    patience_s = math.inf if is_whole and random.random() < 0.2 else random.uniform(0, 0.5)
-    with anyio.move_on_after(patience_s):
+    writer.write(raw[: random.randrange(len(raw))] if end == "inside the request" else raw)
+    if end == "in place":
+        await eventually(lambda: pool.stalled > 0)
+    if end == "after an event":
+        await reader.readuntil(b"data: ")
+    with anyio.move_on_after(random.uniform(0, 0.5)):
         await reader.read(random.randrange(1, 5000))
     if random.random() < 0.5:
         writer.transport.abort()
@@ -62,12 +62,12 @@ def simulated() -> Iterator[RankProcess]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_of_200_clients_that_hang_up_at_random_moments_nothing_remains(simulated: RankProcess, seed: int) -> None:
-    random = Random(seed)
     pool = FakePool(card(simulated.url), place_s=0.2)
+    pool.stalls_above_tokens = LONG_BYTES // 8
     async with serving(FakePools(pool)) as served:
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
-                clients.create_task(hang_up(served, Random(seed * 1000 + number), random.random() < 0.7))
+                clients.create_task(hang_up(served, pool, Random(seed * 1000 + number)))
         await eventually(lambda: nothing_is_held(served, pool))
         await eventually(lambda: simulated.state()["in_flight"] == simulated.state()["in_engine"] == 0)
         assert len(pool.releases()) + pool.given_back == len(pool.asked) > CLIENTS // 2
