@@ -28,6 +28,8 @@ from scheduler.view import Delta, PoolView, fold
 
 RETRY_AFTER_MS = 1_000
 LEAVE_WITHIN_S = 1.0
+REBUILD_WITHIN_S = 10.0
+"""How long the agents of a store that began anew may take."""
 
 
 class Pool:
@@ -55,11 +57,13 @@ class Pool:
         self._turns = itertools.count()
         self._read_at = clock()
         self._own_then: dict[str, Loads] = {}
+        self._rebuilding = False
+        self._rebuilt_by: float | None = None
 
     @property
     def degraded(self) -> bool:
         """Whether requests are placed without the shared ledger."""
-        return self._ledger.degraded
+        return self._ledger.degraded or self._rebuilding
 
     @property
     def counters(self) -> Counter[str]:
@@ -101,10 +105,22 @@ class Pool:
             return
         if reply[0] == b"closed":
             return  # a pool that is being rebuilt keeps its last snapshot
-        self.view, skipped = fold(self.view, Delta.read(reply))
+        view, skipped = fold(self.view, Delta.read(reply))
+        self._rebuilding = self._has_lost_all(view)
+        if self._rebuilding:
+            return
+        self.view = view
         self.counters["unreadable_rows"] += skipped
         self._read_at = self._clock()
         self._own_then = tally_of(self._ledger.live.values())
+
+    def _has_lost_all(self, view: PoolView) -> bool:
+        """Whether the store began anew and no agent has told it of a rank yet: for a while the last snapshot holds."""
+        if view.ranks or not self.view.ranks or view.epoch == self.view.epoch:
+            self._rebuilt_by = None
+            return False
+        self._rebuilt_by = self._rebuilt_by or self._clock() + REBUILD_WITHIN_S
+        return self._clock() < self._rebuilt_by
 
     async def run(self) -> None:
         """Keeps the snapshot and the ledger until cancelled; then gives everything back."""
