@@ -20,13 +20,16 @@ class Checklist:
         self.open_items: list[str] = []
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        # Elsewhere than on a terminal it would only print an empty line at its end.
+        if self._progress.console.is_terminal:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def add(self, item: str) -> None:
         """One more thing to wait for."""

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 
 from fakeredis import FakeRedisConnection, FakeServer
 from fakeredis._clients._tcp_server import encode_reply
+from fakeredis._helpers import SimpleError
 from fakeredis._socket import FakeSocket
 
 RECEIVE_BYTES = 65_536
@@ -40,7 +41,12 @@ class _Connection(socketserver.BaseRequestHandler):
         connection = FakeRedisConnection(server=self.server.store, protocol=2)
         with closing(connection.get_socket()) as commands, suppress(ConnectionError):
             while data := self.request.recv(RECEIVE_BYTES):
-                commands.sendall(data)
+                try:
+                    commands.sendall(data)
+                except SimpleError as error:
+                    # Not the protocol, or the inline form of it, which fakeredis does not read.
+                    self.request.sendall(encode_reply(error, protocol=2))
+                    return
                 self.request.sendall(b"".join(_replies(commands)))
 
 

@@ -39,7 +39,7 @@ async def answers_ping(port: int) -> None:
 async def _pong(port: int) -> bool:
     try:
         async with await anyio.connect_tcp(LOOPBACK, port) as stream:
-            await stream.send(b"PING\r\n")
+            await stream.send(b"*1\r\n$4\r\nPING\r\n")
             return (await stream.receive()).startswith(b"+PONG")
     except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
         return False

@@ -102,7 +102,7 @@ class Startup:
                     if names <= {rank.rank for rank in ranks if rank.state == RankState.UP}:
                         break
                 await anyio.sleep(RETRY_S)
-        self._checklist.tick("reports", f"{len(names)} ranks are up")
+        self._checklist.tick("reports", f"{len(names)} of {len(names)} ranks are up")
 
     async def _served(self) -> bool:
         """Wait until every gateway knows the model; returns whether clients need a key."""

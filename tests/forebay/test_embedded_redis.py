@@ -1,5 +1,6 @@
 """The embedded server behind a real socket and the real client."""
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -68,3 +69,11 @@ def test_commands_of_many_connections_at_once_are_all_applied(client: redis.Redi
     for thread in threads:
         thread.join()
     assert client.get("count") == b"300"
+
+
+def test_what_is_not_the_protocol_gets_an_error_and_the_end(client: redis.Redis) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(client)), timeout=10) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert stranger.recv(100).startswith(b"-ERR")
+        assert stranger.recv(100) == b""
+    assert client.ping()

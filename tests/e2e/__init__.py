@@ -1,0 +1,1 @@
+"""Forebay as its users run it: real processes, from the command line."""

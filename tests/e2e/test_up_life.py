@@ -1,0 +1,123 @@
+"""How `forebay up` starts, ends, and fails; none of it leaves a process behind."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.up_process import Up, all_gone, command_line, forebay, up_running
+from tests.polling import until_now
+from tests.servers import RedisServer, needs_redis, redis_server
+
+SMALL = ("--mixed", "1", "--gateways", "1")
+PASSWORD = "hunter2-hunter2"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Up]:
+    with up_running(tmp_path, *SMALL) as up:
+        yield up
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0_and_leaves_no_child(small: Up, number: signal.Signals) -> None:
+    children = small.children()
+    assert len(children) >= 3
+    small.process.send_signal(number)
+    assert small.process.wait(30) == 0
+    all_gone(children)
+    assert "Error" not in small.complained
+
+
+def test_sigkill_leaves_no_child(small: Up) -> None:
+    children = small.children()
+    small.process.kill()
+    small.process.wait()
+    all_gone(children)
+
+
+def test_a_child_that_dies_is_named_and_ends_it_with_1(small: Up) -> None:
+    children = small.children()
+    (rank,) = [child for child in children if " rank " in command_line(child)]
+    os.kill(rank, signal.SIGKILL)
+    assert small.process.wait(30) == 1
+    assert "Error: mixed-0 was ended by SIGKILL" in small.complained
+    all_gone(children)
+
+
+def test_a_taken_port_is_named_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = forebay("up", "--port", str(port), "--gateways", "1")
+    assert done.returncode == 1
+    assert done.stderr == f"Error: gateway port {port}: Address already in use\n"
+
+
+def test_a_bad_option_is_named_and_ends_with_2() -> None:
+    done = forebay("up", "--gateways", "0")
+    assert done.returncode == 2
+    assert "'--gateways' (env var: 'FOREBAY_GATEWAYS')" in done.stderr
+
+
+def test_it_runs_without_redis_server_on_the_path_and_says_so(tmp_path: Path) -> None:
+    with up_running(tmp_path, *SMALL, variables={"PATH": str(tmp_path)}) as up:
+        assert "embedded fakeredis: no redis-server on the PATH" in up.said
+        (gateway,) = up.gateways
+        assert up.rank_of_a_chat(gateway) == up.status()["ranks"][0]["rank"]
+        until_now(lambda: up.status()["reservations"] == 0, "no reservation is left")
+        children = up.children()
+        assert up.end() == 0
+    all_gone(children)
+
+
+def test_ranks_of_other_roles_start_beside_the_mixed_ones(tmp_path: Path) -> None:
+    with up_running(tmp_path, *SMALL, "--prefill", "1", "--decode", "1") as up:
+        roles = {rank["rank"]: rank["role"] for rank in up.status()["ranks"]}
+        assert sorted(roles.values()) == ["decode", "mixed", "prefill"]
+        assert {roles[up.rank_of_a_chat(up.gateways[0])] for _ in range(4)} == {"mixed"}
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path, "--requirepass", PASSWORD, password=PASSWORD) as server:
+        yield server
+
+
+@needs_redis
+def test_the_password_of_a_given_redis_is_shown_nowhere(tmp_path: Path, redis: RedisServer) -> None:
+    with up_running(tmp_path, *SMALL, variables={"FOREBAY_REDIS": f"redis://:{PASSWORD}@{redis.address}"}) as up:
+        assert up.redis_url == f"redis://:***@{redis.address}"
+        assert up.rank_of_a_chat(up.gateways[0])
+        assert PASSWORD not in up.said + up.complained
+        assert not [child for child in up.children() if PASSWORD in command_line(child)]
+
+
+def becomes(up: Up, *, degraded: bool) -> None:
+    """Waits for every gateway to say so, and has a chat through it at each look: none may fail on the way."""
+
+    def says_so(gateway: str) -> bool:
+        assert up.rank_of_a_chat(gateway)
+        answer = httpx.get(f"{gateway}/readyz", trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["degraded"] is degraded)
+
+    for gateway in up.gateways:
+        until_now(partial(says_so, gateway), f"{gateway} says that degraded is {degraded}")
+
+
+@needs_redis
+def test_no_request_is_lost_while_redis_is_gone_and_when_it_returns_empty(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis, up_running(tmp_path, "--mixed", "2", "--redis", redis.url) as up:
+        becomes(up, degraded=False)
+        redis.stop()
+        becomes(up, degraded=True)
+        redis.start()
+        becomes(up, degraded=False)
+        until_now(lambda: len(up.status()["ranks"]) == 2, "both ranks are reported again")
+        until_now(lambda: up.status()["reservations"] == 0, "no reservation is left")
+        assert up.end() == 0
