@@ -24,6 +24,9 @@ from gateway.headers import Headers, first
 KEEPALIVE_S = 3.0
 """How long an unused connection is kept: vLLM closes its own after 5 s, and a request must not meet that."""
 
+KEPT_CONNECTIONS = 8
+"""How many unused connections are kept: the library asks each of them for its state twice per request."""
+
 SENT = "http11.send_request_body.complete"
 
 
@@ -68,10 +71,9 @@ class Upstream:
 
     def __init__(self, deadlines: Deadlines, max_connections: int) -> None:
         self._deadlines = deadlines
-        # The library closes idle connections when *all* connections are more than max_keepalive_connections.
         limits = httpx.Limits(
             max_connections=max_connections,
-            max_keepalive_connections=max_connections,
+            max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_S,
         )
         self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False, retries=0)
