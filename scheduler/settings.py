@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-Positive = msgspec.Meta(ge=1)
+Milliseconds = Annotated[int, Meta(ge=1)]
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a gateway or an agent shares its pools. All that share a pool should agree on `lease_ms`."""
 
-    policy: str = "least_work"
-    lease_ms: Annotated[int, Positive] = 2000
-    renew_ms: Annotated[int, Positive] = 500
-    place_deadline_ms: Annotated[int, Positive] = 50
-    snapshot_ms: Annotated[int, Positive] = 250
-    probe_ms: Annotated[int, Positive] = 250
+    policy: Annotated[str, Meta(description="how ranks are chosen")] = "least_work"
+    lease_ms: Annotated[Milliseconds, Meta(description="how long a silent gateway keeps its reservations")] = 2000
+    renew_ms: Annotated[Milliseconds, Meta(description="how often a gateway says that it is alive")] = 500
+    place_deadline_ms: Annotated[
+        Milliseconds, Meta(description="how long a request waits for the ledger before it is placed without it")
+    ] = 50
+    snapshot_ms: Annotated[Milliseconds, Meta(description="how often a gateway reads what changed")] = 250
+    probe_ms: Annotated[Milliseconds, Meta(description="how often a lost Redis is tried again")] = 250

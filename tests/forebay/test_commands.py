@@ -1,0 +1,66 @@
+"""What the commands refuse, and how they say so."""
+
+import os
+
+import pytest
+from click.testing import CliRunner, Result
+
+from forebay.main import main
+
+PASSWORD = "hunter2-hunter2"
+NOWHERE = f"redis://:{PASSWORD}@127.0.0.1:1"
+
+
+def run(*arguments: str) -> Result:
+    ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
+    return CliRunner().invoke(main, arguments, env=ours)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param("up --gateways 0", "'--gateways' (env var: 'FOREBAY_GATEWAYS')", id="up-without-gateway"),
+        pytest.param(
+            "up --mixed 0 --prefill 2 --decode 2", "'--mixed' (env var: 'FOREBAY_MIXED')", id="up-nothing-serves"
+        ),
+        pytest.param("up --port 65535", "the last one would get port 65536", id="up-too-many-ports"),
+        pytest.param("gateway", "Missing option '--redis' (env var: 'FOREBAY_REDIS')", id="gateway-without-redis"),
+        pytest.param("gateway --redis nix://x", "unknown scheme 'nix'", id="gateway-bad-url"),
+        pytest.param(
+            f"gateway --redis {NOWHERE} --port 65536", "'--port' (env var: 'FOREBAY_PORT')", id="gateway-port"
+        ),
+        pytest.param(f"gateway --redis {NOWHERE} --port 0 --policy nix", "least_work", id="gateway-policy"),
+        pytest.param(
+            f"agent --redis {NOWHERE} --model m --role x --ranks h:1", "mixed, prefill, decode", id="agent-role"
+        ),
+        pytest.param(f"agent --redis {NOWHERE} --model m --role mixed --ranks h", "'--ranks'", id="agent-ranks"),
+        pytest.param("rank --speed 0", "'--speed' (env var: 'FOREBAY_SPEED')", id="rank-speed"),
+        pytest.param("rank --kv-blocks 1", "'--kv-blocks' (env var: 'FOREBAY_KV_BLOCKS')", id="rank-options-at-odds"),
+        pytest.param("status --redis nix://x", "unknown scheme 'nix'", id="status-bad-url"),
+        pytest.param(f"drain --redis {NOWHERE}", "Missing argument 'RANK'", id="drain-without-rank"),
+        pytest.param("dance", "No such command 'dance'", id="unknown-command"),
+        pytest.param("--log-level loud rank", "'--log-level'", id="log-level"),
+    ],
+)
+def test_a_bad_option_is_named_and_ends_with_2(arguments: str, named: str) -> None:
+    result = run(*arguments.split())
+    assert result.exit_code == 2, result.output
+    assert named in result.output
+    assert PASSWORD not in result.output
+
+
+@pytest.mark.parametrize("arguments", ["status", "status --json", "drain h:1", "undrain h:1"])
+def test_a_redis_that_does_not_answer_ends_a_question_with_1_and_one_line(arguments: str) -> None:
+    result = run(*arguments.split(), "--redis", NOWHERE)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: Redis does not answer")
+    assert result.output.count("\n") == 1
+    assert PASSWORD not in result.output
+
+
+def test_the_help_lists_the_commands_of_users_only() -> None:
+    output = run("--help").output
+    for name in ("up", "gateway", "agent", "rank", "status", "drain", "undrain"):
+        assert f"\n  {name} " in output
+    assert "local-redis" not in output
+    assert "die-with" not in output

@@ -1,0 +1,47 @@
+"""The status as people see it."""
+
+from rich.console import Console
+
+from forebay.status_tables import tables
+from scheduler.admin import GatewayStatus, RankStatus, Status
+from scheduler.messages import RankState, Role
+
+RANK = RankStatus(
+    pool="m[1]",
+    rank="h:1",
+    role=Role.MIXED,
+    state=RankState.UP,
+    drained=False,
+    dp_group="",
+    agent="node",
+    incarnation="i",
+    report_age_ms=120,
+    reservations=3,
+    requests=4.0,
+    queued_tokens=1234.0,
+    kv_tokens=2500.0,
+    kv_capacity_tokens=10_000,
+    prefill_tokens_per_s=8000.0,
+)
+GATEWAY = GatewayStatus(pool="m[1]", gateway="g", address="h:8000", reservations=3, lease_ms=1900)
+
+
+def shown(status: Status) -> list[str]:
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as capture:
+        console.print(*tables(status), sep="\n")
+    return [" ".join(line.split()) for line in capture.get().splitlines()]
+
+
+def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
+    lines = shown(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0))
+    assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000" in lines
+    assert "m[1] g h:8000 3 1900" in lines
+    assert lines[-1] == "1 ranks, 1 gateways, 3 reservations"
+
+
+def test_a_drained_rank_and_unreadable_values_are_told() -> None:
+    drained = RankStatus(**{field: getattr(RANK, field) for field in RANK.__struct_fields__} | {"drained": True})
+    lines = shown(Status(ranks=[drained], gateways=[], reservations=0, unreadable=2))
+    assert any(" drained " in line for line in lines)
+    assert lines[-1].endswith("2 unreadable values")
