@@ -150,7 +150,9 @@ async def replay_trace(settings: ReplaySettings, records: Sequence[Record], pace
         lags_s=sender.lags_s,
         seconds=seconds,
         ranks=usable_ranks(found, settings.model),
-        gateways={f"{gateway.gateway}@{gateway.address}" for gateway in found.gateways if gateway.pool == settings.model},
+        gateways={
+            f"{gateway.gateway}@{gateway.address}" for gateway in found.gateways if gateway.pool == settings.model
+        },
         reservations_gone_s=gone_s,
     )
 
