@@ -19,7 +19,6 @@ from anyio.streams.text import TextReceiveStream
 
 LAST_LINES = 15
 LONGEST_LINE = 65_536
-STOP_TIMEOUT_S = 8.0
 LAST_WORDS_TIMEOUT_S = 1.0
 
 Hear = Callable[[str, str], None]
@@ -95,8 +94,9 @@ class Child:
 class Children:
     """The running children, in stages: those of the last stage are ended first. Made by `children`."""
 
-    def __init__(self, tasks: TaskGroup, environment: Mapping[str, str], hear: Hear) -> None:
+    def __init__(self, tasks: TaskGroup, environment: Mapping[str, str], hear: Hear, stop_within_s: float) -> None:
         self._tasks = tasks
+        self._stop_within_s = stop_within_s
         self._environment = environment
         self._hear = hear
         self._stages: list[list[Child]] = []
@@ -129,7 +129,7 @@ class Children:
         for stage in reversed(self._stages):
             for child in stage:
                 child.terminate()
-            with anyio.move_on_after(STOP_TIMEOUT_S):
+            with anyio.move_on_after(self._stop_within_s):
                 for child in stage:
                     await child.process.wait()
             for child in stage:
@@ -145,10 +145,13 @@ class Children:
 
 
 @asynccontextmanager
-async def children(environment: Mapping[str, str], hear: Hear) -> AsyncIterator[Children]:
-    """Children that have all ended when the context is left. Raises ChildEndedError, in an exception group."""
+async def children(environment: Mapping[str, str], hear: Hear, stop_within_s: float) -> AsyncIterator[Children]:
+    """Children that have all ended when the context is left; each stage gets `stop_within_s` for it.
+
+    Raises ChildEndedError, in an exception group.
+    """
     async with anyio.create_task_group() as tasks:
-        running = Children(tasks, environment, hear)
+        running = Children(tasks, environment, hear, stop_within_s)
         try:
             yield running
         finally:

@@ -17,6 +17,7 @@ from forebay.local_redis import answers_ping, describe_local_redis, local_redis_
 from forebay.options import variable
 from forebay.ports import LOOPBACK, free_ports
 from forebay.settings import UpSettings
+from forebay.supervise import CannotStartError
 from scheduler.admin import status
 from scheduler.errors import StoreUnavailableError
 from scheduler.messages import RankState
@@ -26,10 +27,6 @@ from scheduler.store import open_store
 START_TIMEOUT_S = 60.0
 RETRY_S = 0.05
 REQUEST_TIMEOUT_S = 2.0
-
-
-class CannotStartError(Exception):
-    """What was asked for cannot be started; the message says why."""
 
 
 class Startup:
