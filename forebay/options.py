@@ -125,6 +125,26 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def variables_of(settings: msgspec.Struct) -> dict[str, str]:
+    """The environment variables from which a command without arguments builds the same settings.
+
+    All of them, so that nothing else in the environment shows through; an empty one stands for the default.
+    """
+    found: dict[str, str] = {}
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        found |= variables_of(value) if isinstance(value, msgspec.Struct) else {variable(field.name): _text(value)}
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        value = tuple(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
 def variable(name: str) -> str:
     """The environment variable of a settings field."""
     return ENVIRONMENT_PREFIX + name.upper()

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gateway.settings import GatewaySettings
 from scheduler.settings import SchedulerSettings
 
 
@@ -22,6 +23,17 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def scheduler(self) -> SchedulerSettings:
         """How the pools are shared."""
         return SchedulerSettings(lease_ms=self.lease_ms)
+
+
+class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A gateway's options, and how many processes share its port."""
+
+    gateway: GatewaySettings
+    workers: Annotated[int, Meta(ge=1, description="gateway processes on the port; each is a gateway of its own")] = 1
+
+    def __post_init__(self) -> None:
+        if self.workers > 1 and self.gateway.port == 0:
+            raise ValueError("workers: several need a --port to share")
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

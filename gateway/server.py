@@ -51,7 +51,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError,
     UnknownPolicyError.
     """
-    with listening(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
         address = settings.advertise or _reachable_at(listener)
         life = uuid4().hex[:8]
         async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
@@ -139,11 +139,11 @@ async def _cut_on(signals: AsyncIterator[int], gateway: Gateway) -> None:
 
 
 @contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int, *, reuse_port: bool = False) -> Iterator[socket.socket]:
     """A socket bound for `serve_http`. Raises ListenError."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family, reuse_port=reuse_port)
     except OSError as error:
         raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     with listener:

@@ -23,6 +23,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 lets the system choose")] = 8000
+    reuse_port: Annotated[
+        bool, Meta(description="let other gateways of this host listen on the same port; the system shares clients out")
+    ] = False
     advertise: Annotated[
         str,
         Meta(description="HOST:PORT where ranks and other gateways reach this one; by default host and port"),

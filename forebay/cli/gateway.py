@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from forebay.options import settings_options
 from forebay.service import run_service
-from gateway.server import serve
-from gateway.settings import GatewaySettings
+from forebay.settings import GatewayCommandSettings
+from forebay.supervise import run_supervised
+from forebay.workers import serve_by_workers
+from gateway.server import LAST_WORDS_S, serve
+
+STOP_MARGIN_S = 5.0
 
 
 @click.command("gateway")
-@settings_options(GatewaySettings)
-def command(settings: GatewaySettings) -> None:
+@settings_options(GatewayCommandSettings)
+def command(settings: GatewayCommandSettings) -> None:
     """Run one gateway: an OpenAI-compatible front that places each request by the shared load."""
-    run_service(serve, settings)
+    if settings.workers == 1:
+        run_service(serve, settings.gateway)
+    else:
+        stop_within_s = settings.gateway.drain_s + LAST_WORDS_S + STOP_MARGIN_S
+        run_supervised(partial(serve_by_workers, settings), log_level="info", stop_within_s=stop_within_s)

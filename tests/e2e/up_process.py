@@ -88,6 +88,13 @@ class Up:
 
     def rank_of_a_chat(self, gateway: str) -> str:
         """Has a short chat through the gateway; returns the rank that it was placed on."""
+        return self._chat(gateway)["x-forebay-decode"]
+
+    def gateway_of_a_chat(self, url: str) -> str:
+        """Has a short chat; returns the gateway that placed it."""
+        return self._chat(url)["x-forebay-gateway"]
+
+    def _chat(self, gateway: str) -> Mapping[str, str]:
         with openai.OpenAI(base_url=f"{gateway}/v1", api_key="none", max_retries=0) as client:
             answer = client.chat.completions.with_raw_response.create(
                 model="sim",
@@ -96,12 +103,11 @@ class Up:
                 extra_headers={"x-forebay-explain": "1"},
             )
             assert answer.parse().choices[0].message.content
-            return answer.headers["x-forebay-decode"]
+            return answer.headers
 
     def children(self) -> list[int]:
         """The processes it has started, as the kernel knows them."""
-        pid = self.process.pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children_of(self.process.pid)
 
     def end(self) -> int:
         """Sends SIGTERM; returns the exit status."""
@@ -141,6 +147,10 @@ def is_alive(pid: int) -> bool:
 def all_gone(pids: list[int]) -> None:
     """Waits until none of the processes runs."""
     until_now(lambda: not any(map(is_alive, pids)), "all children have ended")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command_line(pid: int) -> str:

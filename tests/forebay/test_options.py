@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import Meta
 
-from forebay.options import settings_options
+from forebay.options import settings_options, variables_of
 
 PASSWORD = "hunter2-hunter2"
 
@@ -140,6 +140,32 @@ def test_a_bad_variable_is_named_and_ends_with_2() -> None:
     outcome = Outcome(REDIS="redis://x", SIZES="1,b")
     assert outcome.code == 2
     assert "FOREBAY_SIZES" in outcome.output
+
+
+def test_settings_turned_into_variables_are_read_back_as_the_same_settings() -> None:
+    settings = Example(
+        redis="redis://x",
+        colour=Colour.BLUE,
+        explain=True,
+        key=("a", "b"),
+        label={"zone": "a", "rack": "1"},
+        lease=Lease(lease_ms=50),
+    )
+    variables = {name.removeprefix("FOREBAY_"): value for name, value in variables_of(settings).items()}
+    assert Outcome(**variables).settings == settings
+    assert set(variables) == {
+        "REDIS",
+        "PORT",
+        "SPEED",
+        "COLOUR",
+        "KIND",
+        "EXPLAIN",
+        "KEY",
+        "SIZES",
+        "LABEL",
+        "SEQS",
+        "LEASE_MS",
+    }
 
 
 def test_a_missing_option_is_named_with_its_variable() -> None:
