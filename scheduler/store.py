@@ -7,6 +7,7 @@ have run.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
@@ -26,12 +27,14 @@ Reply = Any
 """What Redis answers: bytes, int, None, or a list of these."""
 
 CONNECT_TIMEOUT_S = 0.25
-ANSWER_TIMEOUT_S = 0.5
+ANSWER_TIMEOUT_S = 0.75
+"""For all of an exchange, connecting included. The library's own timeout is not used: it goes through
+asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the bytes have just been sent."""
 
 _REFUSED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
 _GONE = (
     *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError),
-    *(errors.OutOfMemoryError, errors.TryAgainError, errors.ClusterError, OSError),
+    *(errors.OutOfMemoryError, errors.TryAgainError, errors.ClusterError, errors.RedisClusterException, OSError),
 )
 
 
@@ -61,7 +64,7 @@ class RedisStore:
 
     async def command(self, *words: Word) -> Reply:
         """See Store."""
-        with _translated():
+        async with _exchange():
             reply = await self._client.execute_command(*words)
         # redis-py makes dicts and sets of some replies; ours are as the server sent them.
         if isinstance(reply, dict):
@@ -81,7 +84,7 @@ class RedisStore:
         return replies
 
     async def _send(self, commands: Sequence[tuple[str, str, Call]]) -> list[Reply]:
-        with _translated():
+        async with _exchange():
             pipeline = self._client.pipeline(transaction=False)
             for verb, text, call in commands:
                 pipeline.execute_command(verb, text, len(call.keys), *call.keys, *call.args)
@@ -97,12 +100,13 @@ def _ours(error: BaseException) -> Exception:
     return StoreRejectedError(f"Redis answered: {error}")
 
 
-class _translated:  # noqa: N801 - reads as a word of a `with` statement
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, (errors.RedisError, OSError)):
-            raise _ours(error) from error
+@asynccontextmanager
+async def _exchange() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            yield
+    except (errors.RedisError, errors.RedisClusterException, OSError) as error:
+        raise _ours(error) from error
 
 
 @asynccontextmanager
@@ -112,25 +116,27 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     `redis://`, `rediss://` and `unix://` as redis-py reads them; `redis+sentinel://[user:password@]host:port,host:port/
     service[/db]`; `redis+cluster://` and `rediss+cluster://`. Raises StoreUrlError naming what is wrong.
     """
-    client = _client(url)
+    client, *sentinels = _clients(url)
     try:
         yield RedisStore(client)
     finally:
-        await client.aclose()
+        for each in (client, *sentinels):
+            await each.aclose()
 
 
-def _client(url: str) -> Redis | RedisCluster:
+def _clients(url: str) -> Sequence[Redis | RedisCluster]:
+    """The client to use, then those it asks where the master is."""
     options: dict[str, Any] = {
-        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
     scheme, _, rest = url.partition("://")
     try:
         if scheme in {"redis", "rediss", "unix"}:
-            return Redis.from_url(url, **options)
+            return [Redis.from_url(url, **options)]
         if scheme in {"redis+cluster", "rediss+cluster"}:
-            return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)
+            return [RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)]
         if scheme in {"redis+sentinel", "rediss+sentinel"}:
             return _behind_sentinels(rest, options, tls=scheme.startswith("rediss"))
     except ValueError as error:
@@ -140,7 +146,7 @@ def _client(url: str) -> Redis | RedisCluster:
     )
 
 
-def _behind_sentinels(rest: str, options: dict[str, Any], *, tls: bool) -> Redis:
+def _behind_sentinels(rest: str, options: dict[str, Any], *, tls: bool) -> list[Redis]:
     authority, _, path = rest.partition("/")
     credentials, _, hosts = authority.rpartition("@")
     service, _, database = path.partition("/")
@@ -155,5 +161,4 @@ def _behind_sentinels(rest: str, options: dict[str, Any], *, tls: bool) -> Redis
     user, _, password = credentials.partition(":")
     login = {"username": unquote(user) or None, "password": unquote(password) or None, "ssl": tls}
     sentinel = Sentinel(sentinels, sentinel_kwargs=options, **options, **login)  # type: ignore[no-untyped-call]
-    master: Redis = sentinel.master_for(service, db=int(database or 0))
-    return master
+    return [sentinel.master_for(service, db=int(database or 0)), *sentinel.sentinels]
