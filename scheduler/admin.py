@@ -62,9 +62,10 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
     unreadable = 0
     for pool in await _pools(store):
         view, skipped = await _view(store, pool, settings)
-        unreadable += skipped
         ranks += [_rank(pool, view.ranks[name], view.pool_ms) for name in sorted(view.ranks)]
-        gateways += await _gateways(store, pool, view.pool_ms)
+        more, unknown = await _gateways(store, pool, view.pool_ms)
+        gateways += more
+        unreadable += skipped + unknown
     held = sum(gateway.reservations for gateway in gateways)
     return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable)
 
@@ -120,18 +121,22 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
     )
 
 
-async def _gateways(store: Store, pool: str, pool_ms: int) -> list[GatewayStatus]:
+async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[GatewayStatus], int]:
     keys = PoolKeys(pool)
-    found = []
+    found, skipped = [], 0
     cells = iter(await store.command("HGETALL", keys.gate))
     for raw_name, row in zip(cells, cells, strict=True):
         name = raw_name.decode(errors="replace")
         gateway, _, address = name.rpartition(".")[0].partition("@")
         ends = await store.command("ZSCORE", keys.lease, raw_name)
-        number, count, *_ = row.split() or (b"-9", b"0")
-        if int(number) >= 0:
+        try:
+            number, count, _ = map(int, row.split())
+        except ValueError:
+            skipped += 1
+            continue
+        if number >= 0:
             lease_ms = max(0, int(float(ends or 0)) - pool_ms)
             found.append(
-                GatewayStatus(pool=pool, gateway=gateway, address=address, reservations=int(count), lease_ms=lease_ms)
+                GatewayStatus(pool=pool, gateway=gateway, address=address, reservations=count, lease_ms=lease_ms)
             )
-    return found
+    return found, skipped

@@ -21,7 +21,7 @@ from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.opening import open_epoch
-from scheduler.reaping import reap
+from scheduler.reaping import reap, reap_ended
 from scheduler.reservation import ID_MODULUS, Reservation
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Call, Store
@@ -184,8 +184,8 @@ class Ledger:
         self._known -= set(batch.released)
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
             self._answer(pending, Placed.read(pending, reply))
-        for ended in replies[0][1] if renew else ():
-            await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, ended.decode())
+        if renew:
+            await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, replies[0][1])
 
     async def _exchange(self, calls: list[Call]) -> list[list[Any]]:
         started = asyncio.get_running_loop().time()

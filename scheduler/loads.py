@@ -50,7 +50,12 @@ class Loads(msgspec.Struct, frozen=True):
 
 def parse_book(row: str) -> BookLoad:
     """A `load` row; an empty one is no load. Raises ValueError for anything else."""
-    return BookLoad(*(int(field) for field in row.split())) if row else BookLoad()
+    if not row:
+        return BookLoad()
+    fields = [int(field) for field in row.split(" ")]
+    if len(fields) != len(BookLoad.__struct_fields__):
+        raise ValueError(f"{len(fields)} fields in a load row")
+    return BookLoad(*fields)
 
 
 def parse_seen(row: str) -> SeenRank:

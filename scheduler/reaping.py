@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.store import Call, Store
 
 PIECE = 500
 """Reservations given back in one call, so that no call holds Redis for long."""
+
+
+async def reap_ended(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateways: Sequence[bytes]) -> None:
+    """Reaps gateways as a script names them, and strikes out names that no gateway of ours can have.
+
+    Raises StoreUnavailableError or StoreRejectedError.
+    """
+    for name in gateways:
+        if name.isascii():
+            await reap(store, keys, epoch, lease_ms, name.decode())
+        else:
+            await store.command("ZREM", keys.lease, name)
 
 
 async def reap(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateway: str) -> None:

@@ -13,7 +13,7 @@ from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
-from scheduler.reaping import reap
+from scheduler.reaping import reap_ended
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Call, Store
 
@@ -50,8 +50,7 @@ class Reporter:
             more, _, ended = await self._tell(missing, cards)
             refused |= more
         self._cards = {rank: card for rank, card in cards.items() if rank not in refused}
-        for gateway in ended:
-            await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, gateway)
+        await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
         return ReportReply(refused=refused, interval_ms=INTERVAL_MS)
 
     async def goodbye(self) -> None:
@@ -65,7 +64,7 @@ class Reporter:
 
     async def _tell(
         self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]
-    ) -> tuple[dict[str, str], list[str], list[str]]:
+    ) -> tuple[dict[str, str], list[str], list[bytes]]:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
         names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
@@ -77,9 +76,9 @@ class Reporter:
             args = (self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, msgspec.json.encode(rows))
             (reply,) = await self._store.run([Call(Script.REPORT, names, args)])
             if reply[0] == b"ok":
-                refused, cardless, ended = (_texts(part) for part in reply[1:])
+                refused, cardless = _texts(reply[1]), _texts(reply[2])
                 owners = dict(zip(refused[::2], (owner.partition("/")[0] for owner in refused[1::2]), strict=True))
-                return owners, cardless, ended
+                return owners, cardless, reply[3]
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
 

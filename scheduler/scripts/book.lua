@@ -20,6 +20,7 @@ end
 
 local function weigh(moved, record, sign)
   local phase, uncached, prompt, output, legs = string.match(record, '^(%d) (%d+) (%d+) (%d+)(.+)$')
+  if not phase then rebuild() end
   for kind, rank, incarnation, group in string.gmatch(legs or '', ' (%S+) (%S+) (%S+) (%S+)') do
     local life = rank .. ' ' .. incarnation
     local sum = moved[life] or {0, 0, 0, 0, 0, 0, 0, rank = rank, incarnation = incarnation, group = group}
@@ -31,7 +32,7 @@ end
 local function post(life, sum, call)
   local raw = redis.call('HGET', k.load, life) or '0 0 0 0 0 0 0 0'
   local queued, prompts, since, requests, sent, unseen, in_engine, growth = string.match(raw, LOAD)
-  if not queued then return end  -- not ours; report.lua has the pool rebuilt
+  if not queued then return rebuild() end
   if sum[2] < 0 or (sum[2] > 0 and prompts == '0') then since = call.ms end
   requests, sent, in_engine = requests + sum[3], sent + sum[4], in_engine + sum[6]
   redis.call('HSET', k.load, life, string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', queued + sum[1],
@@ -40,9 +41,9 @@ local function post(life, sum, call)
   if requests + in_engine == 0 then tidy(sum.rank, sum.incarnation) end
   redis.call('ZADD', k.change, call.version, sum.rank)
   if sum.group == '-' then return end
-  redis.call('HINCRBY', k.group, sum.group .. ':q', sum[1])
-  redis.call('HINCRBY', k.group, sum.group .. ':n', sum[3])
-  redis.call('HINCRBY', k.group, sum.group .. ':k', sum[5] + sum[6] + sum[7])
+  for field, more in pairs({q = sum[1], n = sum[3], k = sum[5] + sum[6] + sum[7]}) do
+    if not pcall(redis.call, 'HINCRBY', k.group, sum.group .. ':' .. field, more) then rebuild() end
+  end
 end
 
 -- Makes reservation `id` of a gateway be `new` instead of `old` (false: none); returns the change of its count.

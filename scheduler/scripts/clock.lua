@@ -6,7 +6,7 @@
 -- `jumped` says that the limit was hit; nothing is reaped in such a call.
 local function enter(head_key, epoch, lease_ms)
   local now_epoch, last, pool_ms, version =
-    string.match(redis.call('GET', head_key) or '', '^(%S+) (%d+) (%d+) (%d+)$')
+    string.match(redis.call('GET', head_key) or '', '^(%w+) (%d+) (%d+) (%d+)$')
   if now_epoch ~= epoch then return nil end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,6 +15,11 @@ local function enter(head_key, epoch, lease_ms)
   call.ms = pool_ms + math.max(0, math.min(step, longest))
   redis.call('SET', head_key, string.format('%s %.0f %.0f %.0f', epoch, now, call.ms, call.version))
   return call
+end
+
+-- A value that cannot be read is not ours, and no sum can be trusted: the next call begins a new epoch.
+local function rebuild()
+  redis.call('DEL', KEYS[1])
 end
 
 -- gate    hash: gateway -> "<last applied number> <reservations> <sum of their ids, modulo 2^48>"
@@ -28,7 +33,7 @@ end
 -- lease   sorted set: gateway by the pool time at which its lease ends; some of those whose lease has ended
 local function ended(lease_key, call)
   if call.jumped then return {} end
-  return redis.call('ZRANGEBYSCORE', lease_key, '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 8)
+  return redis.call('ZRANGEBYSCORE', lease_key, '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 100)
 end
 
 local function applied(gate_key, gateway, number, row)

@@ -33,7 +33,7 @@ local function price(row, load, seen, ms)
   local cost = row[6] + row[7] * now.queued + row[8] * now.requests + row[9] * now.kv
   if row[10] + row[11] + row[12] > 0 then
     local sums = redis.call('HMGET', k.group, row[5] .. ':q', row[5] .. ':n', row[5] .. ':k')
-    cost = cost + row[10] * (sums[1] or 0) + row[11] * (sums[2] or 0) + row[12] * (sums[3] or 0)
+    for i = 1, 3 do cost = cost + row[9 + i] * (tonumber(sums[i] or 0) or 0) end
   end
   local full = above(now.queued, row[13]) or above(now.requests, row[14]) or above(now.kv, row[15])
   if full and now.requests > 0 then cost = cost + FULL_S end

@@ -9,6 +9,11 @@ local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
 local owner, refused, cardless = ARGV[3], {}, {}
 
+local function has_card(rank, incarnation)
+  local readable, card = pcall(cjson.decode, redis.call('HGET', KEYS[3], rank) or '')
+  return readable and type(card) == 'table' and card.incarnation == incarnation
+end
+
 local function record(old, rank, incarnation, state, age, requests, kv, rate, card)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
@@ -30,7 +35,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   local rank, incarnation, state, card = row[1], row[2], row[3], row[8]
   local old = read_seen(rank)
   local load = redis.call('HGET', k.load, rank .. ' ' .. incarnation)
-  if load and not string.match(load, LOAD) then redis.call('DEL', KEYS[1]) end
+  if load and not string.match(load, LOAD) then rebuild() end
   if old.owner and old.owner ~= owner and call.ms - old.heard < tonumber(ARGV[4]) then
     refused[#refused + 1] = rank
     refused[#refused + 1] = old.owner
@@ -38,7 +43,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
     redis.call('HDEL', k.seen, rank)
     redis.call('HDEL', KEYS[3], rank)
     tidy(rank, incarnation)
-  elseif old.incarnation ~= incarnation and card == '' then
+  elseif card == '' and not (old.incarnation == incarnation and has_card(rank, incarnation)) then
     cardless[#cardless + 1] = rank
   else
     record(old, unpack(row))

@@ -3,7 +3,7 @@
 -- seen    hash: rank -> "<incarnation> <state> <drained> <sampled, ms> <foreign requests> <foreign KV tokens>
 --         <prefill tokens/s> <owner> <heard, ms> <card version> <recent foreign>"; `owner` is the agent instance that
 --         claims the rank, times are pool time
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%S+) (%S+) (%d+) (%d+) ?(%S*)$'
+local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) ?(%S*)$'
 
 local function read_seen(rank)
   local s = {}

@@ -4,9 +4,10 @@
 -- ARGV  lease (ms), epoch, version already known ('-1': none; another epoch counts as none)
 -- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card}
 --       seen is '' for a rank that left; card is '' when it has not changed since
-local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+) (%d+) (%d+)$')
+local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', '^(%w+) (%d+) (%d+) (%d+)$')
 if not epoch then return {'closed'} end
 local since = epoch == ARGV[2] and tonumber(ARGV[3]) or -1
+if since > tonumber(version) then since = -1 end  -- what the asker knows was lost: a stale replica was promoted
 local time = redis.call('TIME')
 local step = time[1] * 1000 + math.floor(time[2] / 1000) - last
 local now = pool_ms + math.max(0, math.min(step, math.floor(ARGV[1] / 4)))

@@ -1,0 +1,216 @@
+"""Values nobody of ours wrote: they are skipped, counted and healed, and stop neither gateways nor agents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import msgspec
+import pytest
+
+from scheduler import admin
+from scheduler.decision import Place, RequestShape
+from scheduler.errors import SchedulerError
+from scheduler.messages import CARD_VERSION, Phase, RankReport, RankState
+from scheduler.policies import policy_named
+from scheduler.pool import Pool
+from scheduler.pools import Pools
+from scheduler.reporter import Reporter
+from scheduler.settings import SchedulerSettings
+from tests.contract.world import AGENT, POOL, World, card, sample
+from tests.polling import until
+
+SETTINGS = SchedulerSettings(lease_ms=400, renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=1_000)
+SHAPE = RequestShape(prompt_tokens=100, output_tokens=10, prompt_key="k")
+FIRST = "g@127.0.0.1:1.1"
+"""What the gateway calls itself in the ledger."""
+
+JUNK = [
+    pytest.param(b"junk", id="a word"),
+    pytest.param(b"\xff\xfe\x00\r\n", id="bytes"),
+    pytest.param(b"a b c d", id="four words"),
+    pytest.param(b"\xff\xfe 1 2 3", id="bytes and numbers"),
+    pytest.param(b"i1 up 0 1 2 3 fast n/1 4 5 ", id="a row with a word for its rate"),
+    pytest.param(b"", id="nothing"),
+]
+
+
+@asynccontextmanager
+async def living(world: World) -> AsyncIterator[Pool]:
+    """A pool with a running gateway and an agent that reports rank a, steadily; it places on it."""
+    reporter = Reporter(world.store, pool=POOL, node="node-1", settings=SETTINGS, rng=Random(1))
+    cards = {"a": card("a", dp_group="g1")}
+    rows = [_report()]
+    await reporter.report(rows, cards)
+    pools = Pools(world.store, gateway="g", address="127.0.0.1:1", settings=SETTINGS, rng=Random(2))
+
+    async def keep_reporting() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            if not world.real:
+                await world.elapse(10)
+            try:
+                await reporter.report(rows, cards)
+            except SchedulerError:
+                continue
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(pools.run(), name="pools"), tasks.create_task(keep_reporting(), name="agent")]
+        await until(lambda: pools.get(POOL) is not None and not pools.degraded, "the gateway has joined")
+        pool = pools.get(POOL)
+        assert pool is not None
+        yield pool
+        for task in running:
+            task.cancel()
+
+
+def _report() -> RankReport:
+    return RankReport(
+        rank="a",
+        incarnation="i1",
+        state=RankState.UP,
+        age_ms=0,
+        running=0,
+        waiting=0,
+        kv_used_tokens=0,
+        prefill_tokens_per_s=1_000.0,
+    )
+
+
+async def place(pool: Pool) -> int | None:
+    """A reservation made through the shared ledger, or None."""
+    decision = await pool.place(SHAPE)
+    if isinstance(decision, Place) and not decision.degraded:
+        return decision.reservation
+    if isinstance(decision, Place):
+        pool.release(decision.reservation)
+    return None
+
+
+async def all_is_well(world: World, pool: Pool) -> None:
+    """Placements work, are counted exactly, and all come back."""
+    await until(lambda: _placed_and_released(pool), "a placement through the ledger")
+    await until(lambda: _exact(world, pool), "the ledger holds what the gateway holds")
+    for reservation in list(pool._ledger.live):
+        pool.release(reservation)
+    await until(lambda: _nothing_left(world), "everything given back")
+
+
+async def _placed_and_released(pool: Pool) -> bool:
+    reservation = await place(pool)
+    if reservation is not None:
+        pool.release(reservation)
+    return reservation is not None
+
+
+async def _exact(world: World, pool: Pool) -> bool:
+    now = await admin.status(world.store, SETTINGS)
+    return [rank.reservations for rank in now.ranks] == [pool.reservations] == [now.reservations]
+
+
+async def _nothing_left(world: World) -> bool:
+    sums = await world.store.command("HMGET", world.keys.group, "g1:q", "g1:n", "g1:k")
+    return await world.load_row("a") in [None, [0] * 7] and set(sums) <= {b"0", None}
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("head", ""),
+        ("gate", FIRST),
+        ("gate", "stranger"),
+        ("load", "a i1"),
+        ("hist", "a i1"),
+        ("group", "g1:q"),
+        ("seen", "a"),
+        ("seen", "stranger"),
+        ("card", "a"),
+        ("card", "stranger"),
+        ("drain", "stranger"),
+        ("live", "{reservation}"),
+    ],
+)
+async def test_a_corrupt_value_heals(world: World, key: str, field: str, junk: bytes) -> None:
+    async with living(world) as pool:
+        held = await place(pool)
+        assert held is not None
+        pool.advance(held, Phase.DISPATCHED)
+        if key == "head":
+            await world.store.command("SET", world.keys.head, junk)
+        else:
+            name = world.keys.live(FIRST) if key == "live" else getattr(world.keys, key)
+            await world.store.command("HSET", name, field.format(reservation=held), junk)
+        await all_is_well(world, pool)
+
+
+@pytest.mark.parametrize("member", [b"stranger", b"\xff\xfe\x00\r\n", b""])
+@pytest.mark.parametrize("key", ["lease", "change"])
+async def test_a_corrupt_member_heals(world: World, key: str, member: bytes) -> None:
+    async with living(world) as pool:
+        await place(pool)
+        await world.store.command("ZADD", getattr(world.keys, key), 0, member)
+        await all_is_well(world, pool)
+
+
+@pytest.mark.parametrize("field", [b"\xff\xfe\x00\r\n", b""])
+@pytest.mark.parametrize("key", ["gate", "load", "hist", "group", "seen", "card", "drain"])
+async def test_a_corrupt_field_does_no_harm(world: World, key: str, field: bytes) -> None:
+    async with living(world) as pool:
+        await place(pool)
+        await world.store.command("HSET", getattr(world.keys, key), field, b"\xff")
+        await all_is_well(world, pool)
+
+
+FUTURE = msgspec.json.encode(msgspec.structs.replace(card("a"), v=CARD_VERSION + 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        pytest.param("seen", "a", b"\xff\xfe", id="a report of junk bytes"),
+        pytest.param("seen", "a", b"i1 up 0 1 2 3 nan n/1 4 5 ", id="a report without a rate"),
+        pytest.param("seen", "a", b"i1 asleep 0 1 2 3 9 n/1 4 5 ", id="a report of a state we do not know"),
+        pytest.param("load", "a i1", b"1 2", id="a load cut short"),
+        pytest.param("card", "a", b"{", id="a card that is no JSON"),
+        pytest.param("card", "a", b'{"v":1,"rank":"\xff"}', id="a card that is no UTF-8"),
+        pytest.param("card", "a", b'{"v":1,"rank":"a"}', id="a card without its fields"),
+        pytest.param("card", "a", FUTURE, id="a card of a later version"),
+        pytest.param("card", "a", msgspec.json.encode(card("a", "i0")), id="a card of another life"),
+    ],
+)
+async def test_an_unreadable_rank_is_counted_and_not_placed_on(
+    world: World, key: str, field: str, value: bytes
+) -> None:
+    await world.report(sample("a"), sample("b"))
+    await world.store.command("HSET", getattr(world.keys, key), field, value)
+    pool = Pool(
+        POOL,
+        world.store,
+        policy_named("least_work"),
+        gateway="g",
+        settings=SETTINGS,
+        rng=Random(1),
+        clock=lambda: 0.0,
+    )
+    await pool.refresh()
+    assert set(pool.view.ranks) == {"b"}
+    assert pool.counters["unreadable_rows"] == 1
+
+
+async def test_a_later_version_s_unknown_fields_are_skipped(world: World) -> None:
+    await world.report(sample("a"))
+    text = msgspec.json.encode(msgspec.to_builtins(card("a")) | {"flux": 88})
+    await world.store.command("HSET", world.keys.card, "a", text)
+    assert (await world.view()).ranks["a"].card == card("a")
+
+
+async def test_another_agent_s_name_of_junk_bytes_can_be_refused(world: World) -> None:
+    await world.report(sample("a"))
+    row: bytes = await world.store.command("HGET", world.keys.seen, "a")
+    await world.store.command("HSET", world.keys.seen, "a", row.replace(AGENT.encode(), b"\xff\xfe"))
+    reporter = Reporter(world.store, pool=POOL, node="node-2", settings=SETTINGS, rng=Random(1))
+    reply = await reporter.report([_report()], {"a": card("a")})
+    assert list(reply.refused) == ["a"]
