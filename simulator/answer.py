@@ -51,7 +51,7 @@ class Answer:
         self._chunks = 0
         self._on_end = on_end
         spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
-        self.choices = [Choice(self, index, prompt, generation) for index, prompt in enumerate(spread)]
+        self.choices = [Choice(self.flush, index, prompt, generation) for index, prompt in enumerate(spread)]
         exchange.on_close = self._abandon
         exchange.on_writable = self._flush_all
         if generation.stream:

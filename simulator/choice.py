@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from simulator.detokenizer import TextStream
 from simulator.generation import Generation, Prompt
 
-if TYPE_CHECKING:
-    from simulator.answer import Answer
-
 
 class Choice:
-    """Takes the tokens of one sequence; its `Answer` takes the text."""
+    """Takes the tokens of one sequence; its answer takes the text, when `on_flush` tells it to."""
 
     __slots__ = (
-        "answer", "begun", "finish_reason", "generated", "ids", "index", "keeps_ids", "min_tokens", "offset",
+        "begun", "finish_reason", "generated", "ids", "index", "keeps_ids", "min_tokens", "offset", "on_flush",
         "pending", "prompt", "sent", "stop_reason", "text",
     )  # fmt: skip
 
-    def __init__(self, answer: Answer, index: int, prompt: Prompt, generation: Generation) -> None:
-        self.answer = answer
+    def __init__(self, on_flush: Callable[[Choice], None], index: int, prompt: Prompt, generation: Generation) -> None:
+        self.on_flush = on_flush
         self.index = index
         self.prompt = prompt
         self.min_tokens = generation.min_tokens
@@ -53,4 +50,4 @@ class Choice:
 
     def flush(self) -> None:
         """The wake's tokens are all here."""
-        self.answer.flush(self)
+        self.on_flush(self)

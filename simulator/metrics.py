@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,16 +18,27 @@ from prometheus_client.registry import Collector
 from simulator.cache_config import cache_config_labels
 from simulator.engine_stats import EngineStats, Histogram
 from simulator.metric_families import ALWAYS_ZERO, COUNTERS, GAUGES, HISTOGRAMS, REJECTIONS, SLEEP_STATE
-
-if TYPE_CHECKING:
-    from simulator.rank import Rank
+from simulator.runner import EngineRunner
+from simulator.settings import RankSettings
 
 CONTENT_TYPE: Final = "text/plain; version=1.0.0; charset=utf-8"
 
 _SLEEP_STATES: Final = {"awake": 1, "weights_offloaded": 0, "discard_all": 0}
 
 
-def registry_of(rank: Rank) -> CollectorRegistry:
+class Measured(Protocol):
+    """What the page tells of a rank."""
+
+    settings: RankSettings
+    started_at_s: float
+    rejected: int
+
+    @property
+    def runners(self) -> Sequence[EngineRunner]:
+        """Its engines, in the order of their labels."""
+
+
+def registry_of(rank: Measured) -> CollectorRegistry:
     """The process's own families and the rank's."""
     registry = CollectorRegistry()
     GCCollector(registry)
@@ -45,7 +56,7 @@ def page(registry: CollectorRegistry) -> bytes:
 class _RankCollector(Collector):
     """Reads the engines' stats when the page is asked for."""
 
-    def __init__(self, rank: Rank) -> None:
+    def __init__(self, rank: Measured) -> None:
         self._rank = rank
         self._model = rank.settings.model
 
