@@ -160,11 +160,14 @@ async def replay_trace(settings: ReplaySettings, records: Sequence[Record], pace
 async def reservations_gone_s(store: Store) -> float | None:
     """Seconds until the ledger was empty; None if it was not in time."""
     start_s = time.monotonic()
-    while (waited_s := time.monotonic() - start_s) <= RESERVATIONS_GONE_WITHIN_S:
-        if (await status(store, SchedulerSettings())).reservations == 0:
+    while True:
+        left = (await status(store, SchedulerSettings())).reservations
+        waited_s = time.monotonic() - start_s
+        if waited_s > RESERVATIONS_GONE_WITHIN_S:
+            return None
+        if left == 0:
             return waited_s
         await anyio.sleep(POLL_S)
-    return None
 
 
 def usable_ranks(found: Status, model: str) -> list[str]:

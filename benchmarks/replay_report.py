@@ -112,4 +112,4 @@ def _text(values: Percentiles) -> str:
 
 
 def _reservations(gone_s: float | None) -> str:
-    return "LEFT OVER" if gone_s is None else f"0 left, {gone_s:.2f} s after the last answer"
+    return "LEFT OVER" if gone_s is None else f"0 left, {gone_s:.3f} s after the last answer"
