@@ -1,0 +1,189 @@
+"""One pool on a VirtualStore, driven by single script calls that may be lost on their way, or come late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.messages import RankCard, Role
+from scheduler.reservation import ID_MODULUS
+from scheduler.store import Call, Reply, Word
+from scheduler.view import Delta
+from simulator.store import VirtualStore
+from tests.invariants.mutation import script_text
+from tests.invariants.recount import Count, GroupSums, Sums
+
+LEASE_MS = 2_000
+CLAIM_MS = 3_000
+POOL = "sim"
+AGENT = "node/1"
+STEADY_MS = 400
+"""How often an agent that has nothing new reports."""
+
+
+class Fate(StrEnum):
+    """What becomes of a call and its reply."""
+
+    ARRIVES = "arrives"
+    REQUEST_LOST = "request lost"
+    REPLY_LOST = "reply lost"
+    LATE = "late"
+
+
+class LostError(Exception):
+    """No reply came; the caller cannot know whether its call was applied."""
+
+
+class Sample(NamedTuple):
+    """What an agent says of one rank."""
+
+    rank: str
+    incarnation: str = "i1"
+    state: str = "up"
+    age_ms: int = 0
+    requests: int = 0
+    kv_tokens: int = 0
+    rate: float = 1_000.0
+
+
+def card(rank: str, incarnation: str = "i1") -> RankCard:
+    return RankCard(
+        rank=rank,
+        endpoint=f"http://{rank}",
+        role=Role.MIXED,
+        model=POOL,
+        incarnation=incarnation,
+        node="node",
+        max_num_seqs=8,
+        max_model_len=8_192,
+        kv_capacity_tokens=100_000,
+    )
+
+
+class Bench:
+    """The pool; `late` holds calls that are still on their way."""
+
+    def __init__(self, lease_ms: int = LEASE_MS) -> None:
+        self.store = VirtualStore(now_ms=1_700_000_000_000, text_of=script_text)
+        self.keys = PoolKeys(POOL)
+        self.lease_ms = lease_ms
+        self.late: list[Call] = []
+        self.epochs = 0
+        self._ids = 0
+
+    def fresh_id(self) -> int:
+        """A reservation id; they are spread so that sums of a few pass 2^48."""
+        self._ids += 1
+        return self._ids * 0x9E3779B97F4B % ID_MODULUS
+
+    def send(self, call: Call, fate: Fate = Fate.ARRIVES) -> Reply:
+        """The reply; raises LostError when none comes."""
+        if fate is Fate.LATE:
+            self.late.append(call)
+        if fate in {Fate.LATE, Fate.REQUEST_LOST}:
+            raise LostError
+        reply = self.store.call(call)
+        if fate is Fate.REPLY_LOST:
+            raise LostError
+        return reply
+
+    def run(self, script: Script, keys: tuple[str, ...], *args: Word) -> Reply:
+        return self.send(Call(script, keys, args))
+
+    def open(self) -> str:
+        """The pool's epoch; a new one where there is none, as scheduler/opening.py does."""
+        self.epochs += 1
+        orphans = tuple(self.keys.live(name) for name in self.gate())
+        epoch: bytes = self.run(Script.OPEN, (*self.keys.ledger(), *orphans), f"e{self.epochs}")
+        return epoch.decode()
+
+    def tell(self, *rows: tuple[Any, ...], owner: str = AGENT, epoch: str | None = None) -> Reply:
+        """One report.lua call with rows as they go over the wire."""
+        keys = self.keys
+        names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
+        body = msgspec.json.encode(rows)
+        return self.run(Script.REPORT, names, epoch or self.open(), self.lease_ms, owner, CLAIM_MS, body)
+
+    def report(self, *samples: Sample, owner: str = AGENT) -> Reply:
+        """A report with cards; what it says has ended is reaped, as scheduler/reporter.py does. Returns the reply."""
+        reply = self.tell(*(with_card(sample) for sample in samples), owner=owner)
+        for gateway in reply[3]:
+            while self.reap(gateway.decode())[1]:
+                pass
+        return reply
+
+    def reap(self, gateway: str, limit: int = 500) -> Reply:
+        keys = (*self.keys.book(self.keys.live(gateway)), self.keys.lease)
+        return self.run(Script.REAP, keys, self.open(), self.lease_ms, gateway, limit)
+
+    def drain(self, rank: str, flag: int = 1) -> Reply:
+        keys = (self.keys.head, self.keys.seen, self.keys.drain, self.keys.change)
+        return self.run(Script.DRAIN, keys, self.open(), self.lease_ms, rank, flag)
+
+    def snapshot(self, epoch: str = "", version: int = -1) -> Delta:
+        keys = (self.keys.head, self.keys.change, self.keys.card, self.keys.seen, self.keys.load)
+        return Delta.read(self.run(Script.SNAPSHOT, keys, self.lease_ms, epoch, version))
+
+    def lives_on(self, ms: int, *samples: Sample, every_ms: int = STEADY_MS) -> None:
+        """Time goes by with nobody about but an agent that reports steadily."""
+        for _ in range(0, ms, every_ms):
+            self.store.now_ms += every_ms
+            self.report(*samples)
+
+    # --- what is in the store -----------------------------------------------------------------------------------
+
+    def rows(self, key: str) -> dict[str, str]:
+        """A hash as text."""
+        return {field.decode(): value.decode() for field, value in self.store.data.get(key.encode(), {}).items()}
+
+    def gate(self) -> dict[str, tuple[int, int, int]]:
+        """By name: last number, count, sum of ids."""
+        found = {}
+        for name, row in self.rows(self.keys.gate).items():
+            number, count, total = map(int, row.split())
+            found[name] = (number, count, total)
+        return found
+
+    def leases(self) -> dict[str, int]:
+        """By name: the pool time at which the lease ends."""
+        return {name.decode(): int(ends) for name, ends in self.store.data.get(self.keys.lease.encode(), {}).items()}
+
+    def live(self) -> dict[str, dict[int, str]]:
+        """By name: reservations and their records; empty sets left out."""
+        prefix = self.keys.live("").encode()
+        names = [key.removeprefix(prefix).decode() for key in self.store.data if key.startswith(prefix)]
+        sets = {name: {int(i): record for i, record in self.rows(self.keys.live(name)).items()} for name in names}
+        return {name: held for name, held in sets.items() if held}
+
+    def loads(self) -> dict[str, list[int]]:
+        """By life: a load row's eight numbers."""
+        return {life: [int(cell) for cell in row.split()] for life, row in self.rows(self.keys.load).items()}
+
+    def count(self) -> Count:
+        """What the ledger says it adds up to; what is nothing is left out."""
+        lives = {life: Sums(*row[:2], *row[3:]) for life, row in self.loads().items()}
+        cells = self.rows(self.keys.group)
+        names = {field.rpartition(":")[0] for field in cells}
+        groups = {name: GroupSums(*(int(cells.get(f"{name}:{part}", 0)) for part in "qnk")) for name in names}
+        return Count(
+            {life: sums for life, sums in lives.items() if any(sums)},
+            {name: sums for name, sums in groups.items() if any(sums)},
+        )
+
+    @property
+    def pool_ms(self) -> int:
+        return int(self.store.data[self.keys.head.encode()].split()[2])
+
+
+def with_card(sample: Sample) -> tuple[Any, ...]:
+    return (*sample, msgspec.json.encode(card(sample.rank, sample.incarnation)).decode())
+
+
+def stems(names: Mapping[str, object]) -> set[str]:
+    """The gateways behind names like "gateway.3"."""
+    return {name.rpartition(".")[0] for name in names}

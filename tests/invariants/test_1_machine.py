@@ -1,0 +1,38 @@
+"""Invariant 1 over all interleavings: a placement sees exactly what all gateways hold."""
+
+from __future__ import annotations
+
+from hypothesis.stateful import rule
+
+from tests.invariants.explained import explain
+from tests.invariants.ledger_machine import LedgerMachine, which
+from tests.invariants.profiles import examples
+from tests.invariants.raw_gateway import RefusedError
+from tests.invariants.recount import Sums, recount
+
+
+class SeeingMachine(LedgerMachine):
+    """Every placement is explained, and its receipt held against a recount."""
+
+    @rule(who=which)
+    def place_and_look(self, who: int) -> None:
+        gateway = self.gateways[who]
+        if gateway.in_doubt or not self.bench.rows(self.bench.keys.seen):
+            return
+        self.report()
+        live = self.bench.live()
+        count = recount(record for held in live.values() for record in held.values())
+        try:
+            receipt = explain(gateway, self._ask(("m",), 100))
+        except RefusedError:
+            assert gateway in self.excused
+            return
+        for (rank, life), seen in zip(self.lives.items(), receipt, strict=True):
+            sums = count.lives.get(f"{rank} i{life}", Sums())
+            assert seen is not None
+            assert (round(seen.queued, 6), seen.requests) == (sums.queued, sums.requests)
+            assert seen.kv == sums.unseen_kv + sums.engine_kv + sums.growth
+
+
+SeeingMachine.TestCase.settings = examples(60, steps=40)
+test_every_placement_sees_what_all_hold = SeeingMachine.TestCase

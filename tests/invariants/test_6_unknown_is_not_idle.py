@@ -1,0 +1,125 @@
+"""Invariant 6: a rank of which nothing is known is not placed on, and silence is not idleness."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.invariants.asks import ask, record, whole
+from tests.invariants.bench import Bench, Sample, with_card
+from tests.invariants.explained import explain
+from tests.invariants.raw_gateway import RawGateway
+
+
+@pytest.fixture
+def gateway(bench: Bench) -> RawGateway:
+    return RawGateway(bench, "a").join()
+
+
+def test_a_rank_that_was_never_reported_is_not_placed_on(gateway: RawGateway) -> None:
+    assert gateway.place(ask(whole("r9"))) == [b"reject"]
+    assert gateway.place(ask(whole("r9"), whole("r0", 1e6)))[2] == 2
+
+
+def test_a_rank_that_was_never_reported_has_no_line_in_the_receipt(gateway: RawGateway) -> None:
+    unknown, known = explain(gateway, ask(whole("r9"), whole("r0")))
+    assert unknown is None
+    assert known is not None
+
+
+def test_a_rank_is_unusable_again_after_the_store_lost_what_was_said_of_it(bench: Bench, gateway: RawGateway) -> None:
+    bench.store.data.clear()
+    bench.report(Sample("r1"))
+    gateway.join()
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    bench.report(Sample("r0"))
+    assert gateway.place(ask(whole("r0")))[0] == b"place"
+
+
+@pytest.mark.parametrize("state", ["down", "gone"])
+def test_a_rank_that_is_not_up_is_not_placed_on(bench: Bench, gateway: RawGateway, state: str) -> None:
+    bench.report(Sample("r0", state=state))
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+
+
+def test_a_drained_rank_is_not_placed_on_from_that_instant(bench: Bench, gateway: RawGateway) -> None:
+    assert bench.drain("r0") == [b"ok"]
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    bench.report(Sample("r0"))
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    bench.drain("r0", 0)
+    assert gateway.place(ask(whole("r0")))[0] == b"place"
+    bench.report(Sample("r0"))
+    assert gateway.place(ask(whole("r0")))[0] == b"place"
+
+
+def test_a_rank_nobody_reported_cannot_be_drained(bench: Bench) -> None:
+    assert bench.drain("r9") == [b"unknown"]
+    assert not bench.rows(bench.keys.drain)
+
+
+def test_a_rank_whose_agent_fell_silent_keeps_its_reservations_in_the_load(bench: Bench, gateway: RawGateway) -> None:
+    for _ in range(5):
+        gateway.adopt(record(1, "m r0"))
+    for _ in range(150):
+        bench.store.now_ms += 100
+        gateway.renew()
+        bench.report(Sample("r1"))
+    silent, _ = explain(gateway, ask(whole("r0"), whole("r1")))
+    assert silent is not None
+    assert silent.requests == 5
+    assert silent.kv == 5 * 111
+    assert gateway.place(ask(whole("r0", per_request_s=1.0), whole("r1", per_request_s=1.0)))[2] == 2
+
+
+def test_a_seen_row_that_cannot_be_read_is_not_placed_on_until_it_is_reported_anew(
+    bench: Bench, gateway: RawGateway
+) -> None:
+    bench.store.data[bench.keys.seen.encode()][b"r0"] = b"v9 something newer"
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    bench.report(Sample("r0"))
+    assert gateway.place(ask(whole("r0")))[0] == b"place"
+
+
+def test_a_load_row_that_cannot_be_read_is_not_idle(bench: Bench, gateway: RawGateway) -> None:
+    gateway.adopt(record(1, "m r0"))
+    bench.store.data[bench.keys.load.encode()][b"r0 i1"] = b"v9 something newer"
+    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+
+
+def test_a_snapshot_tells_of_a_rank_only_what_changed(bench: Bench, gateway: RawGateway) -> None:
+    first = bench.snapshot()
+    assert [row[0] for row in first.rows] == [b"r0", b"r1"]
+    assert all(row[3] for row in first.rows)
+    gateway.adopt(record(1, "m r1"))
+    then = bench.snapshot(first.epoch, first.version)
+    assert [(row[0], row[2].split()[3], row[3]) for row in then.rows] == [(b"r1", b"1", b"")]
+    assert bench.snapshot(then.epoch, then.version).rows == ()
+
+
+def test_a_snapshot_tells_of_a_rank_that_left(bench: Bench) -> None:
+    first = bench.snapshot()
+    bench.report(Sample("r0", state="gone"))
+    assert bench.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b""),)
+
+
+def test_a_snapshot_after_a_change_of_epoch_is_whole(bench: Bench) -> None:
+    first = bench.snapshot()
+    bench.store.data.clear()
+    bench.tell(with_card(Sample("r1")))
+    assert [row[0] for row in bench.snapshot(first.epoch, first.version).rows] == [b"r1"]
+
+
+def test_a_snapshot_of_a_replica_that_lags_is_whole(bench: Bench) -> None:
+    """What we know of later versions is of a suffix that was lost."""
+    replica = bench.store.snapshot()
+    bench.report(Sample("r0", "i2"), Sample("r1"))
+    known = bench.snapshot()
+    bench.store.data = replica
+    again = bench.snapshot(known.epoch, known.version)
+    assert {row[0]: row[1].split()[0] for row in again.rows} == {b"r0": b"i1", b"r1": b"i1"}
+
+
+def test_a_snapshot_of_thousands_of_ranks_has_them_all(bench: Bench) -> None:
+    names = [f"r{i}" for i in range(2_001)]
+    bench.report(*map(Sample, names))
+    assert sorted(row[0].decode() for row in bench.snapshot().rows if row[1] and row[3]) == sorted(names)
