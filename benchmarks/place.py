@@ -1,0 +1,141 @@
+"""What one `place` costs Redis, alone: `python benchmarks/place.py`.
+
+Starts a redis-server, registers 32 and then 10,000 ranks that all carry load, and asks for placements as the default
+policy prices them, with 4 and 16 single ranks and 4 + 4 and 16 + 16 pairs as candidates. The time is that of EVALSHA in
+commandstats between two resets in which nothing but `place` was called: parsing the ask, pricing, reserving. Prints the
+least and the median of the rounds in µs per call, next to the budgets of DESIGN section 9. `floor` is an EVALSHA that
+does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import redis
+
+from scheduler.decision import Ask, Candidate, LegKind
+from scheduler.lua import Script
+from scheduler.store import Call, open_store
+from tests.contract.world import LEASE_MS, Gateway, World, record, sample
+from tests.servers import RedisServer, redis_server
+
+ROUNDS = 30
+CALLS = 100
+PIPELINED = 20
+LOADED = 5
+"""Reservations on every rank beforehand."""
+ALL_PRICES: dict[str, Any] = {
+    "per_queued_token_s": 1 / 8_000,
+    "per_request_s": 2 / 256,
+    "per_kv_token_s": 1 / 400_000,
+    "cap_kv_tokens": 380_000.0,
+}
+BUDGETS_US = {"4 + 4": 60.0, "16 + 16": 200.0}
+
+
+def rank_name(number: int) -> str:
+    """A name as agents give them."""
+    return f"10.0.{number // 250}.{number % 250}:8000"
+
+
+def ask_for(shape: str, names: list[str], chance: Random) -> Ask:
+    """An ask for `n` singles or `n + n` pairs drawn from the ranks."""
+    counts = [int(part) for part in shape.split(" + ")]
+    chosen = chance.sample(names, sum(counts))
+
+    def legs(kind: LegKind, some: list[str]) -> tuple[Candidate, ...]:
+        return tuple(Candidate(name, "i1", kind, "nixl/0.32.0/g", "-", chance.random(), **ALL_PRICES) for name in some)
+
+    pairs = len(counts) == 2
+    return Ask(
+        uncached_tokens=1_000,
+        prompt_tokens=1_500,
+        output_tokens=300,
+        singles=() if pairs else legs(LegKind.WHOLE, chosen),
+        prefills=legs(LegKind.PREFILL, chosen[: counts[0]]) if pairs else (),
+        decodes=legs(LegKind.DECODE, chosen[counts[0] :]) if pairs else (),
+        transfer_s={"nixl/0.32.0/g": {"nixl/0.32.0/g": 0.01}} if pairs else {},
+        tie_break=chance.random(),
+    )
+
+
+async def register(world: World, names: list[str]) -> None:
+    """Reports all ranks, and loads each."""
+    for first in range(0, len(names), 500):
+        await world.report(*(sample(name) for name in names[first : first + 500]))
+    loader = Gateway(world, "loader")
+    await loader.join()
+    for first in range(0, len(names), 100):
+        some = names[first : first + 100]
+        ids = range(first * LOADED, (first + len(some)) * LOADED)
+        await loader.advance({10**9 + each: record(1, f"m {some[each % len(some)]}", tokens=700) for each in ids})
+
+
+async def one_round(world: World, gateway: Gateway, client: redis.Redis, asks: list[Ask]) -> float:
+    """Microseconds per place."""
+    keys = world.keys.book(world.keys.live(gateway.name))
+    calls = []
+    for reservation, ask in enumerate(asks):
+        gateway.number += 1
+        head = (world.epoch, LEASE_MS, gateway.name, gateway.number)
+        calls.append(Call(Script.PLACE, keys, (*head, reservation, msgspec.json.encode(ask))))
+    client.config_resetstat()
+    for first in range(0, len(calls), PIPELINED):
+        replies = await world.store.run(calls[first : first + PIPELINED])
+        assert all(reply[0] == b"place" for reply in replies)
+    took: float = client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]
+    await gateway.release(*range(len(asks)))
+    return took
+
+
+def floor_us(client: redis.Redis) -> float:
+    """What an empty script costs."""
+    digest = client.script_load("return 1")
+    client.config_resetstat()
+    for _ in range(CALLS):
+        client.evalsha(digest, 0)
+    took: float = client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]
+    return took
+
+
+async def still(_world: World, _ms: int) -> None:
+    """Time passes by itself."""
+
+
+async def measure(server: RedisServer) -> None:
+    """Prints a line per number of ranks and shape of the ask."""
+    chance = Random(2)
+    with server.client() as client:
+        print(f"floor {floor_us(client):28.1f}")  # noqa: T201
+        async with open_store(server.url) as store:
+            for ranks in (32, 10_000):
+                client.flushall()
+                world = World(store, still)
+                await world.begin()
+                names = [rank_name(number) for number in range(ranks)]
+                await register(world, names)
+                gateway = Gateway(world)
+                await gateway.join()
+                for shape in ("4", "16", "4 + 4", "16 + 16"):
+                    asks = [ask_for(shape, names, chance) for _ in range(CALLS)]
+                    await one_round(world, gateway, client, asks)
+                    rounds = [await one_round(world, gateway, client, asks) for _ in range(ROUNDS)]
+                    budget = f"   budget {BUDGETS_US[shape]:.0f}" if shape in BUDGETS_US else ""
+                    least, median = min(rounds), statistics.median(rounds)
+                    print(f"{ranks:6} ranks, {shape:>7}: {least:7.1f} {median:7.1f} µs{budget}")  # noqa: T201
+
+
+def main() -> None:
+    """Measure on a server of its own."""
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:
+        asyncio.run(measure(server))
+
+
+if __name__ == "__main__":
+    main()
