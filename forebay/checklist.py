@@ -10,13 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 
 class Checklist:
-    """A context; the bar is gone when it is left."""
+    """A context; the bar is gone when it is left. `total` is how many things there will be."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, total: int) -> None:
         columns = (SpinnerColumn(), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
         self._progress = Progress(*columns, console=console, transient=True)
-        self._bar = self._progress.add_task("", total=0)
-        self._added = 0
+        self._bar = self._progress.add_task("", total=total)
         self.open_items: list[str] = []
 
     def __enter__(self) -> Self:
@@ -33,7 +32,6 @@ class Checklist:
 
     def add(self, item: str) -> None:
         """One more thing to wait for."""
-        self._added += 1
         self.open_items.append(item)
         self._show()
 
@@ -41,9 +39,9 @@ class Checklist:
         """It came: `line` says so."""
         self.open_items.remove(item)
         self._progress.console.print(f"{item}: {line}", markup=False, highlight=False, soft_wrap=True)
+        self._progress.advance(self._bar)
         self._show()
 
     def _show(self) -> None:
         description = f"waiting for {', '.join(self.open_items)}" if self.open_items else ""
-        done = self._added - len(self.open_items)
-        self._progress.update(self._bar, completed=done, total=self._added, description=description)
+        self._progress.update(self._bar, description=description)

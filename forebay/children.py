@@ -68,16 +68,11 @@ class Child:
             # A process it left behind may hold the pipes open.
             tasks.cancel_scope.deadline = anyio.current_time() + LAST_WORDS_TIMEOUT_S
 
-    def describe(self, what: str) -> str:
-        """Its name, `what`, and its last words, for the user."""
-        return "\n".join([f"{self.name} {what}", *(f"  {line}" for line in self._last_lines)])
-
     def describe_end(self) -> str:
-        """How it ended, and its last words."""
+        """Its name, how it ended, and its last words, for the user."""
         code = self.process.returncode or 0
-        return self.describe(
-            f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        )
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return "\n".join([f"{self.name} {how}", *(f"  {line}" for line in self._last_lines)])
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -35,7 +35,9 @@ class Startup:
     def __init__(self, settings: UpSettings, running: Children, console: Console) -> None:
         self._settings = settings
         self._running = running
-        self._checklist = Checklist(console)
+        roles = settings.ranks_by_role
+        started = sum(roles.values()) + len(roles) + settings.gateways + (0 if settings.redis else 1)
+        self._checklist = Checklist(console, total=started + len(("reports", "gateways")))
 
     async def run(self) -> str:
         """Start everything; returns the announcement. Raises CannotStartError when it takes too long."""
