@@ -109,7 +109,7 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         state=seen.state,
         drained=seen.drained,
         dp_group=card.dp_group,
-        agent=seen.owner.partition("/")[0],
+        agent=seen.owner.rpartition("/")[0],
         incarnation=card.incarnation,
         report_age_ms=pool_ms - seen.sampled_ms,
         reservations=rank.book.requests,

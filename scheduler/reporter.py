@@ -77,7 +77,7 @@ class Reporter:
             (reply,) = await self._store.run([Call(Script.REPORT, names, args)])
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
-                owners = dict(zip(refused[::2], (owner.partition("/")[0] for owner in refused[1::2]), strict=True))
+                owners = dict(zip(refused[::2], (owner.rpartition("/")[0] for owner in refused[1::2]), strict=True))
                 return owners, cardless, reply[3]
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
