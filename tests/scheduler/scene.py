@@ -1,0 +1,140 @@
+"""A gateway's pool at work on a store whose wire a test can hold, cut and make forget replies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+
+from scheduler import admin
+from scheduler.decision import Place
+from scheduler.errors import StoreUnavailableError
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.policies import policy_named
+from scheduler.pool import Pool
+from scheduler.reporter import Reporter
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Call, Reply, Word
+from simulator.store import VirtualStore
+from tests.polling import until
+from tests.scheduler.samples import SHAPE, card, report
+
+SETTINGS = SchedulerSettings(renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=2_000)
+MODEL = "m"
+
+
+class Wire:
+    """What lies between a gateway and the store: it counts, and fails as told."""
+
+    def __init__(self) -> None:
+        self.store = VirtualStore()
+        self.batches: list[list[Script]] = []
+        self.most_at_once = 0
+        self.is_down = False
+        self.replies_to_lose = 0
+        self._at_once = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def hold(self) -> None:
+        """From now on nothing arrives."""
+        self._free.clear()
+
+    def let_go(self) -> None:
+        self._free.set()
+
+    async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        """See scheduler.store.Store. A snapshot is another conversation than the ledger's."""
+        if calls and calls[0].script is Script.SNAPSHOT:
+            await self._travel()
+            return await self.store.run(calls)
+        self.batches.append([call.script for call in calls])
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self._travel()
+            replies = await self.store.run(calls)
+            await asyncio.sleep(0)
+        finally:
+            self._at_once -= 1
+        if self.replies_to_lose:
+            self.replies_to_lose -= 1
+            raise StoreUnavailableError("the reply was lost")
+        return replies
+
+    async def command(self, *words: Word) -> Reply:
+        """See scheduler.store.Store."""
+        await self._travel()
+        return await self.store.command(*words)
+
+    async def _travel(self) -> None:
+        await asyncio.sleep(0)
+        await self._free.wait()
+        if self.is_down:
+            raise StoreUnavailableError("the connection is closed")
+
+
+class Scene:
+    """A pool, its wire, and the agent of its ranks."""
+
+    def __init__(self, settings: SchedulerSettings, *, policy: str = "least_requests") -> None:
+        self.wire = Wire()
+        self.keys = PoolKeys(MODEL)
+        self.settings = settings
+        self.agent = Reporter(self.wire.store, pool=MODEL, node="n", settings=settings, rng=Random(1))
+        self.now_s = 0.0
+        self.pool = Pool(
+            MODEL,
+            self.wire,
+            policy_named(policy),
+            gateway="g@host:1",
+            settings=settings,
+            rng=Random(2),
+            clock=lambda: self.now_s,
+        )
+
+    async def report(self, *names: str, incarnation: str = "i1") -> None:
+        await self.agent.report(
+            [report(name, incarnation=incarnation) for name in names],
+            {name: card(name, incarnation=incarnation) for name in names},
+        )
+
+    async def place(self, count: int = 1) -> list[Place]:
+        """So many placements at once."""
+        decisions = await asyncio.gather(*(self.pool.place(SHAPE) for _ in range(count)))
+        return [decision for decision in decisions if isinstance(decision, Place)]
+
+    async def is_exact(self) -> bool:
+        """Whether the ledger holds just what the pool holds, and the sums of the ranks say so too."""
+        now = await admin.status(self.wire.store, self.settings)
+        on_ranks = sum(rank.reservations for rank in now.ranks)
+        stored = {int(each) for gateway in await self._names() for each in await self._held(gateway)}
+        return now.reservations == on_ranks == len(stored) and stored == set(self.pool._ledger.live)
+
+    async def becomes_exact(self) -> None:
+        await until(self.is_exact, "the ledger holds what the gateway holds")
+
+    async def _names(self) -> list[bytes]:
+        names: list[bytes] = await self.wire.store.command("HKEYS", self.keys.gate)
+        return names
+
+    async def _held(self, gateway: bytes) -> list[bytes]:
+        held: list[bytes] = await self.wire.store.command("HKEYS", self.keys.live(gateway.decode()))
+        return held
+
+
+@asynccontextmanager
+async def at_work(
+    *ranks: str, settings: SchedulerSettings = SETTINGS, policy: str = "least_requests"
+) -> AsyncIterator[Scene]:
+    """A scene whose pool runs, has joined and has read of its ranks; it is told to end afterwards."""
+    scene = Scene(settings, policy=policy)
+    await scene.report(*ranks)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(scene.pool.run(), name="pool")
+        await until(lambda: not scene.pool.degraded and bool(scene.pool.view.ranks), "the pool has joined")
+        yield scene
+        scene.wire.let_go()
+        running.cancel()

@@ -1,0 +1,282 @@
+"""A gateway's conversation with the store: batches, deadlines, losses, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from scheduler.decision import Place, Reject
+from scheduler.lua import Script
+from scheduler.messages import Phase
+from tests.polling import until
+from tests.scheduler.samples import SHAPE
+from tests.scheduler.scene import SETTINGS, Scene, at_work
+
+HASTY = msgspec.structs.replace(SETTINGS, place_deadline_ms=30)
+
+
+def batches_since(scene: Scene, start: int) -> list[list[Script]]:
+    """Batches without the renewals that go along."""
+    told: list[list[Script]] = []
+    for batch in scene.wire.batches[start:]:
+        told += [rest] if (rest := [script for script in batch if script is not Script.RENEW]) else []
+    return told
+
+
+class TestBatches:
+    async def test_what_gathers_goes_in_one_batch(self) -> None:
+        async with at_work("a") as scene:
+            held = [place.reservation for place in await scene.place(5)]
+            start = len(scene.wire.batches)
+            for reservation in held:
+                scene.pool.advance(reservation, Phase.DISPATCHED)
+                scene.pool.advance(reservation, Phase.PREFILL_DONE)
+            for reservation in held[:2]:
+                scene.pool.release(reservation)
+            await until(lambda: bool(batches_since(scene, start)), "a batch left")
+            await scene.becomes_exact()
+            assert batches_since(scene, start) == [[Script.ADVANCE, Script.RELEASE]]
+
+    async def test_asks_of_one_instant_share_a_batch(self) -> None:
+        async with at_work("a", "b") as scene:
+            start = len(scene.wire.batches)
+            assert len(await scene.place(6)) == 6
+            assert batches_since(scene, start) == [[Script.PLACE] * 6]
+
+    async def test_one_batch_at_a_time_and_what_comes_meanwhile_goes_in_the_next(self) -> None:
+        async with at_work("a", "b") as scene, asyncio.TaskGroup() as tasks:
+            start = len(scene.wire.batches)
+            scene.wire.hold()
+            first = tasks.create_task(scene.place(), name="first")
+            await until(lambda: len(batches_since(scene, start)) == 1, "the first batch is on its way")
+            rest = [tasks.create_task(scene.place(), name="another") for _ in range(4)]
+            await asyncio.sleep(0)
+            scene.wire.let_go()
+            assert len(await first) == 1
+            assert [len(await each) for each in rest] == [1] * 4
+            assert batches_since(scene, start) == [[Script.PLACE], [Script.PLACE] * 4]
+            assert scene.wire.most_at_once == 1
+
+    async def test_placements_of_one_batch_see_one_another(self) -> None:
+        async with at_work("a", "b") as scene:
+            ranks = [place.legs[0].card.rank for place in await scene.place(6)]
+            assert sorted(ranks) == ["a"] * 3 + ["b"] * 3
+
+    async def test_an_idle_gateway_only_renews(self) -> None:
+        async with at_work("a") as scene:
+            start = len(scene.wire.batches)
+            await until(lambda: len(scene.wire.batches) >= start + 3, "three renewals")
+            assert set(map(tuple, scene.wire.batches[start:])) == {(Script.RENEW,)}
+
+    async def test_releasing_twice_or_the_unknown_tells_nothing(self) -> None:
+        async with at_work("a") as scene:
+            (place,) = await scene.place()
+            start = len(scene.wire.batches)
+            for reservation in (place.reservation, place.reservation, 404):
+                scene.pool.release(reservation)
+                scene.pool.advance(reservation, Phase.FIRST_TOKEN)
+            await scene.becomes_exact()
+            assert batches_since(scene, start) == [[Script.RELEASE]]
+
+
+class TestDeadline:
+    async def test_a_place_that_is_not_answered_in_time_is_made_alone(self) -> None:
+        async with at_work("a", settings=HASTY) as scene:
+            scene.wire.hold()
+            (place,) = await scene.place()
+            assert (place.degraded, place.legs[0].card.rank) == (True, "a")
+            assert scene.pool.counters["place_misses"] == 1
+            assert not scene.pool.degraded
+            scene.wire.let_go()
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 1, "the late answer was given back"
+
+    async def test_three_misses_in_a_row_degrade_the_pool_and_an_answer_heals_it(self) -> None:
+        async with at_work("a", settings=HASTY) as scene:
+            scene.wire.hold()
+            for misses in (1, 2, 3):
+                assert not scene.pool.degraded
+                await scene.place()
+                assert scene.pool.counters["place_misses"] == misses
+            assert scene.pool.degraded
+            await scene.place(3)
+            assert scene.pool.counters["place_misses"] == 3, "nobody waits for a store that does not answer"
+            assert scene.pool.counters["placed_alone"] == 6
+            scene.wire.let_go()
+            await until(lambda: not scene.pool.degraded, "the pool healed")
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 6
+
+    async def test_misses_with_answers_between_do_not_degrade(self) -> None:
+        async with at_work("a", settings=HASTY) as scene:
+            for _ in range(3):
+                scene.wire.hold()
+                await scene.place()
+                scene.wire.let_go()
+                await until(lambda: _answered(scene), "an answer in time")
+            assert not scene.pool.degraded
+
+
+async def _answered(scene: Scene) -> bool:
+    (place,) = await scene.place()
+    return not place.degraded
+
+
+class TestLoss:
+    async def test_a_lost_store_degrades_at_once_and_its_return_makes_the_ledger_exact(self) -> None:
+        async with at_work("a", "b") as scene:
+            before = await scene.place(3)
+            scene.wire.is_down = True
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            alone = await scene.place(4)
+            assert all(place.degraded for place in alone)
+            scene.pool.release(before[0].reservation)
+            scene.pool.advance(alone[0].reservation, Phase.DISPATCHED)
+            scene.wire.is_down = False
+            await until(lambda: not scene.pool.degraded, "the store is used again")
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 6
+            assert scene.pool.counters["store_losses"] == 1
+
+    async def test_asks_that_are_on_their_way_are_answered_alone(self) -> None:
+        async with at_work("a") as scene, asyncio.TaskGroup() as tasks:
+            scene.wire.hold()
+            asking = tasks.create_task(scene.place(3), name="asking")
+            await asyncio.sleep(0)
+            scene.wire.is_down = True
+            scene.wire.let_go()
+            assert [place.degraded for place in await asking] == [True] * 3
+            scene.wire.is_down = False
+            await scene.becomes_exact()
+
+    @pytest.mark.parametrize("lost", [1, 2, 3, 4])
+    async def test_lost_replies_leave_no_difference(self, lost: int) -> None:
+        async with at_work("a", "b") as scene:
+            before = await scene.place(3)
+            scene.wire.replies_to_lose = lost
+            scene.pool.advance(before[0].reservation, Phase.DISPATCHED)
+            scene.pool.release(before[1].reservation)
+            await scene.place(2)
+            await until(lambda: scene.wire.replies_to_lose == 0, "all losses happened")
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 4
+
+    async def test_a_store_that_began_anew_is_rebuilt(self) -> None:
+        async with at_work("a") as scene:
+            await scene.place(3)
+            scene.wire.store.data.clear()
+            await until(lambda: scene.pool.counters["resyncs"] > 0, "the gateway noticed")
+            await scene.report("a")
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 3
+
+    async def test_a_stale_replica_that_takes_over_is_corrected(self) -> None:
+        async with at_work("a", "b") as scene:
+            before = await scene.place(4)
+            await scene.becomes_exact()
+            stale = scene.wire.store.snapshot()
+            for place in before[:2]:
+                scene.pool.release(place.reservation)
+            await scene.place(3)
+            await scene.becomes_exact()
+            scene.wire.store.data = stale
+            await until(lambda: scene.pool.counters["resyncs"] > 0, "the gateway noticed")
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 5
+
+    async def test_a_large_set_is_stated_in_pieces(self) -> None:
+        async with at_work("a") as scene:
+            scene.wire.is_down = True
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            await scene.place(1_201)
+            scene.wire.is_down = False
+            await until(lambda: not scene.pool.degraded, "the store is used again")
+            await scene.becomes_exact()
+
+
+class TestCancellation:
+    async def test_a_place_cancelled_at_any_point_leaves_nothing(self) -> None:
+        async with at_work("a") as scene, asyncio.TaskGroup() as tasks:
+            ended = 0
+            for steps in range(40):
+                asking = tasks.create_task(scene.pool.place(SHAPE), name="asking")
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                if asking.done():
+                    decision = asking.result()
+                    assert isinstance(decision, Place)
+                    scene.pool.release(decision.reservation)
+                    ended += 1
+                asking.cancel()
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 0
+            assert ended, "the last were not cancelled in time, so every point was struck"
+
+    async def test_cancelled_asks_of_one_batch_do_not_harm_the_others(self) -> None:
+        async with at_work("a") as scene, asyncio.TaskGroup() as tasks:
+            scene.wire.hold()
+            asking = [tasks.create_task(scene.pool.place(SHAPE), name="asking") for _ in range(9)]
+            await asyncio.sleep(0.001)
+            for each in asking[::2]:
+                each.cancel()
+            scene.wire.let_go()
+            assert [type(await each) for each in asking[1::2]] == [Place] * 4
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 4
+
+
+class TestLeaving:
+    async def test_a_gateway_that_ends_gives_everything_back(self) -> None:
+        async with at_work("a", "b") as scene:
+            for place in await scene.place(7):
+                scene.pool.advance(place.reservation, Phase.FIRST_TOKEN)
+        assert await scene.is_exact()
+        assert scene.pool.reservations == 0
+        assert await scene.wire.store.command("HKEYS", scene.keys.gate) == []
+
+    async def test_a_gateway_that_ends_while_the_store_is_away_ends_all_the_same(self) -> None:
+        async with at_work("a") as scene:
+            await scene.place(2)
+            scene.wire.is_down = True
+
+    async def test_an_ask_that_waits_while_the_gateway_ends_is_answered(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async with at_work("a") as scene:
+                scene.wire.hold()
+                asking = tasks.create_task(scene.place(), name="asking")
+                await asyncio.sleep(0.001)
+            assert len(await asking) == 1
+
+
+class TestPlacing:
+    async def test_a_receipt_shows_what_was_seen(self) -> None:
+        async with at_work("a", "b") as scene:
+            await scene.place()
+            decision = await scene.pool.place(SHAPE, explain=True)
+            assert isinstance(decision, Place)
+            assert {each.rank: each.requests for each in decision.seen} in ({"a": 1, "b": 0}, {"a": 0, "b": 1})
+            assert (decision.cost_s, decision.degraded) == (0, False)
+
+    async def test_a_rank_that_restarted_since_the_snapshot_is_found(self) -> None:
+        rarely = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
+        async with at_work("a", settings=rarely) as scene:
+            await scene.report("a", incarnation="i2")
+            (place,) = await scene.place()
+            assert (place.legs[0].card.incarnation, place.degraded) == ("i2", False)
+
+    async def test_without_a_rank_to_place_on_a_request_is_rejected(self) -> None:
+        async with at_work("a") as scene:
+            await scene.agent.goodbye()
+            await until(lambda: not scene.pool.view.ranks, "the gateway read of it")
+            decision = await scene.pool.place(SHAPE)
+            assert isinstance(decision, Reject)
+            assert decision.reason == "no rank of m can take a request now"
+
+    async def test_alone_a_gateway_spreads_by_its_own_counts(self) -> None:
+        async with at_work("a", "b") as scene:
+            scene.wire.is_down = True
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            ranks = [place.legs[0].card.rank for place in await scene.place(6)]
+            assert sorted(ranks) == ["a"] * 3 + ["b"] * 3

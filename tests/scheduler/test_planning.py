@@ -1,0 +1,125 @@
+"""From a shape and a view to an ask; the shortlist; and going on alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from scheduler.alone import choose_alone
+from scheduler.decision import UNLIMITED, LegKind
+from scheduler.loads import BookLoad, Loads
+from scheduler.messages import Role
+from scheduler.planning import Plan, plan
+from scheduler.policies import policy_named
+from scheduler.shortlist import cost_on, shortlist
+from scheduler.view import PoolView
+from tests.scheduler.samples import SHAPE, rank, single, view
+
+IDLE = Loads(0, 0, 0)
+
+
+def planned(of: PoolView, *, policy: str = "least_work", seed: int = 1, explain: bool = False) -> Plan | None:
+    return plan(SHAPE, of, policy_named(policy), pool_ms=0, turn=0, chance=Random(seed), explain=explain)
+
+
+def sure(result: Plan | None) -> Plan:
+    assert result is not None
+    return result
+
+
+class TestPlan:
+    def test_all_of_few_ranks_are_candidates(self) -> None:
+        result = sure(planned(view(rank("a"), rank("b"))))
+        assert {each.rank for each in result.ask.singles} == {"a", "b"} == set(result.cards) == set(result.loads)
+        assert {each.kind for each in result.ask.singles} == {LegKind.WHOLE}
+
+    def test_the_ask_carries_the_request(self) -> None:
+        asked = sure(planned(view(rank("a")), explain=True)).ask
+        assert (asked.uncached_tokens, asked.prompt_tokens, asked.output_tokens) == (1_000, 1_000, 100)
+        assert (asked.explain, asked.spill) == (True, True)
+        assert 0 <= asked.tie_break < 1
+
+    def test_equal_chance_makes_an_equal_plan(self) -> None:
+        crowd = view(*(rank(f"r{number}") for number in range(40)))
+        assert planned(crowd, seed=5) == planned(crowd, seed=5)
+        assert planned(crowd, seed=5) != planned(crowd, seed=6)
+
+    @pytest.mark.parametrize("role", [Role.PREFILL, Role.DECODE])
+    def test_a_rank_of_one_role_takes_no_whole_request(self, role: Role) -> None:
+        assert planned(view(rank("a", role=role))) is None
+
+    def test_without_ranks_there_is_no_plan(self) -> None:
+        assert planned(view()) is None
+        assert planned(view(rank("a", heard={"drained": True}))) is None
+
+
+class TestShortlist:
+    def test_up_to_sixteen_are_all_asked_in_their_order(self) -> None:
+        candidates = [single(f"r{number}", float(-number)) for number in range(16)]
+        loads = {each.rank: IDLE for each in candidates}
+        assert shortlist(candidates, loads, Random(1)) == tuple(candidates)
+
+    def test_of_more_the_eight_best_and_eight_by_chance(self) -> None:
+        candidates = [single(f"r{number}", float(number % 100)) for number in range(100)]
+        loads = {each.rank: IDLE for each in candidates}
+        drawn: Counter[str] = Counter()
+        for seed in range(200):
+            chosen = shortlist(candidates, loads, Random(seed))
+            assert len(chosen) == len(set(chosen)) == 16
+            assert [each.rank for each in chosen[:8]] == [f"r{number}" for number in range(8)]
+            drawn.update(each.rank for each in chosen[8:])
+        assert len(drawn) == 92, "every other rank has its chance"
+
+    def test_the_best_are_so_on_their_loads(self) -> None:
+        candidates = [single(f"r{number}", per_request_s=1.0) for number in range(20)]
+        loads = {each.rank: Loads(0, number % 20, 0) for number, each in enumerate(candidates)}
+        assert shortlist(candidates, loads, Random(1))[0].rank == "r0"
+
+    def test_a_cost_is_linear_in_the_loads(self) -> None:
+        candidate = single("a", 1.0, per_queued_token_s=0.1, per_request_s=2.0, per_kv_token_s=0.01)
+        assert cost_on(candidate, Loads(10, 3, 100)) == pytest.approx(1 + 1 + 6 + 1)
+        assert candidate.cap_requests == UNLIMITED
+
+
+class TestAlone:
+    def choose(self, names: str, key: str, loads: dict[str, Loads] | None = None) -> str:
+        candidates = [single(name, per_request_s=1.0) for name in names]
+        return choose_alone(candidates, loads or dict.fromkeys(names, IDLE), key).rank
+
+    def test_equal_prompts_go_to_the_same_two_ranks(self) -> None:
+        names = "abcdefgh"
+        for key in map(str, range(30)):
+            first = self.choose(names, key)
+            second = self.choose(names, key, {name: Loads(0, float(name == first), 0) for name in names})
+            assert first != second
+            busy = {name: Loads(0, 0.0 if name not in {first, second} else 5.0, 0) for name in names}
+            assert self.choose(names, key, busy) in {first, second}, "prefixes outweigh loads"
+
+    def test_the_cheaper_of_the_two_is_taken(self) -> None:
+        first = self.choose("ab", "k")
+        other = "b" if first == "a" else "a"
+        assert self.choose("ab", "k", {first: Loads(0, 2, 0), other: Loads(0, 1, 0)}) == other
+
+    def test_the_order_of_the_candidates_does_not_matter(self) -> None:
+        assert self.choose("abcdef", "k") == self.choose("fedcba", "k")
+
+    def test_prompts_spread_over_all_ranks(self) -> None:
+        taken = Counter(self.choose("abcd", str(key)) for key in range(400))
+        assert min(taken.values()) > 60
+
+    def test_a_rank_that_leaves_moves_only_its_own_prompts(self) -> None:
+        keys = [str(key) for key in range(200)]
+        before = {key: self.choose("abcde", key) for key in keys}
+        after = {key: self.choose("abcd", key) for key in keys}
+        assert all(after[key] == before[key] for key in keys if before[key] != "e")
+
+    def test_one_rank_is_enough(self) -> None:
+        assert self.choose("a", "k") == "a"
+
+
+def test_the_queue_of_the_view_makes_recomputing_dearer() -> None:
+    busy = BookLoad(queued_tokens=2_000, prompts=1)
+    idle, loaded = (sure(planned(view(rank("a", book)))) for book in (BookLoad(), busy))
+    assert loaded.ask.singles[0].base_s == pytest.approx(5 * idle.ask.singles[0].base_s)

@@ -1,0 +1,106 @@
+"""Each policy's prices, and what they lead to."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.decision import UNLIMITED
+from scheduler.errors import UnknownPolicyError
+from scheduler.loads import BookLoad
+from scheduler.policies import POLICIES, policy_named
+from scheduler.policies.context import Context, least_queue_s
+from scheduler.policies.least_requests import least_requests
+from scheduler.policies.least_work import least_work
+from scheduler.policies.random import random
+from scheduler.policies.round_robin import round_robin
+from scheduler.shortlist import cost_on
+from tests.scheduler.samples import SHAPE, rank
+
+
+def context(turn: int = 0, queue_s: float = 0.0) -> Context:
+    return Context(pool_ms=0, turn=turn, least_queue_s=queue_s)
+
+
+@pytest.mark.parametrize("name", ["least_work", "least_requests", "round_robin", "random"])
+def test_a_policy_is_found_by_its_name(name: str) -> None:
+    assert policy_named(name) is POLICIES[name]
+
+
+def test_an_unknown_policy_is_named_with_those_there_are() -> None:
+    with pytest.raises(UnknownPolicyError, match=r"'fastest'.*least_work, least_requests, round_robin, random"):
+        policy_named("fastest")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_prices_every_rank_once_in_its_life_and_group(name: str) -> None:
+    ranks = [rank("b", dp_group="g", connector="nixl"), rank("a")]
+    candidates = {each.rank: each for each in POLICIES[name](SHAPE, ranks, context())}
+    assert set(candidates) == {"a", "b"}
+    assert [(candidates[each].incarnation, candidates[each].group) for each in "ab"] == [("i1", "-"), ("i1", "g")]
+    assert candidates["b"].pair_class == "nixl//"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_answers_for_no_ranks(name: str) -> None:
+    assert POLICIES[name](SHAPE, [], context()) == []
+
+
+def test_least_requests_costs_one_a_request() -> None:
+    (candidate,) = least_requests(SHAPE, [rank("a")], context())
+    assert (candidate.base_s, candidate.per_request_s) == (0, 1)
+
+
+def test_random_costs_nothing_anywhere() -> None:
+    loaded = rank("a", BookLoad(queued_tokens=900, requests=9))
+    assert {cost_on(each, loaded.loads(0)) for each in random(SHAPE, [loaded, rank("b")], context())} == {0}
+
+
+def test_round_robin_takes_the_ranks_in_the_order_of_their_names() -> None:
+    ranks = [rank(name) for name in ("c", "a", "b")]
+    turns = []
+    for turn in range(6):
+        candidates = round_robin(SHAPE, ranks, context(turn))
+        turns.append(min(candidates, key=lambda each: each.base_s).rank)
+    assert turns == ["a", "b", "c", "a", "b", "c"]
+
+
+class TestLeastWork:
+    """Prefill: q + alpha * u; decode: 2 * requests / max_num_seqs + KV / capacity, and a veto above 95 % of it."""
+
+    @pytest.mark.parametrize(("queue_s", "alpha"), [(0.0, 1.0), (0.5, 2.0), (2.0, 5.0), (4.0, 9.0), (100.0, 9.0)])
+    def test_recomputing_costs_more_where_nobody_is_idle(self, queue_s: float, alpha: float) -> None:
+        (candidate,) = least_work(SHAPE, [rank("a")], context(queue_s=queue_s))
+        assert candidate.base_s == pytest.approx(alpha * 1_000 / 1_000)
+
+    def test_prices_are_by_the_rank_s_own_rate_and_size(self) -> None:
+        big = rank("a", heard={"prefill_tokens_per_s": 4_000.0}, max_num_seqs=16, kv_capacity_tokens=200_000)
+        (candidate,) = least_work(SHAPE, [big], context())
+        assert (candidate.base_s, candidate.per_queued_token_s) == (0.25, 1 / 4_000)
+        assert (candidate.per_request_s, candidate.per_kv_token_s) == (2 / 16, 1 / 200_000)
+
+    def test_a_rank_is_full_where_the_request_would_pass_its_kv(self) -> None:
+        (candidate,) = least_work(SHAPE, [rank("a")], context())
+        assert candidate.cap_kv_tokens == pytest.approx(95_000 - 1_100)
+        assert (candidate.cap_queued_tokens, candidate.cap_requests) == (UNLIMITED, UNLIMITED)
+
+    def test_a_request_larger_than_a_rank_fills_it_when_it_is_not_idle(self) -> None:
+        (candidate,) = least_work(SHAPE, [rank("a", kv_capacity_tokens=500)], context())
+        assert candidate.cap_kv_tokens == 0
+
+    def test_the_shorter_queue_is_cheaper(self) -> None:
+        ranks = [rank("a", BookLoad(queued_tokens=5_000, prompts=2, requests=2)), rank("b")]
+        costs = [cost_on(each, ranks[at].loads(0)) for at, each in enumerate(least_work(SHAPE, ranks, context()))]
+        assert costs[1] < costs[0]
+
+    def test_a_faster_rank_may_have_the_longer_queue(self) -> None:
+        fast = rank("a", BookLoad(queued_tokens=2_000, prompts=1), heard={"prefill_tokens_per_s": 8_000.0})
+        ranks = [fast, rank("b", BookLoad(queued_tokens=1_000, prompts=1))]
+        costs = [cost_on(each, ranks[at].loads(0)) for at, each in enumerate(least_work(SHAPE, ranks, context()))]
+        assert costs[0] < costs[1]
+
+
+def test_the_least_queue_is_in_seconds_of_the_rank_that_has_it() -> None:
+    slow = rank("a", BookLoad(queued_tokens=1_000, prompts=1), heard={"prefill_tokens_per_s": 500.0})
+    fast = rank("b", BookLoad(queued_tokens=3_000, prompts=1), heard={"prefill_tokens_per_s": 6_000.0})
+    assert least_queue_s([slow, fast], 0) == 0.5
+    assert least_queue_s([], 0) == 0
