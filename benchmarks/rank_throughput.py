@@ -63,7 +63,7 @@ async def _measure(port: int, streams: int, tokens: int, step_ms: float) -> None
 async def _run(streams: int, tokens: int, step_ms: float) -> None:
     options = ["--port", "0", "--max-num-seqs", str(streams), "--decode-ms-per-seq", "0"]
     options += ["--prefill-step-ms", "0", "--decode-step-ms", str(step_ms)]
-    rank = await asyncio.create_subprocess_exec(sys.executable, "-m", "simulator", *options, stdout=PIPE)
+    rank = await asyncio.create_subprocess_exec(sys.executable, "-m", "forebay", "rank", *options, stdout=PIPE)
     assert rank.stdout
     try:
         line = (await rank.stdout.readline()).decode()

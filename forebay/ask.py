@@ -21,7 +21,7 @@ def ask_store(settings: StoreSettings, question: Callable[[Store, SchedulerSetti
 
     async def ask() -> Answer:
         async with open_store(settings.redis) as store:
-            return await question(store, settings.scheduler)
+            return await question(store, SchedulerSettings())
 
     try:
         return anyio.run(ask)

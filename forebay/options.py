@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import click
 import msgspec
@@ -22,25 +22,21 @@ from forebay.option_values import Items, Pairs, Scalar, bare, joined
 
 ENVIRONMENT_PREFIX = "FOREBAY_"
 
-Settings = TypeVar("Settings", bound=msgspec.Struct)
 Command = Callable[..., None]
 
 
-def settings_options(
-    settings_type: type[Settings], build: Callable[[dict[str, Any]], Settings] | None = None
-) -> Callable[[Command], Command]:
+def settings_options(settings_type: type[msgspec.Struct]) -> Callable[[Command], Command]:
     """Give a command the options of `settings_type`; it is called with the parsed `settings`.
 
-    `build` makes the settings from the values by field name and may raise ValueError, best with a message
-    that starts with the field's name and a colon.
+    What the struct's own `__post_init__` raises is a usage error too; a message that starts with a field's name and a
+    colon names that option.
     """
-    make = build or functools.partial(msgspec.convert, type=settings_type)
 
     def decorate(command: Command) -> Command:
         def run(**given: Any) -> None:
             values = _take_values(settings_type, given)
             try:
-                settings = make(values)
+                settings = msgspec.convert(values, settings_type)
             except ValueError as error:
                 raise _refusal(settings_type, str(error)) from error
             command(settings=settings, **given)

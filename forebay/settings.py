@@ -8,21 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from gateway.settings import GatewaySettings
-from scheduler.settings import SchedulerSettings
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the shared state is."""
 
     redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
-    lease_ms: Annotated[int, Meta(ge=1, description="lease of the pools' gateways, as these have it")] = (
-        SchedulerSettings().lease_ms
-    )
-
-    @property
-    def scheduler(self) -> SchedulerSettings:
-        """How the pools are shared."""
-        return SchedulerSettings(lease_ms=self.lease_ms)
 
 
 class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -58,4 +58,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: Annotated[
         float, Meta(ge=0, description="how long requests may still run after SIGTERM before they are cut")
     ] = 30.0
-    scheduler: SchedulerSettings = SchedulerSettings()
+    policy: Annotated[str, Meta(description="how ranks are chosen")] = SchedulerSettings().policy
+    place_deadline_ms: Annotated[
+        int, Meta(ge=1, description="how long a request waits for the ledger before it is placed without it")
+    ] = SchedulerSettings().place_deadline_ms
+
+    @property
+    def scheduler(self) -> SchedulerSettings:
+        """How the pools are shared."""
+        return SchedulerSettings(policy=self.policy, place_deadline_ms=self.place_deadline_ms)

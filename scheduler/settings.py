@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
-Milliseconds = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a gateway or an agent shares its pools. All that share a pool should agree on `lease_ms`."""
+    """How a process shares its pools.
 
-    policy: Annotated[str, Meta(description="how ranks are chosen")] = "least_work"
-    lease_ms: Annotated[Milliseconds, Meta(description="how long a silent gateway keeps its reservations")] = 2000
-    renew_ms: Annotated[Milliseconds, Meta(description="how often a gateway says that it is alive")] = 500
-    place_deadline_ms: Annotated[
-        Milliseconds, Meta(description="how long a request waits for the ledger before it is placed without it")
-    ] = 50
-    snapshot_ms: Annotated[Milliseconds, Meta(description="how often a gateway reads what changed")] = 250
-    probe_ms: Annotated[Milliseconds, Meta(description="how often a lost Redis is tried again")] = 250
+    `policy` chooses ranks. `place_deadline_ms`: how long a request waits for the ledger before it is placed without.
+    The rest must be equal for all that share a pool, so no command line offers it: a gateway says every `renew_ms` that
+    it lives, and loses its reservations after `lease_ms` of silence; it reads what changed every `snapshot_ms`, and
+    tries a lost store every `probe_ms`.
+    """
+
+    policy: str = "least_work"
+    place_deadline_ms: Milliseconds = 50
+    lease_ms: Milliseconds = 2000
+    renew_ms: Milliseconds = 500
+    snapshot_ms: Milliseconds = 250
+    probe_ms: Milliseconds = 250

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-
-
-class BadOptionError(ValueError):
-    """An option's value cannot be used; `option` is the field's name."""
-
-    def __init__(self, option: str, reason: str) -> None:
-        super().__init__(f"{option}: {reason}")
-        self.option = option
-        self.reason = reason
 
 
 class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,49 +45,13 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     keep_alive_s: Annotated[float, Meta(gt=0, description="closes a connection this long idle, as vLLM does")] = 5.0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where one sequence would not fit."""
+        if self.kv_tokens < self.max_model_len:
+            blocks = f"{self.kv_blocks} blocks of {self.block_size_tokens} tokens"
+            raise ValueError(f"kv_blocks: {blocks} cannot hold one sequence of max_model_len {self.max_model_len}")
+
     @property
     def kv_tokens(self) -> int:
         """Tokens one engine's KV cache holds."""
         return self.kv_blocks * self.block_size_tokens
-
-
-def from_options(options: Mapping[str, Any]) -> RankSettings:
-    """The settings these options (field name to value, strings allowed) stand for.
-
-    Raises BadOptionError naming the first option that is unknown, of the wrong type, out of range, or at odds
-    with another one.
-    """
-    try:
-        settings = msgspec.convert(dict(options), RankSettings, strict=False)
-    except msgspec.ValidationError as error:
-        raise _named(str(error)) from error
-    if settings.kv_tokens < settings.max_model_len:
-        raise BadOptionError(
-            "kv_blocks",
-            f"{settings.kv_blocks} blocks of {settings.block_size_tokens} tokens cannot hold one sequence of "
-            f"max_model_len {settings.max_model_len}",
-        )
-    return settings
-
-
-def help_texts() -> dict[str, str]:
-    """What each field means, by its name."""
-    described = {field.name: msgspec.inspect.type_info(field.type) for field in msgspec.structs.fields(RankSettings)}
-    return {
-        name: str((info.extra_json_schema or {})["description"])
-        for name, info in described.items()
-        if isinstance(info, msgspec.inspect.Metadata)
-    }
-
-
-def option_name(field: str) -> str:
-    """The command line's name of a field."""
-    return f"--{field.replace('_', '-')}"
-
-
-def _named(message: str) -> BadOptionError:
-    """Msgspec ends its message with the path (`... - at `$.speed``), or quotes an unknown field's name."""
-    reason, at, path = message.rpartition(" - at `$.")
-    if at:
-        return BadOptionError(path.rstrip("`"), reason)
-    return BadOptionError(message.rpartition("field `")[2].rstrip("`"), "no such option")

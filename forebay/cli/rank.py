@@ -7,11 +7,11 @@ import click
 from forebay.options import settings_options
 from forebay.service import run_service
 from simulator.server import serve
-from simulator.settings import RankSettings, from_options
+from simulator.settings import RankSettings
 
 
 @click.command("rank")
-@settings_options(RankSettings, build=from_options)
+@settings_options(RankSettings)
 def command(settings: RankSettings) -> None:
     """Run one simulated vLLM rank: vLLM's HTTP and metrics, with timing from a model."""
     run_service(serve, settings)

@@ -6,7 +6,7 @@ from typing import Any
 from simulator import model
 from simulator.engine import EngineCore, Step
 from simulator.sequence import EngineRequest
-from simulator.settings import RankSettings, from_options
+from simulator.settings import RankSettings
 
 
 def settings(**options: Any) -> RankSettings:
@@ -18,7 +18,7 @@ def settings(**options: Any) -> RankSettings:
         "kv_blocks": 32,
         "block_size_tokens": 4,
     }
-    return from_options(small | options)
+    return RankSettings(**(small | options))
 
 
 def request(

@@ -111,7 +111,7 @@ def _unframe(rest: bytes) -> Iterator[bytes]:
 @contextmanager
 def running_rank(*options: str) -> Iterator[RankProcess]:
     """A rank process with these options, ended with the block."""
-    command = [sys.executable, "-m", "simulator", "--port", "0", *options]
+    command = [sys.executable, "-m", "forebay", "rank", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

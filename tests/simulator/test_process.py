@@ -21,7 +21,7 @@ def test_a_signal_ends_it_at_once_and_closes_connections(number: signal.Signals)
 
 @pytest.mark.parametrize(("option", "value"), [("--speed", "0"), ("--role", "both"), ("--kv-blocks", "3")])
 def test_a_bad_option_is_named_and_ends_with_two(option: str, value: str) -> None:
-    command = [sys.executable, "-m", "simulator", option, value]
+    command = [sys.executable, "-m", "forebay", "rank", option, value]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 2
     assert option in done.stderr
@@ -30,8 +30,8 @@ def test_a_bad_option_is_named_and_ends_with_two(option: str, value: str) -> Non
 
 def test_an_address_in_use_is_said_plainly() -> None:
     with running_rank() as rank:
-        command = [sys.executable, "-m", "simulator", "--port", str(rank.port)]
+        command = [sys.executable, "-m", "forebay", "rank", "--port", str(rank.port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{rank.port}: ")
+    assert f"('127.0.0.1', {rank.port}): address already in use" in done.stderr
     assert "Traceback" not in done.stderr
