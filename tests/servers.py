@@ -1,7 +1,7 @@
 """Real redis-server processes for tests: on loopback, without persistence, ended by their own pid.
 
-`redis_server`, `cluster_server`, `sentinel_server` start one each. Nothing here is needed where redis-server is not
-installed; tests that do carry `needs_redis`, which says so.
+`redis_server`, `replica_server`, `cluster_server` and `sentinel_server` run one each for a `with` block. Where
+redis-server is not installed they skip the test and say so; `needs_redis` does the same for one parameter of many.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ BUS = 10_000
 """How far above a cluster node's port its bus listens."""
 
 BINARY = shutil.which("redis-server")
-needs_redis = pytest.mark.skipif(BINARY is None, reason="redis-server is not installed")
+MISSING = "redis-server is not installed"
+needs_redis = pytest.mark.skipif(BINARY is None, reason=MISSING)
 
 
 def free_port() -> int:
@@ -64,9 +65,11 @@ class RedisServer:
         return self._process.pid
 
     def start(self, **login: Any) -> None:
-        """Returns when the server answers; `login` goes to the client that asks."""
+        """Returns when the server answers, to a client with this `login`; skips the test without redis-server."""
+        if BINARY is None:
+            pytest.skip(MISSING)
         command = [
-            *(str(BINARY), *self._options, "--port", str(self.port), "--bind", HOST, "--save", ""),
+            *(BINARY, *self._options, "--port", str(self.port), "--bind", HOST, "--save", ""),
             *("--appendonly", "no", "--daemonize", "no", "--dir", str(self._folder)),
             *("--logfile", f"redis-{self.port}.log", "--repl-diskless-sync-delay", "0"),
         ]

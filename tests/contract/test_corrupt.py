@@ -19,7 +19,7 @@ from scheduler.pool import Pool
 from scheduler.pools import Pools
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
-from tests.contract.world import AGENT, POOL, World, card, sample
+from tests.contract.world import AGENT, POOL, Gateway, World, ask, card, sample, single
 from tests.polling import until
 
 SETTINGS = SchedulerSettings(lease_ms=400, renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=1_000)
@@ -198,6 +198,17 @@ async def test_an_unreadable_rank_is_counted_and_not_placed_on(
     await pool.refresh()
     assert set(pool.view.ranks) == {"b"}
     assert pool.counters["unreadable_rows"] == 1
+
+
+async def test_a_corrupt_group_sum_is_priced_as_nothing_and_has_the_pool_rebuilt(
+    world: World, gateway: Gateway
+) -> None:
+    await world.report(sample("a"))
+    await world.store.command("HSET", world.keys.group, "g1:q", b"\xff", "g1:n", "")
+    asked = ask(single("a", group="g1", per_group_queued_token_s=1, per_group_request_s=1))
+    assert (await gateway.place(asked, 1))[:2] == [b"place", b"0.000000000"]
+    assert await gateway.place(asked, 2) == [b"resync"]
+    assert await world.begin("e2") == "e2"
 
 
 async def test_a_later_version_s_unknown_fields_are_skipped(world: World) -> None:

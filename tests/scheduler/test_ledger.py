@@ -17,12 +17,10 @@ from tests.scheduler.scene import SETTINGS, Scene, at_work
 HASTY = msgspec.structs.replace(SETTINGS, place_deadline_ms=30)
 
 
-def batches_since(scene: Scene, start: int) -> list[list[Script]]:
+def batches_since(scene: Scene, start: int) -> list[list[str]]:
     """Batches without the renewals that go along."""
-    told: list[list[Script]] = []
-    for batch in scene.wire.batches[start:]:
-        told += [rest] if (rest := [script for script in batch if script is not Script.RENEW]) else []
-    return told
+    told = [[str(script) for script in batch if script is not Script.RENEW] for batch in scene.wire.batches[start:]]
+    return [batch for batch in told if batch]
 
 
 class TestBatches:

@@ -19,13 +19,10 @@ from tests.servers import (
     RedisServer,
     cluster_server,
     free_port,
-    needs_redis,
     redis_server,
     replica_server,
     sentinel_server,
 )
-
-pytestmark = needs_redis
 
 
 def opening(epoch: str, head: str = "{x}:head") -> Call:
