@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from scheduler.decision import Place, Reject
+from scheduler.decision import Place
 from scheduler.lua import Script
 from scheduler.messages import Phase
 from tests.polling import until
@@ -223,58 +223,3 @@ class TestCancellation:
             assert [type(await each) for each in asking[1::2]] == [Place] * 4
             await scene.becomes_exact()
             assert scene.pool.reservations == 4
-
-
-class TestLeaving:
-    async def test_a_gateway_that_ends_gives_everything_back(self) -> None:
-        async with at_work("a", "b") as scene:
-            for place in await scene.place(7):
-                scene.pool.advance(place.reservation, Phase.FIRST_TOKEN)
-        assert await scene.is_exact()
-        assert scene.pool.reservations == 0
-        assert await scene.wire.store.command("HKEYS", scene.keys.gate) == []
-
-    async def test_a_gateway_that_ends_while_the_store_is_away_ends_all_the_same(self) -> None:
-        async with at_work("a") as scene:
-            await scene.place(2)
-            scene.wire.is_down = True
-
-    async def test_an_ask_that_waits_while_the_gateway_ends_is_answered(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            async with at_work("a") as scene:
-                scene.wire.hold()
-                asking = tasks.create_task(scene.place(), name="asking")
-                await asyncio.sleep(0.001)
-            assert len(await asking) == 1
-
-
-class TestPlacing:
-    async def test_a_receipt_shows_what_was_seen(self) -> None:
-        async with at_work("a", "b") as scene:
-            await scene.place()
-            decision = await scene.pool.place(SHAPE, explain=True)
-            assert isinstance(decision, Place)
-            assert {each.rank: each.requests for each in decision.seen} in ({"a": 1, "b": 0}, {"a": 0, "b": 1})
-            assert (decision.cost_s, decision.degraded) == (0, False)
-
-    async def test_a_rank_that_restarted_since_the_snapshot_is_found(self) -> None:
-        rarely = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
-        async with at_work("a", settings=rarely) as scene:
-            await scene.report("a", incarnation="i2")
-            (place,) = await scene.place()
-            assert (place.legs[0].card.incarnation, place.degraded) == ("i2", False)
-
-    async def test_without_a_rank_to_place_on_a_request_is_rejected(self) -> None:
-        async with at_work("a") as scene:
-            await scene.agent.goodbye()
-            await until(lambda: not scene.pool.view.ranks, "the gateway read of it")
-            decision = await scene.pool.place(SHAPE)
-            assert isinstance(decision, Reject)
-            assert decision.reason == "no rank of m can take a request now"
-
-    async def test_alone_a_gateway_spreads_by_its_own_counts(self) -> None:
-        async with at_work("a", "b") as scene:
-            scene.wire.is_down = True
-            await until(lambda: scene.pool.degraded, "the loss was noticed")
-            ranks = [place.legs[0].card.rank for place in await scene.place(6)]
-            assert sorted(ranks) == ["a"] * 3 + ["b"] * 3
