@@ -33,11 +33,10 @@ def test_an_unknown_policy_is_named_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_policy_prices_every_rank_once_in_its_life_and_group(name: str) -> None:
-    ranks = [rank("b", dp_group="g", connector="nixl"), rank("a")]
+    ranks = [rank("b", dp_group="g"), rank("a")]
     candidates = {each.rank: each for each in POLICIES[name](SHAPE, ranks, context())}
     assert set(candidates) == {"a", "b"}
     assert [(candidates[each].incarnation, candidates[each].group) for each in "ab"] == [("i1", "-"), ("i1", "g")]
-    assert candidates["b"].pair_class == "nixl//"
 
 
 @pytest.mark.parametrize("name", POLICIES)
