@@ -51,7 +51,7 @@ class Sample(NamedTuple):
     rate: float = 1_000.0
 
 
-def card(rank: str, incarnation: str = "i1") -> RankCard:
+def card(rank: str, incarnation: str = "i1", dp_group: str = "") -> RankCard:
     return RankCard(
         rank=rank,
         endpoint=f"http://{rank}",
@@ -62,6 +62,7 @@ def card(rank: str, incarnation: str = "i1") -> RankCard:
         max_num_seqs=8,
         max_model_len=8_192,
         kv_capacity_tokens=100_000,
+        dp_group=dp_group,
     )
 
 

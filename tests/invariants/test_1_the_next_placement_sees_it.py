@@ -111,16 +111,30 @@ def test_progress_is_not_set_back_by_a_prompt_that_joins_the_queue(
     assert bench.loads()["r0 i1"][2] == started
 
 
+@pytest.mark.parametrize("near", ["c", "x"])
 def test_a_pair_is_chosen_by_the_sum_of_both_legs_and_the_transfer(
-    bench: Bench, gateways: tuple[RawGateway, RawGateway]
+    bench: Bench, gateways: tuple[RawGateway, RawGateway], near: str
 ) -> None:
+    """The legs of one class are cheaper, its transfer is dearer; a whole placement is dearer than both."""
     bench.report(*(Sample(f"r{i}") for i in range(4)))
-    prefills = (leg(LegKind.PREFILL, "r0", 1.0), leg(LegKind.PREFILL, "r1", 1.5, pair_class="other"))
-    decodes = (leg(LegKind.DECODE, "r2", 1.0), leg(LegKind.DECODE, "r3", 1.0, pair_class="other"))
-    transfer_s = {"c": {"c": 1.0}, "other": {"other": 0.25}}
+    far = "x" if near == "c" else "c"
+    prefills = (leg(LegKind.PREFILL, "r0", 1.0, pair_class=far), leg(LegKind.PREFILL, "r1", 1.5, pair_class=near))
+    decodes = (leg(LegKind.DECODE, "r2", 1.0, pair_class=far), leg(LegKind.DECODE, "r3", 1.0, pair_class=near))
+    transfer_s = {far: {far: 1.0}, near: {near: 0.25}}
     reply = gateways[0].place(ask(whole("r2", 4.0), prefills=prefills, decodes=decodes, transfer_s=transfer_s))
     assert reply[2:4] == [3, 5]
     assert float(reply[1]) == pytest.approx(2.75)
+
+
+def test_a_pair_may_cross_classes_only_where_a_transfer_is_priced(
+    bench: Bench, gateways: tuple[RawGateway, RawGateway]
+) -> None:
+    legs: dict[str, Any] = {
+        "prefills": (leg(LegKind.PREFILL, "r0"),),
+        "decodes": (leg(LegKind.DECODE, "r1", pair_class="x"),),
+    }
+    assert gateways[0].place(ask(**legs, transfer_s={"c": {"c": 0.0}, "x": {"x": 0.0}})) == [b"reject"]
+    assert gateways[0].place(ask(**legs, transfer_s={"c": {"x": 0.5}}))[2:4] == [1, 2]
 
 
 def test_a_placement_with_an_old_number_is_refused(bench: Bench, gateways: tuple[RawGateway, RawGateway]) -> None:
@@ -167,9 +181,11 @@ def test_a_full_rank_is_taken_only_where_every_other_is_full(gateways: tuple[Raw
     assert other.place(ask(whole("r0", cap_requests=0.0)))[0] == b"place"
 
 
-def test_an_idle_rank_accepts_whatever_its_cap(gateways: tuple[RawGateway, RawGateway]) -> None:
-    one, _ = gateways
-    assert one.place(ask(whole("r0", cap_kv_tokens=0.0, cap_requests=0.0), spill=False))[0] == b"place"
+def test_an_idle_rank_accepts_whatever_its_cap(bench: Bench, gateways: tuple[RawGateway, RawGateway]) -> None:
+    """A prefix cache may fill the engine's KV while no request is in it."""
+    bench.report(Sample("r0", kv_tokens=5_000))
+    assert gateways[0].place(ask(whole("r0", cap_kv_tokens=0.0), spill=False))[0] == b"place"
+    assert gateways[1].place(ask(whole("r0", cap_kv_tokens=0.0), spill=False))[0] == b"wait"
 
 
 def test_the_ledger_of_a_thousand_placements_is_exact(bench: Bench) -> None:

@@ -193,3 +193,20 @@ def test_a_snapshot_says_what_time_the_next_placement_will_see(bench: Bench) -> 
         assert bench.snapshot().pool_ms == before + moves
         bench.tell()
         assert bench.pool_ms == before + moves
+
+
+def test_kv_that_entered_the_engine_before_the_sample_counts_once(bench: Bench, gateway: RawGateway) -> None:
+    held = gateway.adopt(record(1, "m r0"))
+    bench.store.now_ms += 100
+    gateway.advance(held, 3)
+    bench.store.now_ms += 100
+    bench.report(Sample("r0", kv_tokens=100, age_ms=50), Sample("r1"))
+    assert look(gateway).kv == 100 + 5
+
+
+def test_the_history_is_as_fine_as_20_ms_however_fast_it_goes(bench: Bench, gateway: RawGateway) -> None:
+    for _ in range(100):
+        bench.store.now_ms += 10
+        gateway.adopt(record(1, "m r0"))
+    bench.report(Sample("r0", age_ms=500, requests=50))
+    assert abs(newest_sample(bench)) <= 2

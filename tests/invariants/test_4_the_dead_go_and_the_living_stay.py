@@ -193,6 +193,13 @@ def test_a_gateway_that_leaves_holds_nothing_from_then_on(bench: Bench, gateway:
     check_settled(bench, {}, ["r0 i1", "r1 i1"])
 
 
+def test_a_gateway_that_left_is_refused_even_before_it_is_reaped(bench: Bench, gateway: RawGateway) -> None:
+    bench.store.now_ms += 501
+    gateway.renew(wish="leave")
+    with pytest.raises(RefusedError):
+        gateway.adopt(record(1, "m r1"))
+
+
 def test_a_new_life_under_a_used_name_gets_in_and_ends_the_old_one(bench: Bench, gateway: RawGateway) -> None:
     again = RawGateway(bench, "a")
     again.live[1] = record(1, "m r1")

@@ -76,6 +76,7 @@ def test_a_seen_row_that_cannot_be_read_is_not_placed_on_until_it_is_reported_an
 ) -> None:
     bench.store.data[bench.keys.seen.encode()][b"r0"] = b"v9 something newer"
     assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    assert bench.tell((*Sample("r0"), ""))[2] == [b"r0"]
     bench.report(Sample("r0"))
     assert gateway.place(ask(whole("r0")))[0] == b"place"
 
