@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import redis
 
 from forebay.embedded_redis import EmbeddedRedis
 from scheduler.store import open_store
@@ -53,8 +54,10 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         await world.drain("nobody")  # the first look at the clock is a jump
         yield world
         return
-    async with open_store(request.getfixturevalue(f"{request.param}_url")) as store:
-        await store.command("FLUSHALL")
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    with redis.Redis.from_url(url.replace("redis+cluster", "redis")) as client:
+        client.flushall(asynchronous=True)
+    async with open_store(url) as store:
         world = World(store, _write_back)
         await world.begin()
         await world.drain("nobody")

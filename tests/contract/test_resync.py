@@ -77,7 +77,7 @@ async def test_an_empty_store_is_rebuilt_from_what_gateways_state(world: World, 
     await gateway.place(ask(single("a")), 1)
     await other.place(ask(single("a")), 2)
     before = await world.load_row("a")
-    await world.store.command("FLUSHALL") if world.real else world.store.data.clear()  # type: ignore[attr-defined]
+    await world.store.command("FLUSHALL", "ASYNC") if world.real else world.store.data.clear()  # type: ignore[attr-defined]
     await world.begin("e2")
     assert await gateway.place(ask(single("a")), 3) == [b"resync"]
     for each, held in ((gateway, {1: record(0, "m a")}), (other, {2: record(0, "m a")})):

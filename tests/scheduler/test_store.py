@@ -32,13 +32,13 @@ async def forget_scripts(store: Store) -> None:
 class TestScripts:
     async def test_replies_come_in_the_order_of_the_calls(self, redis_process: RedisServer) -> None:
         async with open_store(redis_process.url) as store:
-            await store.command("FLUSHALL")
+            await store.command("FLUSHALL", "ASYNC")
             calls = [opening(f"e{each}", f"{{x}}:{each}") for each in range(20)]
             assert await store.run(calls) == [f"e{each}".encode() for each in range(20)]
 
     async def test_a_script_the_server_forgot_is_sent_whole(self, redis_process: RedisServer) -> None:
         async with open_store(redis_process.url) as store:
-            await store.command("FLUSHALL")
+            await store.command("FLUSHALL", "ASYNC")
             for epoch in ("e1", "e2"):
                 await forget_scripts(store)
                 assert await store.run([opening(epoch)]) == [b"e1"]
@@ -47,7 +47,7 @@ class TestScripts:
         """What comes after an unknown script runs after it."""
         drain = Call(Script.DRAIN, ("{x}:head", "{x}:seen", "{x}:drain", "{x}:change"), ("e1", 2_000, "a", 1))
         async with open_store(redis_process.url) as store:
-            await store.command("FLUSHALL")
+            await store.command("FLUSHALL", "ASYNC")
             await forget_scripts(store)
             await store.run([drain])
             assert await store.run([opening("e1"), drain, drain]) == [b"e1", [b"unknown"], [b"unknown"]]
