@@ -44,7 +44,9 @@ class TestBatches:
             assert batches_since(scene, start) == [[Script.PLACE] * 6]
 
     async def test_one_batch_at_a_time_and_what_comes_meanwhile_goes_in_the_next(self) -> None:
-        async with at_work("a", "b") as scene, asyncio.TaskGroup() as tasks:
+        rarely = msgspec.structs.replace(SETTINGS, renew_ms=60_000)
+        async with at_work("a", "b", settings=rarely) as scene, asyncio.TaskGroup() as tasks:
+            await scene.place()  # the first renewal has gone along
             start = len(scene.wire.batches)
             scene.wire.hold()
             first = tasks.create_task(scene.place(), name="first")
