@@ -23,7 +23,7 @@ class SeeingMachine(LedgerMachine):
         live = self.bench.live()
         count = recount(record for held in live.values() for record in held.values())
         try:
-            receipt = explain(gateway, self._ask(("m",), 100))
+            receipt = explain(gateway, self.ask_for(("m",), 100))
         except RefusedError:
             assert gateway in self.excused
             return

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from tests.invariants.bench import stems
-from tests.invariants.ledger_machine import LEASE_MS, TICK_MS, LedgerMachine, which
+from tests.invariants.ledger_machine import LedgerMachine, which
+from tests.invariants.machine_pool import LEASE_MS, TICK_MS
 from tests.invariants.profiles import examples
 
 GONE_WITHIN_MS = LEASE_MS + 3 * TICK_MS
@@ -39,12 +40,12 @@ class LeaseMachine(LedgerMachine):
             self.age_ms[stem] += 0 if self.has_jumped else TICK_MS
         self.has_jumped = False
 
-    def _jump(self, ms: int) -> None:
-        super()._jump(ms)
+    def jump_clock(self, ms: int) -> None:
+        super().jump_clock(ms)
         self.has_jumped = True
 
-    def _lose(self, data: dict[bytes, object]) -> None:
-        super()._lose(data)
+    def replace_data(self, data: dict[bytes, object]) -> None:
+        super().replace_data(data)
         self.age_ms = dict.fromkeys(self.age_ms, 0)
 
     @invariant()
