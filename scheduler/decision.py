@@ -65,7 +65,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     The pairs are all of `prefills` x `decodes` whose classes have an entry in `transfer_s` (prefill class, then decode
     class, to the seconds the transfer costs). `spill`: when every candidate is full take the cheapest all the same,
-    instead of answering `Wait`. `tie_break` in [0, 1) decides between equal costs.
+    instead of answering `Wait`. Costs that differ by `tie_s` or less are equal: estimates are not known to better than
+    that; `tie_break` in [0, 1) decides between them.
     """
 
     uncached_tokens: int
@@ -76,6 +77,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     decodes: tuple[Candidate, ...] = ()
     transfer_s: dict[str, dict[str, float]] = {}
     spill: bool = True
+    tie_s: float = 1e-9
     tie_break: float = 0.0
     explain: bool = False
 

@@ -14,6 +14,10 @@ from scheduler.policies.context import Context, least_queue_s
 from scheduler.shortlist import shortlist
 from scheduler.view import PoolView
 
+TIE_SHARE = 0.05
+"""Of the least base cost: what a rank's learned rate is worth. Without it, of two idle ranks the one whose rate was
+measured 0.1 % higher gets everything."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An ask, and what the snapshot says of the ranks in it; by rank."""
@@ -41,6 +45,7 @@ def plan(
         prompt_tokens=shape.prompt_tokens,
         output_tokens=shape.output_tokens,
         singles=candidates,
+        tie_s=1e-9 + TIE_SHARE * min(candidate.base_s for candidate in candidates),
         tie_break=chance.random(),
         explain=explain,
     )

@@ -131,7 +131,9 @@ def _clients(url: str) -> Sequence[Redis | RedisCluster]:
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise StoreUrlError("store URL: it has no scheme, as in redis://host:6379")  # never shown: it may be a password
     try:
         if scheme in {"redis", "rediss", "unix"}:
             return [Redis.from_url(url, **options)]

@@ -21,9 +21,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 def whole(rank: RankView, base_s: float = 0.0, **prices: float) -> Candidate:
     """A candidate that takes the whole request on one rank."""
     card = rank.card
-    return Candidate(
-        card.rank, card.incarnation, LegKind.WHOLE, card.pair_class, card.dp_group or "-", base_s, **prices
-    )
+    return Candidate(card.rank, card.incarnation, LegKind.WHOLE, "", card.dp_group or "-", base_s, **prices)
 
 
 def least_queue_s(ranks: list[RankView], pool_ms: float) -> float:

@@ -35,7 +35,7 @@ local function post(life, sum, call)
   if not queued then return rebuild() end
   if sum[2] < 0 or (sum[2] > 0 and prompts == '0') then since = call.ms end
   requests, sent, in_engine = requests + sum[3], sent + sum[4], in_engine + sum[6]
-  redis.call('HSET', k.load, life, string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f', queued + sum[1],
+  redis.call('HSET', k.load, life, string.format('%d %d %d %d %d %d %d %d', queued + sum[1],
     prompts + sum[2], since, requests, sent, unseen + sum[5], in_engine, growth + sum[7]))
   if sum[4] ~= 0 or sum[6] ~= 0 then remember(life, call.ms, sent, in_engine) end
   if requests + in_engine == 0 then tidy(sum.rank, sum.incarnation) end

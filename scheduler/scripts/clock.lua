@@ -13,7 +13,7 @@ local function enter(head_key, epoch, lease_ms)
   local step, longest = now - last, math.floor(lease_ms / 4)
   local call = {jumped = step < 0 or step > longest, version = version + 1}
   call.ms = pool_ms + math.max(0, math.min(step, longest))
-  redis.call('SET', head_key, string.format('%s %.0f %.0f %.0f', epoch, now, call.ms, call.version))
+  redis.call('SET', head_key, string.format('%s %d %d %d', epoch, now, call.ms, call.version))
   return call
 end
 
@@ -33,9 +33,9 @@ end
 -- lease   sorted set: gateway by the pool time at which its lease ends; some of those whose lease has ended
 local function ended(lease_key, call)
   if call.jumped then return {} end
-  return redis.call('ZRANGEBYSCORE', lease_key, '-inf', string.format('(%.0f', call.ms), 'LIMIT', 0, 100)
+  return redis.call('ZRANGEBYSCORE', lease_key, '-inf', string.format('(%d', call.ms), 'LIMIT', 0, 100)
 end
 
 local function applied(gate_key, gateway, number, row)
-  redis.call('HSET', gate_key, gateway, string.format('%.0f %.0f %.0f', number, row.count, row.sum))
+  redis.call('HSET', gate_key, gateway, string.format('%d %d %d', number, row.count, row.sum))
 end

@@ -21,19 +21,11 @@ for _, list in ipairs({ask.singles, ask.prefills, ask.decodes}) do
 end
 local loads, seens = redis.call('HMGET', k.load, unpack(lives)), redis.call('HMGET', k.seen, unpack(names))
 
--- The cheapest of each kind and class; every position that costs the same is kept for the tie.
-local best, receipt = {m = {}, p = {}, d = {}}, {}
-for i, candidate in ipairs(rows) do
-  local cost, now = price(candidate, loads[i], seens[i], call.ms)
-  receipt[i] = cost and {now.queued, now.requests, now.kv, now.age_ms, cost} or false
-  local class = candidate[3] == 'm' and '' or candidate[4]
-  local top = best[candidate[3]][class]
-  if cost and (not top or cost < top.cost - 1e-9) then best[candidate[3]][class] = {cost = cost, i}
-  elseif cost and cost < top.cost + 1e-9 then top[#top + 1] = i end
-end
-
+local best, receipt = cheapest(rows, loads, seens, call.ms, ask.tie_s)
 local chosen, cost = nil, nil
-if best.m[''] then chosen, cost = {best.m['']}, best.m[''].cost end
+for _, top in pairs(best.m) do
+  if not cost or top.cost < cost then chosen, cost = {top}, top.cost end
+end
 for p_class, p in pairs(best.p) do
   for d_class, seconds in pairs(ask.transfer_s[p_class] or {}) do
     local d = best.d[d_class]
@@ -45,7 +37,7 @@ if not chosen or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
   return {chosen and 'wait' or 'reject'}
 end
-local record = string.format('0 %.0f %.0f %.0f', ask.uncached_tokens, ask.prompt_tokens, ask.output_tokens)
+local record = string.format('0 %d %d %d', ask.uncached_tokens, ask.prompt_tokens, ask.output_tokens)
 local legs, chance = {0, 0}, ask.tie_break
 for n, ties in ipairs(chosen) do
   local spread = chance * #ties

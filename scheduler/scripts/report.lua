@@ -25,7 +25,7 @@ local function record(old, rank, incarnation, state, age, requests, kv, rate, ca
     redis.call('HSET', KEYS[3], rank, card)
     version = call.version
   end
-  redis.call('HSET', k.seen, rank, string.format('%s %s %d %.0f %.0f %.0f %.17g %s %.0f %.0f %s',
+  redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %s',
     incarnation, state, redis.call('HEXISTS', KEYS[9], rank), sampled, math.max(0, foreign), kv - in_engine, rate,
     owner, call.ms, version, queue))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end

@@ -53,6 +53,13 @@ class TestSingles:
         reply = await gateway.place(ask(single("a", 1.0), single("b", 1.1), single("c", 1.1), tie_break=0.99))
         assert reply[2] == 1
 
+    @pytest.mark.parametrize(("chance", "taken"), [(0.1, 2), (0.4, 3), (0.9, 4)])
+    async def test_costs_no_more_than_the_tolerance_apart_are_ties(
+        self, gateway: Gateway, chance: float, taken: int
+    ) -> None:
+        candidates = (single("a", 1.21), single("b", 1.1), single("c", 1.0), single("d", 1.2))
+        assert (await gateway.place(ask(*candidates, tie_s=0.2000001, tie_break=chance)))[2] == taken
+
     async def test_differences_below_a_nanosecond_are_ties(self, gateway: Gateway) -> None:
         reply = await gateway.place(ask(single("a", 1.0), single("b", 1.0 + 1e-12), tie_break=0.9))
         assert reply[2] == 2

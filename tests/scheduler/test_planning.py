@@ -41,6 +41,11 @@ class TestPlan:
         assert (asked.explain, asked.spill) == (True, True)
         assert 0 <= asked.tie_break < 1
 
+    def test_a_difference_smaller_than_a_rate_is_known_to_is_a_tie(self) -> None:
+        asked = sure(planned(view(rank("a"), rank("b")))).ask
+        assert asked.tie_s == pytest.approx(0.05 * min(each.base_s for each in asked.singles), rel=1e-6)
+        assert sure(planned(view(rank("a"), rank("b")), policy="round_robin")).ask.tie_s < 1e-6
+
     def test_equal_chance_makes_an_equal_plan(self) -> None:
         crowd = view(*(rank(f"r{number}") for number in range(40)))
         assert planned(crowd, seed=5) == planned(crowd, seed=5)
