@@ -51,10 +51,10 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError,
     UnknownPolicyError.
     """
-    with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
-        address = settings.advertise or _reachable_at(listener)
-        life = uuid4().hex[:8]
-        async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
+    async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
+        with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
+            address = settings.advertise or _reachable_at(listener)
+            life = uuid4().hex[:8]
             pools = Pools(store, gateway=life, address=address, settings=settings.scheduler)
             started_s = int(datetime.now(tz=UTC).timestamp())
             gateway = Gateway(settings, pools, upstream, name=f"{life}@{address}", started_s=started_s)
