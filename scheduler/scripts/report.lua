@@ -42,7 +42,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   elseif state == 'gone' then
     redis.call('HDEL', k.seen, rank)
     redis.call('HDEL', KEYS[3], rank)
-    tidy(rank, incarnation)
+    if old.incarnation then tidy(rank, old.incarnation) end
   elseif card == '' and not (old.incarnation == incarnation and has_card(rank, incarnation)) then
     cardless[#cardless + 1] = rank
   else

@@ -103,11 +103,14 @@ class MachinePool(RuleBasedStateMachine):
             self.excused.discard(gateway)
 
     def jump_clock(self, ms: int) -> None:
+        """Who renews does so again right after, but a report may come first."""
         self.bench.store.now_ms += ms
         for gateway in self.gateways:
             self.renew_at.pop(gateway, None)
             if gateway in self.asleep_until:
                 self.asleep_until[gateway] += ms
+        self.report()
+        self.tick()
 
     def replace_data(self, data: dict[bytes, object]) -> None:
         self.bench.store.data = data

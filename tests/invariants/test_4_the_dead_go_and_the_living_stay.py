@@ -119,7 +119,7 @@ def test_a_dead_gateway_still_goes_within_three_seconds_of_the_stores_life(
 
 def test_nothing_is_reaped_by_the_call_that_finds_that_time_has_jumped(bench: Bench, gateway: RawGateway) -> None:
     bench.lives_on(LEASE_MS - 400, *SAMPLES)
-    for jump_ms in (501, -1):
+    for jump_ms in (LEASE_MS + 1, -1):
         bench.store.now_ms += jump_ms
         assert bench.reap(gateway.name) == [b"ok", 0]
         bench.store.now_ms += jump_ms
@@ -127,6 +127,20 @@ def test_nothing_is_reaped_by_the_call_that_finds_that_time_has_jumped(bench: Be
     assert bench.live()
     bench.store.now_ms += 500
     assert bench.tell()[3] == [gateway.name.encode()]
+
+
+@pytest.mark.parametrize("heartbeat_ms", [400, 500, 501, 600, 1_000])
+def test_a_dead_gateway_goes_however_rarely_the_only_agent_reports(
+    bench: Bench, gateway: RawGateway, heartbeat_ms: int
+) -> None:
+    for _ in range(5):
+        bench.store.now_ms += heartbeat_ms
+        for ended in bench.tell()[3]:
+            bench.reap(ended.decode())
+    bench.store.now_ms += heartbeat_ms
+    for ended in bench.tell()[3]:
+        bench.reap(ended.decode())
+    assert not bench.live() and gateway.live
 
 
 def test_pool_time_moves_by_a_quarter_of_the_lease_at_most_and_never_back(bench: Bench) -> None:

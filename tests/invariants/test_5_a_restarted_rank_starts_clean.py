@@ -85,6 +85,14 @@ def test_a_rank_without_reservations_that_leaves_takes_its_page_along(bench: Ben
     assert "r0" not in bench.rows(bench.keys.card)
 
 
+def test_a_rank_that_leaves_in_a_life_nobody_heard_of_takes_the_page_of_the_last_one_along(
+    bench: Bench, gateway: RawGateway
+) -> None:
+    gateway.release(gateway.adopt(record(1, "m r0")))
+    bench.report(Sample("r0", "i2", state="gone"))
+    check_settled(bench, {gateway.name: {}}, ["r1 i1"])
+
+
 def test_a_new_incarnation_is_unknown_until_its_card_is_there(bench: Bench, gateway: RawGateway) -> None:
     reply = bench.tell((*Sample("r0", "i2"), ""))
     assert reply[2] == [b"r0"]
