@@ -1,4 +1,4 @@
-"""What one `place` costs Redis, alone: `python benchmarks/place.py`.
+"""What one `place` costs Redis, alone: `python -m benchmarks.place`.
 
 Starts a redis-server, registers 32 and then 10,000 ranks that all carry load, and asks for placements as the default
 policy prices them, with 4 and 16 single ranks and 4 + 4 and 16 + 16 pairs as candidates. The time is that of EVALSHA in

@@ -9,11 +9,11 @@ import click
 import uvloop
 
 from forebay.causes import first_cause
-from scheduler.errors import StoreRejectedError, StoreUrlError, UnknownPolicyError
+from scheduler.errors import StoreRejectedError, StoreUrlError
 
 Settings = TypeVar("Settings")
 
-USAGE = (StoreUrlError, UnknownPolicyError)
+USAGE = (StoreUrlError,)
 """Settings that turn out wrong only when they are used."""
 
 INCURABLE = (StoreRejectedError, OSError)
@@ -31,7 +31,9 @@ def run_service(
     try:
         uvloop.run(serve(settings, click.echo))
     except (ExceptionGroup, *USAGE, *INCURABLE) as error:
-        raise refusal(error) or error from error
+        if shown := refusal(error):
+            raise shown from error
+        raise
 
 
 def refusal(error: Exception) -> click.ClickException | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from uuid import uuid4
@@ -26,7 +27,7 @@ PATHS = {Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"}
 
 
 class Attempt:
-    """What follows a placement. From its making on the reservation is this object's to give back."""
+    """What follows a placement. Once it runs, the reservation is this object's to give back."""
 
     def __init__(self, gateway: Gateway, pool: Pool, place: Place, record: RequestRecord, reply: Reply) -> None:
         self._gateway = gateway
@@ -34,13 +35,14 @@ class Attempt:
         self._place = place
         self._record = record
         self._reply = reply
+        self._shows_first_token = True
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, api: Api, client_headers: Headers, body: Body, *, explain: bool) -> Usage | None:
         """Serve the request on the rank it was placed on; the usage its answer reports, if any.
 
         Raises what the rank did wrong as a GatewayError; the reservation is released whatever happens.
         """
-        self._gateway.reservations += 1
         try:
             # The decode rank of a pair can serve alone.
             leg = self._place.legs[-1]
@@ -52,7 +54,8 @@ class Attempt:
             self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
             raise
         finally:
-            self._gateway.reservations -= 1
+            if self._timer is not None:
+                self._timer.cancel()
             self._pool.release(self._place.reservation)
 
     async def _dispatch(self, leg: Leg, api: Api, client_headers: Headers, body: Body) -> Usage | None:
@@ -64,6 +67,7 @@ class Attempt:
             hold_authorization=self._gateway.keys.holds_any,
         )
         url = leg.card.endpoint + PATHS[api]
+        self._shows_first_token = body.streamed
         async with self._gateway.upstream.post(url, rank_headers, body.forward, self._on_sent) as answer:
             usage = await relay(answer, self._reply, tap_usage=body.usage_streamed, on_first_token=self._on_first_token)
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - self._record.started_s)
@@ -71,9 +75,16 @@ class Attempt:
 
     def _on_sent(self) -> None:
         self._pool.advance(self._place.reservation, Phase.DISPATCHED)
+        if not self._shows_first_token:
+            # Else it would weigh as a queued prompt until its last token.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._place.first_token_s, self._advance_to_first_token)
+
+    def _advance_to_first_token(self) -> None:
+        self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
 
     def _on_first_token(self) -> None:
-        self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
+        self._advance_to_first_token()
         self._record.first_token_s = time.monotonic()
         ttft_s = self._record.first_token_s - self._record.started_s
         self._gateway.metrics.ttft.labels(self._pool.name).observe(ttft_s)

@@ -27,6 +27,8 @@ from gateway.reply import ClientGoneError, Reply
 from gateway.wire import Api, Body
 from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
 
+COMPLETION_TOKENS = 16
+"""What vLLM generates on /v1/completions when no limit is given."""
 MAX_TOKENS = 1 << 24
 """No context is longer; what a client asks for beyond it says nothing about load."""
 
@@ -101,7 +103,8 @@ class _Request:
     def _shape(self, pool: Pool, body: Body, asked: Prompt) -> RequestShape:
         estimator = self._gateway.estimator(pool)
         prompt_tokens = asked.token_ids + (estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0)
-        output_tokens = estimator.output_tokens(self._api, body.max_tokens) * max(1, body.n) * asked.count
+        limit = COMPLETION_TOKENS if body.max_tokens is None and self._api is Api.COMPLETIONS else body.max_tokens
+        output_tokens = estimator.output_tokens(self._api, limit) * max(1, body.n) * asked.count
         return RequestShape(
             prompt_tokens=min(prompt_tokens, MAX_TOKENS),
             output_tokens=max(0, min(output_tokens, MAX_TOKENS)),

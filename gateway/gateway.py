@@ -50,7 +50,6 @@ class Gateway:
         self.keys = KeyRing(settings.api_key, settings.admin_key)
         self.metrics = Metrics()
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
-        self.reservations = 0
         self.stopping = False
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)
         self._alive: set[anyio.CancelScope] = set()
@@ -58,7 +57,7 @@ class Gateway:
 
     def held(self) -> dict[str, int]:
         """What this gateway holds of others': reservations in the ledger, requests open at ranks."""
-        return {"reservations": self.reservations, "rank_requests_open": self.upstream.open_requests}
+        return {"reservations": self.pools.reservations, "rank_requests_open": self.upstream.open_requests}
 
     @property
     def alive(self) -> int:

@@ -61,6 +61,10 @@ class Pools(Protocol):
     def counters(self) -> Mapping[str, int]:
         """What the scheduler counts, by name."""
 
+    @property
+    def reservations(self) -> int:
+        """How many reservations this gateway holds in all of them."""
+
     def get(self, model: str) -> Pool | None:
         """The pool that serves a model."""
 

@@ -48,8 +48,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     """Serve until cancelled, SIGTERM or SIGINT; `ready` gets one line once the store has been reached.
 
     A signal makes /readyz answer 503, closes the listening socket, lets requests run for `drain_s` (until a second
-    signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError,
-    UnknownPolicyError.
+    signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError.
     """
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:

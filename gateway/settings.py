@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
 
 Key = Annotated[str, Meta(min_length=1)]
@@ -58,10 +59,17 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: Annotated[
         float, Meta(ge=0, description="how long requests may still run after SIGTERM before they are cut")
     ] = 30.0
-    policy: Annotated[str, Meta(description="how ranks are chosen")] = SchedulerSettings().policy
+    policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = (
+        SchedulerSettings().policy
+    )
     place_deadline_ms: Annotated[
         int, Meta(ge=1, description="how long a request waits for the ledger before it is placed without it")
     ] = SchedulerSettings().place_deadline_ms
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy: there is none called {self.policy!r}; known: {', '.join(POLICIES)}")
 
     @property
     def scheduler(self) -> SchedulerSettings:

@@ -101,17 +101,21 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, tag="place"):
-    """Placed: the legs in the order they start. `degraded` when the shared ledger was not asked."""
+    """Placed: the legs in the order they start. `degraded` when the shared ledger was not asked.
+
+    `first_token_s` is when the first token is expected, by the last snapshot: for answers that show no first token.
+    """
 
     reservation: int
     legs: tuple[Leg, ...]
     cost_s: float
+    first_token_s: float
     degraded: bool = False
     seen: tuple[SeenLoad, ...] = ()
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):
-    """Every candidate is full."""
+    """Every candidate is full. Only asks that may not `spill` are answered so; the planner's all may, so far."""
 
     retry_after_ms: int
 

@@ -5,8 +5,6 @@ Too high is worse than too low: the estimate is a mean, never a bound (DESIGN se
 
 from __future__ import annotations
 
-COMPLETION_DEFAULT_TOKENS = 16
-"""What vLLM generates on /v1/completions without max_tokens."""
 FIRST_BYTES_PER_TOKEN = 4.0
 FIRST_OUTPUT_TOKENS = 256.0
 MEMORY = 0.02
@@ -27,9 +25,7 @@ class TokenEstimator:
     def output_tokens(self, api: str, max_tokens: int | None) -> int:
         """Tokens a request will generate: what its API has generated on average, and never above its limit."""
         learned = round(self._output_tokens.get(api, FIRST_OUTPUT_TOKENS))
-        if max_tokens is None:
-            return COMPLETION_DEFAULT_TOKENS if api == "completions" else learned
-        return min(max_tokens, learned) if api in self._output_tokens else max_tokens
+        return learned if max_tokens is None else min(max_tokens, learned)
 
     def observe(self, api: str, text_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
         """Learns from the usage of an answer."""

@@ -45,7 +45,8 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
 
     `rank` names the rank in the pool: `host:port`, with `#index` where several engines share a port. `endpoint` is a
     base URL without a trailing slash. `local_index` is the `X-data-parallel-rank` to send, None where the port has
-    one engine. `kv_capacity_tokens` and `max_num_seqs` are per rank.
+    one engine. `kv_capacity_tokens` and `max_num_seqs` are per rank; a `block_size` of 0 is not known. Connector,
+    version and geometry say which prefill and decode ranks pair, labels where a rank is: read once pairs are placed.
     """
 
     v: int = CARD_VERSION
@@ -59,7 +60,7 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     max_num_seqs: Count
     max_model_len: Count
     kv_capacity_tokens: Count
-    block_size: Count = 16
+    block_size: int = 0
     engine_version: str = ""
     connector: str = ""
     kv_geometry: str = ""

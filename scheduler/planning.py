@@ -20,11 +20,12 @@ measured 0.1 % higher gets everything."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An ask, and what the snapshot says of the ranks in it; by rank."""
+    """An ask, and what the snapshot says of the ranks in it, by rank; `first_token_s` from now on."""
 
     ask: Ask
     cards: dict[str, RankCard]
     loads: dict[str, Loads]
+    first_token_s: dict[str, float]
 
 
 def plan(
@@ -49,4 +50,12 @@ def plan(
         tie_break=chance.random(),
         explain=explain,
     )
-    return Plan(ask=ask, cards={rank.card.rank: rank.card for rank in ranks}, loads=loads)
+    return Plan(
+        ask=ask,
+        cards={rank.card.rank: rank.card for rank in ranks},
+        loads=loads,
+        first_token_s={
+            rank.card.rank: (loads[rank.card.rank].queued_tokens + ask.uncached_tokens) / rank.seen.prefill_tokens_per_s
+            for rank in ranks
+        },
+    )

@@ -161,6 +161,7 @@ class Pool:
             reservation=placed.reservation_id,
             legs=_legs(planned, placed.reservation),
             cost_s=placed.cost_s,
+            first_token_s=planned.first_token_s[placed.reservation.legs[0].rank],
             seen=placed.seen,
         )
 
@@ -169,7 +170,13 @@ class Pool:
         loads = believed(planned.loads, self._own_then, tally_of(self._ledger.live.values()))
         reservation = reserve(planned.ask, (choose_alone(planned.ask.singles, loads, prompt_key),))
         legs = _legs(planned, reservation)
-        return Place(reservation=self._ledger.adopt(reservation), legs=legs, cost_s=0.0, degraded=True)
+        return Place(
+            reservation=self._ledger.adopt(reservation),
+            legs=legs,
+            cost_s=0.0,
+            first_token_s=planned.first_token_s[reservation.legs[0].rank],
+            degraded=True,
+        )
 
 
 def _legs(planned: Plan, reservation: Reservation) -> tuple[Leg, ...]:

@@ -3,7 +3,7 @@
 -- head    "<epoch> <last TIME, ms> <pool time, ms> <version>"; a script is refused when its epoch is not the pool's.
 -- Pool time runs only while the store is alive. Between two calls it moves by what TIME moved, but never back and
 -- never by more than a quarter of the lease: a freeze, or a failover to a host with another clock, ends no lease.
--- `jumped` says that the limit was hit; nothing is reaped in such a call.
+-- `jumped` says that it went back or by more than a whole lease; nothing is reaped in such a call.
 local function enter(head_key, epoch, lease_ms)
   local now_epoch, last, pool_ms, version =
     string.match(redis.call('GET', head_key) or '', '^(%w+) (%d+) (%d+) (%d+)$')
@@ -11,7 +11,7 @@ local function enter(head_key, epoch, lease_ms)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local step, longest = now - last, math.floor(lease_ms / 4)
-  local call = {jumped = step < 0 or step > longest, version = version + 1}
+  local call = {jumped = step < 0 or step > tonumber(lease_ms), version = version + 1}
   call.ms = pool_ms + math.max(0, math.min(step, longest))
   redis.call('SET', head_key, string.format('%s %d %d %d', epoch, now, call.ms, call.version))
   return call

@@ -50,6 +50,7 @@ class FakePool:
         self.answer = answer
         self.kind = LegKind.WHOLE
         self.degraded = False
+        self.first_token_s = 3600.0
         self.stalls_above_tokens = 1 << 30
         self.stalled = 0
         self.asked: list[RequestShape] = []
@@ -77,7 +78,13 @@ class FakePool:
             self.given_back += 1
             raise
         leg = Leg(kind=self.kind, card=cards[reservation % len(cards)])
-        return Place(reservation=reservation, legs=(leg,), cost_s=0.5, degraded=self.degraded)
+        return Place(
+            reservation=reservation,
+            legs=(leg,),
+            cost_s=0.5,
+            first_token_s=self.first_token_s,
+            degraded=self.degraded,
+        )
 
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
@@ -109,3 +116,7 @@ class FakePools:
 
     def names(self) -> Sequence[str]:
         return sorted(self._pools)
+
+    @property
+    def reservations(self) -> int:
+        return sum(len(pool.live) for pool in self._pools.values())

@@ -28,9 +28,7 @@ LONG_BYTES = 20_000
 
 
 def nothing_is_held(served: Served, pool: FakePool) -> bool:
-    return not (
-        pool.live or served.gateway.alive or served.gateway.reservations or served.gateway.upstream.open_requests
-    )
+    return not (pool.live or served.gateway.alive or served.gateway.upstream.open_requests)
 
 
 async def hang_up(served: Served, pool: FakePool, random: Random) -> None:

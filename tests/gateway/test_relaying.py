@@ -17,6 +17,7 @@ from tests.gateway.scripted_rank import (
     STREAM_HEAD,
     Exchange,
     chunk,
+    completes,
     scripted_rank,
     streams,
 )
@@ -330,3 +331,19 @@ async def test_what_an_engine_counted_teaches_the_estimate() -> None:
     assert pool.asked[0].prompt_tokens == 30
     assert 12 <= pool.asked[-1].prompt_tokens <= 13
     assert 'forebay_gateway_prompt_estimate_ratio_count{pool="sim"} 201.0' in metrics
+
+
+async def test_an_answer_without_a_stream_leaves_its_prefill_phase_when_the_first_token_is_expected() -> None:
+    release = asyncio.Event()
+
+    async def waits(exchange: Exchange) -> None:
+        await release.wait()
+        await completes(exchange)
+
+    async with scripted_rank(waits) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        pool.first_token_s = 0.01
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(served.complete(), name="request")
+            await eventually(lambda: pool.words() == ["dispatched", "first_token"])
+            release.set()
+    assert pool.words() == ["dispatched", "first_token", "released"]

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.server import ListenError, listening, serve
 from gateway.settings import GatewaySettings
-from scheduler.errors import StoreUrlError, UnknownPolicyError
+from scheduler.errors import StoreUrlError
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.gateway_process import forebay_process, warnings_of
 from tests.gateway.running import COMPLETIONS, Served, eventually, post, serving
@@ -140,9 +140,8 @@ def test_an_ipv6_address_can_be_listened_on() -> None:
 async def test_what_cannot_be_understood_is_refused_at_the_start() -> None:
     with pytest.raises(StoreUrlError):
         await serve(GatewaySettings(redis="http://x", port=0), lambda _: None)
-    unknown = GatewaySettings(redis="redis://127.0.0.1:1", port=0, policy="nonsense")
-    with pytest.raises(UnknownPolicyError):
-        await serve(unknown, lambda _: None)
+    with pytest.raises(ValueError, match=r"^policy: there is none called 'nonsense'; known: least_work, "):
+        GatewaySettings(redis="redis://127.0.0.1:1", port=0, policy="nonsense")
 
 
 @needs_redis

@@ -70,14 +70,12 @@ class TestEstimates:
     @pytest.mark.parametrize(
         ("api", "max_tokens", "observed", "expected"),
         [
-            pytest.param("completions", None, None, 16, id="completions are 16 unless asked"),
-            pytest.param("completions", None, 90, 16, id="whatever they were with a limit"),
-            pytest.param("completions", 50, None, 50, id="a limit is all that is known"),
+            pytest.param("completions", 16, None, 16, id="a limit below the first guess"),
             pytest.param("chat", None, None, FIRST_OUTPUT_TOKENS, id="chat begins with a guess"),
             pytest.param("chat", None, 90, 90, id="chat is learned"),
             pytest.param("chat", 2_000, 90, 90, id="a high limit says nothing"),
             pytest.param("chat", 20, 90, 20, id="a low limit says all"),
-            pytest.param("chat", 5_000, None, 5_000, id="a limit before anything is learned"),
+            pytest.param("chat", 5_000, None, FIRST_OUTPUT_TOKENS, id="a high limit before anything is learned"),
         ],
     )
     def test_output_tokens_are(self, api: str, max_tokens: int | None, observed: int | None, expected: int) -> None:
