@@ -50,7 +50,11 @@ class Attempt:
             if explain:
                 self._explain(leg)
             return await self._dispatch(leg, api, client_headers, body)
-        except (RankUnreachableError, RankFailedError, RankTimeoutError) as error:
+        except RankUnreachableError as error:
+            self._pool.shun(self._place.legs[-1].card.rank)
+            self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
+            raise
+        except (RankFailedError, RankTimeoutError) as error:
             self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
             raise
         finally:

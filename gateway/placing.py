@@ -42,6 +42,9 @@ class Pool(Protocol):
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""
 
+    def shun(self, rank: str) -> None:
+        """Say that a rank took no connection: for a while others are preferred."""
+
     def release(self, reservation: int) -> None:
         """Give a reservation back; returns at once, idempotent."""
 

@@ -1,8 +1,8 @@
 """Where a request goes while the shared ledger cannot be asked.
 
 Two ranks by rendezvous hash of the prompt's leading blocks, then the cheaper of the two on the last snapshot plus this
-gateway's own placements since. Losing prefix knowledge, not load knowledge, is what hurts when Redis is gone (DESIGN
-section 3), and the hash needs no state: all gateways send equal prefixes to the same two ranks.
+gateway's own placements since. Losing prefix knowledge, not load knowledge, is what hurts when Redis is gone (the
+simulation says so), and the hash needs no state: all gateways send equal prefixes to the same two ranks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The closed set of answers to "where shall this request go?", and what is asked.
 
 Costs are in seconds. A candidate's cost is linear in the loads of its rank, so that the script can evaluate it on the
-loads as they are at the instant of the placement (DESIGN section 3, "Python thinks, Lua commits").
+loads as they are at the instant of the placement (docs/design.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long prompts and answers will be, learned from what the engines counted.
 
-Too high is worse than too low: the estimate is a mean, never a bound (DESIGN section 3).
+Too high is worse than too low: the estimate is a mean, never a bound (docs/design.md).
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class Ledger:
     """The live reservations of one gateway in one pool, mirrored in the store.
 
     `degraded` is set when the store cannot be asked: before the first contact, when a connection broke, or after three
-    asks in a row went unanswered for `place_deadline_ms`.
+    asks in a row went unanswered for `place_deadline_ms`; it ends with the first exchange answered within that time.
+    `joins` counts how often the live set was stated anew.
     """
 
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
@@ -56,7 +57,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._epoch = ""
         self._names: list[str] = []
-        self._attempts = 0
+        self.joins = 0
         self._number = 0
         self._misses = 0
         self._complaint = ""
@@ -137,8 +138,8 @@ class Ledger:
         if epoch != self._epoch:
             self._epoch, self._names = epoch, []
         former = self._names
-        self._attempts += 1
-        self._names = [*former, f"{self._gateway}.{self._attempts}"]
+        self.joins += 1
+        self._names = [*former, f"{self._gateway}.{self.joins}"]
         self._number = 0
         stated = dict(self.live)
         self._batch.forget_states()

@@ -41,7 +41,7 @@ class SeenRank(msgspec.Struct, frozen=True):
 
 
 class Loads(msgspec.Struct, frozen=True):
-    """The loads a cost is computed from (DESIGN section 3, "What load is")."""
+    """The loads a cost is computed from (docs/design.md, "What load is")."""
 
     queued_tokens: float
     requests: float

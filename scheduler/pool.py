@@ -9,27 +9,27 @@ from collections.abc import Callable
 from random import Random
 
 import anyio
+import msgspec
 
 from scheduler.alone import choose_alone
 from scheduler.decision import Decision, Leg, Place, Reject, RequestShape, Wait
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
 from scheduler.loads import Loads
-from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.planning import Plan, plan
 from scheduler.policies import Policy
 from scheduler.reservation import Reservation, reserve
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Store
+from scheduler.snapshots import Snapshots
+from scheduler.store import Store
 from scheduler.tally import believed, tally_of
-from scheduler.view import Delta, PoolView, fold
+from scheduler.view import PoolView
 
 RETRY_AFTER_MS = 1_000
 LEAVE_WITHIN_S = 1.0
-REBUILD_WITHIN_S = 10.0
-"""How long the agents of a store that began anew may take."""
+SHUN_S = 2.0
+"""How long a rank that took no connection is left out: its agent says sooner that it is down, or died with it."""
 
 
 class Pool:
@@ -50,25 +50,35 @@ class Pool:
         clock: Callable[[], float],
     ) -> None:
         self.name = name
-        self.view = PoolView()
-        self._keys = PoolKeys(name)
-        self._ledger = Ledger(store, self._keys, gateway=gateway, settings=settings, rng=rng)
-        self._store, self._policy, self._settings, self._rng, self._clock = store, policy, settings, rng, clock
+        keys = PoolKeys(name)
+        self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
+        self._snapshots = Snapshots(
+            store, keys, settings, joins=lambda: self._ledger.joins, on_read=self._remember_own, clock=clock
+        )
+        self._policy, self._rng, self._clock = policy, rng, clock
         self._turns = itertools.count()
-        self._read_at = clock()
         self._own_then: dict[str, Loads] = {}
-        self._rebuilding = False
-        self._rebuilt_by: float | None = None
+        self._shunned: dict[str, float] = {}
 
     @property
     def degraded(self) -> bool:
-        """Whether requests are placed without the shared ledger."""
-        return self._ledger.degraded or self._rebuilding
+        """Whether requests are placed without the shared ledger: it is lost or slow, or knows no rank yet."""
+        return self._ledger.degraded or self._snapshots.rebuilding
+
+    @property
+    def view(self) -> PoolView:
+        """The last snapshot."""
+        return self._snapshots.view
+
+    @property
+    def was_read(self) -> bool:
+        """Whether the store has answered for this pool once."""
+        return self._snapshots.was_read
 
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs, place_misses, store_losses, placed_alone, unreadable_rows."""
-        return self._ledger.counters
+        return self._ledger.counters + Counter(unreadable_rows=self._snapshots.unreadable)
 
     @property
     def reservations(self) -> int:
@@ -83,7 +93,7 @@ class Pool:
         """
         decision = await self._place_once(shape, explain=explain)
         if isinstance(decision, Reject) and not self.degraded:
-            await self.refresh()
+            await self._snapshots.newer()
             decision = await self._place_once(shape, explain=explain)
         return decision
 
@@ -95,62 +105,42 @@ class Pool:
         """The request holds nothing any more; returns at once, idempotent."""
         self._ledger.release(reservation)
 
-    async def refresh(self) -> None:
-        """Reads what changed since the last snapshot; keeps the old one if the store does not answer."""
-        keys = (self._keys.head, self._keys.change, self._keys.card, self._keys.seen, self._keys.load)
-        call = Call(Script.SNAPSHOT, keys, (self._settings.lease_ms, self.view.epoch, self.view.version))
-        try:
-            (reply,) = await self._store.run([call])
-        except (StoreUnavailableError, StoreRejectedError):
-            return
-        if reply[0] == b"closed":
-            return  # a pool that is being rebuilt keeps its last snapshot
-        view, skipped = fold(self.view, Delta.read(reply))
-        self._rebuilding = self._has_lost_all(view)
-        if self._rebuilding:
-            return
-        self.view = view
-        self.counters["unreadable_rows"] += skipped
-        self._read_at = self._clock()
-        self._own_then = tally_of(self._ledger.live.values())
+    def shun(self, rank: str) -> None:
+        """The rank took no connection: for a while it is placed on only if there is no other."""
+        self._shunned[rank] = self._clock() + SHUN_S
 
-    def _has_lost_all(self, view: PoolView) -> bool:
-        """Whether the store began anew and no agent has told it of a rank yet: for a while the last snapshot holds."""
-        if view.ranks or not self.view.ranks or view.epoch == self.view.epoch:
-            self._rebuilt_by = None
-            return False
-        self._rebuilt_by = self._rebuilt_by or self._clock() + REBUILD_WITHIN_S
-        return self._clock() < self._rebuilt_by
+    async def refresh(self) -> None:
+        """Reads a first snapshot, before `run`."""
+        await self._snapshots.read()
 
     async def run(self) -> None:
         """Keeps the snapshot and the ledger until cancelled; then gives everything back."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._ledger.run(), name=f"ledger of {self.name}")
-                tasks.create_task(self._keep_reading(), name=f"snapshots of {self.name}")
+                tasks.create_task(self._snapshots.run(), name=f"snapshots of {self.name}")
         finally:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):
                 await self._ledger.leave()
 
-    async def _keep_reading(self) -> None:
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._settings.snapshot_ms / 1000)
+    def _remember_own(self) -> None:
+        self._own_then = tally_of(self._ledger.live.values())
 
     async def _place_once(self, shape: RequestShape, *, explain: bool) -> Decision:
-        pool_ms = self.view.pool_ms + (self._clock() - self._read_at) * 1000
+        now_s = self._clock()
         planned = plan(
             shape,
             self.view,
             self._policy,
-            pool_ms=pool_ms,
+            pool_ms=self.view.pool_ms + (now_s - self._snapshots.read_at) * 1000,
             turn=next(self._turns),
             chance=self._rng,
-            explain=explain,
+            avoid={rank for rank, until_s in self._shunned.items() if now_s < until_s},
         )
         if planned is None:
             return Reject(reason=f"no rank of {self.name} can take a request now")
-        placed = None if self.degraded else await self._ledger.place(planned.ask)
+        ask = msgspec.structs.replace(planned.ask, explain=explain)
+        placed = None if self.degraded else await self._ledger.place(ask)
         if placed is None:
             return self._place_alone(planned, shape.prompt_key)
         if placed.reservation is None:
@@ -166,9 +156,9 @@ class Pool:
         )
 
     def _place_alone(self, planned: Plan, prompt_key: str) -> Place:
-        self.counters["placed_alone"] += 1
+        self._ledger.counters["placed_alone"] += 1
         loads = believed(planned.loads, self._own_then, tally_of(self._ledger.live.values()))
-        reservation = reserve(planned.ask, (choose_alone(planned.ask.singles, loads, prompt_key),))
+        reservation = reserve(planned.ask, (choose_alone(planned.candidates, loads, prompt_key),))
         legs = _legs(planned, reservation)
         return Place(
             reservation=self._ledger.adopt(reservation),

@@ -101,4 +101,4 @@ class Pools:
             await pool.refresh()
             self._pools[name] = pool
             tasks.create_task(pool.run(), name=f"pool {name}")
-        self.ready = True
+        self.ready = self.ready or all(pool.was_read for pool in self._pools.values())

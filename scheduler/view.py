@@ -36,7 +36,7 @@ class RankView(msgspec.Struct, frozen=True):
 class PoolView(msgspec.Struct, frozen=True):
     """A pool as of `version` of `epoch`; `pool_ms` was the pool time when it was read.
 
-    `broken_groups` are the DP groups of which a rank is down: a group steps together or not at all.
+    `broken_groups` are the DP groups of which a rank is down or drained: a group steps together or not at all.
     """
 
     epoch: str = ""
@@ -87,7 +87,11 @@ def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
             ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
         except (ValueError, TypeError, msgspec.MsgspecError):
             skipped += 1
-    broken = frozenset(r.card.dp_group for r in ranks.values() if r.card.dp_group and r.state is RankState.DOWN)
+    broken = frozenset(
+        rank.card.dp_group
+        for rank in ranks.values()
+        if rank.card.dp_group and (rank.drained or rank.state is RankState.DOWN)
+    )
     return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(ranks), broken), skipped
 
 

@@ -58,6 +58,7 @@ class FakePool:
         self.history: list[tuple[int, str]] = []
         self.live: set[int] = set()
         self.given_back = 0
+        self.shunned: list[str] = []
         self._random = Random(7)
 
     async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
@@ -88,6 +89,9 @@ class FakePool:
 
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
+
+    def shun(self, rank: str) -> None:
+        self.shunned.append(rank)
 
     def release(self, reservation: int) -> None:
         self.history.append((reservation, "released"))

@@ -1,0 +1,119 @@
+"""Keeps a gateway's last snapshot of one pool.
+
+One task reads, whoever wants to know: a request that needs a newer snapshot waits for the next one with all others that
+do, so that however many are rejected, Redis is asked once. Only what changed is read, but everything after any doubt:
+after a resync the store may have lost what it had told us, and a row that could not be read has lost us its rank.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Call, Store
+from scheduler.view import Delta, PoolView, fold
+
+REBUILD_WITHIN_S = 10.0
+"""How long the agents of a store that began anew may take."""
+SOONEST_S = 0.02
+"""Between two snapshots, however many ask for one."""
+REREAD_S = 1.0
+"""Between two whole snapshots while a row cannot be read."""
+
+
+class Snapshots:
+    """The pool's last snapshot, read at monotonic time `read_at`.
+
+    `joins` answers how often the gateway stated its reservations anew; `on_read` is called after each snapshot. `clock`
+    answers monotonic seconds. `rebuilding`: the store began anew and knows no rank yet, and the last snapshot holds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: PoolKeys,
+        settings: SchedulerSettings,
+        *,
+        joins: Callable[[], int],
+        on_read: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store, self._keys, self._settings = store, keys, settings
+        self._joins, self._on_read, self._clock = joins, on_read, clock
+        self.view = PoolView()
+        self.read_at = clock()
+        self.was_read = False
+        self.rebuilding = False
+        self.unreadable = 0
+        self._rebuilt_by: float | None = None
+        self._joins_then = -1
+        self._reread_at: float | None = None
+        self._wanted = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def run(self) -> None:
+        """Reads every `snapshot_ms`, and sooner when asked, until cancelled."""
+        while True:
+            self._wanted.clear()
+            waiting, self._waiting = self._waiting, []
+            await self.read()
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            await asyncio.sleep(SOONEST_S)
+            try:
+                async with asyncio.timeout(self._settings.snapshot_ms / 1000 - SOONEST_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+
+    async def newer(self) -> None:
+        """Returns after a snapshot begun from now on, or after `place_deadline_ms`."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self._wanted.set()
+        try:
+            async with asyncio.timeout(self._settings.place_deadline_ms / 1000):
+                await waiter
+        except TimeoutError:
+            return
+
+    async def read(self) -> None:
+        """One snapshot; the old one stays if the store does not answer. Not to be called while `run` runs."""
+        keys = (self._keys.head, self._keys.change, self._keys.card, self._keys.seen, self._keys.load)
+        joins, known = self._joins(), self._known()
+        call = Call(Script.SNAPSHOT, keys, (self._settings.lease_ms, known.epoch, known.version))
+        try:
+            (reply,) = await self._store.run([call])
+        except (StoreUnavailableError, StoreRejectedError):
+            return
+        self.was_read = True
+        if reply[0] == b"closed":
+            return  # a pool that is being rebuilt keeps its last snapshot
+        self._joins_then = joins
+        view, skipped = fold(known, Delta.read(reply))
+        self._reread_at = self._clock() + REREAD_S if skipped else None
+        self.unreadable += skipped
+        self.rebuilding = self._has_lost_all(view)
+        if self.rebuilding:
+            return
+        self.view = view
+        self.read_at = self._clock()
+        self._on_read()
+
+    def _known(self) -> PoolView:
+        """What the next delta is laid over: nothing after a doubt."""
+        doubted = self._joins() != self._joins_then
+        unread = self._reread_at is not None and self._clock() >= self._reread_at
+        return PoolView() if doubted or unread else self.view
+
+    def _has_lost_all(self, view: PoolView) -> bool:
+        if view.ranks or not self.view.ranks or view.epoch == self.view.epoch:
+            self._rebuilt_by = None
+            return False
+        self._rebuilt_by = self._rebuilt_by or self._clock() + REBUILD_WITHIN_S
+        return self._clock() < self._rebuilt_by
