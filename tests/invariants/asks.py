@@ -7,9 +7,17 @@ from typing import Any
 from scheduler.decision import Ask, Candidate, LegKind
 
 
-def whole(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: Any) -> Candidate:
+def whole(
+    rank: str,
+    base_s: float = 0.0,
+    *,
+    incarnation: str = "i1",
+    pair_class: str = "c",
+    group: str = "-",
+    **prices: Any,
+) -> Candidate:
     """A rank that may take the whole request; without prices every load costs nothing."""
-    return Candidate(rank, incarnation, LegKind.WHOLE, "c", group, base_s, **prices)
+    return Candidate(rank, incarnation, LegKind.WHOLE, pair_class, group, base_s, **prices)
 
 
 def leg(kind: LegKind, rank: str, base_s: float = 0.0, *, pair_class: str = "c", group: str = "-") -> Candidate:

@@ -111,6 +111,15 @@ def test_progress_is_not_set_back_by_a_prompt_that_joins_the_queue(
     assert bench.loads()["r0 i1"][2] == started
 
 
+@pytest.mark.parametrize("cheaper", ["c", "x"])
+def test_whole_placements_are_compared_over_all_pair_classes(
+    gateways: tuple[RawGateway, RawGateway], cheaper: str
+) -> None:
+    dearer = "x" if cheaper == "c" else "c"
+    ranks = (whole("r0", 2.0, pair_class=dearer), whole("r1", 1.0, pair_class=cheaper))
+    assert gateways[0].place(ask(*ranks))[2] == 2
+
+
 @pytest.mark.parametrize("near", ["c", "x"])
 def test_a_pair_is_chosen_by_the_sum_of_both_legs_and_the_transfer(
     bench: Bench, gateways: tuple[RawGateway, RawGateway], near: str

@@ -191,7 +191,7 @@ def test_what_an_old_name_still_holds_goes_with_the_next_report(bench: Bench, ga
     with pytest.raises(LostError):
         gateway.place(ask(whole("r1")), Fate.REPLY_LOST)
     gateway.begin()
-    bench.store.now_ms += 501
+    bench.store.now_ms += LEASE_MS + 1
     gateway.state()
     bench.report(*SAMPLES)
     check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
@@ -206,7 +206,7 @@ def test_a_gateway_that_leaves_holds_nothing_from_then_on(bench: Bench, gateway:
 
 
 def test_a_gateway_that_left_is_refused_even_before_it_is_reaped(bench: Bench, gateway: RawGateway) -> None:
-    bench.store.now_ms += 501
+    bench.store.now_ms += LEASE_MS + 1
     gateway.renew(wish="leave")
     with pytest.raises(RefusedError):
         gateway.adopt(record(1, "m r1"))

@@ -19,12 +19,14 @@ RANKS = {f"r{i}": "" for i in range(8)}
 @pytest.fixture
 def fleet() -> Iterator[VirtualFleet]:
     fleet = VirtualFleet(SETTINGS, ranks=RANKS, report_ms=400, timeout_ms=500)
-    fleet.run(50)
-    for _ in range(3):
-        fleet.start_gateway()
-    fleet.run(600)
-    yield fleet
-    fleet.close()
+    try:
+        fleet.run(50)
+        for _ in range(3):
+            fleet.start_gateway()
+        fleet.run(600)
+        yield fleet
+    finally:
+        fleet.close()
 
 
 def place(fleet: VirtualFleet, gateway: Gateway, key: str = "k", tokens: int = 100) -> tuple[Place, float]:

@@ -20,15 +20,17 @@ RANKS = {"r0": "g", "r1": "g", "r2": "", "r3": ""}
 def fleet() -> Iterator[VirtualFleet]:
     """Three gateways with twelve requests each, in all phases."""
     fleet = VirtualFleet(SchedulerSettings(), ranks=RANKS, report_ms=400, timeout_ms=500)
-    fleet.run(50)
-    for _ in range(3):
-        fleet.start_gateway()
-    fleet.run(600)
-    load(fleet, 12)
-    fleet.run(600)
-    assert fleet.differences() == []
-    yield fleet
-    fleet.close()
+    try:
+        fleet.run(50)
+        for _ in range(3):
+            fleet.start_gateway()
+        fleet.run(600)
+        load(fleet, 12)
+        fleet.run(600)
+        assert fleet.differences() == []
+        yield fleet
+    finally:
+        fleet.close()
 
 
 def load(fleet: VirtualFleet, requests: int) -> None:
