@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
@@ -73,6 +74,8 @@ class Pools:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
+                    if not self.ready:
+                        await self._warn_of_eviction()
                     await self._discover(tasks)
                 except (StoreUnavailableError, StoreRejectedError) as error:
                     if not lost:
@@ -83,6 +86,15 @@ class Pools:
                         log.warning("Redis answers again")
                     lost = False
                 await asyncio.sleep(DISCOVER_S)
+
+    async def _warn_of_eviction(self) -> None:
+        """A ledger that loses keys to make room is wrong. A server that does not tell, as managed ones, is trusted, and
+        so is a cluster, where the question would have to name a node.
+        """
+        with suppress(StoreRejectedError, StoreUnavailableError):
+            told: list[bytes] = await self._store.command("CONFIG", "GET", "maxmemory-policy")
+            if told and told[-1] != b"noeviction":
+                log.warning("Redis has maxmemory-policy %s; the ledger needs noeviction", told[-1].decode())
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
         names: list[bytes] = await self._store.command("SMEMBERS", POOLS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
@@ -22,7 +23,10 @@ CLAIM_MS = 3_000
 INTERVAL_MS = 50
 """How often at most a node need report changes."""
 
-Row = tuple[str, str, str, int, int, int, float, str]
+REPORTS_TO_NAME_POOL = 64
+"""The list of pools lies in another slot and can be lost alone, so the pool is named again now and then."""
+
+Row = tuple[str, str, str, int, int, int, float, str, int]
 
 
 class Reporter:
@@ -35,6 +39,9 @@ class Reporter:
         self._rng = rng or Random()
         self._owner = f"{'_'.join(node.split())}/{self._rng.getrandbits(32):08x}"
         self._epoch = ""
+        self._last_epoch = ""
+        self._reports = itertools.count()
+        self._drained: set[str] = set()
         self._told: dict[str, RankReport] = {}
         self._cards: dict[str, RankCard] = {}
 
@@ -68,22 +75,27 @@ class Reporter:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
         names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
-        rows = [_row(report, cards.get(report.rank)) for report in reports]
-        if cards:
+        if cards or next(self._reports) % REPORTS_TO_NAME_POOL == 0:
             await self._store.command("SADD", POOLS, self._pool)
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng)
+            # Drains outlive an epoch, but not a store that lost all; an undrained rank must stay so otherwise.
+            lost = self._drained if self._last_epoch not in {"", self._epoch} else set()
+            rows = [_row(report, cards.get(report.rank), drain=report.rank in lost) for report in reports]
             args = (self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, msgspec.json.encode(rows))
             (reply,) = await self._store.run([Call(Script.REPORT, names, args)])
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
+                if not cardless:
+                    self._last_epoch = self._epoch
+                    self._drained = set(_texts(reply[4]))
                 owners = dict(zip(refused[::2], (owner.rpartition("/")[0] for owner in refused[1::2]), strict=True))
                 return owners, cardless, reply[3]
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
 
 
-def _row(report: RankReport, card: RankCard | None) -> Row:
+def _row(report: RankReport, card: RankCard | None, *, drain: bool) -> Row:
     return (
         report.rank,
         report.incarnation,
@@ -93,6 +105,7 @@ def _row(report: RankReport, card: RankCard | None) -> Row:
         report.kv_used_tokens,
         report.prefill_tokens_per_s,
         msgspec.json.encode(card).decode() if card else "",
+        int(drain),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from lupa.lua51 import LuaRuntime, lua_type
 
+from scheduler.errors import StoreRejectedError
 from scheduler.lua import Script, source
 from scheduler.store import Call, Reply, Word
 
@@ -47,6 +48,8 @@ class VirtualStore:
 
     async def command(self, *words: Word) -> Reply:
         """See scheduler.store.Store."""
+        if _bytes(words[0]).upper() not in self._commands:
+            raise StoreRejectedError(f"no command {words[0]!r}")
         return self._plain(self._execute(*words))
 
     def call(self, call: Call) -> Reply:

@@ -3,18 +3,19 @@
 -- KEYS  head lease card load hist group change seen drain
 -- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
---       card or '']; state 'gone': the rank leaves the pool
--- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended}
+--       card or '', 1 to have it drained as it was in the last epoch]; state 'gone': the rank leaves the pool
+-- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
+--       ranks that are drained}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
-local owner, refused, cardless = ARGV[3], {}, {}
+local owner, refused, cardless, drained = ARGV[3], {}, {}, {}
 
 local function has_card(rank, incarnation)
   local readable, card = pcall(cjson.decode, redis.call('HGET', KEYS[3], rank) or '')
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function record(old, rank, incarnation, state, age, requests, kv, rate, card)
+local function record(old, rank, incarnation, state, age, requests, kv, rate, card, drain)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
@@ -25,8 +26,11 @@ local function record(old, rank, incarnation, state, age, requests, kv, rate, ca
     redis.call('HSET', KEYS[3], rank, card)
     version = call.version
   end
+  if drain == 1 then redis.call('HSET', KEYS[9], rank, 1) end
+  local is_drained = redis.call('HEXISTS', KEYS[9], rank)
+  if is_drained == 1 then drained[#drained + 1] = rank end
   redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %s',
-    incarnation, state, redis.call('HEXISTS', KEYS[9], rank), sampled, math.max(0, foreign), kv - in_engine, rate,
+    incarnation, state, is_drained, sampled, math.max(0, foreign), kv - in_engine, rate,
     owner, call.ms, version, queue))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
@@ -50,4 +54,4 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   end
   redis.call('ZADD', k.change, call.version, rank)
 end
-return {'ok', refused, cardless, ended(KEYS[2], call)}
+return {'ok', refused, cardless, ended(KEYS[2], call), drained}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 import redis
 
 from forebay.embedded_redis import EmbeddedRedis
-from scheduler.store import open_store
+from scheduler.errors import StoreUnavailableError
+from scheduler.store import Store, open_store
 from simulator.store import VirtualStore
 from tests.contract.world import Gateway, World
 from tests.servers import cluster_server, needs_redis, redis_server
@@ -58,6 +60,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     with redis.Redis.from_url(url.replace("redis+cluster", "redis")) as client:
         client.flushall(asynchronous=True)
     async with open_store(url) as store:
+        await _first_answer(store)
         world = World(store, _write_back)
         await world.begin()
         await world.drain("nobody")
@@ -70,6 +73,14 @@ async def gateway(world: World) -> Gateway:
     joined = Gateway(world)
     assert await joined.join() == [b"ok"]
     return joined
+
+
+async def _first_answer(store: Store) -> None:
+    """Connects; on a busy machine finding out about a cluster may take longer than an exchange may."""
+    for _ in range(20):
+        with suppress(StoreUnavailableError):
+            await store.command("GET", "anything")
+            return
 
 
 def virtual_world() -> World:

@@ -86,7 +86,7 @@ class World:
         reply = await self.run(Script.REPORT, names, *args)
         if reply[0] == b"resync":
             return None
-        refused, cardless, ended = ([word.decode() for word in part] for part in reply[1:])
+        refused, cardless, ended = ([word.decode() for word in part] for part in reply[1:4])
         return Told(dict(zip(refused[::2], refused[1::2], strict=True)), cardless, ended)
 
     async def drain(self, rank: str, *, undo: bool = False, lease_ms: int = LEASE_MS) -> bytes:

@@ -1,0 +1,121 @@
+"""Snapshots: one reader however many ask, whole again after any doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import msgspec
+
+from scheduler.decision import Place, Reject
+from scheduler.lua import Script
+from scheduler.messages import RankState
+from scheduler.store import Call, Reply
+from tests.polling import until
+from tests.scheduler.samples import SHAPE, card, report
+from tests.scheduler.scene import SETTINGS, Scene, Wire, at_work
+
+RARELY = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
+
+
+def count_snapshots(wire: Wire) -> list[int]:
+    """A list that grows by one with every snapshot asked for."""
+    asked: list[int] = []
+    run = wire.store.run
+
+    async def counting(calls: list[Call]) -> list[Reply]:
+        asked.extend(1 for call in calls if call.script is Script.SNAPSHOT)
+        return await run(calls)
+
+    wire.store.run = counting  # type: ignore[assignment, method-assign]
+    return asked
+
+
+async def test_however_many_requests_are_rejected_the_store_is_asked_once() -> None:
+    async with at_work("a", settings=RARELY) as scene:
+        await scene.agent.goodbye()
+        asked = count_snapshots(scene.wire)
+        decisions = await asyncio.gather(*(scene.pool.place(SHAPE) for _ in range(150)))
+        assert all(isinstance(decision, Reject) for decision in decisions)
+        assert 1 <= len(asked) <= 2
+
+
+async def test_a_rejected_request_waits_for_a_silent_store_no_longer_than_its_deadline() -> None:
+    hasty = msgspec.structs.replace(SETTINGS, place_deadline_ms=20)
+    async with at_work("a", settings=hasty) as scene:
+        await scene.agent.goodbye()
+        await until(lambda: not scene.pool.view.ranks, "the gateway read of it")
+        scene.wire.hold()
+        async with asyncio.timeout(5):
+            assert isinstance(await scene.pool.place(SHAPE), Reject)
+
+
+async def test_a_rank_that_came_while_a_promoted_replica_caught_up_is_seen() -> None:
+    async with at_work("a", "b") as scene:
+        replica = scene.wire.store.snapshot()
+        for _ in range(30):
+            await scene.report("a", "b")
+        await until(lambda: scene.pool.view.version >= 30, "the gateway knows a later version")
+        scene.wire.store.data = replica
+        for _ in range(60):
+            await scene.report("a", incarnation="i2")
+        await until(
+            lambda: "a" in scene.pool.view.ranks and scene.pool.view.ranks["a"].card.incarnation == "i2",
+            "the gateway sees the rank's new life",
+        )
+
+
+async def test_a_rank_that_left_before_the_writes_that_were_lost_is_gone() -> None:
+    async with at_work("a", "b") as scene:
+        replica = scene.wire.store.snapshot()
+        await scene.report("c")
+        await until(lambda: "c" in scene.pool.view.ranks, "the gateway knows the third rank")
+        scene.wire.store.data = replica
+        for _ in range(20):
+            await scene.report("a", "b")
+        await until(lambda: set(scene.pool.view.ranks) == {"a", "b"}, "the rank nobody reports is gone")
+
+
+async def test_a_row_that_could_not_be_read_once_hides_its_rank_only_until_it_is_mended() -> None:
+    async with at_work("a", "b") as scene:
+        await scene.wire.store.command("HSET", scene.keys.seen, "a", "i1 odd 0 0 0 0 1 n/1 0 0")
+        await scene.wire.store.command("ZADD", scene.keys.change, 10**6, "a")
+        await until(lambda: "a" not in scene.pool.view.ranks, "the unreadable rank is not in the view")
+        await scene.wire.store.command("HDEL", scene.keys.seen, "a")
+        await scene.report("a")
+        scene.now_s += 2
+        await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
+
+
+async def test_a_rank_that_took_no_connection_is_left_out_for_a_while() -> None:
+    async with at_work("a", "b") as scene:
+        scene.pool.shun("a")
+        assert {place.legs[0].card.rank for place in await scene.place(4)} == {"b"}
+        scene.now_s += 3
+        assert "a" in {place.legs[0].card.rank for place in await scene.place(4)}
+
+
+async def test_the_dp_group_of_a_drained_rank_is_not_placed_on() -> None:
+    scene = Scene(SETTINGS)
+    cards = {name: card(name, dp_group="g" if name != "c" else "") for name in "abc"}
+    await scene.agent.report([report(name, state=RankState.UP) for name in "abc"], cards)
+    await scene.wire.store.command("HSET", scene.keys.drain, "a", 1)
+    await scene.agent.report([report(name) for name in "abc"], cards)
+    await scene.pool.refresh()
+    assert {rank.card.rank for rank in scene.pool.view.placeable()} == {"c"}
+
+
+async def test_alone_equal_prompts_of_all_gateways_meet_on_two_of_many_ranks() -> None:
+    names = [f"r{number}" for number in range(64)]
+    taken = set()
+    for seed in range(10):
+        scene = Scene(SETTINGS, policy="least_work")
+        await scene.report(*names)
+        await scene.pool.refresh()
+        scene.pool._rng = Random(seed)
+        for _ in range(10):
+            decision = await scene.pool.place(SHAPE)
+            assert isinstance(decision, Place)
+            assert decision.degraded
+            taken.add(decision.legs[0].card.rank)
+    assert len(taken) <= 2
