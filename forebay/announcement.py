@@ -37,7 +37,8 @@ def _gateways(settings: UpSettings) -> list[str]:
 
 
 def _curl(gateway: str, model: str, *, key_demanded: bool) -> str:
-    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
+    messages = [{"role": "user", "content": "Hello"}]
+    body = json.dumps({"model": model, "stream": True, "max_tokens": 32, "messages": messages})
     key = ' -H "Authorization: Bearer $FOREBAY_API_KEY"' if key_demanded else ""
     quoted = body.replace("'", "'\\''")
     return f"  curl -N {gateway}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{quoted}'"
