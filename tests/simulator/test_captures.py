@@ -21,7 +21,7 @@ ERRORS += ["get_not_found", "get_v1_models_one", "get_wrong_method"]
 def rank() -> Iterator[RankProcess]:
     """A rank set up like the server the captures come from."""
     options = ("--model", "tiny", "--max-model-len", "2048", "--block-size-tokens", "32", "--kv-blocks", "2048")
-    with running_rank(*options, "--max-num-seqs", "8", "--max-num-batched-tokens", "2048", "--speed", "20") as process:
+    with running_rank(*options, "--max-num-seqs", "8", "--max-num-batched-tokens", "2048", "--speed", "0.5") as process:
         yield process
 
 
