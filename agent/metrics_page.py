@@ -14,7 +14,6 @@ servers the page has neither `process_*` nor `*_created`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 
@@ -30,6 +29,9 @@ _NUMBERS = (
     b"prefix_cache_hits_total", b"prefix_cache_hits", b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits",
     b"external_prefix_cache_hits_total", b"external_prefix_cache_hits",
 )  # fmt: skip
+_LARGEST = 1e15
+"""Above it a number is no count, no time and no share, and arithmetic on it may fail."""
+_MOST_DIGITS = 15
 _AWAKE = b"engine_sleep_state"
 _CACHE_CONFIG = b"cache_config_info"
 _PROCESS_START = b""
@@ -174,12 +176,12 @@ def _number(text: bytes) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= _LARGEST else None
 
 
 def _integer(text: str | None) -> int:
     """A label's whole number; 0 for None, the text "None" and anything else."""
-    return int(text) if text is not None and text.isascii() and text.isdigit() else 0
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else 0
 
 
 def _label_order(engine: str) -> tuple[int, str]:

@@ -85,7 +85,7 @@ class Probe:
             raise DiscoveryError(f"{path} answers {answer.status_code}")
         try:
             return msgspec.json.decode(answer.content, type=kind)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise DiscoveryError(f"{path} is not what vLLM answers: {error}") from error
 
     async def _get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:

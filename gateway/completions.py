@@ -8,6 +8,7 @@ given back, exactly once, on this path as on every other.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import assert_never
 
 import anyio
@@ -53,7 +54,8 @@ class Completion(Response):
             record.client_left = True
         except GatewayError as error:
             record.error = type(error).__name__
-            await reply.fail(error)
+            with suppress(ClientGoneError):
+                await reply.fail(error)
 
 
 class _Request:

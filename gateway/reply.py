@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import anyio
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from gateway import errors
 from gateway.errors import GatewayError
@@ -37,21 +37,24 @@ class Reply:
         """Send the head."""
         self.started = True
         self._is_event_stream = is_event_stream
-        head = {"type": "http.response.start", "status": status, "headers": headers + self.extra}
-        await self._send(head)
+        await self._pass({"type": "http.response.start", "status": status, "headers": headers + self.extra})
 
     async def write(self, part: bytes) -> None:
         """Send a part of the body on. Raises ClientGoneError if the client does not read."""
         self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
-        with anyio.move_on_after(self._client_idle_s):
-            await self._send({"type": "http.response.body", "body": part, "more_body": True})
-            return
-        raise ClientGoneError
+        await self._pass({"type": "http.response.body", "body": part, "more_body": True})
 
     async def end(self, part: bytes = b"") -> None:
         """Send the last part of the body."""
-        await self._send({"type": "http.response.body", "body": part, "more_body": False})
+        await self._pass({"type": "http.response.body", "body": part, "more_body": False})
         self.complete = True
+
+    async def _pass(self, message: Message) -> None:
+        """Any of them waits until the client has read enough of what came before."""
+        with anyio.move_on_after(self._client_idle_s):
+            await self._send(message)
+            return
+        raise ClientGoneError
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete answer."""

@@ -21,11 +21,10 @@ from gateway.errors import (
 )
 from gateway.headers import Headers, first
 
-KEEPALIVE_S = 3.0
-"""How long an unused connection is kept: vLLM closes its own after 5 s, and a request must not meet that."""
-
-KEPT_CONNECTIONS = 8
-"""How many unused connections are kept: the library asks each of them for its state twice per request."""
+KEPT_CONNECTIONS = 0
+"""No connection serves two requests: the library would take what a rank sent past the end of one answer for the
+beginning of the next, which may be another client's.
+"""
 
 SENT = "http11.send_request_body.complete"
 
@@ -74,7 +73,6 @@ class Upstream:
         limits = httpx.Limits(
             max_connections=max_connections,
             max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=KEEPALIVE_S,
         )
         self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False, retries=0)
         self.open_requests = 0

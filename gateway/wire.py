@@ -8,7 +8,8 @@ pass:
   well;
 - of a key that stands there twice every occurrence goes, whichever of them another parser would have
   believed;
-- inside `vllm_xargs` too, because vLLM merges kv_transfer_params into those very arguments;
+- inside `vllm_xargs` too, because vLLM merges kv_transfer_params into those very arguments; a body that has them at
+  all is written anew, so that of two only the one that was looked into passes;
 - such a body is written anew from the decoded keys, the values byte for byte.
 
 JSON is read as strictly as RFC 8259 says, so NaN, Infinity, lone surrogates and invalid UTF-8 anywhere are
@@ -76,7 +77,7 @@ def read(raw: bytes) -> Body:
     )
     streamed = bool(_field(fields, "stream", BOOLEAN_DECODER, "bool_parsing", "Input should be a valid boolean"))
     return Body(
-        forward=raw if stripped is fields else msgspec.json.encode(stripped),
+        forward=raw if stripped is fields and EXTRA_ARGUMENTS not in fields else msgspec.json.encode(stripped),
         fields=stripped,
         model=_field(fields, "model", MODEL_DECODER, "string_type", "Input should be a valid string"),
         streamed=streamed,

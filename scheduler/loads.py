@@ -12,6 +12,8 @@ from scheduler.messages import RankState
 
 FRESH_MS = 2_000
 FORGOTTEN_MS = 10_000
+LARGEST = 1 << 53
+"""Up to here Lua's numbers, and floats, are exact."""
 
 
 class BookLoad(msgspec.Struct, frozen=True):
@@ -52,7 +54,7 @@ def parse_book(row: str) -> BookLoad:
     """A `load` row; an empty one is no load. Raises ValueError for anything else."""
     if not row:
         return BookLoad()
-    fields = [int(field) for field in row.split(" ")]
+    fields = [_whole(field) for field in row.split(" ")]
     if len(fields) != len(BookLoad.__struct_fields__):
         raise ValueError(f"{len(fields)} fields in a load row")
     return BookLoad(*fields)
@@ -67,12 +69,19 @@ def parse_seen(row: str) -> SeenRank:
         incarnation=incarnation,
         state=RankState(state),
         drained=drained == "1",
-        sampled_ms=int(sampled),
-        foreign_requests=int(foreign),
-        foreign_kv_tokens=int(foreign_kv),
+        sampled_ms=_whole(sampled),
+        foreign_requests=_whole(foreign),
+        foreign_kv_tokens=_whole(foreign_kv),
         prefill_tokens_per_s=float(rate),
         owner=owner,
     )
+
+
+def _whole(field: str) -> int:
+    value = int(field)
+    if abs(value) > LARGEST:
+        raise ValueError("a number that Lua does not hold")
+    return value
 
 
 def loads_at(book: BookLoad, seen: SeenRank, now_ms: float) -> Loads:

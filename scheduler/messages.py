@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 CARD_VERSION = 1
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
 
 
 class Role(StrEnum):

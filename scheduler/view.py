@@ -85,7 +85,7 @@ def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
             continue
         try:
             ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
-        except (ValueError, TypeError, msgspec.MsgspecError):
+        except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
             skipped += 1
     broken = frozenset(
         rank.card.dp_group

@@ -347,3 +347,13 @@ async def test_an_answer_without_a_stream_leaves_its_prefill_phase_when_the_firs
             await eventually(lambda: pool.words() == ["dispatched", "first_token"])
             release.set()
     assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+async def test_what_a_rank_sends_past_the_end_of_its_answer_reaches_nobody() -> None:
+    async def poisons(exchange: Exchange) -> None:
+        await completes(exchange)
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON")
+
+    async with scripted_rank(poisons) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        answers = [(await served.complete()).content for _ in range(3)]
+    assert answers == [COMPLETION] * 3
