@@ -26,6 +26,9 @@ KEPT_CONNECTIONS = 0
 beginning of the next, which may be another client's.
 """
 
+OK, NO_STATUS = 200, 600
+"""A final status lies between; uvicorn knows no others."""
+
 SENT = "http11.send_request_body.complete"
 
 
@@ -97,9 +100,12 @@ class Upstream:
                 on_sent()
 
         timeouts = {"connect": connect_s, "pool": connect_s, "read": None, "write": first_byte_s}
-        request = httpx.Request(
-            "POST", url, headers=headers, content=body, extensions={"timeout": timeouts, "trace": trace}
-        )
+        try:
+            request = httpx.Request(
+                "POST", url, headers=headers, content=body, extensions={"timeout": timeouts, "trace": trace}
+            )
+        except httpx.InvalidURL as error:
+            raise RankUnreachableError("The rank registered no usable address") from error
         self.open_requests += 1
         try:
             started_s = anyio.current_time()
@@ -119,7 +125,11 @@ class Upstream:
     async def _head(self, request: httpx.Request, patience_s: float) -> httpx.Response:
         with anyio.move_on_after(patience_s):
             with _translated():
-                return await self._transport.handle_async_request(request)
+                response = await self._transport.handle_async_request(request)
+            if not OK <= response.status_code < NO_STATUS:
+                await response.aclose()
+                raise RankFailedError(f"The rank answered with status {response.status_code}")
+            return response
         raise RankTimeoutError(f"The rank did not answer within {patience_s:g} s")
 
 

@@ -6,7 +6,7 @@ from random import Random
 
 import msgspec
 
-from scheduler.errors import UnknownRankError
+from scheduler.errors import StoreRejectedError, UnknownRankError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankState, Role
@@ -56,14 +56,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def status(store: Store, settings: SchedulerSettings) -> Status:
-    """Reads all pools. Raises StoreUnavailableError or StoreRejectedError."""
+    """Reads all pools; one that cannot be read at all counts as unreadable. Raises StoreUnavailableError."""
     ranks: list[RankStatus] = []
     gateways: list[GatewayStatus] = []
     unreadable = 0
     for pool in await _pools(store):
-        view, skipped = await _view(store, pool, settings)
+        try:
+            view, skipped = await _view(store, pool, settings)
+            more, unknown = await _gateways(store, pool, view.pool_ms)
+        except StoreRejectedError:
+            unreadable += 1  # a key of the wrong type; the other pools are shown all the same
+            continue
         ranks += [_rank(pool, view.ranks[name], view.pool_ms) for name in sorted(view.ranks)]
-        more, unknown = await _gateways(store, pool, view.pool_ms)
         gateways += more
         unreadable += skipped + unknown
     held = sum(gateway.reservations for gateway in gateways)
@@ -131,11 +135,12 @@ async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[Gateway
         ends = await store.command("ZSCORE", keys.lease, raw_name)
         try:
             number, count, _ = map(int, row.split())
-        except ValueError:
+            ends_ms = int(float(ends or 0))
+        except (ValueError, OverflowError):
             skipped += 1
             continue
         if number >= 0:
-            lease_ms = max(0, int(float(ends or 0)) - pool_ms)
+            lease_ms = max(0, ends_ms - pool_ms)
             found.append(
                 GatewayStatus(pool=pool, gateway=gateway, address=address, reservations=count, lease_ms=lease_ms)
             )

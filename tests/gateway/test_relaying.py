@@ -357,3 +357,21 @@ async def test_what_a_rank_sends_past_the_end_of_its_answer_reaches_nobody() -> 
     async with scripted_rank(poisons) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         answers = [(await served.complete()).content for _ in range(3)]
     assert answers == [COMPLETION] * 3
+
+
+async def test_a_status_that_http_does_not_know_is_a_failure_of_the_rank() -> None:
+    async def odd(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 799 Odd\r\ncontent-length: 0\r\n\r\n")
+
+    async with scripted_rank(odd) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete()
+    assert (response.status_code, error_of(response)["code"]) == (502, 502)
+    assert pool.words()[-1] == "released"
+
+
+async def test_a_rank_whose_address_is_no_url_is_unreachable() -> None:
+    async with serving(FakePools(pool := FakePool(card("http://[::1")))) as served:
+        response = await served.complete()
+    assert response.status_code == 502
+    assert pool.shunned
+    assert not pool.live
