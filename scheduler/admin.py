@@ -77,18 +77,23 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
 async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: bool = False) -> str:
     """No gateway places on the rank from now on (or again, with `undo`); returns its pool.
 
-    Raises UnknownRankError naming the ranks there are, StoreUnavailableError or StoreRejectedError.
+    A pool that cannot be read keeps nobody from a rank of another. Raises UnknownRankError naming the ranks there are
+    and what could not be read, StoreUnavailableError, or StoreRejectedError for a store that will not be asked at all.
     """
     known: list[str] = []
+    unreadable = ""
     for pool in await _pools(store):
         keys = PoolKeys(pool)
-        epoch = await open_epoch(store, keys, Random())
-        args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
-        (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
-        if reply[0] == b"ok":
-            return pool
-        known += [name.decode(errors="replace") for name in await store.command("HKEYS", keys.seen)]
-    raise UnknownRankError(f"no rank {rank!r}; there are: {', '.join(sorted(known)) or 'none'}")
+        try:
+            epoch = await open_epoch(store, keys, Random())
+            args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
+            (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
+            if reply[0] == b"ok":
+                return pool
+            known += [name.decode(errors="replace") for name in await store.command("HKEYS", keys.seen)]
+        except StoreRejectedError as error:
+            unreadable += f"; pool {pool} cannot be read: {error}"
+    raise UnknownRankError(f"no rank {rank!r}; there are: {', '.join(sorted(known)) or 'none'}{unreadable}")
 
 
 async def _pools(store: Store) -> list[str]:
