@@ -8,6 +8,7 @@ internal load balancing numbers its engines from 0, hybrid from the node's first
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +17,9 @@ from agent.metrics_page import EngineSample
 from agent.settings import AgentSettings
 from agent.targets import Target
 from scheduler.messages import RankCard
+
+_LONGEST_NAMES = 200
+"""A log line names served models up to here; adapters may be thousands."""
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -32,9 +36,9 @@ class ModelList(msgspec.Struct, frozen=True):
 
 
 class VersionAnswer(msgspec.Struct, frozen=True):
-    """The answer of `/version`."""
+    """The answer of `/version`. Its length is bounded because it goes into the store with the card."""
 
-    version: str
+    version: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -79,12 +83,17 @@ def rank_card(
 def _max_model_len(models: Sequence[ServedModel], wanted: str) -> int:
     served = {model.id: model.max_model_len for model in models}
     if wanted not in served:
-        raise DiscoveryError(f"serves {', '.join(sorted(served)) or 'no model'}, not {wanted}")
+        names = ", ".join(sorted(served)) or "no model"
+        raise DiscoveryError(f"serves {_shortened(names)}, not {wanted}")
     # A LoRA adapter's entry has no length of its own; its base model's holds.
     length = served[wanted] or max((length or 0 for length in served.values()), default=0)
     if length <= 0:
         raise DiscoveryError(f"/v1/models gives no max_model_len for {wanted}")
     return length
+
+
+def _shortened(names: str) -> str:
+    return names if len(names) <= _LONGEST_NAMES else f"{names[:_LONGEST_NAMES]}..."
 
 
 def _kv_capacity_tokens(engine: EngineSample, settings: AgentSettings) -> int:

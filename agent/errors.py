@@ -15,6 +15,10 @@ class PageError(AgentError):
     """A `/metrics` page that says nothing of an engine's load."""
 
 
+class AnswerError(AgentError):
+    """An answer over HTTP that is too long to read, or encoded though that was not asked for."""
+
+
 class DiscoveryError(AgentError):
     """A rank answers, but not what its card needs; the message says what is missing."""
 

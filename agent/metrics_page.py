@@ -15,7 +15,7 @@ servers the page has neither `process_*` nor `*_created`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -32,6 +32,10 @@ _NUMBERS = (
 _LARGEST = 1e15
 """Above it a number is no count, no time and no share, and arithmetic on it may fail."""
 _MOST_DIGITS = 15
+_MOST_SERIES = 32_768
+"""Of the families read here, vLLM gives 17 series per engine. Reading more would hold up the agent's other ranks."""
+_LONGEST_LABELS_BYTES = 16_384
+"""The longest in vLLM, the cache configuration's, are over 1 KB."""
 _AWAKE = b"engine_sleep_state"
 _CACHE_CONFIG = b"cache_config_info"
 _PROCESS_START = b""
@@ -85,11 +89,11 @@ class MetricsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_metrics(page: bytes) -> MetricsPage:
-    """What a page says. Raises PageError where it has no engine's load."""
+    """What a page says. Raises PageError where it has no engine's load, or more series than engines can be."""
     numbers: dict[str, dict[bytes, float]] = {}
     caches: dict[str, dict[str, str]] = {}
     process_start_s: float | None = None
-    for name, label_text, value_text in _SERIES.findall(b"\n" + page):
+    for name, label_text, value_text in _series(page):
         value = _number(value_text)
         if value is None:
             continue
@@ -113,6 +117,17 @@ def parse_metrics(page: bytes) -> MetricsPage:
         ),
         process_start_s=process_start_s,
     )
+
+
+def _series(page: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Name, labels and value of each series that is read."""
+    for number, match in enumerate(_SERIES.finditer(b"\n" + page), 1):
+        name, labels, value = match.group(1) or b"", match.group(2) or b"", match.group(3)
+        if number > _MOST_SERIES:
+            raise PageError(f"the page has more than {_MOST_SERIES} series of engines")
+        if len(labels) > _LONGEST_LABELS_BYTES:
+            raise PageError(f"the page has labels longer than {_LONGEST_LABELS_BYTES} bytes")
+        yield name, labels, value
 
 
 def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | None) -> EngineSample:

@@ -4,26 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
 
 from agent.discovery import Description, ModelList, VersionAnswer
-from agent.errors import DiscoveryError, PageError, WarmUpError
+from agent.errors import AnswerError, DiscoveryError, PageError, WarmUpError
 from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
 from scheduler.messages import RankCard, Role
 
-Answer = TypeVar("Answer")
+Decoded = TypeVar("Decoded")
+
+_LARGEST_PAGE_BYTES = 16 << 20
+"""A real page is 33 KB per engine and 34 KB for the server, so this is a page of 500 engines behind one port."""
+_LARGEST_ANSWER_BYTES = 4 << 20
+"""Of all other answers the longest is `/v1/models`, with some 600 bytes for each LoRA adapter."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer of a rank."""
+
+    status: int
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is of the 200s."""
+        return httpx.codes.is_success(self.status)
 
 
 def open_http() -> httpx.AsyncClient:
-    """The client all probes of one agent share: no proxy, and no kept connection, so each look proves a listener."""
-    return httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+    """The client all probes of one agent share.
+
+    It knows no proxy, keeps no cookie, and keeps no connection, so each look proves that somebody listens.
+    """
+    return httpx.AsyncClient(
+        trust_env=False,
+        limits=httpx.Limits(max_keepalive_connections=0),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+    )
 
 
 class Probe:
@@ -39,19 +65,16 @@ class Probe:
     async def look(self) -> Evidence:
         """`/health`, then `/metrics`; raises nothing of httpx."""
         try:
-            health = await self._get("/health")
-            if health.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            health = await self._get("/health", _LARGEST_ANSWER_BYTES)
+            if health.status == httpx.codes.SERVICE_UNAVAILABLE:
                 return EngineDead()
             asked_at_s = time.monotonic()
-            page = await self._get("/metrics")
-        except (httpx.HTTPError, TimeoutError) as error:
+            page = await self._get("/metrics", _LARGEST_PAGE_BYTES)
+            if httpx.codes.is_server_error(health.status) or not page.is_success:
+                return Broken(f"/health answers {health.status}, /metrics {page.status}")
+            return Answered(parse_metrics(page.body), asked_at_s)
+        except (httpx.HTTPError, TimeoutError, AnswerError, PageError) as error:
             return _evidence_of(error)
-        if health.is_server_error or not page.is_success:
-            return Broken(f"/health answers {health.status_code}, /metrics {page.status_code}")
-        try:
-            return Answered(parse_metrics(page.content), asked_at_s)
-        except PageError as error:
-            return Broken(str(error))
 
     async def describe(self) -> Description:
         """`/version` and `/v1/models`. Raises DiscoveryError when one is not answered as vLLM does."""
@@ -72,42 +95,64 @@ class Probe:
         }
         with _translated(WarmUpError, "warm-up"):
             async with asyncio.timeout(self._warm_up_deadline_s):
-                answer = await self._http.post(f"{self._url}/v1/completions", json=body, headers=headers, timeout=None)
+                answer = await self._ask("POST", "/v1/completions", _LARGEST_ANSWER_BYTES, headers, json=body)
         if not answer.is_success:
-            raise WarmUpError(f"warm-up answers {answer.status_code}: {answer.text[:200]}")
+            raise WarmUpError(f"warm-up answers {answer.status}: {answer.body[:200].decode(errors='replace')}")
 
-    async def _fetch(self, path: str, kind: type[Answer]) -> Answer:
+    async def _fetch(self, path: str, kind: type[Decoded]) -> Decoded:
         with _translated(DiscoveryError, path):
-            answer = await self._get(path, self._key)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            answer = await self._get(path, _LARGEST_ANSWER_BYTES, self._key)
+        if answer.status == httpx.codes.UNAUTHORIZED:
             raise DiscoveryError(f"{path} wants a key; give --rank-api-key")
         if not answer.is_success:
-            raise DiscoveryError(f"{path} answers {answer.status_code}")
+            raise DiscoveryError(f"{path} answers {answer.status}")
         try:
-            return msgspec.json.decode(answer.content, type=kind)
+            return msgspec.json.decode(answer.body, type=kind)
         except (ValueError, RecursionError) as error:
             raise DiscoveryError(f"{path} is not what vLLM answers: {error}") from error
 
-    async def _get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        # httpx's own timeouts are per read; a page that trickles in must meet the deadline as a whole.
+    async def _get(self, path: str, largest_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
         async with asyncio.timeout(self._deadline_s):
-            return await self._http.get(f"{self._url}{path}", headers=headers, timeout=None)
+            return await self._ask("GET", path, largest_bytes, headers)
+
+    async def _ask(
+        self, method: str, path: str, largest_bytes: int, headers: Mapping[str, str], **content: Any
+    ) -> Answer:
+        """The whole answer, in the time that the caller gives. Raises AnswerError and what httpx raises."""
+        # Encoded, an answer could be a thousand times longer than what is counted. httpx's own timeouts are per read;
+        # an answer that trickles in must meet the deadline as a whole.
+        headers = {"accept-encoding": "identity", **headers}
+        url = f"{self._url}{path}"
+        async with self._http.stream(method, url, headers=headers, timeout=None, **content) as answer:
+            encoding = answer.headers.get("content-encoding", "identity")
+            if encoding != "identity":
+                raise AnswerError(f"{path} answers in content-encoding {encoding[:40]}, which was not asked for")
+            body = bytearray()
+            async for piece in answer.aiter_raw():
+                body += piece
+                if len(body) > largest_bytes:
+                    raise AnswerError(f"{path} answers more than {largest_bytes} bytes")
+            return Answer(answer.status_code, bytes(body))
 
 
 @contextmanager
 def _translated(kind: type[DiscoveryError | WarmUpError], what: str) -> Iterator[None]:
     try:
         yield
+    except AnswerError as error:
+        raise kind(str(error)) from error
     except (httpx.HTTPError, TimeoutError) as error:
         raise kind(f"{what}: {_named(error)}") from error
 
 
-def _evidence_of(error: httpx.HTTPError | TimeoutError) -> Evidence:
+def _evidence_of(error: httpx.HTTPError | TimeoutError | AnswerError | PageError) -> Evidence:
     match error:
         case httpx.ConnectError() if _is_refusal(error):
             return Refused()
         case httpx.ConnectError() | httpx.TimeoutException() | TimeoutError():
             return Silent(_named(error))
+        case AnswerError() | PageError():
+            return Broken(str(error))
         case _:
             return Broken(_named(error))
 

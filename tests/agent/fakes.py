@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from scheduler.errors import SchedulerError
 from scheduler.messages import RankCard, RankReport, ReportReply
@@ -41,10 +41,14 @@ class RecordingReporter:
 
 
 class ScriptedRank:
-    """A server that answers each path with the bytes in `answers`, after `delay_s`; None hangs, b"" hangs up."""
+    """A server that answers each path with the bytes in `answers`, after `delay_s`; None hangs, b"" hangs up.
+
+    What `endless` has for a path follows its answer again and again, until the client leaves.
+    """
 
     def __init__(self, answers: dict[str, bytes | None]) -> None:
         self.answers = answers
+        self.endless: dict[str, bytes] = {}
         self.delay_s = 0.0
         self.port = 0
         self.asked: list[str] = []
@@ -66,6 +70,11 @@ class ScriptedRank:
                 await reader.read()
             else:
                 writer.write(answer)
+                with suppress(ConnectionError):
+                    while path in self.endless:
+                        writer.write(self.endless[path])
+                        await writer.drain()
+                        await asyncio.sleep(0)
         finally:
             self.at_once[path] -= 1
             writer.close()
@@ -81,8 +90,9 @@ async def scripted_rank(answers: dict[str, bytes | None]) -> AsyncIterator[Scrip
         yield rank
 
 
-def http(status: int, body: bytes = b"") -> bytes:
-    return b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body)
+def http(status: int, body: bytes = b"", *headers: bytes) -> bytes:
+    head = b"".join(header + b"\r\n" for header in (b"content-length: %d" % len(body), *headers))
+    return b"HTTP/1.1 %d X\r\n%s\r\n%s" % (status, head, body)
 
 
 def healthy_answers() -> dict[str, bytes | None]:

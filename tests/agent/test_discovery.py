@@ -57,3 +57,10 @@ def test_a_port_that_hides_what_a_card_needs_is_refused(
     config = cache and CacheConfig(capacity_tokens=capacity_tokens, block_size=16, dtype="auto")
     with pytest.raises(DiscoveryError, match=missing):
         rank_card("r", PORT, engine(cache=config), "p1", Description("0.32.0", models), settings())
+
+
+def test_a_port_that_serves_many_other_models_is_refused_in_one_short_line() -> None:
+    about = Description("0.32.0", tuple(ServedModel(f"{index:03}" + "x" * 1000) for index in range(100)))
+    with pytest.raises(DiscoveryError, match=r"^serves 000x+\.\.\., not tiny$") as refusal:
+        rank_card("r", PORT, engine(), "p1", about, settings())
+    assert len(str(refusal.value)) < 300

@@ -143,3 +143,31 @@ def test_names_that_only_begin_alike_are_not_read() -> None:
 def test_a_page_without_load_is_refused_not_read_as_idle(page: bytes) -> None:
     with pytest.raises(PageError, match="num_requests_running"):
         parse_metrics(page)
+
+
+@pytest.mark.parametrize(
+    ("page", "named"),
+    [
+        pytest.param(
+            b"".join(b'vllm:num_requests_running{engine="%d"} 0\n' % index for index in range(33_000)),
+            "more than 32768 series of engines",
+            id="an engine on each line",
+        ),
+        pytest.param(
+            b"vllm:prompt_tokens 1\n" * 33_000, "more than 32768 series of engines", id="one series again and again"
+        ),
+        pytest.param(
+            b"vllm:num_requests_running{%s} 1\n" % b",".join(b'l%d=""' % index for index in range(10_000)),
+            "labels longer than 16384 bytes",
+            id="labels without end",
+        ),
+    ],
+)
+def test_a_page_of_too_much_is_refused(page: bytes, named: str) -> None:
+    with pytest.raises(PageError, match=named):
+        parse_metrics(page)
+
+
+def test_a_page_of_as_many_engines_as_a_large_dp_group_has_is_read() -> None:
+    page = b"".join(page_bytes("idle").replace(b'engine="0"', b'engine="%d"' % index) for index in range(320))
+    assert len(parse_metrics(page).engines) == 320

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -94,6 +95,45 @@ async def test_other_answers_are_broken(
     assert isinstance(await probe_of(client, rank.port).look(), Broken)
 
 
+ENDLESS = b"HTTP/1.1 200 OK\r\n\r\n"
+LONG_PIECE = b"# HELP of nothing\n" * 4096
+
+
+@pytest.mark.parametrize(("path", "largest_bytes"), [("/health", 4194304), ("/metrics", 16777216)])
+async def test_an_answer_without_end_is_broken_off_and_named(
+    rank: ScriptedRank, client: httpx.AsyncClient, path: str, largest_bytes: int
+) -> None:
+    rank.answers[path], rank.endless[path] = ENDLESS, LONG_PIECE
+    evidence = await probe_of(client, rank.port).look()
+    assert isinstance(evidence, Broken)
+    assert evidence.detail == f"{path} answers more than {largest_bytes} bytes"
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+async def test_a_page_that_drips_for_ever_meets_the_deadline(
+    rank: ScriptedRank, client: httpx.AsyncClient, path: str
+) -> None:
+    rank.answers[path], rank.endless[path] = ENDLESS, b"x"
+    assert isinstance(await probe_of(client, rank.port, probe_timeout_ms=50).look(), Silent)
+
+
+async def test_answers_are_wanted_plain_and_encoded_ones_are_refused(
+    rank: ScriptedRank, client: httpx.AsyncClient
+) -> None:
+    rank.answers["/metrics"] = http(200, gzip.compress(page_bytes("idle")), b"content-encoding: gzip")
+    evidence = await probe_of(client, rank.port).look()
+    assert isinstance(evidence, Broken)
+    assert evidence.detail == "/metrics answers in content-encoding gzip, which was not asked for"
+    assert all("accept-encoding: identity" in head.lower() for head in rank.heads)
+
+
+async def test_cookies_of_a_rank_are_not_kept(rank: ScriptedRank, client: httpx.AsyncClient) -> None:
+    rank.answers["/health"] = http(200, b"", b"set-cookie: crumb=1")
+    for _ in range(2):
+        await probe_of(client, rank.port).look()
+    assert not any("cookie" in head.lower() for head in rank.heads)
+
+
 async def test_a_rank_without_a_health_route_is_judged_by_its_page(
     rank: ScriptedRank, client: httpx.AsyncClient
 ) -> None:
@@ -121,6 +161,9 @@ async def test_the_rank_key_goes_where_vllm_wants_it(rank: ScriptedRank, client:
         pytest.param("/v1/models", http(500), "/v1/models answers 500", id="an error"),
         pytest.param("/version", http(200, b"0.32.0"), "/version is not what vLLM answers", id="not JSON"),
         pytest.param("/v1/models", http(200, b'{"data": "x"}'), "not what vLLM answers", id="another shape"),
+        pytest.param(
+            "/version", http(200, b'{"version":"%s"}' % (b"1" * 999)), "not what vLLM answers", id="a long one"
+        ),
         pytest.param("/version", b"", "/version: ", id="hung up on"),
         pytest.param("/version", None, "/version: TimeoutError", id="no answer"),
     ],
@@ -131,6 +174,15 @@ async def test_a_rank_that_cannot_be_described_says_why(
     rank.answers[path] = answer
     with pytest.raises(DiscoveryError, match=named):
         await probe_of(client, rank.port, probe_timeout_ms=500).describe()
+
+
+@pytest.mark.parametrize("path", ["/version", "/v1/models"])
+async def test_a_description_without_end_is_broken_off_and_named(
+    rank: ScriptedRank, client: httpx.AsyncClient, path: str
+) -> None:
+    rank.answers[path], rank.endless[path] = ENDLESS, LONG_PIECE
+    with pytest.raises(DiscoveryError, match=f"^{path} answers more than 4194304 bytes$"):
+        await probe_of(client, rank.port).describe()
 
 
 async def test_a_warm_up_goes_to_the_cards_own_engine(rank: ScriptedRank, client: httpx.AsyncClient) -> None:
@@ -145,3 +197,11 @@ async def test_a_failed_warm_up_is_an_error(
     rank.answers["/v1/completions"] = answer
     with pytest.raises(WarmUpError, match="warm-up"):
         await probe_of(client, rank.port, warmup_timeout_ms=100).warm_up(a_card())
+
+
+async def test_a_warm_up_answer_without_end_is_broken_off_and_named(
+    rank: ScriptedRank, client: httpx.AsyncClient
+) -> None:
+    rank.answers["/v1/completions"], rank.endless["/v1/completions"] = ENDLESS, LONG_PIECE
+    with pytest.raises(WarmUpError, match="answers more than 4194304 bytes"):
+        await probe_of(client, rank.port).warm_up(a_card())
