@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 
 from forebay.ports import LOOPBACK
 from forebay.settings import UpSettings
+from scheduler.store_url import shown_url
 
 
 def announcement(settings: UpSettings, redis_url: str, redis_is: str, *, key_demanded: bool) -> str:
     """The ready line, with Redis and the gateways, and how to call each gateway."""
     counts = ", ".join(f"{count} {role}" for role, count in settings.ranks_by_role.items())
-    url = without_password(redis_url)
+    url = shown_url(redis_url)
+    how_to_name_it = url if url == redis_url else "URL, the one given"
     lines = [
         f"forebay up is ready: redis {url}, gateways {' '.join(_gateways(settings))}",
         "",
         f"  model     {settings.model}",
         f"  ranks     {counts}, simulated, {settings.speed:g} x real time",
         f"  redis     {url}  ({redis_is})",
-        f"  look      forebay status --redis {url}",
+        f"  look      forebay status --redis {how_to_name_it}",
         "  stop      Ctrl-C, or SIGTERM",
         "",
         *(_curl(gateway, settings.model, key_demanded=key_demanded) for gateway in _gateways(settings)),
     ]
     return "\n".join(lines)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    return re.sub(r"(//[^:@/]*):[^@/]*@", r"\1:***@", url)
 
 
 def _gateways(settings: UpSettings) -> list[str]:

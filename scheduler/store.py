@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
 
 import redis.exceptions as errors
 from redis.asyncio import Redis, RedisCluster
@@ -19,8 +18,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreUrlError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.lua import Script, digest, source
+from scheduler.store_url import StoreUrl, parse_store_url
 
 Word = str | bytes | int | float
 Reply = Any
@@ -93,11 +93,13 @@ class RedisStore:
 
 
 def _ours(error: BaseException) -> Exception:
+    # A server that does not know a command, such as HELLO, repeats its arguments: with HELLO that is the password.
+    text, _, _ = str(error).partition(", with args beginning with")
     if isinstance(error, _REFUSED):
-        return StoreRejectedError(f"Redis refuses us: {error}")
+        return StoreRejectedError(f"Redis refuses us: {text}")
     if isinstance(error, _GONE):
-        return StoreUnavailableError(f"Redis does not answer: {error or type(error).__name__}")
-    return StoreRejectedError(f"Redis answered: {error}")
+        return StoreUnavailableError(f"Redis does not answer: {text or type(error).__name__}")
+    return StoreRejectedError(f"Redis answered: {text}")
 
 
 @asynccontextmanager
@@ -111,12 +113,11 @@ async def _exchange() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_store(url: str) -> AsyncIterator[Store]:
-    """A store at `url`; opening it does not contact the server.
+    """A store at `url`, of one of the forms in store_url.FORMS; opening it does not contact the server.
 
-    `redis://`, `rediss://` and `unix://` as redis-py reads them; `redis+sentinel://[user:password@]host:port,host:port/
-    service[/db]`; `redis+cluster://` and `rediss+cluster://`. Raises StoreUrlError naming what is wrong.
+    Raises StoreUrlError saying what is wrong.
     """
-    client, *sentinels = _clients(url)
+    client, *sentinels = _clients(parse_store_url(url))
     try:
         yield RedisStore(client)
     finally:
@@ -124,43 +125,20 @@ async def open_store(url: str) -> AsyncIterator[Store]:
             await each.aclose()
 
 
-def _clients(url: str) -> Sequence[Redis | RedisCluster]:
+def _clients(url: StoreUrl) -> Sequence[Redis | RedisCluster]:
     """The client to use, then those it asks where the master is."""
-    options: dict[str, Any] = {
+    waits: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise StoreUrlError("store URL: it has no scheme, as in redis://host:6379")  # never shown: it may be a password
-    try:
-        if scheme in {"redis", "rediss", "unix"}:
-            return [Redis.from_url(url, **options)]
-        if scheme in {"redis+cluster", "rediss+cluster"}:
-            return [RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **options)]
-        if scheme in {"redis+sentinel", "rediss+sentinel"}:
-            return _behind_sentinels(rest, options, tls=scheme.startswith("rediss"))
-    except ValueError as error:
-        raise StoreUrlError(f"store URL: {error}") from error
-    raise StoreUrlError(
-        f"store URL: unknown scheme {scheme!r}, expected redis, rediss, unix, redis+sentinel or redis+cluster"
-    )
-
-
-def _behind_sentinels(rest: str, options: dict[str, Any], *, tls: bool) -> list[Redis]:
-    authority, _, path = rest.partition("/")
-    credentials, _, hosts = authority.rpartition("@")
-    service, _, database = path.partition("/")
-    if not service:
-        raise StoreUrlError("store URL: redis+sentinel needs /service after the hosts")
-    sentinels = []
-    for host in hosts.split(","):
-        parts = urlsplit(f"//{host}")
-        if not parts.hostname:
-            raise StoreUrlError(f"store URL: no host in {host!r}")
-        sentinels.append((parts.hostname, parts.port or 26379))
-    user, _, password = credentials.partition(":")
-    login = {"username": unquote(user) or None, "password": unquote(password) or None, "ssl": tls}
-    sentinel = Sentinel(sentinels, sentinel_kwargs=options, **options, **login)  # type: ignore[no-untyped-call]
-    return [sentinel.master_for(service, db=int(database or 0)), *sentinel.sentinels]
+    options = {**waits, **url.options}
+    if url.socket_path:
+        return [Redis(unix_socket_path=url.socket_path, **options)]
+    if url.service:
+        # The login is the master's. The sentinels have none.
+        sentinel = Sentinel(url.hosts, sentinel_kwargs=waits, ssl=url.is_tls, **options)  # type: ignore[no-untyped-call]
+        return [sentinel.master_for(url.service), *sentinel.sentinels]
+    ((host, port),) = url.hosts
+    kind = RedisCluster if url.scheme.endswith("cluster") else Redis
+    return [kind(host=host, port=port, ssl=url.is_tls, **options)]

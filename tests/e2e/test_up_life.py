@@ -91,7 +91,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 @needs_redis
 def test_the_password_of_a_given_redis_is_shown_nowhere(tmp_path: Path, redis: RedisServer) -> None:
     with up_running(tmp_path, *SMALL, variables={"FOREBAY_REDIS": f"redis://:{PASSWORD}@{redis.address}"}) as up:
-        assert up.redis_url == f"redis://:***@{redis.address}"
+        assert up.redis_url == f"redis://***@{redis.address}"
         assert up.rank_of_a_chat(up.gateways[0])
         assert PASSWORD not in up.said + up.complained
         assert not [child for child in up.children() if PASSWORD in command_line(child)]

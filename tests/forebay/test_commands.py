@@ -25,7 +25,7 @@ def run(*arguments: str) -> Result:
         ),
         pytest.param("up --port 65535", "the last one would get port 65536", id="up-too-many-ports"),
         pytest.param("gateway", "Missing option '--redis' (env var: 'FOREBAY_REDIS')", id="gateway-without-redis"),
-        pytest.param("gateway --redis nix://x", "unknown scheme 'nix'", id="gateway-bad-url"),
+        pytest.param("gateway --redis nix://x", "unknown scheme, expected one of redis, rediss", id="gateway-bad-url"),
         pytest.param(
             f"gateway --redis {NOWHERE} --port 65536", "'--port' (env var: 'FOREBAY_PORT')", id="gateway-port"
         ),
@@ -36,7 +36,7 @@ def run(*arguments: str) -> Result:
         pytest.param(f"agent --redis {NOWHERE} --model m --role mixed --ranks h", "'--ranks'", id="agent-ranks"),
         pytest.param("rank --speed 0", "'--speed' (env var: 'FOREBAY_SPEED')", id="rank-speed"),
         pytest.param("rank --kv-blocks 1", "'--kv-blocks' (env var: 'FOREBAY_KV_BLOCKS')", id="rank-options-at-odds"),
-        pytest.param("status --redis nix://x", "unknown scheme 'nix'", id="status-bad-url"),
+        pytest.param("status --redis nix://x", "unknown scheme, expected one of redis, rediss", id="status-bad-url"),
         pytest.param(f"drain --redis {NOWHERE}", "Missing argument 'RANK'", id="drain-without-rank"),
         pytest.param("dance", "No such command 'dance'", id="unknown-command"),
         pytest.param("--log-level loud rank", "'--log-level'", id="log-level"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreUrlError
+from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError, StoreUrlError
 from scheduler.lua import Script
 from scheduler.store import Call, open_store
 from tests.polling import until
@@ -50,13 +51,13 @@ class TestUrls:
         ("url", "complaint"),
         [
             pytest.param("", "it has no scheme", id="empty"),
-            pytest.param("http://localhost", "unknown scheme 'http'", id="another scheme"),
+            pytest.param("http://localhost", "unknown scheme, expected one of redis, rediss", id="another scheme"),
             pytest.param("localhost:6379", "it has no scheme", id="no scheme"),
             pytest.param("redis://localhost:port", "[Pp]ort", id="a word for a port"),
             pytest.param("redis://localhost:70000", "[Pp]ort", id="a port too high"),
             pytest.param("redis+sentinel://localhost:26379", "needs /service", id="no service"),
             pytest.param("redis+sentinel:///service", "no host", id="no sentinel"),
-            pytest.param("redis+sentinel://localhost:26379,/service", "no host in ''", id="an empty sentinel"),
+            pytest.param("redis+sentinel://localhost:1,/service", "expected redis.sentinel", id="an empty sentinel"),
             pytest.param("redis+sentinel://localhost:port/service", "[Pp]ort", id="a word for a sentinel's port"),
             pytest.param("redis+sentinel://localhost/service/db", "db", id="a word for a database"),
             pytest.param("redis+cluster://localhost:port", "[Pp]ort", id="a word for a cluster's port"),
@@ -77,6 +78,22 @@ class TestUrls:
                         await store.run([opening("e1")])
                     with pytest.raises(StoreRejectedError):
                         await store.command("GET", "key")
+
+    async def test_a_server_that_repeats_the_password_is_not_quoted(self) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """As Redis 5 answers HELLO 3 AUTH."""
+            await reader.read(1000)
+            writer.write(b"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `default`, `pw`, \r\n")
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, HOST, 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with open_store(f"redis://:pw@{HOST}:{port}") as store:
+                with pytest.raises(SchedulerError) as caught:
+                    await store.command("PING")
+        assert "HELLO" in str(caught.value)
+        assert "pw" not in str(caught.value)
 
     async def test_a_user_without_permission_is_rejected(self, tmp_path: Path) -> None:
         with redis_server(tmp_path) as server:
