@@ -2,7 +2,10 @@
 
 Good: `10.0.0.7:9000`, `node7:9000-9007`, `[fd00::7]:9000-9001,node8:9000`.
 Bad: `9000` (no host), `::1:9000` (IPv6 wants brackets), `node7:9007-9000` (backwards), `0.0.0.0:9000` (gateways on
-other hosts use the same address), one rank twice.
+other hosts use the same address), `127.1:9000` (only some resolvers read it), one rank twice.
+
+A rank that is given twice would be probed and counted twice. Nothing is resolved here, so what is known to be one rank
+is one address in any spelling, and `localhost` with its two addresses; a name beside its own address passes.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from agent.errors import TargetError
 
 _PART = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+_ENDS_AS_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
+"""Resolvers take such a host for an address, never for a name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
+_LOCALHOST = ("localhost", "127.0.0.1", "::1")
 _MAX_PORT = 65535
 
 
@@ -39,13 +45,15 @@ class Target(msgspec.Struct, frozen=True):
 
 def parse_targets(text: str) -> tuple[Target, ...]:
     """The targets in the order given. Raises TargetError that quotes the bad part."""
-    targets: list[Target] = []
+    targets: dict[tuple[str, int], Target] = {}
     for part in text.split(","):
         for target in _parse_part(part.strip()):
-            if target in targets:
-                raise TargetError(f"{target.name} is given twice")
-            targets.append(target)
-    return tuple(targets)
+            listener = ("localhost" if target.host in _LOCALHOST else target.host, target.port)
+            if other := targets.get(listener):
+                twice = f"{target.name} is given twice"
+                raise TargetError(twice if other == target else f"{other.name} and {target.name} are one rank")
+            targets[listener] = target
+    return tuple(targets.values())
 
 
 def _parse_part(part: str) -> list[Target]:
@@ -66,9 +74,14 @@ def _host(text: str, part: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        if not _HOST.fullmatch(text.lower()) or part.startswith("["):
+        name = text.lower()
+        if not _HOST.fullmatch(name) or part.startswith("["):
             raise TargetError(f"'{part}' has no usable host") from None
-        return text.lower()
+        if _ENDS_AS_A_NUMBER.fullmatch(name):
+            raise TargetError(f"'{part}' has a host of digits that is no IPv4 address") from None
+        return name
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
     if address.is_unspecified:
         raise TargetError(f"'{part}' is no address that a gateway can send to; give the node's own")
     if "%" in text:

@@ -18,6 +18,7 @@ def test_text_values_are_read_as_the_types_they_stand_for() -> None:
     ("field", "value"),
     [
         ("ranks", "9000"),
+        ("ranks", "localhost:9000,127.0.0.1:9000"),
         ("role", "both"),
         ("max_num_seqs", "0"),
         ("heartbeat_ms", "soon"),

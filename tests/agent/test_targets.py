@@ -12,6 +12,12 @@ from agent.targets import Target, parse_targets
         pytest.param("[FD00::7]:9000-9001", ["[fd00::7]:9000", "[fd00::7]:9001"], id="IPv6 in brackets"),
         pytest.param("[fd00:0:0::0007]:9000", ["[fd00::7]:9000"], id="IPv6 in its short form"),
         pytest.param("a:1, b.example:2-2", ["a:1", "b.example:2"], id="a list with a space"),
+        pytest.param("[::ffff:10.0.0.7]:9000", ["10.0.0.7:9000"], id="IPv4 written as IPv6"),
+        pytest.param(
+            "127.0.0.1:9000,127.0.0.2:9000,localhost:9001",
+            ["127.0.0.1:9000", "127.0.0.2:9000", "localhost:9001"],
+            id="other loopback addresses",
+        ),
         pytest.param("rank_0:9000,localhost:65535", ["rank_0:9000", "localhost:65535"], id="names"),
     ],
 )
@@ -39,11 +45,27 @@ def test_an_ipv6_target_has_a_url_with_brackets() -> None:
         pytest.param("a:9007-9000", "ends before it starts", id="a range backwards"),
         pytest.param("a b:9000", "'a b:9000' has no usable host", id="a space in a name"),
         pytest.param("0.0.0.0:9000", "no address that a gateway can send to", id="the any-address"),
+        pytest.param("[::ffff:0.0.0.0]:9000", "no address that a gateway can send to", id="the any-address as IPv6"),
         pytest.param("a:9000-9003,A:9002", "a:9002 is given twice", id="one rank twice"),
         pytest.param("[::1]:9000,[0:0::1]:9000", "[::1]:9000 is given twice", id="one IPv6 rank twice"),
+        pytest.param("10.0.0.7:9000,[::ffff:a00:7]:9000", "10.0.0.7:9000 is given twice", id="one IPv4 rank as IPv6"),
+        pytest.param(
+            "localhost:1-3,127.0.0.1:2", "localhost:2 and 127.0.0.1:2 are one rank", id="localhost by address"
+        ),
+        pytest.param("127.0.0.1:2,[::1]:2", "127.0.0.1:2 and [::1]:2 are one rank", id="both loopback addresses"),
+        pytest.param("[::1]:2,LOCALHOST:2", "[::1]:2 and localhost:2 are one rank", id="localhost by IPv6 address"),
+        pytest.param("127.1:9000", "'127.1:9000' has a host of digits that is no IPv4 address", id="IPv4 in short"),
+        pytest.param("a.0x7f:9000", "has a host of digits", id="a hexadecimal part of an address"),
+        pytest.param("2130706433:9000", "has a host of digits", id="an IPv4 address as a number"),
+        pytest.param("127.0.0.01:9000", "has a host of digits", id="IPv4 with a leading zero"),
+        pytest.param("node7.:9000", "'node7.:9000' has no usable host", id="a dot at the end"),
     ],
 )
 def test_bad_text_is_named(text: str, named: str) -> None:
     with pytest.raises(TargetError) as refusal:
         parse_targets(text)
     assert named in str(refusal.value)
+
+
+def test_every_port_of_two_hosts_is_read() -> None:
+    assert len(parse_targets("a:1-65535,b:1-65535")) == 2 * 65535
