@@ -11,11 +11,12 @@ import msgspec
 from scheduler.decision import Ask, SeenLoad
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
+from scheduler.messages import Phase
 from scheduler.reservation import Reservation, reserve
 from scheduler.store import Call, Word
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The store's answer to an ask: a reservation, or none because all are full (`wait`) or none can be placed on."""
 
     reservation_id: int
@@ -25,14 +26,14 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     seen: tuple[SeenLoad, ...] = ()
 
     @staticmethod
-    def read(pending: Pending, reply: list[Any]) -> Placed:
+    def read(pending: Pending, reply: list[Any]) -> StoreAnswer:
         """Reads a reply of place.lua."""
         if reply[0] != b"place":
-            return Placed(reservation_id=pending.reservation_id, wait=reply[0] == b"wait")
+            return StoreAnswer(reservation_id=pending.reservation_id, wait=reply[0] == b"wait")
         ask = pending.ask
         candidates = (*ask.singles, *ask.prefills, *ask.decodes)
         loads = msgspec.json.decode(reply[4]) if reply[4] else []
-        return Placed(
+        return StoreAnswer(
             reservation_id=pending.reservation_id,
             reservation=reserve(ask, tuple(candidates[place - 1] for place in reply[2:4] if place)),
             cost_s=float(reply[1]),
@@ -56,7 +57,7 @@ class Pending(msgspec.Struct, eq=False):
 
     reservation_id: int
     ask: Ask
-    answer: asyncio.Future[Placed | None]
+    answer: asyncio.Future[StoreAnswer | None]
 
 
 class Batch:
@@ -73,15 +74,17 @@ class Batch:
         self.stated[reservation_id] = reservation
 
     def release(self, reservation_id: int) -> None:
-        """The reservation is no more."""
-        self.stated.pop(reservation_id, None)
+        """The reservation is no more. That its prefill was done is told all the same: the next prompt runs since."""
+        stated = self.stated.get(reservation_id)
+        if stated and stated.phase < Phase.PREFILL_DONE:
+            del self.stated[reservation_id]
         self.released.append(reservation_id)
 
     def forget_states(self) -> None:
         """A resync says all this anew."""
         self.stated, self.released = {}, []
 
-    def drain(self) -> Batch:
+    def take(self) -> Batch:
         """All that has gathered, as a batch of its own; this one starts empty."""
         full = Batch()
         full.asks = [pending for pending in self.asks if not pending.answer.done()]

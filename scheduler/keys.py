@@ -1,7 +1,8 @@
 """The schema: every key Forebay keeps in Redis, who writes it, and what is in it.
 
-All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. No key expires: what
-a dead process leaves behind is reaped (scripts/reap.lua). Times are pool time in ms (scripts/clock.lua).
+All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. No key expires: a
+dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what was heard of
+them ages. Times are pool time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
 """
 
 from __future__ import annotations

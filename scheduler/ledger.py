@@ -14,7 +14,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from scheduler.batch import Batch, Pending, Placed
+from scheduler.batch import Batch, Pending, StoreAnswer
 from scheduler.decision import Ask
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
@@ -62,7 +62,7 @@ class Ledger:
         self._misses = 0
         self._complaint = ""
 
-    async def place(self, ask: Ask) -> Placed | None:
+    async def place(self, ask: Ask) -> StoreAnswer | None:
         """The store's answer, or None if it gave none in time; then nothing stays reserved."""
         pending = Pending(self._fresh_id(), ask, asyncio.get_running_loop().create_future())
         self._batch.asks.append(pending)
@@ -126,7 +126,7 @@ class Ledger:
         if self.degraded or not self._names:
             return
         try:
-            await self._send(self._batch.drain())
+            await self._send(self._batch.take())
             await self._store.run([self._renewal("leave")])
             await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, self._names[-1])
         except (_Resync, StoreUnavailableError, StoreRejectedError):
@@ -168,7 +168,7 @@ class Ledger:
             if due := loop.time() >= renew_at:
                 pause_ms = self._settings.probe_ms if self.degraded else self._settings.renew_ms
                 renew_at = loop.time() + pause_ms / 1000
-            await self._send(self._batch.drain(), renew=due)
+            await self._send(self._batch.take(), renew=due)
 
     async def _send(self, batch: Batch, *, renew: bool = False) -> None:
         """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
@@ -184,7 +184,7 @@ class Ledger:
         self._known |= batch.stated.keys()
         self._known -= set(batch.released)
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
-            self._answer(pending, Placed.read(pending, reply))
+            self._answer(pending, StoreAnswer.read(pending, reply))
         if renew:
             await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, replies[0][1])
 
@@ -197,7 +197,7 @@ class Ledger:
             self.degraded, self._complaint = False, ""
         return replies
 
-    def _answer(self, pending: Pending, placed: Placed) -> None:
+    def _answer(self, pending: Pending, placed: StoreAnswer) -> None:
         if placed.reservation is not None:
             self._known.add(pending.reservation_id)
             self.live[pending.reservation_id] = placed.reservation

@@ -17,7 +17,7 @@ LARGEST = 1 << 53
 
 
 class BookLoad(msgspec.Struct, frozen=True):
-    """What the reservations on a rank add up to: the fields of a `load` row (scripts/book.lua), times in pool ms."""
+    """What the reservations on a rank add up to: the fields of a `load` row (scripts/rows.lua), times in pool ms."""
 
     queued_tokens: int = 0
     prompts: int = 0
@@ -30,7 +30,7 @@ class BookLoad(msgspec.Struct, frozen=True):
 
 
 class SeenRank(msgspec.Struct, frozen=True):
-    """What was last heard of a rank: the fields of a `seen` row (scripts/roster.lua), times in pool ms."""
+    """What was last heard of a rank: the fields of a `seen` row (scripts/rows.lua), times in pool ms."""
 
     incarnation: str
     state: RankState

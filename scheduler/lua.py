@@ -10,7 +10,7 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-_BOOK = ("clock", "past", "roster", "book")
+_BOOK = ("rows", "clock", "gateways", "past", "roster", "book")
 
 
 class Script(StrEnum):
@@ -29,16 +29,16 @@ class Script(StrEnum):
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
-    Script.OPEN: (),
+    Script.OPEN: ("rows",),
     Script.PLACE: (*_BOOK, "price"),
     Script.ADVANCE: _BOOK,
     Script.RELEASE: _BOOK,
-    Script.RENEW: ("clock",),
+    Script.RENEW: ("rows", "clock", "gateways"),
     Script.RESYNC: _BOOK,
     Script.REAP: _BOOK,
     Script.REPORT: _BOOK,
-    Script.SNAPSHOT: (),
-    Script.DRAIN: ("clock",),
+    Script.SNAPSHOT: ("rows",),
+    Script.DRAIN: ("rows", "clock"),
 }
 
 

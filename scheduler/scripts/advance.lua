@@ -10,7 +10,7 @@ if not row then return {'resync'} end
 for i = 5, #ARGV, 2 do
   local id, record = ARGV[i], ARGV[i + 1]
   local more = settle(KEYS[3], id, redis.call('HGET', KEYS[3], id), record, call)
-  row.count, row.sum = row.count + more, (row.sum + more * id) % 281474976710656
+  row.count, row.sum = row.count + more, (row.sum + more * id) % ID_MODULUS
 end
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

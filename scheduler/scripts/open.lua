@@ -3,8 +3,8 @@
 -- KEYS  head, then every other key of the ledger, each gateway's live set too (not the drained ranks: they outlive it)
 -- ARGV  the new epoch
 -- reply the epoch
-local epoch = string.match(redis.call('GET', KEYS[1]) or '', '^(%w+) %d+ %d+ %d+$')
+local epoch = string.match(redis.call('GET', KEYS[1]) or '', HEAD)
 if epoch then return epoch end
-redis.call('DEL', unpack(KEYS))
+for _, key in ipairs(KEYS) do redis.call('DEL', key) end
 redis.call('SET', KEYS[1], ARGV[1] .. ' 0 0 0')
 return ARGV[1]

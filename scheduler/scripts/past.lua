@@ -1,6 +1,6 @@
 -- Where the book lies, and what it said of a rank in the near past; prepended to every script that reads loads.
 --
--- Those scripts name load hist group change seen as KEYS 4 to 8. A life is "<rank> <incarnation>".
+-- Those scripts name load hist group change seen as KEYS 4 to 8.
 -- hist    hash: life -> "<pool ms>,<dispatched>,<KV tokens in the engine>;" newest first, steps of 20 ms, 2 KiB
 local k = {load = KEYS[4], hist = KEYS[5], group = KEYS[6], change = KEYS[7], seen = KEYS[8]}
 

@@ -46,6 +46,6 @@ for n, ties in ipairs(chosen) do
   record = table.concat({record, leg[3], leg[1], leg[2], leg[5]}, ' ')
 end
 row.count = row.count + settle(KEYS[3], id, false, record, call)
-row.sum = (row.sum + id) % 281474976710656
+row.sum = (row.sum + id) % ID_MODULUS
 applied(KEYS[2], gateway, number, row)
 return {'place', string.format('%.9f', cost), legs[1], legs[2], ask.explain and cjson.encode(receipt) or ''}

@@ -2,7 +2,6 @@
 --
 -- row     a candidate as decision.Candidate lists its fields: 1 rank, 2 incarnation, 3 kind, 4 pair class, 5 group,
 --         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none)
-local HEARD = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- the part of SEEN that has a price
 local FULL_S = 1e9  -- a full rank costs this much more: it is taken only where every other is full too
 
 -- A sample counts whole for 2 s, then fades; after 10 s only the ledger is left.
@@ -27,9 +26,9 @@ end
 
 -- Cost in seconds and the loads it came from; nil if the rank cannot be placed on.
 local function price(row, load, seen, ms)
-  local incarnation, state, drained, sampled, foreign, foreign_kv, rate = string.match(seen or '', HEARD)
+  local incarnation, state, drained, sampled, foreign, foreign_kv, rate = string.match(seen or '', PRICED)
   if incarnation ~= row[2] or state ~= 'up' or drained == '1' then return nil end
-  local now = loads_of(load or '0 0 0 0 0 0 0 0', foreign, foreign_kv, rate, ms - sampled, ms)
+  local now = loads_of(load or NO_LOAD, foreign, foreign_kv, rate, ms - sampled, ms)
   if not now then return nil end
   local cost = row[6] + row[7] * now.queued + row[8] * now.requests + row[9] * now.kv
   if row[10] + row[11] + row[12] > 0 then

@@ -7,7 +7,7 @@ local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
 local ends = redis.call('ZSCORE', KEYS[9], ARGV[3])
 if not ends or tonumber(ends) >= call.ms or call.jumped then return {'ok', 0} end
-redis.call('HSET', KEYS[2], ARGV[3], '-9 0 0')  -- may be taken in pieces: from the first on it has to resync
+fence(KEYS[2], ARGV[3])  -- may be taken in pieces: from the first on it has to resync
 local held = redis.call('HRANDFIELD', KEYS[3], ARGV[4], 'WITHVALUES') or {}  -- fakeredis says false for none
 for i = 1, #held, 2 do settle(KEYS[3], held[i], held[i + 1], false, call) end
 local left = redis.call('HLEN', KEYS[3])

@@ -11,7 +11,7 @@ for i = 5, #ARGV do
   local old = redis.call('HGET', KEYS[3], ARGV[i])
   if old then
     row.count = row.count + settle(KEYS[3], ARGV[i], old, false, call)
-    row.sum = (row.sum - ARGV[i]) % 281474976710656
+    row.sum = (row.sum - ARGV[i]) % ID_MODULUS
   end
 end
 applied(KEYS[2], gateway, number, row)

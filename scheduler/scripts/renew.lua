@@ -8,5 +8,5 @@ local gateway, number = ARGV[3], tonumber(ARGV[4])
 local row = call and admit(KEYS[2], gateway, number)
 if not row or row.count ~= tonumber(ARGV[5]) or row.sum ~= tonumber(ARGV[6]) then return {'resync'} end
 redis.call('ZADD', KEYS[3], ARGV[7] == 'stay' and call.ms + ARGV[2] or 0, gateway)
-applied(KEYS[2], gateway, ARGV[7] == 'stay' and number or -9, row)
+applied(KEYS[2], gateway, ARGV[7] == 'stay' and number or FENCED, row)
 return {'ok', ended(KEYS[3], call)}

@@ -19,7 +19,7 @@ if call and number == 1 then
   end
   redis.call('HSETNX', KEYS[2], gateway, '0 0 0')
   for former in string.gmatch(old_names, '%S+') do
-    redis.call('HSET', KEYS[2], former, '-9 0 0')
+    fence(KEYS[2], former)
     redis.call('ZADD', KEYS[9], 0, former)
   end
 end
@@ -28,12 +28,16 @@ if not row then return {'resync'} end
 redis.call('ZADD', KEYS[9], call.ms + ARGV[2], gateway)
 for i = 6, #ARGV, 2 do
   local id, record = ARGV[i], ARGV[i + 1]
+  local moved = false
   for former = 10, #KEYS do
-    local old = redis.call('HGET', KEYS[former], id)
-    if old then settle(KEYS[former], id, old, false, call) end
+    moved = redis.call('HGET', KEYS[former], id)
+    if moved then
+      redis.call('HDEL', KEYS[former], id)
+      break
+    end
   end
-  row.count = row.count + settle(KEYS[3], id, false, record, call)
-  row.sum = (row.sum + id) % 281474976710656
+  settle(KEYS[3], id, moved, record, call)
+  row.count, row.sum = row.count + 1, (row.sum + id) % ID_MODULUS
 end
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

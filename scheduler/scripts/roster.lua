@@ -1,10 +1,4 @@
 -- The roster: which ranks there are and what was last heard of them; prepended to the scripts that know a rank's life.
---
--- seen    hash: rank -> "<incarnation> <state> <drained> <sampled, ms> <foreign requests> <foreign KV tokens>
---         <prefill tokens/s> <owner> <heard, ms> <card version> <recent foreign>"; `owner` is the agent instance that
---         claims the rank, times are pool time
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) ?(%S*)$'
-
 local function read_seen(rank)
   local s = {}
   s.incarnation, s.state, s.drained, s.sampled, s.foreign, s.foreign_kv, s.rate, s.owner, s.heard, s.card_version,
@@ -16,7 +10,7 @@ end
 local function tidy(rank, incarnation)
   if read_seen(rank).incarnation == incarnation then return end
   local life = rank .. ' ' .. incarnation
-  local requests, in_engine = string.match(redis.call('HGET', k.load, life) or '', '^%d+ %d+ %d+ (%d+) %d+ %d+ (%d+) %d+$')
+  local _, _, _, requests, _, _, in_engine = string.match(redis.call('HGET', k.load, life) or '', LOAD)
   if requests and requests + in_engine > 0 then return end
   redis.call('HDEL', k.load, life)
   redis.call('HDEL', k.hist, life)

@@ -4,7 +4,7 @@
 -- ARGV  lease (ms), epoch, version already known ('-1': none; another epoch counts as none)
 -- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card}
 --       seen is '' for a rank that left; card is '' when it has not changed since
-local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', '^(%w+) (%d+) (%d+) (%d+)$')
+local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', HEAD)
 if not epoch then return {'closed'} end
 local since = epoch == ARGV[2] and tonumber(ARGV[3]) or -1
 if since > tonumber(version) then since = -1 end  -- what the asker knows was lost: a stale replica was promoted
@@ -20,7 +20,7 @@ for first = 1, #ranks, 1000 do
   for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. string.match(seens[i] or '', '^%S*') end
   local loads = redis.call('HMGET', KEYS[5], unpack(lives))
   for i, rank in ipairs(slice) do
-    local card_version = tonumber(string.match(seens[i] or '', '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)') or 0)
+    local card_version = tonumber(string.match(seens[i] or '', CARD_VERSION) or 0)
     reply[#reply + 1] = rank
     reply[#reply + 1] = seens[i] or ''
     reply[#reply + 1] = loads[i] or ''

@@ -85,6 +85,24 @@ class TestFormula:
         await gateway.advance({1: record(2, "m a", tokens=2_000)})
         assert (await receipt(gateway, "a"))[0][0] == pytest.approx(2_000, abs=RATE * 0.4)
 
+    async def test_a_prompt_given_back_takes_no_credit_from_the_running_one(
+        self, world: World, gateway: Gateway
+    ) -> None:
+        await world.report(sample("a"))
+        await gateway.advance({each: record(1, "m a", tokens=2_000) for each in (1, 2)})
+        await world.passes(1_400)
+        await gateway.release(2)
+        assert (await receipt(gateway, "a"))[0][0] == pytest.approx(600, abs=RATE * 0.4)
+
+    async def test_a_resync_takes_no_credit_from_the_running_prompt(self, world: World, gateway: Gateway) -> None:
+        held = {each: record(1, "m a", tokens=2_000) for each in (1, 2)}
+        await world.report(sample("a"))
+        await gateway.advance(held)
+        await world.passes(1_400)
+        anew = Gateway(world, "g.2")
+        await anew.join(held, former=[gateway.name])
+        assert (await receipt(anew, "a"))[0][0] == pytest.approx(2_600, abs=RATE * 0.4)
+
     @pytest.mark.parametrize(
         ("age_ms", "share"),
         [

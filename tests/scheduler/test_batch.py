@@ -7,7 +7,7 @@ import itertools
 
 import msgspec
 
-from scheduler.batch import Batch, Pending, Placed
+from scheduler.batch import Batch, Pending, StoreAnswer
 from scheduler.decision import Ask, LegKind, SeenLoad
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
@@ -60,6 +60,13 @@ def test_what_is_released_is_stated_no_more() -> None:
     assert told(batch) == [(Script.RELEASE, (1, 1))]
 
 
+def test_a_prefill_that_was_done_is_told_before_the_release() -> None:
+    batch = Batch()
+    batch.state(1, at(Phase.FIRST_TOKEN))
+    batch.release(1)
+    assert [script for script, _ in told(batch)] == [Script.ADVANCE, Script.RELEASE]
+
+
 def test_nothing_gathered_is_nothing_to_tell() -> None:
     assert told(Batch()) == []
 
@@ -70,7 +77,7 @@ async def test_draining_leaves_an_empty_batch_and_forgets_asks_nobody_awaits() -
     gone.answer.cancel()
     batch.asks += [gone, waits]
     batch.state(3, PLACED)
-    assert [script for script, _ in told(batch.drain())] == [Script.ADVANCE, Script.PLACE]
+    assert [script for script, _ in told(batch.take())] == [Script.ADVANCE, Script.PLACE]
     assert told(batch) == []
 
 
@@ -90,7 +97,7 @@ async def test_a_placement_is_read_with_both_legs_and_the_loads_seen() -> None:
         for name, kind in (("a", LegKind.PREFILL), ("b", LegKind.DECODE))
     )
     asked = ask(prefills=(prefill,), decodes=(decode,))
-    placed = Placed.read(pending(7, asked), [b"place", b"1.25", 1, 2, b"[[5.5,1,20,30,0.5],false]"])
+    placed = StoreAnswer.read(pending(7, asked), [b"place", b"1.25", 1, 2, b"[[5.5,1,20,30,0.5],false]"])
     assert placed.reservation == reserve(asked, (prefill, decode))
     assert (placed.reservation_id, placed.cost_s) == (7, 1.25)
     seen = SeenLoad(rank="a", queued_tokens=5.5, requests=1, kv_tokens=20, report_age_ms=30, cost_s=0.5)
@@ -99,5 +106,5 @@ async def test_a_placement_is_read_with_both_legs_and_the_loads_seen() -> None:
 
 async def test_waiting_and_rejecting_hold_nothing() -> None:
     for word, waits in ((b"wait", True), (b"reject", False)):
-        placed = Placed.read(pending(7), [word])
+        placed = StoreAnswer.read(pending(7), [word])
         assert (placed.reservation, placed.wait) == (None, waits)

@@ -1,0 +1,21 @@
+-- How every row that a script reads back is spelled; prepended to every script. Times are pool time in ms.
+--
+-- head    string: "<epoch> <last TIME, ms> <pool time> <version>"
+-- gate    hash: gateway -> "<last applied number> <reservations> <sum of their ids, modulo 2^48>"
+-- load    hash: life -> "<queued prefill tokens> <prompts not prefilled> <progress since> <requests> <dispatched>
+--         <KV tokens not yet in the engine> <KV tokens in it> <growth to come>"; absent where all are zero
+-- seen    hash: rank -> "<incarnation> <state> <drained> <sampled> <foreign requests> <foreign KV tokens>
+--         <prefill tokens/s> <owner> <heard> <card version> <recent foreign>"; `owner` is the agent instance that
+--         claims the rank
+-- A life is "<rank> <incarnation>".
+local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
+local GATE = '^(%-?%d+) (%d+) (%d+)$'
+local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
+local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) ?(%S*)$'
+local PRICED = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN, as far as it has a price
+local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
+local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
+
+local NO_LOAD = '0 0 0 0 0 0 0 0'
+local FENCED = -9  -- no number follows it, so no call under that name is applied
+local ID_MODULUS = 281474976710656  -- 2^48: sums of ids stay exact in Lua's numbers
