@@ -34,6 +34,8 @@ from scheduler.store import Store, open_store
 ARRIVALS_SHARE = 0.85
 """Of the time allowed, for the arrivals; the rest is for the last answers."""
 PROBE = "four"
+ENVIRONMENT_PREFIX = "BENCH_"
+"""Not Forebay's own: its commands refuse variables they do not know."""
 POLL_S = 0.02
 
 
@@ -189,7 +191,7 @@ def chosen_pace(records: Sequence[Record], settings: ReplaySettings) -> float:
 
 @click.command()
 @click.argument("trace", type=click.File("rb"))
-@settings_options(ReplaySettings)
+@settings_options(ReplaySettings, prefix=ENVIRONMENT_PREFIX)
 def main(settings: ReplaySettings, trace: BinaryIO) -> None:
     """Replay the first requests of TRACE (Mooncake's JSON Lines) against gateways, in turn."""
     try:

@@ -8,12 +8,15 @@ import os
 
 import click
 
-from forebay.environment import refuse_unknown_variables
-from forebay.options import variable
+from forebay.options import ENVIRONMENT_PREFIX, variable
 from forebay.parent import die_with
+from forebay.service_links import drop_service_links
+from forebay.unknown_variables import refuse_unknown_variables
 
 COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+log = logging.getLogger(__name__)
 
 
 class Commands(click.Group):
@@ -52,5 +55,8 @@ def main(ctx: click.Context, log_level: str, parent_pid: int | None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if parent_pid is not None:
         die_with(parent_pid)
+    # Taken out of our environment, so that neither our options nor our children see them.
+    if links := drop_service_links(os.environ, ENVIRONMENT_PREFIX):
+        log.info("ignored, since they are Kubernetes's (enableServiceLinks): %s", ", ".join(links))
     if isinstance(ctx.command, click.Group):
         refuse_unknown_variables(ctx.command, ctx, os.environ)

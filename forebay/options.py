@@ -25,11 +25,13 @@ ENVIRONMENT_PREFIX = "FOREBAY_"
 Command = Callable[..., None]
 
 
-def settings_options(settings_type: type[msgspec.Struct]) -> Callable[[Command], Command]:
+def settings_options(
+    settings_type: type[msgspec.Struct], prefix: str = ENVIRONMENT_PREFIX
+) -> Callable[[Command], Command]:
     """Give a command the options of `settings_type`; it is called with the parsed `settings`.
 
-    What the struct's own `__post_init__` raises is a usage error too; a message that starts with a field's name and a
-    colon names that option.
+    `prefix` is that of the environment variables. What the struct's own `__post_init__` raises is a usage error too; a
+    message that starts with a field's name and a colon names that option.
     """
 
     def decorate(command: Command) -> Command:
@@ -38,12 +40,12 @@ def settings_options(settings_type: type[msgspec.Struct]) -> Callable[[Command],
             try:
                 settings = msgspec.convert(values, settings_type)
             except ValueError as error:
-                raise _refusal(settings_type, str(error)) from error
+                raise _refusal(settings_type, prefix, str(error)) from error
             command(settings=settings, **given)
 
         decorated: Command = functools.update_wrapper(run, command)
         for field in reversed(list(_leaves(settings_type))):
-            decorated = _option(field)(decorated)
+            decorated = _option(field, prefix)(decorated)
         return decorated
 
     return decorate
@@ -71,18 +73,18 @@ def _take_values(settings_type: type[msgspec.Struct], given: dict[str, Any]) -> 
     }
 
 
-def _refusal(settings_type: type[msgspec.Struct], message: str) -> click.UsageError:
+def _refusal(settings_type: type[msgspec.Struct], prefix: str, message: str) -> click.UsageError:
     name, colon, reason = message.partition(": ")
     if colon and name in {field.name for field in _leaves(settings_type)}:
-        return click.BadParameter(reason, param_hint=f"'{_flag(name)}' (env var: '{variable(name)}')")
+        return click.BadParameter(reason, param_hint=f"'{_flag(name)}' (env var: '{variable(name, prefix)}')")
     return click.UsageError(message)
 
 
-def _option(field: FieldInfo) -> Callable[[Command], Command]:
+def _option(field: FieldInfo, prefix: str) -> Callable[[Command], Command]:
     kind = bare(field.type)
     flag = _flag(field.name)
     attributes: dict[str, Any] = {
-        "envvar": variable(field.name),
+        "envvar": variable(field.name, prefix),
         "show_envvar": True,
         "help": _description(field.type),
         "required": field.required,
@@ -141,9 +143,9 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def variable(name: str) -> str:
+def variable(name: str, prefix: str = ENVIRONMENT_PREFIX) -> str:
     """The environment variable of a settings field."""
-    return ENVIRONMENT_PREFIX + name.upper()
+    return prefix + name.upper()
 
 
 def _description(annotation: Any) -> str | None:

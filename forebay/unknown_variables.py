@@ -1,4 +1,4 @@
-"""The environment variables that Forebay knows: those of its commands' options."""
+"""Refuses environment variables with our prefix that are no option's: misspelt, they would do nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forebay.options import ENVIRONMENT_PREFIX
 
 
 def refuse_unknown_variables(group: click.Group, ctx: click.Context, names: Iterable[str]) -> None:
-    """Raise click.UsageError for a name with our prefix that is no command's option: it would do nothing.
+    """Raise click.UsageError for one of `names` that is no option of any command, with the likeliest one that is.
 
     A variable of another command passes, since processes share environments.
     """
