@@ -1,30 +1,31 @@
-"""What follows from evidence: a rank goes down on positive evidence only, silence merely ages its last sample.
+"""Why a rank is said to be up, down or gone: all of it is decided here.
 
-Of a port, that is of all engines behind it:
+A rank goes down on positive evidence only; silence merely ages its last sample. Evidence first makes the health of a
+port, that is of all engines behind it (`judge`):
 
-| evidence | verdict |
+| evidence | the port is |
 |---|---|
+| an answer | up |
 | connection refused | down at once |
 | `/health` answers 503 | down at once |
 | a broken answer (reset, 5xx, no page of engines) | down at the second in a row |
-| silence (timeout, no route) | none: what held before still holds, the sample ages |
-| an answer | up, if nothing below speaks against it |
+| silence (timeout, no route) | as it was |
 
-Of one engine, from its page:
+Then the first of these that holds is said of a rank (`verdict`):
 
-| evidence | verdict |
+| what is known | said |
 |---|---|
+| no life of it was introduced so far: discovered and, if asked for, warmed up | nothing: unknown is not idle |
+| its engine is gone from the port's page | gone |
+| its port is down | down |
+| it restarted, and its new life is not introduced yet | down, under the old life's name |
 | asleep (`vllm:engine_sleep_state{sleep_state="awake"} 0`) | down |
-| requests run, and over `stall_ms` of samples nothing moved | down, in a DP group only if no member here moved |
-| its label is gone from the page | gone |
-
-"Moved" is a step with a token (`vllm:iteration_tokens_total_count`, or the token counters on pages without it), or KV
-use that rose: steps of a long chunked prefill give no token, but each takes blocks. A gauge that fell does not count:
-aborts alone do that.
+| busy, and nothing moved for `stall_ms` of samples (progress.py); in a DP group: in all busy members here | down |
+| else | up |
 
 Ranks of a DP group step together, so a member that stands still while another moves is not evidence against the
-group, and readers derive the group's health from its members' states. No member moved means: every member of the
-group on this node with running requests stood still that long. Idle members say nothing either way.
+group. Idle members say nothing either way. Members on other nodes are not seen from here. What follows from the states
+of all its members is the readers' to derive.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from typing import assert_never
 import msgspec
 
 from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent
-from agent.metrics_page import EngineSample
+from agent.progress import Progress, stands_still
+from agent.rank_state import RankTrack
+from scheduler.messages import RankState
 
 _BROKEN_ANSWERS_BEFORE_DOWN = 2
 
@@ -47,12 +50,11 @@ class PortHealth(msgspec.Struct, frozen=True):
     broken_in_a_row: int = 0
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """When an engine's page was last read and when it last showed progress, in monotonic seconds."""
+class Verdict(msgspec.Struct, frozen=True):
+    """What is said of a rank, and why; `because` is empty for one that is up."""
 
-    sampled_at_s: float
-    moved_at_s: float
-    running: int
+    state: RankState
+    because: str = ""
 
 
 def judge(health: PortHealth, evidence: Evidence) -> PortHealth:
@@ -71,27 +73,24 @@ def judge(health: PortHealth, evidence: Evidence) -> PortHealth:
     assert_never(evidence)
 
 
-def progress(known: Progress | None, before: EngineSample | None, after: EngineSample, sampled_at_s: float) -> Progress:
-    """The engine's progress after one more sample; an idle engine owes none."""
-    if known is None or before is None or before.running == 0 or _moved(before, after):
-        return Progress(sampled_at_s, sampled_at_s, after.running)
-    return Progress(sampled_at_s, known.moved_at_s, after.running)
+def verdict(port: PortHealth, track: RankTrack, group: Sequence[Progress], stall_ms: int) -> Verdict:
+    """What is said of a rank that was introduced; the second table above.
+
+    `group` has the members of its DP group on this node, itself included; a rank in no group is a group of its own.
+    """
+    if not track.present:
+        return Verdict(RankState.GONE, "its engine left the page")
+    if port.down_because:
+        return Verdict(RankState.DOWN, port.down_because)
+    if not track.is_introduced:
+        return Verdict(RankState.DOWN, "restarted")
+    if not track.sample.awake:
+        return Verdict(RankState.DOWN, "asleep")
+    if _is_stalled(track.progress, group, stall_ms / 1e3):
+        running = track.sample.running
+        return Verdict(RankState.DOWN, f"no progress for {stall_ms} ms with {running} requests running")
+    return Verdict(RankState.UP)
 
 
-def stands_still(own: Progress, stall_s: float) -> bool:
-    """Whether requests ran and nothing moved for `stall_s` of samples; time without samples proves nothing."""
-    return own.running > 0 and own.sampled_at_s - own.moved_at_s >= stall_s
-
-
-def is_stalled(own: Progress, group: Sequence[Progress], stall_s: float) -> bool:
-    """Whether an engine is down for want of progress; `group` has the members of its DP group on this node."""
+def _is_stalled(own: Progress, group: Sequence[Progress], stall_s: float) -> bool:
     return stands_still(own, stall_s) and all(stands_still(member, stall_s) for member in group if member.running > 0)
-
-
-def _moved(before: EngineSample, after: EngineSample) -> bool:
-    return (
-        after.steps != before.steps
-        or after.generation_tokens != before.generation_tokens
-        or after.prompt_tokens != before.prompt_tokens
-        or after.kv_usage > before.kv_usage
-    )

@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.health import Progress, is_stalled
+from agent.health import verdict
 from agent.port_state import PortState
-from agent.rank_state import RankTrack, rank_report
+from agent.rank_state import rank_report
 from agent.settings import AgentSettings
 from scheduler.messages import RankCard, RankReport
 
 
 class NodeReport(msgspec.Struct, frozen=True):
-    """Reports and cards of every introduced rank, and for each rank that is down, why."""
+    """Reports and cards of every rank that was introduced, and for each rank that is not up, why."""
 
     reports: tuple[RankReport, ...]
     cards: Mapping[str, RankCard]
-    down_because: Mapping[str, str]
+    because: Mapping[str, str]
 
     @property
     def facts(self) -> tuple[tuple[object, ...], ...]:
@@ -27,34 +27,19 @@ class NodeReport(msgspec.Struct, frozen=True):
 
 
 def node_report(ports: Sequence[PortState], settings: AgentSettings, now_s: float) -> NodeReport:
-    """The report at `now_s` (monotonic, as the samples' times)."""
+    """The report at `now_s` (monotonic, as the samples' times). Each rank's state is health.py's verdict."""
     reports: list[RankReport] = []
     cards: dict[str, RankCard] = {}
-    down: dict[str, str] = {}
+    because: dict[str, str] = {}
     members = [track.progress for port in ports for track in port.ranks if track.present]
     for port in ports:
         for track in port.ranks:
             if track.card is None:
                 continue
             group = members if settings.dp_group else [track.progress]
-            because = _down_because(port, track, group, settings)
-            if because:
-                down[track.rank] = because
+            said = verdict(port.health, track, group, settings.stall_ms)
+            if said.because:
+                because[track.rank] = said.because
             cards[track.rank] = track.card
-            reports.append(rank_report(track, track.card, because, now_s))
-    return NodeReport(tuple(reports), cards, down)
-
-
-def _down_because(port: PortState, track: RankTrack, group: Sequence[Progress], settings: AgentSettings) -> str:
-    """Why a rank is down; empty while it is up."""
-    if port.health.down_because:
-        return port.health.down_because
-    if not track.present:
-        return "its engine left the page"
-    if not track.is_introduced:
-        return "restarted"
-    if not track.sample.awake:
-        return "asleep"
-    if is_stalled(track.progress, group, settings.stall_ms / 1e3):
-        return f"no progress for {settings.stall_ms} ms with {track.sample.running} requests running"
-    return ""
+            reports.append(rank_report(track, track.card, said.state, now_s))
+    return NodeReport(tuple(reports), cards, because)

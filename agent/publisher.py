@@ -121,6 +121,6 @@ class Publisher:
         before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports} if self._sent else {}
         for r in report.reports:
             if r.rank not in refused and before.get(r.rank) != (r.state, r.incarnation):
-                because = report.down_because.get(r.rank, "")
+                because = report.because.get(r.rank, "")
                 reason = f": {because}" if because else ""
                 _LOG.info("rank %s is %s%s (incarnation %s)", r.rank, r.state, reason, r.incarnation)

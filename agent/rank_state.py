@@ -1,18 +1,17 @@
 """One rank as its agent knows it: folds successive samples into what is reported.
 
-A rank has a card, and is reported, only once it was introduced: discovered and, if asked for, warmed up. A rank that
-never answered is not reported at all, because unknown is not idle. After a restart the old card stands, down, until
-the new incarnation is introduced.
+A rank has a card once it was introduced: discovered and, if asked for, warmed up. After a restart the old card stands
+until the new incarnation is introduced. What is said of the rank meanwhile is health.py's.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from agent.health import Progress, progress
 from agent.incarnation import Incarnation, next_incarnation, stamp
 from agent.metrics_page import EngineSample
 from agent.prefill_rate import PrefillRate, learn
+from agent.progress import Progress, progress
 from scheduler.messages import RankCard, RankReport, RankState
 
 
@@ -77,13 +76,12 @@ def next_track(
     )
 
 
-def rank_report(track: RankTrack, card: RankCard, down_because: str, now_s: float) -> RankReport:
-    """What is said of an introduced rank at `now_s`: down for the reason given, gone, or up where it is empty."""
-    state = RankState.DOWN if down_because else RankState.UP
+def rank_report(track: RankTrack, card: RankCard, state: RankState, now_s: float) -> RankReport:
+    """What is said at `now_s` of a rank that was introduced with `card`; `state` is health.py's verdict."""
     return RankReport(
         rank=track.rank,
         incarnation=card.incarnation,
-        state=state if track.present else RankState.GONE,
+        state=state,
         age_ms=max(0, round((now_s - track.progress.sampled_at_s) * 1e3)),
         running=track.sample.running,
         waiting=track.sample.waiting,

@@ -1,9 +1,18 @@
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 import pytest
 
+from agent.discovery import rank_card
 from agent.evidence import Broken, EngineDead, Evidence, Refused, Silent
-from agent.health import PortHealth, Progress, is_stalled, judge, progress
-from agent.metrics_page import EngineSample
-from tests.agent.samples import answered, engine
+from agent.health import PortHealth, judge, verdict
+from agent.incarnation import Incarnation
+from agent.progress import Progress
+from agent.rank_state import RankTrack, first_track
+from agent.targets import Target
+from scheduler.messages import RankState
+from tests.agent.samples import ABOUT, answered, engine, settings
 
 ANSWERED, SILENT, BROKEN = answered(), Silent("ReadTimeout"), Broken("/metrics answers 500")
 
@@ -31,53 +40,51 @@ def test_only_positive_evidence_takes_a_port_down(evidence: list[Evidence], down
     assert health.down_because == down_because
 
 
-@pytest.mark.parametrize(
-    ("after", "moved"),
-    [
-        pytest.param(engine(running=2, steps=8.0, kv_usage=0.5), True, id="a step with a token"),
-        pytest.param(engine(running=2, steps=7.0, kv_usage=0.5, generation_tokens=1.0), True, id="a token, old page"),
-        pytest.param(engine(running=2, steps=7.0, kv_usage=0.5, prompt_tokens=1.0), True, id="a prompt, old page"),
-        pytest.param(engine(running=2, steps=7.0, kv_usage=0.6), True, id="a chunk of a long prefill"),
-        pytest.param(engine(running=2, steps=7.0, kv_usage=0.5), False, id="nothing"),
-        pytest.param(engine(running=1, steps=7.0, kv_usage=0.4), False, id="an abort alone"),
-        pytest.param(engine(running=2, steps=7.0, kv_usage=0.5, waiting=9), False, id="a longer queue alone"),
-    ],
-)
-def test_progress_is_tokens_or_growing_kv(after: EngineSample, moved: bool) -> None:
-    before = engine(running=2, steps=7.0, kv_usage=0.5)
-    known = Progress(sampled_at_s=100.0, moved_at_s=90.0, running=2)
-    assert progress(known, before, after, 101.0).moved_at_s == (101.0 if moved else 90.0)
-
-
-def test_an_idle_engine_owes_no_progress() -> None:
-    state = progress(None, None, engine(), 0.0)
-    for second in range(1, 100):
-        state = progress(state, engine(), engine(), float(second))
-    busy = engine(running=1)
-    state = progress(state, engine(), busy, 100.0)
-    assert not is_stalled(state, [state], stall_s=10)
-    state = progress(state, busy, busy, 110.0)
-    assert is_stalled(state, [state], stall_s=10)
-
-
-def test_time_without_samples_is_no_proof_of_a_stall() -> None:
-    last_look = Progress(sampled_at_s=5.0, moved_at_s=0.0, running=3)
-    assert not is_stalled(last_look, [last_look], stall_s=10)
-
-
 STUCK = Progress(sampled_at_s=20.0, moved_at_s=5.0, running=1)
 MOVING = Progress(sampled_at_s=20.0, moved_at_s=19.5, running=4)
 IDLE = Progress(sampled_at_s=20.0, moved_at_s=20.0, running=0)
+UP, DOWN, GONE = RankState.UP, RankState.DOWN, RankState.GONE
+
+
+def a_track(**changes: Any) -> RankTrack:
+    """A rank that was introduced in its current life, with one request running."""
+    track = first_track("r", engine(running=1, **changes.pop("sample", {})), 1000.0, 20.0, 8000.0)
+    card = rank_card("r", Target("h", 1), track.sample, track.incarnation.text, ABOUT, settings())
+    return msgspec.structs.replace(track, **{"card": card, **changes})
+
+
+def said_of(track: RankTrack, *, group: Sequence[Progress] = (), port_down_because: str = "") -> tuple[RankState, str]:
+    said = verdict(PortHealth(port_down_because), track, group or [track.progress], stall_ms=10_000)
+    return said.state, said.because
 
 
 @pytest.mark.parametrize(
-    ("group", "stalled"),
+    ("track", "state", "because"),
     [
-        pytest.param([STUCK, STUCK], True, id="all members stand still"),
-        pytest.param([STUCK, IDLE], True, id="the others are idle"),
-        pytest.param([STUCK, MOVING], False, id="another one moves"),
+        pytest.param(a_track(), UP, "", id="nothing against it"),
+        pytest.param(a_track(progress=STUCK), DOWN, "no progress for 10000 ms with 1 requests running", id="stuck"),
+        pytest.param(a_track(sample={"awake": False}, progress=STUCK), DOWN, "asleep", id="asleep before stuck"),
+        pytest.param(
+            a_track(sample={"awake": False}, incarnation=Incarnation("p2")), DOWN, "restarted", id="restarted first"
+        ),
     ],
 )
-def test_a_dp_group_is_stalled_as_a_whole_or_not_at_all(group: list[Progress], stalled: bool) -> None:
-    assert is_stalled(STUCK, group, stall_s=10) == stalled
-    assert not any(is_stalled(member, group, stall_s=10) for member in group if member is not STUCK)
+def test_the_first_reason_against_a_rank_is_said(track: RankTrack, state: RankState, because: str) -> None:
+    assert said_of(track) == (state, because)
+    assert said_of(track, port_down_because="connection refused") == (DOWN, "connection refused")
+    left = msgspec.structs.replace(track, present=False)
+    assert said_of(left, port_down_because="connection refused") == (GONE, "its engine left the page")
+
+
+@pytest.mark.parametrize(
+    ("group", "state"),
+    [
+        pytest.param([STUCK, STUCK], DOWN, id="all members stand still"),
+        pytest.param([STUCK, IDLE], DOWN, id="the others are idle"),
+        pytest.param([STUCK, MOVING], UP, id="another one moves"),
+    ],
+)
+def test_a_dp_group_is_stalled_as_a_whole_or_not_at_all(group: list[Progress], state: RankState) -> None:
+    assert said_of(a_track(progress=STUCK), group=group)[0] is state
+    others = (a_track(progress=member) for member in group if member is not STUCK)
+    assert all(said_of(other, group=group) == (UP, "") for other in others)

@@ -64,7 +64,7 @@ def test_a_refused_connection_takes_all_engines_of_the_port_down() -> None:
     assert [report.state for report in said(port).reports] == ["up", "up"]
     report = said(seen(port, Refused()))
     assert [one.state for one in report.reports] == ["down", "down"]
-    assert report.down_because == dict.fromkeys(("10.0.0.7:9000#0", "10.0.0.7:9000#1"), "connection refused")
+    assert report.because == dict.fromkeys(("10.0.0.7:9000#0", "10.0.0.7:9000#1"), "connection refused")
 
 
 def test_a_restarted_rank_is_down_under_its_old_name_until_it_is_introduced_again() -> None:
@@ -99,7 +99,7 @@ def test_a_rank_that_stands_still_is_down_and_up_again_once_it_moves() -> None:
     assert only(port).state is RankState.UP
     port = seen(port, answered(stuck, at_s=10.0))
     assert only(port).state is RankState.DOWN
-    assert said(port).down_because["10.0.0.7:9000"] == "no progress for 10000 ms with 2 requests running"
+    assert said(port).because["10.0.0.7:9000"] == "no progress for 10000 ms with 2 requests running"
     assert only(seen(port, answered(engine(running=2, steps=8.0), at_s=10.5))).state is RankState.UP
 
 
@@ -117,7 +117,7 @@ def test_a_member_of_a_dp_group_stands_still_only_with_the_others() -> None:
 
 def test_a_sleeping_engine_is_down() -> None:
     port = introduced(seen(PORT, answered(engine(awake=False))))
-    assert said(port).down_because == {"10.0.0.7:9000": "asleep"}
+    assert said(port).because == {"10.0.0.7:9000": "asleep"}
 
 
 def test_an_engine_that_left_the_page_is_gone() -> None:
