@@ -44,10 +44,14 @@ _BROKEN_ANSWERS_BEFORE_DOWN = 2
 
 
 class PortHealth(msgspec.Struct, frozen=True):
-    """What the evidence so far says of a port; `down_because` is empty while it is up."""
+    """What the evidence so far says of a port; `down_because` is empty while it is up.
+
+    `was_refused` is whether nobody listened at some time since the last answer.
+    """
 
     down_because: str = ""
     broken_in_a_row: int = 0
+    was_refused: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -62,12 +66,14 @@ def judge(health: PortHealth, evidence: Evidence) -> PortHealth:
     match evidence:
         case Answered():
             return PortHealth()
-        case Refused(detail) | EngineDead(detail):
-            return PortHealth(down_because=detail)
+        case Refused(detail):
+            return PortHealth(down_because=detail, was_refused=True)
+        case EngineDead(detail):
+            return PortHealth(down_because=detail, was_refused=health.was_refused)
         case Broken(detail):
             broken = health.broken_in_a_row + 1
             down_because = detail if broken >= _BROKEN_ANSWERS_BEFORE_DOWN else health.down_because
-            return PortHealth(down_because=down_because, broken_in_a_row=broken)
+            return PortHealth(down_because, broken, health.was_refused)
         case Silent():
             return health
     assert_never(evidence)

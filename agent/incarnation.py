@@ -7,11 +7,14 @@ that restarts must find the same text, or it would drop the ledger entries of a 
   several engines behind one server have a life each, and a restarted server ends all of them, as in vLLM. An engine
   replaced behind a living server is missed; stock vLLM stops the two together.
 - One of the two is missing (series without `*_created`, a proxy that drops `process_*`): the other one.
-- Several API servers (prometheus_client's multiprocess mode): neither is there, and the incarnation is `unstamped`. A
-  restart while no agent was looking is missed.
+- Several API servers (`--api-server-count`, so prometheus_client's multiprocess mode): neither is there, and the
+  incarnation is `unstamped`. Then the port says it: it refuses connections while the servers start, which takes vLLM
+  longer than an agent takes between two looks.
 
-In all cases a counter that goes backwards is a restart too: the text then gets a suffix of the caller's making. Only
-this suffix is lost with the agent, and only pages of the last kind ever need it.
+In all cases a counter that goes backwards is a restart too. What the page does not stamp gets a suffix of the caller's
+making, which is lost with the agent: the next one calls the same life `unstamped` again. On unstamped pages a restart
+is missed if no look met a refusal (the agent was away, or heard nothing) and the counters are past their old values by
+the first look after it.
 """
 
 from __future__ import annotations
@@ -46,12 +49,21 @@ def stamp(process_start_s: float | None, created_s: float | None) -> str:
 
 
 def next_incarnation(
-    known: Incarnation, before: EngineSample, after: EngineSample, page_stamp: str, fresh_suffix: str
+    known: Incarnation,
+    before: EngineSample,
+    after: EngineSample,
+    page_stamp: str,
+    fresh_suffix: str,
+    *,
+    was_refused: bool,
 ) -> Incarnation:
-    """The incarnation of `after`, read later than `before`, which belonged to `known`."""
+    """The incarnation of `after`, read later than `before`, which belonged to `known`.
+
+    `was_refused` is whether nobody listened on the port at some time between the two.
+    """
     if page_stamp != known.stamp:
         return Incarnation(page_stamp)
-    if went_backwards(before, after):
+    if went_backwards(before, after) or (page_stamp == UNSTAMPED and was_refused):
         return Incarnation(page_stamp, fresh_suffix)
     return known
 

@@ -41,7 +41,9 @@ def fold(port: PortState, evidence: Evidence, prior_tokens_per_s: float, fresh_s
     known = {track.rank: track for track in port.ranks}
     names = rank_names(port.target, page.engines)
     tracks = [
-        next_track(known[rank], sample, page.process_start_s, asked_at_s, fresh_suffix)
+        next_track(
+            known[rank], sample, page.process_start_s, asked_at_s, fresh_suffix, was_refused=port.health.was_refused
+        )
         if rank in known
         else first_track(rank, sample, page.process_start_s, asked_at_s, prior_tokens_per_s)
         for rank, sample in zip(names, page.engines, strict=True)

@@ -56,13 +56,18 @@ def next_track(
     process_start_s: float | None,
     sampled_at_s: float,
     fresh_suffix: str,
+    *,
+    was_refused: bool,
 ) -> RankTrack:
     """The rank after one more sample. A new incarnation keeps nothing but the old card and the prior.
 
-    `fresh_suffix` is unique text for an incarnation that the page does not stamp.
+    `fresh_suffix` is unique text for an incarnation that the page does not stamp. `was_refused` is whether nobody
+    listened on the port at some time since the last sample.
     """
     page_stamp = stamp(process_start_s, sample.created_s)
-    incarnation = next_incarnation(track.incarnation, track.sample, sample, page_stamp, fresh_suffix)
+    incarnation = next_incarnation(
+        track.incarnation, track.sample, sample, page_stamp, fresh_suffix, was_refused=was_refused
+    )
     if incarnation != track.incarnation:
         fresh = first_track(track.rank, sample, process_start_s, sampled_at_s, track.rate.prior_tokens_per_s)
         return msgspec.structs.replace(fresh, incarnation=incarnation, card=track.card)

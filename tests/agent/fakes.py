@@ -81,10 +81,10 @@ class ScriptedRank:
 
 
 @asynccontextmanager
-async def scripted_rank(answers: dict[str, bytes | None]) -> AsyncIterator[ScriptedRank]:
-    """A scripted rank that listens on `port` of 127.0.0.1 within the block."""
+async def scripted_rank(answers: dict[str, bytes | None], port: int = 0) -> AsyncIterator[ScriptedRank]:
+    """A scripted rank that listens on `port` of 127.0.0.1 within the block; 0 stands for any free one."""
     rank = ScriptedRank(answers)
-    server = await asyncio.start_server(rank.answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(rank.answer, "127.0.0.1", port)
     rank.port = server.sockets[0].getsockname()[1]
     async with server:
         yield rank

@@ -19,6 +19,12 @@ def page_bytes(name: str) -> bytes:
     return (PAGES / f"vllm_0_32_{name}.txt").read_bytes()
 
 
+def unstamped(page: bytes) -> bytes:
+    """The page as several API servers give it: prometheus_client's multiprocess mode leaves these families out."""
+    lines = page.splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith(b"process_") and b"_created{" not in line)
+
+
 def settings(**changes: Any) -> AgentSettings:
     options: dict[str, Any] = {
         "redis": "redis://127.0.0.1:1",

@@ -37,10 +37,22 @@ def test_the_page_names_the_incarnation(process_start_s: float | None, created_s
 def test_a_restart_and_nothing_else_changes_the_incarnation(
     before: EngineSample, after: EngineSample, page_stamp: str, text: str
 ) -> None:
-    assert next_incarnation(Incarnation("p1"), before, after, page_stamp, "aa").text == text
+    assert next_incarnation(Incarnation("p1"), before, after, page_stamp, "aa", was_refused=False).text == text
 
 
 def test_a_suffix_holds_until_the_next_restart() -> None:
     suffixed = Incarnation(UNSTAMPED, "aa")
-    assert next_incarnation(suffixed, engine(), USED, UNSTAMPED, "bb") == suffixed
-    assert next_incarnation(suffixed, USED, engine(), UNSTAMPED, "bb").text == "unstamped+bb"
+    assert next_incarnation(suffixed, engine(), USED, UNSTAMPED, "bb", was_refused=False) == suffixed
+    assert next_incarnation(suffixed, USED, engine(), UNSTAMPED, "bb", was_refused=False).text == "unstamped+bb"
+
+
+@pytest.mark.parametrize(
+    ("page_stamp", "text"),
+    [
+        pytest.param(UNSTAMPED, "unstamped+bb", id="no stamp: the server was away, so it restarted"),
+        pytest.param("p1-e2", "p1-e2", id="the stamp says that it did not restart"),
+        pytest.param("p1", "p1", id="half a stamp says so too"),
+    ],
+)
+def test_a_refused_connection_is_a_restart_where_the_page_does_not_tell(page_stamp: str, text: str) -> None:
+    assert next_incarnation(Incarnation(page_stamp), USED, USED, page_stamp, "bb", was_refused=True).text == text

@@ -12,8 +12,8 @@ from agent.node import run_node
 from forebay.ports import free_ports
 from scheduler.errors import StoreUnavailableError
 from scheduler.messages import RankState
-from tests.agent.fakes import RecordingReporter, healthy_answers, scripted_rank
-from tests.agent.samples import settings
+from tests.agent.fakes import RecordingReporter, healthy_answers, http, scripted_rank
+from tests.agent.samples import page_bytes, settings, unstamped
 from tests.polling import until
 from tests.simulator.rank_process import RankProcess, request, running_rank
 
@@ -144,6 +144,20 @@ async def test_another_agent_sees_the_same_incarnation(rank: RankProcess) -> Non
             await node.until_state(name, RankState.UP)
             seen.add(node.store.last[name].incarnation)
     assert len(seen) == 1
+
+
+async def test_a_restart_is_noticed_on_pages_that_name_no_life() -> None:
+    (port,) = free_ports(1)
+    name = f"127.0.0.1:{port}"
+    answers = {**healthy_answers(), "/metrics": http(200, unstamped(page_bytes("idle")))}
+    async with node_of(port) as node:
+        async with scripted_rank(answers, port):
+            await node.until_state(name, RankState.UP)
+        first = node.store.last[name].incarnation
+        await node.until_state(name, RankState.DOWN)
+        async with scripted_rank(answers, port):
+            await node.until_state(name, RankState.UP)
+        assert node.store.last[name].incarnation != first == "unstamped"
 
 
 async def test_a_rank_is_warmed_up_before_it_is_offered_and_once_in_its_life(rank: RankProcess) -> None:

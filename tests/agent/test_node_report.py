@@ -75,6 +75,21 @@ def test_a_restarted_rank_is_down_under_its_old_name_until_it_is_introduced_agai
     assert (only(again).incarnation, only(again).state) == ("p1999000-e2000000000", RankState.UP)
 
 
+def test_a_rank_without_a_stamp_has_restarted_once_its_port_refused() -> None:
+    used = answered(engine(steps=9.0, created_s=None), at_s=1.0, process_start_s=None)
+    more = answered(engine(steps=99.0, created_s=None), at_s=60.0, process_start_s=None)
+    port = introduced(seen(PORT, used))
+    assert only(seen(port, Silent("t"), Broken("b"), Broken("b"), more)).state is RankState.UP
+    away = seen(port, Silent("t"), Refused(), Silent("t"), Broken("b"))
+    assert only(away).incarnation == "unstamped"
+    back = seen(away, more)
+    assert (only(back).incarnation, only(back).state) == ("unstamped", RankState.DOWN)
+    assert said(back).because == {"10.0.0.7:9000": "restarted"}
+    again = introduced(back)
+    assert (only(again).incarnation, only(again).state) == ("unstamped+aa", RankState.UP)
+    assert only(seen(again, more)).incarnation == "unstamped+aa"
+
+
 def test_a_restart_forgets_the_learned_rate() -> None:
     port = seen(PORT, answered(engine(running=1)))
     for number in range(1, 9):
