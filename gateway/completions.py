@@ -15,7 +15,7 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway import headers, prompt, wire
+from gateway import bounds, headers, prompt, wire
 from gateway.access import RequestRecord, record_of
 from gateway.attempt import Attempt
 from gateway.errors import GatewayError, NoRankError, PoolFullError
@@ -32,6 +32,9 @@ COMPLETION_TOKENS = 16
 """What vLLM generates on /v1/completions when no limit is given."""
 MAX_TOKENS = 1 << 24
 """No context is longer; what a client asks for beyond it says nothing about load."""
+
+TURN_S = 0.001
+"""A pause of no length would let only those go on who are ready already, and no socket be read."""
 
 
 class Completion(Response):
@@ -89,6 +92,10 @@ class _Request:
             raise ClientGoneError
 
     async def _answer(self, raw: bytes) -> None:
+        bounds.check(raw)
+        if len(raw) > bounds.SMALL_BYTES:
+            # Counting and decoding may take a tenth of a second each: everybody else gets a turn in between.
+            await anyio.sleep(TURN_S)
         body = wire.read(raw)
         asked = prompt.read(self._api, body.fields)
         pool = self._gateway.pool_for(body.model)

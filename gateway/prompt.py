@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw
@@ -18,8 +18,7 @@ from gateway.errors import InvalidRequestError
 from gateway.wire import Api, Fields, excerpt, invalid
 
 LEADING_BYTES = 2048
-"""How much of a prompt its key covers: about the 512 tokens that conversations with one system prompt share.
-"""
+"""How much of a prompt its key covers: about the 512 tokens that conversations with one system prompt share."""
 
 LEADING_IDS = 512
 """The same for a prompt of token ids."""
@@ -28,9 +27,12 @@ PART_BYTES = 2048
 """How much of each end of a media part counts for the key."""
 
 
+_Part = dict[str, Any]
+
+
 class _Message(msgspec.Struct):
     role: str
-    content: str | list[str | dict[str, Any]] | None = None
+    content: str | list[str | _Part] | None = None
     tool_calls: Raw = Raw()
 
 
@@ -64,24 +66,28 @@ def _chat(fields: Fields) -> Prompt:
     if "messages" not in fields:
         raise invalid("missing", "body.messages", "Field required", f"<dict of {len(fields)} items>")
     messages: list[_Message] = _decode(MESSAGES_DECODER, fields["messages"], "body.messages")
-    pieces = [piece for message in messages for piece in _pieces(message)]
-    text_bytes = sum(len(piece) for piece, is_text in pieces if is_text)
-    text_bytes += len(fields.get("tools", b"")) + sum(len(message.tool_calls) for message in messages)
-    return Prompt(text_bytes, 0, 1, _key(piece for piece, _ in pieces))
+    text_bytes = len(fields.get("tools", b""))
+    key = _Key()
+    for message in messages:
+        key.add(message.role.encode())
+        text_bytes += len(message.tool_calls)
+        for said in _said(message.content):
+            if isinstance(said, str):
+                text = said.encode()
+                text_bytes += len(text)
+                key.add(text)
+            elif not key.is_full:
+                key.add(_ends(msgspec.json.encode(said, order="sorted")))
+    return Prompt(text_bytes, 0, 1, key.hexdigest())
 
 
-def _pieces(message: _Message) -> Iterator[tuple[bytes, bool]]:
-    """What a message says, in order, as (bytes, whether they are text the model reads)."""
-    yield message.role.encode(), False
-    content = message.content
+def _said(content: str | list[str | _Part] | None) -> Iterator[str | _Part]:
+    """What a message says, in order: texts, and parts that are none."""
     if isinstance(content, str):
-        yield content.encode(), True
+        yield content
     for part in content if isinstance(content, list) else ():
         text = part if isinstance(part, str) else part.get("text")
-        if isinstance(text, str):
-            yield text.encode(), True
-        else:
-            yield _ends(msgspec.json.encode(part, order="sorted")), False
+        yield text if isinstance(text, str) else cast("_Part", part)
 
 
 def _ends(part: bytes) -> bytes:
@@ -98,7 +104,7 @@ def _completion(fields: Fields) -> Prompt:
                 "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)",
                 param="prompt",
             )
-        return Prompt(0, 0, 1, _key(()))
+        return _texts([])
     if isinstance(prompts, str):
         return _texts([prompts])
     kinds = {type(prompt) for prompt in prompts}
@@ -110,8 +116,10 @@ def _completion(fields: Fields) -> Prompt:
 
 
 def _texts(texts: Sequence[str]) -> Prompt:
-    encoded = [text.encode() for text in texts]
-    return Prompt(sum(map(len, encoded)), 0, max(1, len(texts)), _key(encoded[:1]))
+    key = _Key()
+    for text in texts[:1]:
+        key.add(text.encode())
+    return Prompt(sum(len(text.encode()) for text in texts), 0, max(1, len(texts)), key.hexdigest())
 
 
 def _ids(prompts: Sequence[Sequence[int]]) -> Prompt:
@@ -119,19 +127,27 @@ def _ids(prompts: Sequence[Sequence[int]]) -> Prompt:
     return Prompt(0, sum(map(len, prompts)), len(prompts), hashlib.blake2b(leading, digest_size=16).hexdigest())
 
 
-def _key(pieces: Iterable[bytes]) -> str:
-    """A hash of the first `LEADING_BYTES`; each piece is led by its length, so that pieces cannot run
-    together.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    room = LEADING_BYTES
-    for piece in pieces:
-        if room <= 0:
-            break
-        digest.update(b"%d:" % min(len(piece), room))
-        digest.update(piece[:room])
-        room -= len(piece)
-    return digest.hexdigest()
+class _Key:
+    """A hash of the first `LEADING_BYTES`; each piece is led by its length, so that pieces cannot run together."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._room = LEADING_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing that is added matters any more."""
+        return self._room <= 0
+
+    def add(self, piece: bytes) -> None:
+        if self.is_full:
+            return
+        self._digest.update(b"%d:" % min(len(piece), self._room))
+        self._digest.update(piece[: self._room])
+        self._room -= len(piece)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def _decode(decoder: msgspec.json.Decoder[Any], raw: Raw, path: str) -> Any:
