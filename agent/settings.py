@@ -12,6 +12,9 @@ from agent.errors import TargetError
 from agent.targets import Target, parse_targets
 from scheduler.messages import Role
 
+LONGEST_MS = 3_600_000
+"""An hour."""
+
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an agent attaches to and how it reads and reports it. Each field's description is its help text.
@@ -29,24 +32,31 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str, Meta(pattern=r"^\S*$", description="name of this agent; default: host name and first port")
     ] = ""
     dp_group: Annotated[str, Meta(pattern=r"^\S*$", description="DP group that these ranks step together with")] = ""
-    max_num_seqs: Annotated[int, Meta(ge=1, description="vLLM's --max-num-seqs, per rank; vLLM does not tell it")] = 256
+    max_num_seqs: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="vLLM's --max-num-seqs, per rank; vLLM does not tell it")
+    ] = 256
     kv_capacity_tokens: Annotated[
-        int, Meta(ge=0, description="KV cache of one rank in tokens; 0 reads it from /metrics")
+        int, Meta(ge=0, le=10**12, description="KV cache of one rank in tokens; 0 reads it from /metrics")
     ] = 0
     prefill_tokens_per_s: Annotated[
-        float, Meta(gt=0, description="prefill rate believed until the rank's own is known")
+        float, Meta(ge=0.001, le=1e12, description="prefill rate believed until the rank's own is known")
     ] = 8000.0
     label: Annotated[dict[str, str], Meta(description="K=V, for locality, such as zone=a")] = {}
-    warmup: Annotated[int, Meta(ge=0, description="completions a fresh rank must answer before it is offered")] = 0
-    warmup_timeout_ms: Annotated[int, Meta(ge=1, description="deadline of one warm-up completion")] = 120_000
+    warmup: Annotated[
+        int, Meta(ge=0, le=1_000, description="completions a fresh rank must answer before it is offered")
+    ] = 0
+    warmup_timeout_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS, description="deadline of one warm-up completion")] = (
+        120_000
+    )
     rank_api_key: Annotated[str, Meta(description="vLLM's --api-key, for /v1/models and warm-up")] = ""
-    scrape_ms: Annotated[int, Meta(ge=10, description="between two looks at a busy rank")] = 500
-    idle_scrape_ms: Annotated[int, Meta(ge=10, description="between two looks at an idle rank")] = 1000
+    scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at a busy rank")] = 500
+    idle_scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at an idle rank")] = 1000
     probe_timeout_ms: Annotated[
-        int, Meta(ge=1, description="deadline of one answer; a late one only ages the sample")
+        int, Meta(ge=1, le=LONGEST_MS, description="deadline of one answer; a late one only ages the sample")
     ] = 5000
     stall_ms: Annotated[
-        int, Meta(ge=1, description="running requests without progress for so long mean the rank is down")
+        int,
+        Meta(ge=1, le=LONGEST_MS, description="running requests without progress for so long mean the rank is down"),
     ] = 10_000
     heartbeat_ms: Annotated[int, Meta(ge=50, le=1000, description="between two reports when nothing changed")] = 400
 

@@ -48,10 +48,10 @@ class ReplaySettings(msgspec.Struct, frozen=True, kw_only=True):
         "http://127.0.0.1:8001",
     )
     model: Annotated[str, Meta(description="the model's served name")] = "sim"
-    requests: Annotated[int, Meta(ge=1, description="how many requests, from the trace's start")] = 500
-    max_seconds: Annotated[float, Meta(ge=1, description="for the whole replay")] = 120.0
+    requests: Annotated[int, Meta(ge=1, le=1_000_000, description="how many requests, from the trace's start")] = 500
+    max_seconds: Annotated[float, Meta(ge=1, le=86_400, description="for the whole replay")] = 120.0
     speed: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(ge=0.001, le=1e6)] | None,
         Meta(description="how many times the recorded pace; without it the slowest that fits"),
     ] = None
     json: Annotated[str, Meta(description="a file that gets the numbers too")] = ""

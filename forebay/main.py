@@ -16,6 +16,9 @@ from forebay.unknown_variables import refuse_unknown_variables
 COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+LARGEST_PID = 1 << 22
+"""PID_MAX_LIMIT of Linux."""
+
 log = logging.getLogger(__name__)
 
 
@@ -46,7 +49,13 @@ class Commands(click.Group):
     show_envvar=True,
     help="What the log, on standard error, begins with.",
 )
-@click.option("--die-with", "parent_pid", type=int, hidden=True, help="End when this process, the parent, ends.")
+@click.option(
+    "--die-with",
+    "parent_pid",
+    type=click.IntRange(1, LARGEST_PID),
+    hidden=True,
+    help="End when this process, the parent, ends.",
+)
 @click.pass_context
 def main(ctx: click.Context, log_level: str, parent_pid: int | None) -> None:
     """Stateless OpenAI-compatible gateways that place LLM requests by shared load."""

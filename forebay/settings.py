@@ -20,7 +20,9 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """A gateway's options, and how many processes share its port."""
 
     gateway: GatewaySettings
-    workers: Annotated[int, Meta(ge=1, description="gateway processes on the port; each is a gateway of its own")] = 1
+    workers: Annotated[
+        int, Meta(ge=1, le=256, description="gateway processes on the port; each is a gateway of its own")
+    ] = 1
 
     def __post_init__(self) -> None:
         if self.workers > 1 and self.gateway.port == 0:
@@ -30,16 +32,16 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `forebay up` starts. A gateway's port is `port` plus its index."""
 
-    prefill: Annotated[int, Meta(ge=0, description="simulated prefill ranks")] = 0
-    decode: Annotated[int, Meta(ge=0, description="simulated decode ranks")] = 0
-    mixed: Annotated[int, Meta(ge=0, description="simulated ranks that prefill and decode")] = 4
-    gateways: Annotated[int, Meta(ge=1, description="gateways, on --port and the ports above it")] = 2
+    prefill: Annotated[int, Meta(ge=0, le=256, description="simulated prefill ranks")] = 0
+    decode: Annotated[int, Meta(ge=0, le=256, description="simulated decode ranks")] = 0
+    mixed: Annotated[int, Meta(ge=0, le=256, description="simulated ranks that prefill and decode")] = 4
+    gateways: Annotated[int, Meta(ge=1, le=256, description="gateways, on --port and the ports above it")] = 2
     port: Annotated[int, Meta(ge=1, le=65535, description="the first gateway's port")] = 8000
     model: Annotated[str, Meta(min_length=1, description="the model's served name")] = "sim"
     redis: Annotated[
         str, Meta(description="URL of the shared store; without it redis-server or an embedded server is started")
     ] = ""
-    speed: Annotated[float, Meta(gt=0, description="divides every simulated time of the ranks")] = 1.0
+    speed: Annotated[float, Meta(ge=0.001, le=1e6, description="divides every simulated time of the ranks")] = 1.0
 
     def __post_init__(self) -> None:
         if self.gateway_ports[-1] > 65535:

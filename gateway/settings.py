@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -11,6 +12,10 @@ from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
 
 Key = Annotated[str, Meta(min_length=1)]
+
+ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+LONGEST_MS = 86_400_000
+"""A day."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,37 +44,48 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         bool,
         Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
     ] = False
-    max_body_bytes: Annotated[int, Meta(ge=1, description="largest request body; above it 413")] = 20_000_000
+    max_body_bytes: Annotated[int, Meta(ge=1, le=1 << 30, description="largest request body; above it 413")] = (
+        20_000_000
+    )
     client_idle_ms: Annotated[
-        int, Meta(ge=1, description="how long a client may neither send its body on nor read its answer")
+        int, Meta(ge=1, le=LONGEST_MS, description="how long a client may neither send its body on nor read its answer")
     ] = 60_000
-    connect_ms: Annotated[int, Meta(ge=1, description="how long connecting to a rank may take")] = 2_000
+    connect_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS, description="how long connecting to a rank may take")] = 2_000
     first_byte_ms: Annotated[
         int,
         Meta(
             ge=1,
+            le=LONGEST_MS,
             description="how long a rank may take to its answer's first byte: queue and prefill included",
         ),
     ] = 1_800_000
-    idle_ms: Annotated[int, Meta(ge=1, description="how long a rank may pause inside an answer")] = 300_000
+    idle_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS, description="how long a rank may pause inside an answer")] = (
+        300_000
+    )
     rank_connections: Annotated[
         int,
-        Meta(ge=1, description="connections to ranks, all ranks together; a request beyond them gets 503"),
+        Meta(
+            ge=1, le=1_000_000, description="connections to ranks, all ranks together; a request beyond them gets 503"
+        ),
     ] = 10_000
     drain_s: Annotated[
-        float, Meta(ge=0, description="how long requests may still run after SIGTERM before they are cut")
+        float, Meta(ge=0, le=86_400, description="how long requests may still run after SIGTERM before they are cut")
     ] = 30.0
     policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = (
         SchedulerSettings().policy
     )
     place_deadline_ms: Annotated[
-        int, Meta(ge=1, description="how long a request waits for the ledger before it is placed without it")
+        int, Meta(ge=1, le=60_000, description="how long a request waits for the ledger before it is placed without it")
     ] = SchedulerSettings().place_deadline_ms
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
         if self.policy not in POLICIES:
             raise ValueError(f"policy: there is none called {self.policy!r}; known: {', '.join(POLICIES)}")
+        if self.advertise:
+            address = ADDRESS.fullmatch(self.advertise)
+            if not address or not 1 <= int(address["port"]) <= 65535:
+                raise ValueError("advertise: expected HOST:PORT, an IPv6 host in brackets")
 
     @property
     def scheduler(self) -> SchedulerSettings:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-Milliseconds = Annotated[int, msgspec.Meta(ge=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

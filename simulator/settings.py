@@ -22,28 +22,38 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     role: Annotated[
         Literal["prefill", "decode", "mixed"], Meta(description="what the rank is for; all roles serve alike")
     ] = "mixed"
-    speed: Annotated[float, Meta(gt=0, description="divides every simulated time")] = 1.0
+    speed: Annotated[float, Meta(ge=0.001, le=1e6, description="divides every simulated time")] = 1.0
     engines: Annotated[int, Meta(ge=1, le=64, description="engines (data-parallel ranks) behind this port")] = 1
-    first_engine: Annotated[int, Meta(ge=0, description="`engine` label of the first engine in /metrics")] = 0
-    max_model_len: Annotated[int, Meta(ge=2, description="context: prompt and output tokens together")] = 131_072
-    max_num_seqs: Annotated[int, Meta(ge=1, description="sequences an engine runs at once")] = 64
+    first_engine: Annotated[
+        int, Meta(ge=0, le=65_535, description="`engine` label of the first engine in /metrics")
+    ] = 0
+    max_model_len: Annotated[int, Meta(ge=2, le=1 << 26, description="context: prompt and output tokens together")] = (
+        131_072
+    )
+    max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences an engine runs at once")] = 64
     max_num_batched_tokens: Annotated[
-        int, Meta(ge=1, description="tokens in one step; longer prefills are chunked")
+        int, Meta(ge=1, le=1 << 26, description="tokens in one step; longer prefills are chunked")
     ] = 8192
     max_num_queued_reqs: Annotated[
-        int, Meta(ge=0, description="sequences in flight (waiting or running) before 503; 0 is no limit")
+        int, Meta(ge=0, le=1_000_000, description="sequences in flight (waiting or running) before 503; 0 is no limit")
     ] = 0
-    kv_blocks: Annotated[int, Meta(ge=1, description="KV blocks per engine")] = 32_768
-    block_size_tokens: Annotated[int, Meta(ge=1, description="tokens in one KV block")] = 16
-    prefill_tokens_per_s: Annotated[float, Meta(gt=0, description="prefill rate, uncached tokens a second")] = 8000.0
-    prefill_step_ms: Annotated[float, Meta(ge=0, description="base cost of a step that prefills")] = 20.0
-    decode_step_ms: Annotated[float, Meta(ge=0, description="base cost of a step that only decodes")] = 6.0
-    decode_ms_per_seq: Annotated[float, Meta(ge=0, description="cost of each decoding sequence in a step")] = 0.35
+    kv_blocks: Annotated[int, Meta(ge=1, le=1 << 22, description="KV blocks per engine")] = 32_768
+    block_size_tokens: Annotated[int, Meta(ge=1, le=1 << 20, description="tokens in one KV block")] = 16
+    prefill_tokens_per_s: Annotated[
+        float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
+    ] = 8000.0
+    prefill_step_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of a step that prefills")] = 20.0
+    decode_step_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of a step that only decodes")] = 6.0
+    decode_ms_per_seq: Annotated[
+        float, Meta(ge=0, le=3.6e6, description="cost of each decoding sequence in a step")
+    ] = 0.35
     mean_output_tokens: Annotated[
-        int, Meta(ge=1, description="mean of the geometric length after which the model ends by itself")
+        int, Meta(ge=1, le=1_000_000, description="mean of the geometric length after which the model ends by itself")
     ] = 256
 
-    keep_alive_s: Annotated[float, Meta(gt=0, description="closes a connection this long idle, as vLLM does")] = 5.0
+    keep_alive_s: Annotated[
+        float, Meta(ge=0.001, le=86_400, description="closes a connection this long idle, as vLLM does")
+    ] = 5.0
 
     def __post_init__(self) -> None:
         """Raises ValueError where one sequence would not fit."""

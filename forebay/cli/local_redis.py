@@ -14,7 +14,7 @@ from forebay.ports import LOOPBACK
 
 
 @click.command("local-redis", hidden=True)
-@click.option("--port", type=int, required=True, help="Port to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), required=True, help="Port to listen on.")
 def command(port: int) -> None:
     """Run redis-server, or the embedded server where there is none, on 127.0.0.1 and without persistence."""
     if path := redis_server_path():
