@@ -93,8 +93,8 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
     """What the store answers a node's report.
 
-    `refused` maps each rank that another live agent claims to that agent's name. `interval_ms` is how often the store
-    wants to hear from an unchanged node.
+    `refused` maps each rank that another live agent claims to that agent's name. `interval_ms` is how long the
+    node waits at least before it reports changes (scheduler/pace.py).
     """
 
     refused: dict[str, str]

@@ -9,11 +9,11 @@ import msgspec
 
 from scheduler.decision import Ask, Candidate, RequestShape
 from scheduler.loads import Loads
-from scheduler.messages import RankCard, Role
+from scheduler.messages import Role
 from scheduler.policies import Policy
 from scheduler.policies.context import Context, least_queue_s
 from scheduler.shortlist import shortlist
-from scheduler.view import PoolView
+from scheduler.view import PoolView, RankView
 
 TIE_SHARE = 0.01
 """Of the least base cost: what a rank's learned rate is known to (docs/adr/0004). Without it, of two idle ranks the one
@@ -21,15 +21,17 @@ whose rate was measured 0.1 % higher gets everything."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An ask, all candidates of which it is a shortlist, and what the snapshot says of their ranks, by rank;
-    `first_token_s` from now on.
-    """
+    """An ask, all candidates of which it is a shortlist, and what the snapshot says of their ranks, by rank."""
 
     ask: Ask
-    cards: dict[str, RankCard]
     candidates: list[Candidate]
+    ranks: dict[str, RankView]
     loads: dict[str, Loads]
-    first_token_s: dict[str, float]
+
+    def first_token_s(self, rank: str) -> float:
+        """How long the first token will take on a rank, from now on."""
+        queued_tokens = self.loads[rank].queued_tokens + self.ask.uncached_tokens
+        return queued_tokens / self.ranks[rank].seen.prefill_tokens_per_s
 
 
 def plan(
@@ -47,13 +49,13 @@ def plan(
     `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid` are left out if
     there are others.
     """
-    ranks = [rank for rank in view.placeable() if rank.card.role is Role.MIXED]
-    ranks = [rank for rank in ranks if rank.card.rank not in avoid] or ranks
+    mixed = {rank.card.rank: rank for rank in view.placeable() if rank.card.role is Role.MIXED}
+    ranks = {name: rank for name, rank in mixed.items() if name not in avoid} or mixed
     if not ranks:
         return None
-    loads = {rank.card.rank: rank.loads(pool_ms) for rank in ranks}
-    context = Context(pool_ms=pool_ms, turn=turn, least_queue_s=least_queue_s(ranks, pool_ms))
-    candidates = policy(shape, ranks, context)
+    loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}
+    context = Context(turn=turn, least_queue_s=least_queue_s(ranks.values(), loads))
+    candidates = policy(shape, list(ranks.values()), context)
     asked = shortlist(candidates, loads, chance)
     ask = Ask(
         uncached_tokens=shape.prompt_tokens,
@@ -63,13 +65,4 @@ def plan(
         tie_s=1e-9 + TIE_SHARE * min(candidate.base_s for candidate in asked),
         tie_break=chance.random(),
     )
-    return Plan(
-        ask=ask,
-        cards={rank.card.rank: rank.card for rank in ranks},
-        candidates=candidates,
-        loads=loads,
-        first_token_s={
-            rank.card.rank: (loads[rank.card.rank].queued_tokens + ask.uncached_tokens) / rank.seen.prefill_tokens_per_s
-            for rank in ranks
-        },
-    )
+    return Plan(ask=ask, candidates=candidates, ranks=ranks, loads=loads)

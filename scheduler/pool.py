@@ -151,7 +151,7 @@ class Pool:
             reservation=placed.reservation_id,
             legs=_legs(planned, placed.reservation),
             cost_s=placed.cost_s,
-            first_token_s=planned.first_token_s[placed.reservation.legs[0].rank],
+            first_token_s=planned.first_token_s(placed.reservation.legs[0].rank),
             seen=placed.seen,
         )
 
@@ -164,10 +164,10 @@ class Pool:
             reservation=self._ledger.adopt(reservation),
             legs=legs,
             cost_s=0.0,
-            first_token_s=planned.first_token_s[reservation.legs[0].rank],
+            first_token_s=planned.first_token_s(reservation.legs[0].rank),
             degraded=True,
         )
 
 
 def _legs(planned: Plan, reservation: Reservation) -> tuple[Leg, ...]:
-    return tuple(Leg(kind=leg.kind, card=planned.cards[leg.rank]) for leg in reservation.legs)
+    return tuple(Leg(kind=leg.kind, card=planned.ranks[leg.rank].card) for leg in reservation.legs)

@@ -14,15 +14,13 @@ from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
+from scheduler.pace import report_interval_ms
 from scheduler.reaping import reap_ended
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Call, Store
 
 CLAIM_MS = 3_000
 """How long ranks stay claimed by an agent that fell silent."""
-INTERVAL_MS = 50
-"""How often at most a node need report changes."""
-
 REPORTS_TO_NAME_POOL = 64
 """The list of pools lies in another slot and can be lost alone, so the pool is named again now and then."""
 
@@ -44,6 +42,7 @@ class Reporter:
         self._drained: set[str] = set()
         self._told: dict[str, RankReport] = {}
         self._cards: dict[str, RankCard] = {}
+        self._ranks_in_pool = 0
 
     async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
         """Tells the store of this node's ranks; a card goes along when it is new or the store lacks it.
@@ -58,7 +57,7 @@ class Reporter:
             refused |= more
         self._cards = {rank: card for rank, card in cards.items() if rank not in refused}
         await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
-        return ReportReply(refused=refused, interval_ms=INTERVAL_MS)
+        return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:
         """This node's ranks leave the pool. Raises StoreUnavailableError or StoreRejectedError."""
@@ -86,6 +85,7 @@ class Reporter:
             (reply,) = await self._store.run([Call(Script.REPORT, names, args)])
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
+                self._ranks_in_pool = reply[5]
                 if not cardless:
                     self._last_epoch = self._epoch
                     self._drained = set(_texts(reply[4]))

@@ -13,14 +13,17 @@ from collections.abc import Callable
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
+from scheduler.pace import snapshot_interval_ms
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Call, Store
-from scheduler.view import Delta, PoolView, fold
+from scheduler.view import Delta, Folding, PoolView
 
 REBUILD_WITHIN_S = 10.0
 """How long the agents of a store that began anew may take."""
 SOONEST_S = 0.02
 """Between two snapshots, however many ask for one."""
+SLICE_ROWS = 128
+"""Folded at a time, in less than 1 ms."""
 REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
 
@@ -56,7 +59,7 @@ class Snapshots:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def run(self) -> None:
-        """Reads every `snapshot_ms`, and sooner when asked, until cancelled."""
+        """Reads every `snapshot_ms`, a large pool less often, and sooner when asked; until cancelled."""
         while True:
             self._wanted.clear()
             waiting, self._waiting = self._waiting, []
@@ -66,7 +69,8 @@ class Snapshots:
                     waiter.set_result(None)
             await asyncio.sleep(SOONEST_S)
             try:
-                async with asyncio.timeout(self._settings.snapshot_ms / 1000 - SOONEST_S):
+                pause_ms = snapshot_interval_ms(len(self.view.ranks), self._settings.snapshot_ms)
+                async with asyncio.timeout(pause_ms / 1000 - SOONEST_S):
                     await self._wanted.wait()
             except TimeoutError:
                 continue
@@ -95,14 +99,18 @@ class Snapshots:
         if reply[0] == b"closed":
             return  # a pool that is being rebuilt keeps its last snapshot
         self._joins_then = joins
-        view, skipped = fold(known, Delta.read(reply))
-        self._reread_at = self._clock() + REREAD_S if skipped else None
-        self.unreadable += skipped
+        read_at = self._clock()
+        folding = Folding(known, Delta.read(reply))
+        for _ in folding.slices(SLICE_ROWS):
+            await asyncio.sleep(0)
+        view = folding.view()
+        self._reread_at = read_at + REREAD_S if folding.skipped else None
+        self.unreadable += folding.skipped
         self.rebuilding = self._has_lost_all(view)
         if self.rebuilding:
             return
         self.view = view
-        self.read_at = self._clock()
+        self.read_at = read_at
         self._on_read()
 
     def _known(self) -> PoolView:

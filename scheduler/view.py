@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -71,28 +71,51 @@ class Delta(msgspec.Struct, frozen=True):
         )
 
 
-def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
-    """The next view, and how many rows were skipped because they could not be read.
+class Folding:
+    """A delta being laid over a view, slice by slice, so that thousands of ranks do not hold up an event loop.
 
-    A rank whose row is unreadable, or whose card is of a version newer than ours, is not in the view: what is not
-    understood is not placed on.
+    A rank whose row is unreadable, or whose card is of a version newer than ours, is not in the next view: what is not
+    understood is not placed on. `skipped` counts them.
     """
-    ranks = dict(view.ranks) if view.epoch == delta.epoch else {}
-    skipped = 0
-    for name, seen, load, card in delta.rows:
-        former = ranks.pop(rank := name.decode(errors="replace"), None)
+
+    def __init__(self, view: PoolView, delta: Delta) -> None:
+        self._delta = delta
+        self._ranks = dict(view.ranks) if view.epoch == delta.epoch else {}
+        self.skipped = 0
+
+    def slices(self, rows: int) -> Iterator[None]:
+        """Folds up to `rows` rows at each step."""
+        for first in range(0, len(self._delta.rows), rows):
+            for row in self._delta.rows[first : first + rows]:
+                self._fold(*row)
+            yield
+
+    def view(self) -> PoolView:
+        """The next view; call it when all slices are folded."""
+        broken = frozenset(
+            rank.card.dp_group
+            for rank in self._ranks.values()
+            if rank.card.dp_group and (rank.drained or rank.state is RankState.DOWN)
+        )
+        delta = self._delta
+        return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(self._ranks), broken)
+
+    def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes) -> None:
+        former = self._ranks.pop(rank := name.decode(errors="replace"), None)
         if not seen:
-            continue
+            return
         try:
-            ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
+            self._ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
-            skipped += 1
-    broken = frozenset(
-        rank.card.dp_group
-        for rank in ranks.values()
-        if rank.card.dp_group and (rank.drained or rank.state is RankState.DOWN)
-    )
-    return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(ranks), broken), skipped
+            self.skipped += 1
+
+
+def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
+    """The next view, made at once, and how many rows were skipped."""
+    folding = Folding(view, delta)
+    for _ in folding.slices(max(1, len(delta.rows))):
+        pass
+    return folding.view(), folding.skipped
 
 
 def _rank_view(former: RankView | None, seen_row: str, load_row: str, card_json: bytes) -> RankView:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
 from scheduler.decision import Candidate, LegKind
+from scheduler.loads import Loads
 from scheduler.view import RankView
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """`pool_ms` is the pool time now; `turn` counts this gateway's placements; `least_queue_s` is the shortest queue of
-    the pool in seconds of prefill.
-    """
+    """`turn` counts this gateway's placements; `least_queue_s` is the pool's shortest queue in seconds of prefill."""
 
-    pool_ms: float
     turn: int
     least_queue_s: float
 
@@ -24,6 +24,6 @@ def whole(rank: RankView, base_s: float = 0.0, **prices: float) -> Candidate:
     return Candidate(card.rank, card.incarnation, LegKind.WHOLE, "", card.dp_group or "-", base_s, **prices)
 
 
-def least_queue_s(ranks: list[RankView], pool_ms: float) -> float:
-    """Seconds of prefill queued on the rank with the least; 0 without ranks."""
-    return min((rank.loads(pool_ms).queued_tokens / rank.seen.prefill_tokens_per_s for rank in ranks), default=0.0)
+def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:
+    """Seconds of prefill queued on the rank with the least, `loads` by rank; 0 without ranks."""
+    return min((loads[rank.card.rank].queued_tokens / rank.seen.prefill_tokens_per_s for rank in ranks), default=0.0)

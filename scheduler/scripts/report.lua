@@ -5,7 +5,7 @@
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
 --       card or '', 1 to have it drained as it was in the last epoch]; state 'gone': the rank leaves the pool
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
---       ranks that are drained}
+--       ranks that are drained, how many ranks the pool has}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
 local owner, refused, cardless, drained = ARGV[3], {}, {}, {}
@@ -54,4 +54,4 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   end
   redis.call('ZADD', k.change, call.version, rank)
 end
-return {'ok', refused, cardless, ended(KEYS[2], call), drained}
+return {'ok', refused, cardless, ended(KEYS[2], call), drained, redis.call('HLEN', k.seen)}

@@ -32,7 +32,7 @@ def sure(result: Plan | None) -> Plan:
 class TestPlan:
     def test_all_of_few_ranks_are_candidates(self) -> None:
         result = sure(planned(view(rank("a"), rank("b"))))
-        assert {each.rank for each in result.ask.singles} == {"a", "b"} == set(result.cards) == set(result.loads)
+        assert {each.rank for each in result.ask.singles} == {"a", "b"} == set(result.ranks) == set(result.loads)
         assert {each.kind for each in result.ask.singles} == {LegKind.WHOLE}
 
     def test_the_ask_carries_the_request(self) -> None:
@@ -47,8 +47,8 @@ class TestPlan:
         assert sure(planned(view(rank("a"), rank("b")), policy="round_robin")).ask.tie_s < 1e-6
 
     def test_a_rank_to_avoid_is_left_out_while_there_is_another(self) -> None:
-        assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a",))).cards) == {"b"}
-        assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a", "b"))).cards) == {"a", "b"}
+        assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a",))).ranks) == {"b"}
+        assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a", "b"))).ranks) == {"a", "b"}
 
     def test_equal_chance_makes_an_equal_plan(self) -> None:
         crowd = view(*(rank(f"r{number}") for number in range(40)))

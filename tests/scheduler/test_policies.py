@@ -18,7 +18,7 @@ from tests.scheduler.samples import SHAPE, rank
 
 
 def context(turn: int = 0, queue_s: float = 0.0) -> Context:
-    return Context(pool_ms=0, turn=turn, least_queue_s=queue_s)
+    return Context(turn=turn, least_queue_s=queue_s)
 
 
 @pytest.mark.parametrize("name", ["least_work", "least_requests", "round_robin", "random"])
@@ -101,5 +101,6 @@ class TestLeastWork:
 def test_the_least_queue_is_in_seconds_of_the_rank_that_has_it() -> None:
     slow = rank("a", BookLoad(queued_tokens=1_000, prompts=1), heard={"prefill_tokens_per_s": 500.0})
     fast = rank("b", BookLoad(queued_tokens=3_000, prompts=1), heard={"prefill_tokens_per_s": 6_000.0})
-    assert least_queue_s([slow, fast], 0) == 0.5
-    assert least_queue_s([], 0) == 0
+    loads = {each.card.rank: each.loads(0) for each in (slow, fast)}
+    assert least_queue_s([slow, fast], loads) == 0.5
+    assert least_queue_s([], {}) == 0

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from scheduler.messages import CARD_VERSION, RankCard, RankState
-from scheduler.view import Delta, PoolView, fold
+from scheduler.view import Delta, Folding, PoolView, fold
 from tests.scheduler.samples import card, rank, view
 
 SEEN = b"i1 up 0 500 0 0 1000 node/1 501 9 "
@@ -52,6 +52,14 @@ def test_a_rank_that_left_leaves_the_view() -> None:
 
 def test_another_epoch_begins_with_nothing() -> None:
     assert set(folded((b"a", SEEN, LOAD, CARD), former=view(rank("b")), epoch="e2").ranks) == {"a"}
+
+
+def test_a_large_delta_is_folded_in_slices() -> None:
+    rows = [(name.encode(), SEEN, LOAD, coded(card(name))) for name in ("a", "b", "c", "d", "e")]
+    folding = Folding(PoolView(), delta(*rows))
+    seen = [len(folding.view().ranks) for _ in folding.slices(2)]
+    assert seen == [2, 4, 5]
+    assert folding.view() == folded(*rows)
 
 
 def test_the_former_view_is_not_touched() -> None:

@@ -1,0 +1,21 @@
+"""How often the store is told of a pool and read: less often where the pool is large, so that its share stays small."""
+
+from __future__ import annotations
+
+LARGE_POOL_RANKS = 1_000
+LARGE_POOL_SNAPSHOT_MS = 1_000
+REPORT_MS_PER_RANK = 0.2
+"""A rank's part of a report costs Redis about 20 µs, so that reports of the whole pool take up to a tenth of a core."""
+SOONEST_REPORT_MS = 50
+LATEST_REPORT_MS = 1_000
+"""A node that says nothing for longer is taken to have fallen silent, so no store may wish for that."""
+
+
+def snapshot_interval_ms(ranks: int, normal_ms: int) -> int:
+    """How long a gateway waits between two snapshots of a pool of that many ranks."""
+    return normal_ms if ranks <= LARGE_POOL_RANKS else max(normal_ms, LARGE_POOL_SNAPSHOT_MS)
+
+
+def report_interval_ms(ranks: int) -> int:
+    """How long a node of a pool of that many ranks waits at least between two reports of changes."""
+    return min(LATEST_REPORT_MS, max(SOONEST_REPORT_MS, round(REPORT_MS_PER_RANK * ranks)))
