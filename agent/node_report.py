@@ -10,7 +10,7 @@ from agent.health import verdict
 from agent.port_state import PortState
 from agent.rank_state import rank_report
 from agent.settings import AgentSettings
-from scheduler.messages import RankCard, RankReport
+from scheduler.messages import RankCard, RankReport, RankState
 
 
 class NodeReport(msgspec.Struct, frozen=True):
@@ -19,6 +19,11 @@ class NodeReport(msgspec.Struct, frozen=True):
     reports: tuple[RankReport, ...]
     cards: Mapping[str, RankCard]
     because: Mapping[str, str]
+
+    @property
+    def states(self) -> tuple[tuple[str, str, RankState], ...]:
+        """What makes a report worth sending at once: which life of which rank is in which state."""
+        return tuple((r.rank, r.incarnation, r.state) for r in self.reports)
 
     @property
     def facts(self) -> tuple[tuple[object, ...], ...]:

@@ -1,4 +1,4 @@
-"""Publishes what a node knows of its ranks: one call for all of them, soon after a change, else by heartbeat."""
+"""Publishes what a node knows of its ranks, in one call for all of them, when report_timing.py says so."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from agent.node_report import NodeReport
+from agent.report_timing import LEAST_GAP_S, due_at_s, interval_s
 from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.messages import RankCard, RankReport, ReportReply
 
 _LOG = logging.getLogger(__name__)
-_LEAST_GAP_S = 0.05
 _GATHER_S = 0.01
 _RETRY_S = (0.1, 0.5)
 
@@ -47,10 +47,10 @@ class Publisher:
         self._take = take
         self._node = node
         self._heartbeat_s = heartbeat_ms / 1e3
-        self._gap_s = _LEAST_GAP_S
+        self._interval_s = LEAST_GAP_S
         self._accepted = accepted
         self._changed = asyncio.Event()
-        self._sent: NodeReport | None = None
+        self._sent = NodeReport((), {}, {})
         self._refused: Mapping[str, str] = {}
         self._is_cut_off = False
 
@@ -71,10 +71,9 @@ class Publisher:
             await self._wait_for_news(time.monotonic())
 
     async def _wait_for_news(self, sent_at_s: float) -> None:
-        """Return when something differs from what was sent, or when the heartbeat is due."""
-        heartbeat_at_s = sent_at_s + self._heartbeat_s
-        await asyncio.sleep(self._gap_s)
-        while (left_s := heartbeat_at_s - time.monotonic()) > 0:
+        """Return when the next report is due."""
+        await asyncio.sleep(LEAST_GAP_S)
+        while (left_s := self._due_at_s(sent_at_s) - time.monotonic()) > 0:
             try:
                 async with asyncio.timeout(left_s):
                     await self._changed.wait()
@@ -83,14 +82,18 @@ class Publisher:
             # Watchers look at the same moments; a short wait lets their news share one call.
             await asyncio.sleep(_GATHER_S)
             self._changed.clear()
-            if self._sent is None or self._take().facts != self._sent.facts:
-                return
+
+    def _due_at_s(self, sent_at_s: float) -> float:
+        latest = self._take()
+        return due_at_s(
+            self._sent, latest, sent_at_s=sent_at_s, heartbeat_s=self._heartbeat_s, wanted_s=self._interval_s
+        )
 
     async def _send(self, report: NodeReport) -> bool:
         try:
             reply = await self._reporter.report(report.reports, report.cards)
         except SchedulerError as error:
-            if isinstance(error, StoreRejectedError) and self._sent is None:
+            if isinstance(error, StoreRejectedError) and not self._sent.reports:
                 raise
             if not self._is_cut_off:
                 _LOG.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
@@ -99,7 +102,7 @@ class Publisher:
         if self._is_cut_off:
             _LOG.info("node %s reports again", self._node)
         self._is_cut_off = False
-        self._gap_s = max(_LEAST_GAP_S, reply.interval_ms / 1e3)
+        self._interval_s = interval_s(reply.interval_ms)
         self._log_refusals(reply.refused)
         self._log_states(report, reply.refused)
         self._sent = report
@@ -118,7 +121,7 @@ class Publisher:
         self._refused = dict(refused)
 
     def _log_states(self, report: NodeReport, refused: Mapping[str, str]) -> None:
-        before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports} if self._sent else {}
+        before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports}
         for r in report.reports:
             if r.rank not in refused and before.get(r.rank) != (r.state, r.incarnation):
                 because = report.because.get(r.rank, "")

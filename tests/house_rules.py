@@ -26,7 +26,7 @@ ONLY_IN = {
 PURE = (
     "agent/discovery.py", "agent/errors.py", "agent/evidence.py", "agent/health.py", "agent/incarnation.py",
     "agent/metrics_page.py", "agent/node_report.py", "agent/port_state.py", "agent/prefill_rate.py",
-    "agent/progress.py", "agent/rank_state.py", "agent/targets.py",
+    "agent/progress.py", "agent/rank_state.py", "agent/report_timing.py", "agent/targets.py",
     "forebay/announcement.py", "forebay/fleet.py", "forebay/settings.py", "forebay/status_tables.py",
     "gateway/bounds.py", "gateway/errors.py", "gateway/headers.py", "gateway/models.py", "gateway/prompt.py",
     "gateway/settings.py", "gateway/usage.py", "gateway/wire.py",

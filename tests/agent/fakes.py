@@ -11,7 +11,10 @@ from tests.agent.samples import page_bytes
 
 
 class RecordingReporter:
-    """Keeps what it is told. `fault` is raised instead while set; `refuse` maps ranks to the agent that has them."""
+    """Keeps what it is told. `fault` is raised instead while set; `refuse` maps ranks to the agent that has them.
+
+    `interval_ms` is what it wants between two reports.
+    """
 
     def __init__(self) -> None:
         self.told: list[dict[str, RankReport]] = []
@@ -19,6 +22,7 @@ class RecordingReporter:
         self.fault: SchedulerError | None = None
         self.attempts = 0
         self.refuse: dict[str, str] = {}
+        self.interval_ms = 50
         self.said_goodbye = False
 
     @property
@@ -32,7 +36,7 @@ class RecordingReporter:
         self.told.append({report.rank: report for report in reports})
         self.cards |= cards
         refused = {rank: agent for rank, agent in self.refuse.items() if rank in self.last}
-        return ReportReply(refused=refused, interval_ms=50)
+        return ReportReply(refused=refused, interval_ms=self.interval_ms)
 
     async def goodbye(self) -> None:
         if self.fault:

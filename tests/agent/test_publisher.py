@@ -90,6 +90,16 @@ async def test_news_that_is_none_waits_for_the_heartbeat() -> None:
         assert node.reporter.attempts == 1
 
 
+async def test_a_node_told_to_report_next_year_goes_on_all_the_same() -> None:
+    async with publishing(heartbeat_ms=50) as node:
+        node.reporter.interval_ms = 31_536_000_000
+        await until(lambda: bool(node.reporter.told), "a report is stored")
+        node.says(msgspec.structs.replace(UP, running=3))
+        await until(lambda: node.reporter.last["r"].running == 3, "load is told")
+        node.says(msgspec.structs.replace(UP, state=RankState.DOWN))
+        await until(lambda: node.reporter.last["r"].state is RankState.DOWN, "health is told")
+
+
 async def test_an_unchanged_node_is_told_again_by_heartbeat() -> None:
     async with publishing(heartbeat_ms=50) as node:
         await until(lambda: len(node.reporter.told) >= 3, "heartbeats are stored")
