@@ -26,7 +26,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     """One entry of `/v1/models`."""
 
     id: str
-    max_model_len: int | None = None
+    max_model_len: Annotated[int, msgspec.Meta(le=1 << 53)] | None = None
 
 
 class ModelList(msgspec.Struct, frozen=True):
@@ -58,7 +58,10 @@ def rank_names(target: Target, engines: Sequence[EngineSample]) -> tuple[str, ..
 def rank_card(
     rank: str, target: Target, engine: EngineSample, incarnation: str, about: Description, settings: AgentSettings
 ) -> RankCard:
-    """The card of one engine. Raises DiscoveryError when the port does not serve the model or hides its KV cache."""
+    """The card of one engine.
+
+    Raises DiscoveryError when the port does not serve the model, or hides its length or its KV capacity.
+    """
     _, shares_port, index = rank.partition("#")
     return RankCard(
         rank=rank,

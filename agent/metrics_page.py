@@ -5,11 +5,11 @@ One compiled pattern picks the few families we read out of some 800 lines; a gen
 `engine` label: a port may have several engines behind it.
 
 vLLM facts: gauges change only when an engine step reports. `iteration_tokens_total_count` counts only steps that gave
-a token, so it stands still during a long chunked prefill. `kv_cache_usage_perc` was `gpu_cache_usage_perc` until
-0.11. Counters carry `_total` on the wire, not in every version. `num_gpu_blocks` is the sum over the API server's
-engines, `kv_cache_size_tokens` (0.32) is per engine. `request_prefill_kv_computed_tokens` leaves out cached tokens,
-but not those pulled from a prefill rank (a captured decode rank shows 2907 and computed none). With several API
-servers the page has neither `process_*` nor `*_created`.
+a token, so it stands still during a long chunked prefill. `kv_cache_usage_perc` was once `gpu_cache_usage_perc`.
+Counters carry `_total` on the wire, not in every version. `num_gpu_blocks` is the sum over the API server's engines,
+`kv_cache_size_tokens` (0.32) is per engine. `request_prefill_kv_computed_tokens` leaves out cached tokens, but not
+those pulled from a prefill rank (a captured decode rank shows 2907 and computed none). With several API servers the
+page has neither `process_*` nor `*_created`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LABEL = re.compile(rb'(\w+)="([^"\\]*(?:\\.[^"\\]*)*)"')
 
 
 class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The KV cache of one engine; `capacity_tokens` is 0 where the page does not tell."""
+    """The KV cache of one engine; `capacity_tokens` and `block_size` are 0 where the page does not tell."""
 
     capacity_tokens: int
     block_size: int
@@ -60,9 +60,10 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
 class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     """One engine's series on one page; a counter the page lacks is 0.
 
-    `waiting` includes requests deferred until their KV arrives. `kv_usage` is in [0, 1]. `prefill_*` count finished
-    requests: how many, their prompt tokens that were computed here, and the seconds from schedule to first token.
-    Cached tokens are taken off at admission already, so from sample to sample `prefill_tokens` may fall.
+    `waiting` includes requests deferred until their KV arrives. `kv_usage` is in [0, 1]. `steps` are those that gave a
+    token. `prefill_*` count finished requests: how many, their prompt tokens that were computed here, and the seconds
+    from schedule to first token. Cached tokens are taken off at admission already, so from sample to sample
+    `prefill_tokens` may fall.
     `created_s` (since the epoch, on the rank's clock) is when the engine's series began, None where unknown.
     """
 
@@ -168,6 +169,8 @@ def _cache(labels: Mapping[str, str] | None, engines_behind_page: int) -> CacheC
     capacity_tokens = _integer(labels.get("kv_cache_size_tokens"))
     if not capacity_tokens:
         capacity_tokens = _integer(labels.get("num_gpu_blocks")) * block_size // engines_behind_page
+    if capacity_tokens > _LARGEST:
+        capacity_tokens = 0
     return CacheConfig(capacity_tokens=capacity_tokens, block_size=block_size, dtype=labels.get("cache_dtype", ""))
 
 

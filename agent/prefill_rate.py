@@ -10,8 +10,8 @@ is no more than the time the rank was busy while they ran (W). So one window say
 Windows end when they hold enough tokens. Those of short prompts are left out: they measure a step's fixed cost. The
 answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
 compiled a kernel (26 s seen on a real vLLM) nor requests that happened to finish together can move it far. The prior is
-one more window: it decides alone at first and is outvoted by two. A decode rank that pulls its KV computes next to
-nothing and keeps the prior.
+one more window: it decides alone at first and is outvoted by two at the latest. A decode rank that pulls its KV
+computes next to nothing and keeps the prior.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _WINDOW_TOKENS = 1024
 _LEAST_MEAN_PROMPT_TOKENS = 256
 _WINDOWS_KEPT = 32
 _HEAVIEST_WINDOW_TOKENS = 4 * _WINDOW_TOKENS
+_FASTEST_TOKENS_PER_S = 1e12
+"""No engine comes near it; a window that shows more has sums that are not to be believed."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -70,6 +72,8 @@ def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed
     if window.tokens < _WINDOW_TOKENS:
         return msgspec.structs.replace(known, window=window)
     if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.prefill_s <= 0 or window.requests < 1:
+        return msgspec.structs.replace(known, window=Window())
+    if window.tokens_per_s > _FASTEST_TOKENS_PER_S:
         return msgspec.structs.replace(known, window=Window())
     vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
     seen = (*known.seen, vote)[-_WINDOWS_KEPT:]

@@ -48,7 +48,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     warmup_timeout_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS, description="deadline of one warm-up completion")] = (
         120_000
     )
-    rank_api_key: Annotated[str, Meta(description="vLLM's --api-key, for /v1/models and warm-up")] = ""
+    rank_api_key: Annotated[
+        str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="vLLM's --api-key, for /v1/models and warm-up")
+    ] = ""
     scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at a busy rank")] = 500
     idle_scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at an idle rank")] = 1000
     probe_timeout_ms: Annotated[

@@ -101,6 +101,17 @@ def test_an_info_series_without_an_engine_label_holds_for_all() -> None:
     assert cache.capacity_tokens == 160
 
 
+def test_a_capacity_beyond_any_memory_is_not_known() -> None:
+    digits = b"9" * 15
+    page = b'vllm:cache_config_info{block_size="%s",num_gpu_blocks="%s"} 1.0\nvllm:num_requests_running 0\n' % (
+        digits,
+        digits,
+    )
+    cache = only(page).cache
+    assert cache is not None
+    assert cache.capacity_tokens == 0
+
+
 def test_a_page_without_process_families_is_read() -> None:
     assert parse_metrics(page_bytes("under_load")).process_start_s is None
     assert only(page_bytes("under_load")).created_s is None

@@ -54,6 +54,10 @@ def test_short_prompts_teach_nothing() -> None:
     assert learned((1200, 2.0, 100, 2.0), rounds=20) == PRIOR
 
 
+def test_prefills_that_took_no_time_teach_nothing() -> None:
+    assert learned((4_000, 5e-324, 1, 1.0), (1e15, 1e-3, 1, 1.0), rounds=20) == PRIOR
+
+
 def test_pulled_prompts_teach_nothing() -> None:
     assert learned((-2907, 0.0, 0, 0.5), (2907, 2.0, 5, 2.0), rounds=20) == PRIOR
 

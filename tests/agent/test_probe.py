@@ -164,6 +164,9 @@ async def test_the_rank_key_goes_where_vllm_wants_it(rank: ScriptedRank, client:
         pytest.param(
             "/version", http(200, b'{"version":"%s"}' % (b"1" * 999)), "not what vLLM answers", id="a long one"
         ),
+        pytest.param(
+            "/v1/models", http(200, b'{"data":[{"id":"tiny","max_model_len":%d}]}' % 2**60), "not what", id="no length"
+        ),
         pytest.param("/version", b"", "/version: ", id="hung up on"),
         pytest.param("/version", None, "/version: TimeoutError", id="no answer"),
     ],

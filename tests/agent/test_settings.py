@@ -24,6 +24,8 @@ def test_text_values_are_read_as_the_types_they_stand_for() -> None:
         ("heartbeat_ms", "soon"),
         ("node", "two words"),
         ("prefill_tokens_per_s", "0"),
+        ("rank_api_key", "schl\u00fcssel"),
+        ("rank_api_key", "two\nlines"),
         ("no_such_option", "1"),
     ],
 )
