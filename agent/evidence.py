@@ -31,7 +31,7 @@ class EngineDead(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """An answer, but not one a healthy rank gives: a reset, an error status, a page without engines."""
+    """Not what a healthy rank answers: a reset, an error status, too long an answer, a page without engines."""
 
     detail: str
 

@@ -8,7 +8,7 @@ port, that is of all engines behind it (`judge`):
 | an answer | up |
 | connection refused | down at once |
 | `/health` answers 503 | down at once |
-| a broken answer (reset, 5xx, no page of engines) | down at the second in a row |
+| a broken answer (reset, 5xx, too long, no page of engines) | down at the second in a row |
 | silence (timeout, no route) | as it was |
 
 Then the first of these that holds is said of a rank (`verdict`):

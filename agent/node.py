@@ -16,14 +16,15 @@ from agent.settings import AgentSettings
 from agent.watcher import Watcher
 from scheduler.errors import SchedulerError
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _GOODBYE_DEADLINE_S = 2.0
 
 
 async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None]) -> None:
     """Watch and report the ranks until cancelled, then take them out of the pool.
 
-    Calls `ready` once, when the store has accepted the first rank; its line names the ranks still waited for.
+    Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
+    in an exception group, StoreRejectedError when the store never takes a report.
     """
     watchers: list[Watcher] = []
 
@@ -55,7 +56,7 @@ async def _say_goodbye(reporter: NodeReporter, node: str) -> None:
     try:
         await reporter.goodbye()
     except SchedulerError as error:
-        _LOG.warning("node %s leaves without a goodbye, its ranks will age out: %s", node, error)
+        log.warning("node %s leaves without a goodbye, its ranks will age out: %s", node, error)
 
 
 class _ReadyLine:

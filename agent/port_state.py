@@ -28,7 +28,7 @@ class PortState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the port answers and none of its engines has a request."""
+        """Whether the port is up and none of its engines had a request when it last answered."""
         return not self.health.down_because and bool(self.ranks) and all(track.is_idle for track in self.ranks)
 
 

@@ -53,7 +53,7 @@ def open_http() -> httpx.AsyncClient:
 
 
 class Probe:
-    """One port. Its methods must not overlap: a page costs the rank milliseconds of the loop that sends its tokens."""
+    """One port. Looks must not overlap: a page costs the rank milliseconds of the loop that sends its tokens."""
 
     def __init__(self, http: httpx.AsyncClient, url: str, settings: AgentSettings) -> None:
         self._http = http
@@ -83,7 +83,7 @@ class Probe:
         return Description(version.version, models.data)
 
     async def warm_up(self, card: RankCard) -> None:
-        """One small completion on the card's engine. Raises WarmUpError unless it answers 200."""
+        """One small completion on the card's engine. Raises WarmUpError unless it succeeds."""
         headers = dict(self._key)
         if card.local_index is not None:
             headers["x-data-parallel-rank"] = str(card.local_index)

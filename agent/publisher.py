@@ -14,7 +14,7 @@ from agent.report_timing import LEAST_GAP_S, due_at_s, interval_s
 from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.messages import RankCard, RankReport, ReportReply
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 _GATHER_S = 0.01
 _RETRY_S = (0.1, 0.5)
 
@@ -96,11 +96,11 @@ class Publisher:
             if isinstance(error, StoreRejectedError) and not self._sent.reports:
                 raise
             if not self._is_cut_off:
-                _LOG.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
+                log.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
             self._is_cut_off = True
             return False
         if self._is_cut_off:
-            _LOG.info("node %s reports again", self._node)
+            log.info("node %s reports again", self._node)
         self._is_cut_off = False
         self._interval_s = interval_s(reply.interval_ms)
         self._log_refusals(reply.refused)
@@ -112,12 +112,12 @@ class Publisher:
     def _log_refusals(self, refused: Mapping[str, str]) -> None:
         for rank, other in refused.items():
             if self._refused.get(rank) != other:
-                _LOG.warning(
+                log.warning(
                     "rank %s is claimed by agent %s; this agent, %s, is refused and keeps trying",
                     rank, other, self._node,
                 )  # fmt: skip
         for rank in self._refused.keys() - refused.keys():
-            _LOG.info("rank %s is now agent %s's", rank, self._node)
+            log.info("rank %s is now agent %s's", rank, self._node)
         self._refused = dict(refused)
 
     def _log_states(self, report: NodeReport, refused: Mapping[str, str]) -> None:
@@ -126,4 +126,4 @@ class Publisher:
             if r.rank not in refused and before.get(r.rank) != (r.state, r.incarnation):
                 because = report.because.get(r.rank, "")
                 reason = f": {because}" if because else ""
-                _LOG.info("rank %s is %s%s (incarnation %s)", r.rank, r.state, reason, r.incarnation)
+                log.info("rank %s is %s%s (incarnation %s)", r.rank, r.state, reason, r.incarnation)

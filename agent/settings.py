@@ -60,7 +60,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         int,
         Meta(ge=1, le=LONGEST_MS, description="running requests without progress for so long mean the rank is down"),
     ] = 10_000
-    heartbeat_ms: Annotated[int, Meta(ge=50, le=1000, description="between two reports when nothing changed")] = 400
+    heartbeat_ms: Annotated[
+        int, Meta(ge=50, le=1000, description="between two reports when nothing changed, in a small pool")
+    ] = 400
 
     def __post_init__(self) -> None:
         try:

@@ -19,11 +19,11 @@ from agent.settings import AgentSettings
 from agent.targets import Target
 from scheduler.messages import RankCard
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Keeps `port` up to date while `run` runs; `changed` is called after each change of it."""
+    """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed."""
 
     def __init__(self, target: Target, probe: Probe, settings: AgentSettings, changed: Callable[[], None]) -> None:
         self.port = PortState(target=target)
@@ -45,7 +45,7 @@ class Watcher:
         return (self._settings.idle_scrape_ms if idle else self._settings.scrape_ms) / 1e3
 
     async def _look(self) -> bool:
-        """Look once; whether the port answered."""
+        """Look once; whether the port gave a page of engines."""
         evidence = await self._probe.look()
         prior_tokens_per_s = self._settings.prefill_tokens_per_s
         self.port = fold(self.port, evidence, prior_tokens_per_s, fresh_suffix=secrets.token_hex(4))
@@ -88,7 +88,7 @@ class Watcher:
 
     def _complain(self, complaint: str) -> None:
         if complaint != self._last_complaint:
-            _LOG.warning("%s %s", self.port.target.name, complaint)
+            log.warning("%s %s", self.port.target.name, complaint)
         self._last_complaint = complaint
 
 
