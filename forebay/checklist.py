@@ -16,7 +16,7 @@ class Checklist:
         columns = (SpinnerColumn(), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
         self._progress = Progress(*columns, console=console, transient=True)
         self._bar = self._progress.add_task("", total=total)
-        self.open_items: list[str] = []
+        self._open: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         # Elsewhere than on a terminal it would only print an empty line at its end.
@@ -30,18 +30,23 @@ class Checklist:
         if self._progress.live.is_started:
             self._progress.stop()
 
-    def add(self, item: str) -> None:
-        """One more thing to wait for."""
-        self.open_items.append(item)
+    @property
+    def open_items(self) -> list[str]:
+        """What is still waited for, with what is missing of it."""
+        return [f"{item} {missing}".rstrip() for item, missing in self._open.items()]
+
+    def wait_for(self, item: str, missing: str = "") -> None:
+        """One more thing to wait for; or, said again, what is `missing` of it now."""
+        self._open[item] = missing
         self._show()
 
     def tick(self, item: str, line: str) -> None:
         """It came: `line` says so."""
-        self.open_items.remove(item)
+        del self._open[item]
         self._progress.console.print(f"{item}: {line}", markup=False, highlight=False, soft_wrap=True)
         self._progress.advance(self._bar)
         self._show()
 
     def _show(self) -> None:
-        description = f"waiting for {', '.join(self.open_items)}" if self.open_items else ""
+        description = f"waiting for {', '.join(self.open_items)}" if self._open else ""
         self._progress.update(self._bar, description=description)

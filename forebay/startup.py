@@ -19,34 +19,45 @@ from forebay.ports import LOOPBACK, free_ports
 from forebay.settings import UpSettings
 from forebay.supervise import CannotStartError
 from scheduler.admin import status
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
-from scheduler.store import open_store
+from scheduler.store import Store, open_store
 
-START_TIMEOUT_S = 60.0
+PATIENCE_S = 60.0
+"""How long nothing more may come before the start is given up."""
 RETRY_S = 0.05
 REQUEST_TIMEOUT_S = 2.0
 
 
 class Startup:
-    """Starts the children of one `forebay up`."""
+    """Starts the children of one `forebay up`; gives up when nothing more has come for `patience_s`."""
 
-    def __init__(self, settings: UpSettings, running: Children, console: Console) -> None:
+    def __init__(
+        self, settings: UpSettings, running: Children, console: Console, patience_s: float = PATIENCE_S
+    ) -> None:
         self._settings = settings
         self._running = running
+        self._patience_s = patience_s
+        self._patience = anyio.CancelScope()
         roles = settings.ranks_by_role
         started = sum(roles.values()) + len(roles) + settings.gateways + (0 if settings.redis else 1)
         self._checklist = Checklist(console, total=started + len(("reports", "gateways")))
 
     async def run(self) -> str:
-        """Start everything; returns the announcement. Raises CannotStartError when it takes too long."""
-        try:
-            with self._checklist, anyio.fail_after(START_TIMEOUT_S):
-                return await self._run()
-        except TimeoutError as error:
-            late = ", ".join(self._checklist.open_items)
-            raise CannotStartError(f"not ready within {START_TIMEOUT_S:.0f} s: {late}") from error
+        """Start everything; returns the announcement. Raises CannotStartError naming what did not come."""
+        with self._checklist, self._patience:
+            self._be_patient()
+            return await self._run()
+        missing = ", ".join(self._checklist.open_items)
+        raise CannotStartError(f"not ready, and nothing more came for {self._patience_s:.0f} s; missing: {missing}")
+
+    def _be_patient(self) -> None:
+        self._patience.deadline = anyio.current_time() + self._patience_s
+
+    def _came(self, item: str, line: str) -> None:
+        self._checklist.tick(item, line)
+        self._be_patient()
 
     async def _run(self) -> str:
         settings = self._settings
@@ -57,7 +68,10 @@ class Startup:
         # In the environment: a URL may hold a password, and arguments are for everybody to see.
         store = {variable("redis"): redis_url}
         await self._stage(agent_commands(settings, rank_ports) | gateway_commands(settings), store)
-        await self._all_up(redis_url, {f"{LOOPBACK}:{port}" for ports in rank_ports.values() for port in ports})
+        await self._all_up(
+            redis_url,
+            {f"{LOOPBACK}:{port}": f"{role}-{i}" for role, ports in rank_ports.items() for i, port in enumerate(ports)},
+        )
         key_demanded = await self._served()
         return announcement(settings, redis_url, redis_is, key_demanded=key_demanded)
 
@@ -84,32 +98,37 @@ class Startup:
         stage = await self._running.start_stage(commands, variables or {})
 
         async def wait_for(child: Child) -> None:
-            self._checklist.tick(child.name, await ready(child))
+            self._came(child.name, await ready(child))
 
         async with anyio.create_task_group() as tasks:
             for child in stage:
-                self._checklist.add(child.name)
+                self._checklist.wait_for(child.name)
                 tasks.start_soon(wait_for, child, name=f"start of {child.name}")
 
-    async def _all_up(self, redis_url: str, names: set[str]) -> None:
-        """Wait until the agents have reported all these ranks as up."""
-        self._checklist.add("reports")
+    async def _all_up(self, redis_url: str, children: Mapping[str, str]) -> None:
+        """Wait until the agents have reported all these ranks as up; `children` has each rank's child."""
+        missing = set(children)
         async with open_store(redis_url) as store:
-            while True:
-                with suppress(StoreUnavailableError):
-                    ranks = (await status(store, SchedulerSettings())).ranks
-                    if names <= {rank.rank for rank in ranks if rank.state == RankState.UP}:
-                        break
+            while missing:
+                names = ", ".join(f"{children[rank]} ({rank})" for rank in sorted(missing))
+                self._checklist.wait_for("reports", f"of {names}")
                 await anyio.sleep(RETRY_S)
-        self._checklist.tick("reports", f"{len(names)} of {len(names)} ranks are up")
+                up = await _ranks_up(store)
+                if missing & up:
+                    self._be_patient()
+                missing -= up
+        self._came("reports", f"{len(children)} of {len(children)} ranks are up")
 
     async def _served(self) -> bool:
         """Wait until every gateway knows the model; returns whether clients need a key."""
-        self._checklist.add("gateways")
+        demanded = False
         async with httpx.AsyncClient(trust_env=False, timeout=REQUEST_TIMEOUT_S) as client:
-            demanded = [await self._knows_the_model(client, port) for port in self._settings.gateway_ports]
-        self._checklist.tick("gateways", f"each serves model {self._settings.model}")
-        return any(demanded)
+            for index, port in enumerate(self._settings.gateway_ports):
+                self._checklist.wait_for("gateways", f"(gateway-{index} to serve {self._settings.model})")
+                demanded |= await self._knows_the_model(client, port)
+                self._be_patient()
+        self._came("gateways", f"each serves model {self._settings.model}")
+        return demanded
 
     async def _knows_the_model(self, client: httpx.AsyncClient, port: int) -> bool:
         while True:
@@ -121,3 +140,14 @@ class Startup:
                 if answer.is_success and self._settings.model in {each["id"] for each in answer.json()["data"]}:
                     return False
             await anyio.sleep(RETRY_S)
+
+
+async def _ranks_up(store: Store) -> set[str]:
+    """The ranks reported as up; none while the store does not answer. Raises CannotStartError."""
+    try:
+        ranks = (await status(store, SchedulerSettings())).ranks
+    except StoreUnavailableError:
+        return set()
+    except StoreRejectedError as error:
+        raise CannotStartError(str(error)) from error
+    return {rank.rank for rank in ranks if rank.state == RankState.UP}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -58,12 +57,21 @@ async def _end_on_signal(work: anyio.CancelScope, running: Children, console: Co
                 work.cancel()
 
 
-def run_supervised(run: Callable[[Household], Awaitable[None]], *, log_level: str, stop_within_s: float) -> None:
-    """Run to the end. `log_level` is the children's unless another was asked for. Raises click.ClickException."""
+def run_supervised(
+    run: Callable[[Household], Awaitable[None]],
+    environment: Mapping[str, str],
+    *,
+    log_level: str,
+    stop_within_s: float,
+) -> None:
+    """Run to the end. The children get `environment`, and `log_level` unless the user asked for another.
+
+    Raises click.ClickException.
+    """
     main = click.get_current_context().find_root()
     if main.get_parameter_source("log_level") is not ParameterSource.DEFAULT:
         log_level = main.params["log_level"]
-    environment = {**os.environ, variable("log_level"): log_level}
+    environment = {**environment, variable("log_level"): log_level}
     try:
         anyio.run(run, Household(environment, Console(stderr=True), stop_within_s))
     except (ExceptionGroup, CannotStartError, ChildEndedError) as error:

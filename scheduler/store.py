@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
+import anyio
 import redis.exceptions as errors
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -121,8 +122,10 @@ async def open_store(url: str) -> AsyncIterator[Store]:
     try:
         yield RedisStore(client)
     finally:
-        for each in (client, *sentinels):
-            await each.aclose()
+        # Whoever is cancelled leaves no connection open either.
+        with anyio.CancelScope(shield=True):
+            for each in (client, *sentinels):
+                await each.aclose()
 
 
 def _clients(url: StoreUrl) -> Sequence[Redis | RedisCluster]:

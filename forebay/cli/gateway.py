@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import click
@@ -24,4 +25,4 @@ def command(settings: GatewayCommandSettings) -> None:
         run_service(serve, settings.gateway)
     else:
         stop_within_s = settings.gateway.drain_s + LAST_WORDS_S + STOP_MARGIN_S
-        run_supervised(partial(serve_by_workers, settings), log_level="info", stop_within_s=stop_within_s)
+        run_supervised(partial(serve_by_workers, settings), os.environ, log_level="info", stop_within_s=stop_within_s)

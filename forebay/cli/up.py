@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Mapping
 from functools import partial
 
 import click
 
-from forebay.options import settings_options
+from forebay.inheritance import inherited
+from forebay.options import ENVIRONMENT_PREFIX, settings_options
 from forebay.settings import UpSettings
 from forebay.supervise import run_supervised
 from forebay.up import up
+from scheduler.errors import StoreUrlError
+from scheduler.store_url import parse_store_url
 
 STOP_WITHIN_S = 8.0
+
+log = logging.getLogger(__name__)
 
 
 @click.command("up")
@@ -19,7 +27,30 @@ STOP_WITHIN_S = 8.0
 def command(settings: UpSettings) -> None:
     """Run all of it on this machine: Redis, simulated ranks, an agent, gateways on --port and up.
 
-    Without --redis it starts redis-server if that is installed, else an embedded server.
+    Without --redis it starts redis-server if that is installed, else an embedded server. Of the environment variables
+    of other commands only FOREBAY_API_KEY, FOREBAY_ADMIN_KEY and FOREBAY_POLICY are passed on, to the gateways.
     """
+    _check_url(settings.redis)
+    environment = inherited(os.environ)
+    if unused := sorted(_ours(os.environ) - _ours(environment) - _read_here(click.get_current_context())):
+        log.warning("not passed on to what up starts: %s", ", ".join(unused))
     # A line per request is too much for one terminal.
-    run_supervised(partial(up, settings), log_level="warning", stop_within_s=STOP_WITHIN_S)
+    run_supervised(partial(up, settings), environment, log_level="warning", stop_within_s=STOP_WITHIN_S)
+
+
+def _check_url(url: str) -> None:
+    try:
+        if url:
+            parse_store_url(url)
+    except StoreUrlError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _ours(environment: Mapping[str, str]) -> set[str]:
+    return {name for name in environment if name.startswith(ENVIRONMENT_PREFIX)}
+
+
+def _read_here(ctx: click.Context) -> set[str]:
+    """The variables of `up` and of `forebay` itself."""
+    parameters = [*ctx.command.params, *ctx.find_root().command.params]
+    return {str(parameter.envvar) for parameter in parameters if parameter.envvar}

@@ -1,0 +1,83 @@
+"""A start of `forebay up` that cannot come to its end is given up, by name."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from forebay import startup
+from forebay.causes import first_cause
+from forebay.children import ChildEndedError, children
+from forebay.fleet import Commands, agent_commands
+from forebay.settings import UpSettings
+from forebay.startup import Startup
+from forebay.supervise import CannotStartError
+from tests.e2e.up_process import adjacent_free_ports, all_gone, children_of, environment, up_running
+from tests.servers import RedisServer, redis_server
+
+PATIENCE_S = 4.0
+
+
+async def failed_start(redis_url: str) -> str:
+    """Why two ranks and a gateway did not start; no child is left."""
+    settings = UpSettings(mixed=2, gateways=1, port=adjacent_free_ports(1), redis=redis_url, speed=50)
+    others = set(children_of(os.getpid()))
+    started: set[int] = set()
+
+    async def start() -> None:
+        async with children(environment(), lambda _name, _line: None, PATIENCE_S) as running:
+            try:
+                await Startup(settings, running, Console(quiet=True), patience_s=PATIENCE_S).run()
+            finally:
+                started.update(set(children_of(os.getpid())) - others)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await start()
+    assert started
+    all_gone(list(started))
+    cause = first_cause(caught.value)
+    assert isinstance(cause, (CannotStartError, ChildEndedError))
+    return str(cause)
+
+
+async def test_children_that_do_not_get_ready_are_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        why = await failed_start(f"redis://:hunter2@127.0.0.1:{silent.getsockname()[1]}")
+    assert why.endswith("missing: agent-mixed, gateway-0")
+
+
+async def test_a_rank_that_is_never_reported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks: list[int] = []
+
+    def forgetful(settings: UpSettings, ports: Mapping[str, Sequence[int]]) -> Commands:
+        """An agent that knows of the first rank only."""
+        ranks.extend(ports["mixed"])
+        return agent_commands(settings, {"mixed": ports["mixed"][:1]})
+
+    monkeypatch.setattr(startup, "agent_commands", forgetful)
+    with redis_server(tmp_path) as redis:
+        why = await failed_start(redis.url)
+    assert why.endswith(f"missing: reports of mixed-1 (127.0.0.1:{ranks[1]})")
+
+
+async def test_a_store_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis:
+        poison(redis)
+        assert "WRONGTYPE" in await failed_start(redis.url)
+
+
+def poison(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.set("forebay:pools", "no set")
+
+
+def test_variables_meant_for_other_commands_are_named_and_not_passed_on(tmp_path: Path) -> None:
+    variables = {"FOREBAY_ENGINES": "2", "FOREBAY_WORKERS": "2", "FOREBAY_API_KEY": "k", "FOREBAY_LOG_LEVEL": "warning"}
+    with up_running(tmp_path, "--mixed", "1", "--gateways", "1", variables=variables) as up:
+        assert "not passed on to what up starts: FOREBAY_ENGINES, FOREBAY_WORKERS\n" in up.complained
+        assert [rank["rank"].count("#") for rank in up.status()["ranks"]] == [0]
+        assert "$FOREBAY_API_KEY" in up.said
+        assert up.end() == 0
