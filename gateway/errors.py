@@ -46,12 +46,16 @@ class MethodNotAllowedError(GatewayError):
     """The path is served, but not with this method."""
 
 
-class BodyTooSlowError(GatewayError):
-    """The client stopped sending its body without closing."""
+class RequestTooSlowError(GatewayError):
+    """The client stopped sending its request without closing."""
 
 
 class BodyTooLargeError(GatewayError):
     """The body is larger than the gateway takes."""
+
+
+class HeadTooLargeError(GatewayError):
+    """The request line and headers are more than the gateway takes."""
 
 
 class PoolFullError(GatewayError):
@@ -105,9 +109,10 @@ ANSWERS: Mapping[type[GatewayError], Answer] = MappingProxyType(
         UnknownModelError: Answer(404, "NotFoundError"),
         UnknownRouteError: Answer(404, "NotFoundError"),
         MethodNotAllowedError: Answer(405, "Method Not Allowed"),
-        BodyTooSlowError: Answer(408, "Request Timeout"),
+        RequestTooSlowError: Answer(408, "Request Timeout"),
         BodyTooLargeError: Answer(413, "Content Too Large"),
         PoolFullError: Answer(429, "RateLimitError"),
+        HeadTooLargeError: Answer(431, "Request Header Fields Too Large"),
         InternalError: Answer(500, "InternalServerError"),
         RankUnreachableError: Answer(502, "Bad Gateway"),
         RankFailedError: Answer(502, "Bad Gateway"),

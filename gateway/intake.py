@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from starlette.types import Receive
 
-from gateway.errors import BodyTooLargeError, BodyTooSlowError
+from gateway.errors import BodyTooLargeError, RequestTooSlowError
 from gateway.headers import Headers, first
 from gateway.reply import ClientGoneError
 
@@ -13,8 +13,8 @@ from gateway.reply import ClientGoneError
 async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float) -> bytes:
     """The whole body. Raises as soon as it is known that there is none to be had.
 
-    BodyTooLargeError from the declared length or from what has come; BodyTooSlowError when nothing comes for `idle_s`;
-    ClientGoneError when the client closes before the end.
+    BodyTooLargeError from the declared length or from what has come; RequestTooSlowError when nothing comes for
+    `idle_s`; ClientGoneError when the client closes before the end.
     """
     declared = first(headers, b"content-length")
     if declared is not None and int(declared) > max_bytes:
@@ -27,7 +27,7 @@ async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_
         with anyio.move_on_after(idle_s):
             message = await receive()
         if message is None:
-            raise BodyTooSlowError(f"The request's body did not arrive: nothing came for {idle_s:g} s")
+            raise RequestTooSlowError(f"The request's body did not arrive: nothing came for {idle_s:g} s")
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         parts.append(message.get("body", b""))

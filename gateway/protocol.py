@@ -1,36 +1,159 @@
-"""uvicorn's HTTP protocol, two gaps closed. uvicorn is pinned to a minor version: this uses its insides."""
+"""uvicorn's HTTP protocol, with the limits it lacks. uvicorn is pinned to a minor version: this uses its insides.
+
+Beside the limits: a client that leaves is noticed under pipelining too, trailers do not become headers, and bytes
+that are no HTTP are answered in the shape of every other error.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
-from gateway.errors import InvalidRequestError
+from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
+
+MAX_HEAD_BYTES = 65_536
+"""Request line and headers. Long keys, cookies and trace states take a few KiB; other servers allow 8 to 64."""
+
+MAX_HEADERS = 100
+"""What Apache allows and no client comes near to; each costs a few objects before the key is checked."""
+
+HEAD_S = 30.0
+"""How long a head may take from the connection, or from its own first byte, to its end."""
+
+LINGER_S = 2.0
+"""How long a refused client is still listened to. Closing at once would reset the connection while the client sends,
+and take our answer from it.
+"""
 
 
 class ClientProtocol(HttpToolsProtocol):
     """One client's connection."""
 
     running: RequestResponseCycle | None = None
+    _refusal: GatewayError | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_bytes = 0
+    _unanswered_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give the client `HEAD_S` for its first head."""
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, within the limits; after a refusal drop it."""
+        if self._refusal is not None:
+            return
+        # The parser keeps what is unfinished and says nothing of it: a header, a target, a trailer without an end.
+        self._unanswered_bytes += len(data)
+        super().data_received(data)
+        if self._unanswered_bytes > MAX_HEAD_BYTES and self._refusal is None:
+            self._refuse(_too_large())
+        if self._timer is None and (self._in_head or not self._is_answering):
+            self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer: those are dropped (RFC 9110 section 6.5.1), as nobody here knows any."""
+        self._count(len(name) + len(value))
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: start the request."""
+        self._in_head = False
+        self._unanswered_bytes = 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._unanswered_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        self._unanswered_bytes = 0
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
+        self._stop_timer()
+        super().connection_lost(exc)
+        self._end_running()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser, or a limit inside it, has refused."""
+        self._refuse(self._refusal or InvalidRequestError(msg))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
-        super().connection_lost(exc)
+    @property
+    def _is_answering(self) -> bool:
+        return self.running is not None and not self.running.response_complete
+
+    @property
+    def _may_still_refuse(self) -> bool:
+        """Whether what is wrong is the body of the request that runs, and nothing has been answered yet."""
+        cycle = self.running
+        return cycle is not None and cycle is self.cycle and cycle.more_body and not cycle.response_started
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
+            self._refusal = _too_large()
+            raise self._refusal
+
+    def _on_slow_head(self) -> None:
+        self._timer = None
+        if self._is_answering:
+            self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+        else:
+            self._refuse(RequestTooSlowError(f"The request's head did not arrive within {HEAD_S:g} s"))
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer with an error, if it is this request's turn to be answered, and close."""
+        self._refusal = error
+        self._stop_timer()
+        if self._is_answering and not self._may_still_refuse:
+            self.transport.close()
+            return
+        self._end_running()
+        body = errors.body_of(error)
+        headers = [*errors.headers_of(error), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[errors.status_of(error)] + head + b"\r\n" + body)
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _end_running(self) -> None:
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
             self.running.message_event.set()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP in the shape of every other error."""
-        error = InvalidRequestError(msg)
-        body = errors.body_of(error)
-        headers = [*errors.headers_of(error), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[400] + head + b"\r\n" + body)
-        self.transport.close()
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _too_large() -> HeadTooLargeError:
+    return HeadTooLargeError(
+        f"The request's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
+    )
