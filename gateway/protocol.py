@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, with the limits it lacks. uvicorn is pinned to a minor version: this uses its insides.
 
-Beside the limits: a client that leaves is noticed under pipelining too, trailers do not become headers, and bytes
-that are no HTTP are answered in the shape of every other error.
+Beside the limits: a client that leaves is noticed under pipelining too, trailers do not become headers, bytes that are
+no HTTP are answered in the shape of every other error, and HTTP/1.0 is answered without chunks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import errors
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
+from gateway.unchunked import Unchunked
 
 MAX_HEAD_BYTES = 65_536
 """Request line and headers. Long keys, cookies and trace states take a few KiB; other servers allow 8 to 64."""
@@ -102,6 +103,8 @@ class ClientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
+        if cycle.scope["http_version"] == "1.0":
+            app = Unchunked(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     @property
