@@ -111,6 +111,27 @@ def test_progress_is_not_set_back_by_a_prompt_that_joins_the_queue(
     assert bench.loads()["r0 i1"][2] == started
 
 
+def test_progress_is_not_set_back_by_a_prompt_that_leaves_the_queue(
+    bench: Bench, gateways: tuple[RawGateway, RawGateway]
+) -> None:
+    one, other = gateways
+    one.adopt(record(1, "m r0"))
+    started = bench.pool_ms
+    waiting = other.adopt(record(1, "m r0"))
+    bench.store.now_ms += 300
+    other.release(waiting)
+    assert bench.loads()["r0 i1"][2] == started
+
+
+def test_progress_is_not_set_back_by_a_resync(bench: Bench, gateways: tuple[RawGateway, RawGateway]) -> None:
+    one, _ = gateways
+    one.adopt(record(1, "m r0"))
+    started = bench.pool_ms
+    bench.store.now_ms += 300
+    one.join()
+    assert bench.loads()["r0 i1"][:3] == [80, 1, started]
+
+
 @pytest.mark.parametrize("cheaper", ["c", "x"])
 def test_whole_placements_are_compared_over_all_pair_classes(
     gateways: tuple[RawGateway, RawGateway], cheaper: str

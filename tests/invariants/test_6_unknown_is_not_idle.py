@@ -97,6 +97,18 @@ def test_a_snapshot_tells_of_a_rank_only_what_changed(bench: Bench, gateway: Raw
     assert bench.snapshot(then.epoch, then.version).rows == ()
 
 
+def test_a_snapshot_has_the_card_of_a_rank_whose_engine_holds_less_than_the_ledger_says(
+    bench: Bench, gateway: RawGateway
+) -> None:
+    gateway.adopt(record(3, "m r0"))
+    first = bench.snapshot()
+    bench.store.now_ms += 300
+    bench.report(Sample("r0", "i1", kv_tokens=60), Sample("r1"))
+    (row, _) = bench.snapshot(first.epoch, first.version).rows
+    assert row[1].split()[5] == b"-40"
+    assert row[3]
+
+
 def test_a_snapshot_tells_of_a_rank_that_left(bench: Bench) -> None:
     first = bench.snapshot()
     bench.report(Sample("r0", state="gone"))
