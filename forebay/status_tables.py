@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scheduler.admin import GatewayStatus, RankStatus, Status
 
+RANK_LEGEND = {
+    "agent": "the node whose agent reports the rank",
+    "age ms": "since the engine was last read",
+    "placed": "requests that gateways have on it now",
+    "requests": "those, and what came to it in other ways",
+    "prompt tokens": "still to be prefilled",
+    "KV tokens": "in its KV cache now, or reserved there",
+    "KV": "the same as a share of its capacity",
+    "prefill tokens/s": "prompt tokens it computes a second",
+}
+GATEWAY_LEGEND = {
+    "placed": "requests it has on ranks now",
+    "lease ms": "what is left until it counts as dead, unless it renews",
+}
+
 
 def tables(status: Status) -> Iterator[RenderableType]:
-    """Ranks, gateways, and the sums in one line; `held` counts reservations."""
+    """Ranks, gateways, what their columns mean, and the sums in one line."""
     yield _ranks(status.ranks)
+    yield _legend(RANK_LEGEND)
     yield _gateways(status.gateways)
+    yield _legend(GATEWAY_LEGEND)
     unreadable = f", {status.unreadable} unreadable values" if status.unreadable else ""
-    yield f"{len(status.ranks)} ranks, {len(status.gateways)} gateways, {status.reservations} reservations{unreadable}"
+    placed = f"{status.reservations} requests placed"
+    yield f"{len(status.ranks)} ranks, {len(status.gateways)} gateways, {placed}{unreadable}"
 
 
 def _ranks(ranks: list[RankStatus]) -> Table:
     table = _table("pool", "rank", "role", "state", "agent")
-    for name in ("age ms", "held", "requests", "queued tok", "KV tok", "KV", "prefill tok/s"):
+    for name in ("age ms", "placed", "requests", "prompt tokens", "KV tokens", "KV", "prefill tokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for rank in ranks:
         table.add_row(
@@ -38,12 +57,16 @@ def _ranks(ranks: list[RankStatus]) -> Table:
 
 def _gateways(gateways: list[GatewayStatus]) -> Table:
     table = _table("pool", "gateway", "address")
-    for name in ("held", "lease ms"):
+    for name in ("placed", "lease ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for gateway in gateways:
         names = map(escape, (gateway.pool, gateway.gateway, gateway.address))
         table.add_row(*names, str(gateway.reservations), str(gateway.lease_ms))
     return table
+
+
+def _legend(meanings: Mapping[str, str]) -> Text:
+    return Text("; ".join(f"{name}: {meaning}" for name, meaning in meanings.items()) + "\n", style="dim")
 
 
 def _table(*names: str) -> Table:

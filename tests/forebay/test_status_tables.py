@@ -1,8 +1,9 @@
 """The status as people see it."""
 
 from rich.console import Console
+from rich.table import Table
 
-from forebay.status_tables import tables
+from forebay.status_tables import GATEWAY_LEGEND, RANK_LEGEND, tables
 from scheduler.admin import GatewayStatus, RankStatus, Status
 from scheduler.messages import RankState, Role
 
@@ -37,7 +38,7 @@ def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
     lines = shown(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0))
     assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000" in lines
     assert "m[1] g h:8000 3 1900" in lines
-    assert lines[-1] == "1 ranks, 1 gateways, 3 reservations"
+    assert lines[-1] == "1 ranks, 1 gateways, 3 requests placed"
 
 
 def test_a_drained_rank_and_unreadable_values_are_told() -> None:
@@ -45,3 +46,12 @@ def test_a_drained_rank_and_unreadable_values_are_told() -> None:
     lines = shown(Status(ranks=[drained], gateways=[], reservations=0, unreadable=2))
     assert any(" drained " in line for line in lines)
     assert lines[-1].endswith("2 unreadable values")
+
+
+def test_every_column_with_a_number_is_explained() -> None:
+    shown = list(tables(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0)))
+    for table, legend in ((shown[0], RANK_LEGEND), (shown[2], GATEWAY_LEGEND)):
+        assert isinstance(table, Table)
+        headings = [str(column.header) for column in table.columns]
+        assert set(legend) <= set(headings)
+        assert {str(column.header) for column in table.columns if column.justify == "right"} <= set(legend)
