@@ -16,10 +16,10 @@ RANK_LEGEND = {
     "age ms": "since the engine was last read",
     "placed": "requests that gateways have on it now",
     "requests": "those, and what came to it in other ways",
-    "prompt tokens": "still to be prefilled",
+    "to prefill": "prompt tokens it has still to compute",
     "KV tokens": "in its KV cache now, or reserved there",
     "KV": "the same as a share of its capacity",
-    "prefill tokens/s": "prompt tokens it computes a second",
+    "tokens/s": "prompt tokens it computes a second",
 }
 GATEWAY_LEGEND = {
     "placed": "requests it has on ranks now",
@@ -40,7 +40,7 @@ def tables(status: Status) -> Iterator[RenderableType]:
 
 def _ranks(ranks: list[RankStatus]) -> Table:
     table = _table("pool", "rank", "role", "state", "agent")
-    for name in ("age ms", "placed", "requests", "prompt tokens", "KV tokens", "KV", "prefill tokens/s"):
+    for name in ("age ms", "placed", "requests", "to prefill", "KV tokens", "KV", "tokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for rank in ranks:
         table.add_row(
@@ -66,7 +66,7 @@ def _gateways(gateways: list[GatewayStatus]) -> Table:
 
 
 def _legend(meanings: Mapping[str, str]) -> Text:
-    return Text("; ".join(f"{name}: {meaning}" for name, meaning in meanings.items()) + "\n", style="dim")
+    return Text("".join(f"  {name}: {meaning}\n" for name, meaning in meanings.items()), style="dim")
 
 
 def _table(*names: str) -> Table:
