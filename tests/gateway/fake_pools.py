@@ -26,6 +26,10 @@ def card(endpoint: str, *, rank: str = "", local_index: int | None = None, max_m
     )
 
 
+NOWHERE = card("http://127.0.0.1:9")
+"""A rank at a port where nobody listens."""
+
+
 class FakeRankView(NamedTuple):
     card: RankCard
 
@@ -122,5 +126,15 @@ class FakePools:
         return sorted(self._pools)
 
     @property
+    def placed(self) -> int:
+        """How many requests were to be placed."""
+        return sum(len(pool.asked) for pool in self._pools.values())
+
+    @property
     def reservations(self) -> int:
         return sum(len(pool.live) for pool in self._pools.values())
+
+
+def pools_of_nobody(*names: str) -> FakePools:
+    """Pools whose only rank cannot be reached."""
+    return FakePools(*(FakePool(NOWHERE, name=name) for name in names or ("sim",)))

@@ -4,21 +4,11 @@ import asyncio
 
 import pytest
 
-from scheduler.decision import Reject, Wait
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.running import CHAT, COMPLETIONS, checked_error, error_of, eventually, post, serving
 from tests.gateway.scripted_rank import scripted_rank
 
-NOWHERE = card("http://127.0.0.1:9")
 MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
-
-
-def pools(*names: str) -> FakePools:
-    return FakePools(*(FakePool(NOWHERE, name=name) for name in names or ("sim",)))
-
-
-def placed(fakes: FakePools) -> int:
-    return sum(len(pool.asked) for name in fakes.names() if (pool := fakes.get(name)))
 
 
 BAD_COMPLETIONS = {
@@ -64,7 +54,7 @@ BAD_CHATS = {
 
 
 async def test_a_bad_body_is_a_400_that_names_the_place() -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     async with serving(fakes) as served:
         for path, bodies in ((COMPLETIONS, BAD_COMPLETIONS), (CHAT, BAD_CHATS)):
             for name, (body, param) in bodies.items():
@@ -72,7 +62,7 @@ async def test_a_bad_body_is_a_400_that_names_the_place() -> None:
                 error = checked_error(400, answer)
                 assert (status, error["param"]) == (400, param), name
                 assert headers["content-type"] == "application/json"
-    assert placed(fakes) == 0
+    assert fakes.placed == 0
 
 
 async def test_what_vllm_would_accept_is_not_refused() -> None:
@@ -95,74 +85,17 @@ async def test_what_vllm_would_accept_is_not_refused() -> None:
 
 @pytest.mark.parametrize("content_type", ["", "Content-Type: text/plain"])
 async def test_a_body_that_is_not_declared_to_be_json_is_refused(content_type: str) -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     async with serving(fakes) as served:
         head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: g\r\nContent-Length: 14\r\n{content_type}\r\n"
         status, _, body = await served.send(head.encode() + (b"\r\n" if content_type else b"") + b'{"prompt":"x"}')
     assert status == 400
     assert "Only 'application/json' is allowed" in checked_error(400, body)["message"]
-    assert placed(fakes) == 0
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_an_unknown_model_is_a_404_in_vllms_words(stream: bool) -> None:
-    fakes = pools()
-    async with serving(fakes) as served:
-        response = await served.complete(model="nope", stream=stream)
-    assert response.status_code == 404
-    assert error_of(response) == {
-        "message": "The model `nope` does not exist. Valid aliases: sim.",
-        "type": "NotFoundError",
-        "param": "model",
-        "code": 404,
-    }
-    assert placed(fakes) == 0
-
-
-async def test_without_a_model_the_only_pool_is_meant() -> None:
-    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
-        for body in (b'{"prompt":"x"}', b'{"prompt":"x","model":null}'):
-            status, _, _ = await served.send(post(COMPLETIONS, body))
-            assert status == 200
-    assert len(pool.asked) == 2
-
-
-async def test_without_a_model_several_pools_are_too_many() -> None:
-    fakes = pools("one", "two")
-    async with serving(fakes) as served:
-        status, _, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}'))
-    error = checked_error(400, body)
-    assert (status, error["param"]) == (400, "model")
-    assert "one, two" in error["message"]
-    assert placed(fakes) == 0
-
-
-async def test_without_any_pool_the_client_is_asked_to_come_back() -> None:
-    async with serving(FakePools()) as served:
-        status, headers, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}'))
-        unknown = await served.complete()
-    assert (status, headers["retry-after"]) == (503, "1")
-    checked_error(503, body)
-    assert unknown.status_code == 404
-
-
-async def test_a_full_pool_is_a_429_and_one_without_ranks_a_503() -> None:
-    full = FakePool(NOWHERE, name="full", answer=Wait(retry_after_ms=1_200))
-    down = FakePool(NOWHERE, name="down", answer=Reject(reason="no rank of down is up"))
-    async with serving(FakePools(full, down)) as served:
-        too_many = await served.complete(model="full")
-        none_up = await served.complete(model="down")
-        page = (await served.client.get("/metrics")).text
-    assert (too_many.status_code, too_many.headers["retry-after"]) == (429, "2")
-    assert error_of(too_many)["type"] == "RateLimitError"
-    assert (none_up.status_code, none_up.headers["retry-after"]) == (503, "1")
-    assert error_of(none_up)["message"] == "no rank of down is up"
-    assert full.history == down.history == []
-    assert 'forebay_gateway_not_placed_total{answer="wait",pool="full"} 1.0' in page
+    assert fakes.placed == 0
 
 
 async def test_an_oversized_body_is_refused_from_its_declared_length_alone() -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     async with serving(fakes, max_body_bytes=1000) as served:
         head = (
             f"POST {COMPLETIONS} HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\nContent-Length: 1001\r\n\r\n"
@@ -172,23 +105,23 @@ async def test_an_oversized_body_is_refused_from_its_declared_length_alone() -> 
     assert status == 413
     assert "1000 bytes" in checked_error(413, body)["message"]
     assert at_the_limit == 404
-    assert placed(fakes) == 0
+    assert fakes.placed == 0
 
 
 async def test_an_oversized_body_of_unknown_length_is_refused_while_it_comes() -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     head = post(COMPLETIONS, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     async with serving(fakes, max_body_bytes=1000) as served:
         endless = head + b"1f4\r\n" + b" " * 500 + b"\r\n" + b"1f5\r\n" + b" " * 501 + b"\r\n"
         status, _, body = await served.send(endless)
     assert status == 413
     checked_error(413, body)
-    assert placed(fakes) == 0
+    assert fakes.placed == 0
 
 
 @pytest.mark.parametrize("half_close", [False, True])
 async def test_a_body_that_ends_early_places_nothing(half_close: bool) -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     whole = post(COMPLETIONS, b'{"prompt":"x"}')
     async with serving(fakes) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
@@ -201,23 +134,23 @@ async def test_a_body_that_ends_early_places_nothing(half_close: bool) -> None:
             writer.transport.abort()
         await eventually(lambda: served.gateway.alive == 0)
         writer.close()
-    assert placed(fakes) == 0
+    assert fakes.placed == 0
 
 
 async def test_a_client_that_stops_inside_its_body_is_told_so() -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     async with serving(fakes, client_idle_ms=50) as served:
         status, _, body = await served.send(post(COMPLETIONS, b'{"prompt":"x"}')[:-3])
     assert status == 408
     checked_error(408, body)
-    assert placed(fakes) == 0
+    assert fakes.placed == 0
 
 
 @pytest.mark.parametrize(
     "raw", [b"\x16\x03\x01 hello\r\n\r\n", post(COMPLETIONS, b"").replace(b"Host: gateway", b"X-A: a\x0bb")]
 )
 async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes) -> None:
-    async with serving(pools()) as served:
+    async with serving(pools_of_nobody()) as served:
         status, headers, body = await served.send(raw)
     assert (status, headers["connection"]) == (400, "close")
     checked_error(400, body)
@@ -235,7 +168,7 @@ async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes) -> Non
     ],
 )
 async def test_an_unknown_path_or_method_is_told_in_the_same_shape(method: str, path: str, status: int) -> None:
-    async with serving(pools()) as served:
+    async with serving(pools_of_nobody()) as served:
         response = await served.client.request(method, path)
     assert response.status_code == status
     error_of(response)
@@ -244,11 +177,11 @@ async def test_an_unknown_path_or_method_is_told_in_the_same_shape(method: str, 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "soon", "86400001", "", "999999999999", "\u0663"])
 async def test_a_deadline_that_is_none_is_a_400(value: str) -> None:
-    fakes = pools()
+    fakes = pools_of_nobody()
     async with serving(fakes) as served:
         response = await served.client.post(
             COMPLETIONS, json={"prompt": "x"}, headers=[(b"x-request-timeout-ms", value.encode())]
         )
     assert error_of(response)["param"] == "x-request-timeout-ms"
     assert response.status_code == 400
-    assert placed(fakes) == 0
+    assert fakes.placed == 0

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.protocol import MAX_HEAD_BYTES, MAX_HEADERS
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, Served, checked_error, eventually, post, serving
 from tests.gateway.scripted_rank import (
     EVENTS,
@@ -17,7 +17,6 @@ from tests.gateway.scripted_rank import (
     stalls_after_an_event,
 )
 
-NOWHERE = card("http://127.0.0.1:9")
 PIECE = b"x" * 65_536
 ENOUGH = 64
 """Pieces: 4 MiB, many times what may be kept."""

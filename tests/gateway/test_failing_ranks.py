@@ -1,0 +1,105 @@
+"""What a client is told when a rank refuses, dies or answers what it may not."""
+
+import json
+
+import pytest
+
+from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.running import error_of, serving
+from tests.gateway.scripted_rank import (
+    COMPLETION,
+    EVENTS,
+    STREAM_HEAD,
+    Exchange,
+    chunk,
+    completes,
+    scripted_rank,
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_of_the_rank_reaches_the_client_unchanged(stream: bool) -> None:
+    body = b'{"error":{"message":"too long","type":"BadRequestError","param":"input_tokens","code":400}}'
+
+    async def refuses(exchange: Exchange) -> None:
+        await exchange.answer("400 Bad Request", body, "content-type: application/json", "x-why: length")
+
+    async with scripted_rank(refuses) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=stream)
+    assert (response.status_code, response.content) == (400, body)
+    assert response.headers["x-why"] == "length"
+    assert pool.words() == ["dispatched", "released"]
+
+
+async def test_a_rank_that_takes_no_connection_is_a_502() -> None:
+    pool = FakePool(card("http://127.0.0.1:9"))
+    async with serving(FakePools(pool)) as served:
+        response = await served.complete()
+    assert error_of(response)["type"] == "Bad Gateway"
+    assert response.status_code == 502
+    assert pool.words() == ["released"]
+
+
+async def test_a_rank_that_dies_before_its_answer_is_a_502() -> None:
+    async def dies(exchange: Exchange) -> None:
+        exchange.abort()
+
+    async with scripted_rank(dies) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert error_of(response)["code"] == 502
+    assert pool.words() == ["dispatched", "released"]
+
+
+async def test_a_rank_that_dies_inside_an_answer_that_is_no_stream_is_a_502() -> None:
+    async def dies(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+        exchange.abort()
+
+    async with scripted_rank(dies) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete()
+    assert error_of(response)["code"] == 502
+
+
+@pytest.mark.parametrize("cut_event", [b"", b'data: {"half'])
+async def test_a_rank_that_dies_inside_a_stream_ends_it_with_an_error_event(cut_event: bytes) -> None:
+    async def dies(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]), *([chunk(cut_event)] if cut_event else []))
+        exchange.abort()
+
+    async with scripted_rank(dies) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert response.status_code == 200
+    assert response.content.startswith(EVENTS[0])
+    *_, last = response.text.rstrip("\n").split("\n\n")
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == 502
+    assert "[DONE]" not in response.text
+    assert response.text.count("\n\n") == (3 if cut_event else 2)
+    assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+async def test_what_a_rank_sends_past_the_end_of_its_answer_reaches_nobody() -> None:
+    async def poisons(exchange: Exchange) -> None:
+        await completes(exchange)
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON")
+
+    async with scripted_rank(poisons) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        answers = [(await served.complete()).content for _ in range(3)]
+    assert answers == [COMPLETION] * 3
+
+
+async def test_a_status_that_http_does_not_know_is_a_failure_of_the_rank() -> None:
+    async def odd(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 799 Odd\r\ncontent-length: 0\r\n\r\n")
+
+    async with scripted_rank(odd) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete()
+    assert (response.status_code, error_of(response)["code"]) == (502, 502)
+    assert pool.words()[-1] == "released"
+
+
+async def test_a_rank_whose_address_is_no_url_is_unreachable() -> None:
+    async with serving(FakePools(pool := FakePool(card("http://[::1")))) as served:
+        response = await served.complete()
+    assert response.status_code == 502
+    assert pool.shunned
+    assert not pool.live
