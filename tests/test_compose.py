@@ -14,7 +14,7 @@ from gateway.settings import GatewaySettings
 from tests import compose_file, house_rules
 from tests.compose_file import ROOT
 
-NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model"}
+NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model", "REDIS_PASSWORD": "s3cret"}
 
 
 def schema() -> dict[str, Any]:
@@ -46,12 +46,12 @@ def test_the_base_file_needs_no_variable_and_takes_each() -> None:
     services = given["services"]
     assert services["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
     assert services["agent"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@redis:6379/0"
-    assert services["gateway"]["ports"] == ["7000-7003:8000"]
+    assert services["gateway"]["ports"] == ["127.0.0.1:7000-7003:8000"]
 
 
 def test_gateways_scale_without_a_balancer() -> None:
     gateway = compose_file.load("compose.yaml", variables={})["services"]["gateway"]
-    first, last = re.fullmatch(r"(\d+)-(\d+):8000", gateway["ports"][0]).groups()  # type: ignore[union-attr]
+    first, last = re.fullmatch(r"127\.0\.0\.1:(\d+)-(\d+):8000", gateway["ports"][0]).groups()  # type: ignore[union-attr]
     assert int(last) - int(first) + 1 >= 4
     assert "container_name" not in gateway
 
@@ -86,9 +86,27 @@ def test_the_vllm_override_replaces_the_simulated_ranks() -> None:
     assert services["redis"]["ports"] == ["127.0.0.1:6379:6379"]
 
 
-def test_the_vllm_override_insists_on_the_address_gateways_reach() -> None:
-    with pytest.raises(compose_file.MissingVariableError, match="NODE_ADDRESS"):
-        compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables={"FOREBAY_MODEL": "m"})
+@pytest.mark.parametrize("missing", sorted(NODE))
+def test_the_vllm_override_insists_on_what_has_no_safe_default(missing: str) -> None:
+    given = {name: value for name, value in NODE.items() if name != missing}
+    with pytest.raises(compose_file.MissingVariableError, match=missing):
+        compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables=given)
+
+
+def test_where_redis_is_published_its_password_is_the_one_given() -> None:
+    services = compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables=NODE)["services"]
+    command = services["redis"]["command"]
+    assert command[command.index("--requirepass") + 1] == "s3cret"
+    assert services["agent"]["environment"]["FOREBAY_REDIS"] == "redis://:s3cret@127.0.0.1:6379/0"
+    assert "ports" not in compose_file.load("compose.yaml", variables={})["services"]["redis"]
+
+
+def test_nothing_is_published_beyond_this_machine_unless_asked_for() -> None:
+    for variables, address in (({}, "127.0.0.1"), ({"GATEWAY_BIND": "0.0.0.0"}, "0.0.0.0")):
+        services = compose_file.load("compose.yaml", variables=variables)["services"]
+        published = [port for service in services.values() for port in service.get("ports", [])]
+        assert len(published) == 2
+        assert all(port.startswith(f"{address}:") for port in published)
 
 
 def test_no_service_depends_on_one_that_may_be_absent() -> None:
