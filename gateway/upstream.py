@@ -6,6 +6,7 @@ Closing an answer before its end closes the connection, which is how vLLM learns
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, cast
@@ -28,6 +29,9 @@ beginning of the next, which may be another client's.
 
 OK, NO_STATUS = 200, 600
 """A final status lies between; uvicorn knows no others."""
+
+CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""RFC 9110 section 5.5 keeps them out of header values. h11 lets some of them in, uvicorn none of them out."""
 
 SENT = "http11.send_request_body.complete"
 
@@ -126,11 +130,19 @@ class Upstream:
         with anyio.move_on_after(patience_s):
             with _translated():
                 response = await self._transport.handle_async_request(request)
-            if not OK <= response.status_code < NO_STATUS:
+            if (fault := _fault_of(response)) is not None:
                 await response.aclose()
-                raise RankFailedError(f"The rank answered with status {response.status_code}")
+                raise RankFailedError(fault)
             return response
         raise RankTimeoutError(f"The rank did not answer within {patience_s:g} s")
+
+
+def _fault_of(response: httpx.Response) -> str | None:
+    if not OK <= response.status_code < NO_STATUS:
+        return f"The rank answered with status {response.status_code}"
+    if any(CONTROL_BYTES.search(value) for _, value in response.headers.raw):
+        return "The rank answered with a header that HTTP does not allow"
+    return None
 
 
 @contextmanager

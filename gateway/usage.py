@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 TAIL_BYTES = 4096
 """How much of a stream's end holds its usage chunk and `[DONE]`."""
 
 
+Tokens = Annotated[int, Meta(ge=0, le=1 << 53)]
+"""What JSON carries exactly. No engine counts as far, and a float could not hold every number beyond."""
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Token counts as the engine reports them."""
 
-    prompt_tokens: int
-    completion_tokens: int = 0
+    prompt_tokens: Tokens
+    completion_tokens: Tokens = 0
 
 
 class _WithUsage(msgspec.Struct):
@@ -23,10 +30,10 @@ DECODER = msgspec.json.Decoder(_WithUsage)
 
 
 def of_body(body: bytes) -> Usage | None:
-    """The usage in a JSON answer, or None."""
+    """The usage in a JSON answer; None if there is none that makes sense."""
     try:
         return DECODER.decode(body).usage
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

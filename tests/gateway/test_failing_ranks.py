@@ -9,6 +9,7 @@ from tests.gateway.running import error_of, serving
 from tests.gateway.scripted_rank import (
     COMPLETION,
     EVENTS,
+    NO_MORE,
     STREAM_HEAD,
     Exchange,
     chunk,
@@ -103,3 +104,54 @@ async def test_a_rank_whose_address_is_no_url_is_unreachable() -> None:
     assert response.status_code == 502
     assert pool.shunned
     assert not pool.live
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("value", [b"a\x01b", b"\x7f", b"a\x08"])
+async def test_a_header_that_http_does_not_allow_is_a_failure_of_the_rank(
+    value: bytes, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def odd(exchange: Exchange) -> None:
+        kind = b"text/event-stream" if stream else b"application/json"
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n")
+        await exchange.send(b"content-type: " + kind + b"\r\nx-odd: " + value + b"\r\n\r\n{}")
+
+    async with scripted_rank(odd) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=stream)
+    assert (response.status_code, error_of(response)["code"]) == (502, 502)
+    assert pool.words() == ["dispatched", "released"]
+    assert "Traceback" not in caplog.text
+
+
+USAGES = {
+    "huge": b'{"prompt_tokens":1' + b"0" * 400 + b',"completion_tokens":1}',
+    "huge answers": b'{"prompt_tokens":1,"completion_tokens":1' + b"0" * 400 + b"}",
+    "negative": b'{"prompt_tokens":-1,"completion_tokens":-5}',
+    "fractions": b'{"prompt_tokens":1.5,"completion_tokens":1e300}',
+    "no number": b'{"prompt_tokens":NaN}',
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep beside": b'{"prompt_tokens":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", USAGES)
+async def test_an_answer_with_an_absurd_usage_passes_and_nothing_is_learned(
+    name: str, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b'{"usage":' + USAGES[name] + b"}"
+
+    async def answers(exchange: Exchange) -> None:
+        if stream:
+            await exchange.send(STREAM_HEAD, chunk(b"data: " + body + b"\n\n"), chunk(b"data: [DONE]\n\n"), NO_MORE)
+        else:
+            await exchange.answer("200 OK", body, "content-type: application/json")
+
+    async with scripted_rank(answers) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=stream, stream_options={"include_usage": stream})
+        page = (await served.client.get("/metrics")).text
+    assert response.status_code == 200
+    assert body in response.content
+    assert pool.words()[-1] == "released"
+    assert "forebay_gateway_prompt_estimate_ratio_count{" not in page
+    assert "Traceback" not in caplog.text
