@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
+QUOTED = 100
+"""How many characters of a client's own value an error shows."""
+
 
 class GatewayError(Exception):
     """Base of what a client is told. `param` names the field at fault; `retry_after_ms` when to come back."""
@@ -123,6 +126,11 @@ ANSWERS: Mapping[type[GatewayError], Answer] = MappingProxyType(
         DeadlineExceededError: Answer(504, "Gateway Timeout"),
     }
 )
+
+
+def quoted(value: str) -> str:
+    """A value as an error shows it: whole if it is short, else its beginning."""
+    return value if len(value) <= QUOTED else value[:QUOTED] + "…"
 
 
 def status_of(error: GatewayError) -> int:

@@ -16,6 +16,7 @@ from gateway.errors import (
     NoRankError,
     ShuttingDownError,
     UnknownModelError,
+    quoted,
 )
 from gateway.metrics import Metrics, StateCollector
 from gateway.placing import Pool, Pools
@@ -77,7 +78,9 @@ class Gateway:
         pool = self.pools.get(model)
         if pool is None:
             known = ", ".join(sorted(self.pools.names())) or "none"
-            raise UnknownModelError(f"The model `{model}` does not exist. Valid aliases: {known}.", param="model")
+            raise UnknownModelError(
+                f"The model `{quoted(model)}` does not exist. Valid aliases: {known}.", param="model"
+            )
         return pool
 
     def estimator(self, pool: Pool) -> TokenEstimator:

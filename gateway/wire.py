@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from gateway.errors import InvalidRequestError
+from gateway.errors import QUOTED, InvalidRequestError, quoted
 
 Fields = dict[str, Raw]
 
@@ -94,7 +94,8 @@ def invalid(kind: str, path: str, message: str, given: str) -> InvalidRequestErr
 
 def excerpt(raw: Raw) -> str:
     """The beginning of a value, to show a client what it sent."""
-    return bytes(memoryview(raw)[:100]).decode(errors="replace")
+    # A character has four bytes at most; one that is cut off is beyond what is shown.
+    return quoted(bytes(memoryview(raw)[: 4 * QUOTED + 4]).decode(errors="replace"))
 
 
 def _invalid(detail: dict[str, object]) -> InvalidRequestError:

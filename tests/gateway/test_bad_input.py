@@ -65,6 +65,14 @@ async def test_a_bad_body_is_a_400_that_names_the_place() -> None:
     assert fakes.placed == 0
 
 
+async def test_of_a_long_value_only_the_beginning_is_quoted() -> None:
+    async with serving(pools_of_nobody()) as served:
+        for body in (b'{"prompt":"x","model":[' + b"1," * 50_000 + b"1]}", b'{"prompt":{"' + b"x" * 100_000 + b'":1}}'):
+            _, _, answer = await served.send(post(COMPLETIONS, body))
+            assert len(answer) < 500
+            assert "…" in checked_error(400, answer)["message"]
+
+
 async def test_what_vllm_would_accept_is_not_refused() -> None:
     async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         for path, body in (

@@ -23,6 +23,14 @@ async def test_an_unknown_model_is_a_404_in_vllms_words(stream: bool) -> None:
     assert fakes.placed == 0
 
 
+async def test_of_a_long_name_only_the_beginning_is_quoted() -> None:
+    async with serving(pools_of_nobody()) as served:
+        exact = error_of(await served.complete(model="m" * 100))
+        longer = error_of(await served.complete(model="m" * 1_000_000))
+    assert f"`{'m' * 100}`" in exact["message"]
+    assert longer["message"] == f"The model `{'m' * 100}…` does not exist. Valid aliases: sim."
+
+
 async def test_without_a_model_the_only_pool_is_meant() -> None:
     async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
         for body in (b'{"prompt":"x"}', b'{"prompt":"x","model":null}'):
