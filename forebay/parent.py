@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1
 def die_with(parent_pid: int) -> None:
     """End this process, at once, when `parent_pid`, which started it, ends; Linux only, elsewhere nothing happens.
 
-    Raises SystemExit when the parent has ended already.
+    Raises SystemExit when the parent has ended already, OSError when the kernel refuses.
     """
     if sys.platform != "linux":
         return

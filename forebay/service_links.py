@@ -7,7 +7,7 @@ Their names and values: https://kubernetes.io/docs/concepts/services-networking/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 
 _HOST = r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])"
 _ADDRESS = r"[\w.:-]+"
@@ -32,7 +32,7 @@ def is_service_link(name: str, value: str) -> bool:
     return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _SHAPES)
 
 
-def drop_service_links(environment: MutableMapping[str, str], prefix: str) -> Iterable[str]:
+def drop_service_links(environment: MutableMapping[str, str], prefix: str) -> list[str]:
     """Take the services' variables whose names begin with `prefix` out of `environment`; returns their names."""
     links = sorted(
         name for name, value in environment.items() if name.startswith(prefix) and is_service_link(name, value)

@@ -17,7 +17,11 @@ from scheduler.view import Delta, PoolView, RankView, fold
 
 
 class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank, as `forebay status` shows it. `requests` and `kv_tokens` are those placement sees."""
+    """One rank, as `forebay status` shows it.
+
+    `reservations` are those of all gateways; `requests`, `queued_tokens` (prompt tokens to prefill) and `kv_tokens` are
+    the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node.
+    """
 
     pool: str
     rank: str
@@ -47,7 +51,10 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in a store, as `forebay status --json` prints it; `reservations` is their number over all pools."""
+    """Everything in a store, as `forebay status --json` prints it.
+
+    `reservations` is their number over all pools, `unreadable` how many rows and whole pools were left out.
+    """
 
     ranks: list[RankStatus]
     gateways: list[GatewayStatus]
@@ -56,7 +63,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def status(store: Store, settings: SchedulerSettings) -> Status:
-    """Reads all pools; one that cannot be read at all counts as unreadable. Raises StoreUnavailableError."""
+    """Reads all pools; one that cannot be read at all counts as unreadable.
+
+    Raises StoreUnavailableError, or StoreRejectedError where not even the pools' names can be read.
+    """
     ranks: list[RankStatus] = []
     gateways: list[GatewayStatus] = []
     unreadable = 0
