@@ -5,9 +5,12 @@
 - `tokens`, `chat_template`, `model`: text to ids, ids to a state, a state to the next id. Pure.
 - `timing`, `kv_cache`, `engine`, `engine_stats`: one engine's scheduler, step by step, in given time. Pure.
 - `runner`: steps an engine at absolute deadlines of the event loop's clock.
-- `api_errors`, `validation`, `generation`: a request's body to a `Generation`, or the error vLLM gives. Pure.
+- `api_errors`, `field_types`, `validation`, `prompt`, `generation`: a request's body to a `Generation`, or the error
+  vLLM gives. Pure.
 - `detokenizer`, `logprobs`, `completion_body`, `chat_body`: ids to the bytes of an answer. Pure.
 - `choice`, `answer`: one HTTP answer in the making. `exchange`, `http`: the server's protocol.
 - `rank`: the engines and the requests in them. `routes`: which path does what.
 - `metric_families`, `cache_config`, `metrics`: the `/metrics` page. `faults`: misbehaviour on demand, for tests.
+
+Apart from the rank stands `store`: the ledger's scripts in virtual time, without Redis.
 """

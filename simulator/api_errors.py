@@ -26,8 +26,9 @@ class ApiError(Exception):
 
 
 def api_error(status: int, message: str, kind: str, param: str | None = None) -> ApiError:
-    """An OpenAI-shaped error."""
-    detail = {"message": message, "type": kind, "param": param, "code": status}
+    """An OpenAI-shaped error. Lone surrogates, which a message may have from the request, are spelt out."""
+    shown = message.encode(errors="backslashreplace").decode()
+    detail = {"message": shown, "type": kind, "param": param, "code": status}
     return ApiError(status, msgspec.json.encode({"error": detail}))
 
 
@@ -55,7 +56,7 @@ def too_busy() -> ApiError:
 
 def wrong_media_type() -> ApiError:
     """The body is not declared to be JSON."""
-    return _validation(["Unsupported Media Type: Only 'application/json' is allowed"], None)
+    return _validation(["Unsupported Media Type: Only 'application/json' is allowed"], 1, None)
 
 
 def undecodable() -> ApiError:
@@ -65,8 +66,8 @@ def undecodable() -> ApiError:
 
 def schema_error(problems: Sequence[Problem]) -> ApiError:
     """The body breaks the schema; the first ten problems are spelt out."""
-    lines = [str(dict(problem)) for problem in problems]
-    return _validation(lines, problems[0]["loc"])
+    lines = [str(dict(problem)) for problem in problems[:_SHOWN]]
+    return _validation(lines, len(problems), problems[0]["loc"])
 
 
 def problem(kind: str, loc: str, msg: str, value: object, **ctx: str) -> Problem:
@@ -83,9 +84,8 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _validation(lines: Sequence[str], param: str | None) -> ApiError:
-    count = len(lines)
-    text = f"{count} validation error{'s' if count > 1 else ''}:\n  " + "\n  ".join(lines[:_SHOWN])
+def _validation(lines: Sequence[str], count: int, param: str | None) -> ApiError:
+    text = f"{count} validation error{'s' if count > 1 else ''}:\n  " + "\n  ".join(lines)
     if count > _SHOWN:
         text += f"\n  ...and {count - _SHOWN} more errors"
     return api_error(400, text, "Bad Request", param)

@@ -35,7 +35,7 @@ def render(messages: Iterable[Mapping[str, Any]]) -> list[int]:
 def _text(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        content = "\n".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
+        content = "\n".join(part.get("text") or "" for part in content)
     text = content or ""
     if calls := message.get("tool_calls"):
         text += msgspec.json.encode(calls).decode()

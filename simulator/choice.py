@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.detokenizer import TextStream
-from simulator.generation import Generation, Prompt
+from simulator.generation import Generation
+from simulator.prompt import Prompt
 
 
 class Choice:

@@ -10,21 +10,16 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from simulator import chat_template, tokens, validation
-from simulator.api_errors import ApiError, bad_request, bad_value, problem, schema_error, unknown_model
+from simulator import validation
+from simulator.api_errors import bad_request, bad_value, problem, schema_error, unknown_model
+from simulator.prompt import Prompt, chat_prompt, given_prompt, no_prompt, output_limits
 from simulator.settings import RankSettings
 
 _COMPLETION_MAX_TOKENS: Final = 16
 _MOST_CHOICES: Final = 16_384
+"""The limit vLLM sets to `n`. Here it holds for all prompts together: the rank must outlive whatever it is asked."""
+_MOST_LOGPROBS: Final = 20
 _JSON_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
-
-
-class Prompt(msgspec.Struct, frozen=True):
-    """One prompt's ids and where they came from; a chat has been rendered and has no text of its own."""
-
-    ids: list[int]
-    source: Literal["text", "ids", "chat"]
-    text: str = ""
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,18 +48,18 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     _check_stream_options(data)
     prompt = data.get("prompt")
     if not prompt:
-        raise _no_prompt()
+        raise no_prompt()
     _check_model(data, settings)
     many = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
-    prompts = tuple(_prompt(each) for each in many)
+    prompts = tuple(given_prompt(each) for each in many)
     wanted = _whole(data.get("max_tokens"), _COMPLETION_MAX_TOKENS)
     return Generation(
         api="completion",
         prompts=prompts,
-        max_tokens=_check_lengths(prompts, wanted, "max_tokens", settings),
+        max_tokens=output_limits(prompts, wanted, "max_tokens", settings),
         echo=bool(data.get("echo")),
-        logprobs=data.get("logprobs"),
-        **_sampling(data),
+        logprobs=None if data.get("logprobs") is None else _alternatives(data, "logprobs"),
+        **_sampling(data, len(prompts)),
     )
 
 
@@ -81,55 +76,14 @@ def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     prompts = (chat_prompt(data["messages"], settings),)
     limit = "max_completion_tokens" if data.get("max_completion_tokens") is not None else "max_tokens"
     wanted = data.get(limit)
-    top = _whole(data.get("top_logprobs"), 0)
+    top = _alternatives(data, "top_logprobs")
     return Generation(
         api="chat",
         prompts=prompts,
-        max_tokens=_check_lengths(prompts, None if wanted is None else int(wanted), limit, settings),
+        max_tokens=output_limits(prompts, None if wanted is None else int(wanted), limit, settings),
         logprobs=top if data.get("logprobs") else None,
-        **_sampling(data),
+        **_sampling(data, len(prompts)),
     )
-
-
-def chat_prompt(messages: list[dict[str, Any]], settings: RankSettings) -> Prompt:
-    """The rendered conversation; raises ApiError where the template or the model cannot take it."""
-    if not messages:
-        raise bad_request("Cannot apply chat template to an empty conversation. Provide at least one message.")
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, list) and any(part["type"] not in ("text", "refusal") for part in content):
-            raise bad_request(f"{settings.model} is not a multimodal model")
-    try:
-        return Prompt(chat_template.render(messages), "chat")
-    except UnicodeEncodeError as error:
-        raise _surrogate(error) from None
-
-
-def text_prompt(text: str) -> Prompt:
-    """A tokenized text; raises ApiError for lone surrogates."""
-    try:
-        return Prompt(tokens.encode(text), "text", text)
-    except UnicodeEncodeError as error:
-        raise _surrogate(error) from None
-
-
-def _no_prompt() -> ApiError:
-    return bad_value("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
-
-
-def _surrogate(error: UnicodeEncodeError) -> ApiError:
-    return bad_request(str(error))
-
-
-def _prompt(value: Any) -> Prompt:
-    if not value:
-        raise _no_prompt()
-    if isinstance(value, str):
-        return text_prompt(value)
-    unknown = tokens.first_unknown(value)
-    if unknown is not None:
-        raise bad_request(f"Token id {unknown} is out of vocabulary")
-    return Prompt(value, "ids")
 
 
 def _check_stream_options(data: Mapping[str, Any]) -> None:
@@ -152,46 +106,18 @@ def _check_grammar(response_format: dict[str, Any] | None) -> None:
         raise bad_request(f"Grammar error: Invalid type: {kind}")
 
 
-def _check_lengths(
-    prompts: tuple[Prompt, ...], wanted: int | None, param: str, settings: RankSettings
-) -> tuple[int, ...]:
-    """Output tokens each prompt may get: what is wanted, else the rest of the context; raises ApiError."""
-    context = settings.max_model_len
-    if wanted is not None and wanted > context:
-        text = f"{param}={wanted} cannot be greater than max_model_len={context}. Please request fewer output tokens."
-        raise bad_value(text, param, wanted)
-    for prompt in prompts:
-        _check_length(prompt, max(wanted or 0, 0), context)
-    if wanted is not None and wanted < 1:
-        raise bad_value(f"max_tokens must be at least 1, got {wanted}.", "max_tokens", wanted)
-    return tuple(context - len(prompt.ids) if wanted is None else wanted for prompt in prompts)
+def _alternatives(data: Mapping[str, Any], param: str) -> int:
+    """How many log probabilities are wanted per token; raises ApiError for more than vLLM gives by default."""
+    count = _whole(data.get(param), 0)
+    if count < 0:
+        raise bad_value(f"`{param}` must be a positive value.", param, count)
+    if count > _MOST_LOGPROBS:
+        text = f"Requested sample logprobs of {count}, which is greater than max allowed: {_MOST_LOGPROBS}"
+        raise bad_value(text, param, count)
+    return count
 
 
-def _check_length(prompt: Prompt, wanted: int, context: int) -> None:
-    count = len(prompt.ids)
-    if prompt.source == "ids":
-        shown, value = str(count), count
-    else:
-        # vLLM stops tokenizing a text one token past the context.
-        value = min(count, context + 1)
-        shown = f"at least {value}" if count > context else str(count)
-    start = f"This model's maximum context length is {context} tokens. However, "
-    if count >= context:
-        text = (
-            f"{start}your prompt contains {shown} input tokens, which exceeds this limit even without any output "
-            "tokens. Please reduce the length of the input prompt."
-        )
-        raise bad_value(text, "input_tokens", value)
-    if count + wanted > context:
-        text = (
-            f"{start}you requested {wanted} output tokens and your prompt contains {shown} input tokens, for a total "
-            f"of {count + wanted} tokens. Please reduce the length of the input prompt or the number of requested "
-            "output tokens."
-        )
-        raise bad_value(text, "input_tokens", value)
-
-
-def _sampling(data: Mapping[str, Any]) -> dict[str, Any]:
+def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
     """The parameters both APIs share; temperature and top_p are checked and change nothing."""
     temperature = data.get("temperature")
     if temperature is not None and temperature < 0:
@@ -206,14 +132,19 @@ def _sampling(data: Mapping[str, Any]) -> dict[str, Any]:
         raise bad_request(f"n must be at least 1, got {n}.")
     if n > _MOST_CHOICES:
         raise bad_request(f"n must be at most {_MOST_CHOICES}, got {n}.")
-    stop = data.get("stop") or ()
+    if prompts * n > _MOST_CHOICES:
+        raise bad_request(f"n times the number of prompts must be at most {_MOST_CHOICES}, got {prompts * n}.")
+    stop = data.get("stop")
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if "" in stops:
+        raise bad_request("stop cannot contain an empty string.")
     options = data.get("stream_options") or {}
     include_usage = bool(options.get("include_usage"))
     return {
         "n": n,
         "min_tokens": _whole(data.get("min_tokens"), 0),
         "ignore_eos": bool(data.get("ignore_eos")),
-        "stop": (stop,) if isinstance(stop, str) else tuple(stop),
+        "stop": stops,
         "include_stop": bool(data.get("include_stop_str_in_output")),
         "stop_token_ids": frozenset(data.get("stop_token_ids") or ()),
         "stream": bool(data.get("stream")),

@@ -14,6 +14,7 @@ from simulator.api_errors import ApiError, api_error, bad_request
 from simulator.exchange import Exchange, Request
 from simulator.faults import Fault
 from simulator.generation import Generation
+from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
 from simulator.settings import RankSettings
 
@@ -135,9 +136,9 @@ def _tokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
     data = validation.read_json(request.body, request.headers.get("content-type"))
     validation.check(data, validation.TOKENIZE)
     if data.get("messages") is not None:
-        ids = generation.chat_prompt(data["messages"], rank.settings).ids
+        ids = chat_prompt(data["messages"], rank.settings).ids
     else:
-        ids = generation.text_prompt(data.get("prompt") or "").ids
+        ids = text_prompt(data.get("prompt") or "").ids
     strings = [tokens.decode([token]) for token in ids] if data.get("return_token_strs") else None
     exchange.respond(
         200,
@@ -151,7 +152,7 @@ def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
     del rank
     data = validation.read_json(request.body, request.headers.get("content-type"))
     validation.check(data, validation.DETOKENIZE)
-    ids = data.get("tokens") or []
+    ids = [int(token) for token in data.get("tokens") or ()]
     if (unknown := tokens.first_unknown(ids)) is not None:
         raise bad_request(f"Token id {unknown} is out of vocabulary")
     exchange.respond(200, _encode({"prompt": tokens.decode(ids)}))
@@ -160,7 +161,7 @@ def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
 def _set_fault(rank: Rank, request: Request, exchange: Exchange) -> None:
     try:
         fault = msgspec.json.decode(request.body, type=Fault)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(str(error)) from None
     if fault.kind in ("freeze", "clear"):
         for runner in rank.runners:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from simulator.api_errors import Problem, problem, schema_error, undecodable, wrong_media_type
+from simulator.field_types import boolean, integer, integers, mapping, number, one_or_many_strings, string
 
 Fields = Mapping[str, Callable[[Any, str], list[Problem]]]
 
@@ -21,7 +22,7 @@ def read_json(body: bytes, content_type: str | None) -> dict[str, Any]:
         raise schema_error([problem("missing", "body", "Field required", None)])
     try:
         data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         data = _read_slowly(body)
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
@@ -33,11 +34,11 @@ def _read_slowly(body: bytes) -> Any:
     """What the standard library, which vLLM reads bodies with, makes of what msgspec refused: often a better error."""
     try:
         return json.loads(body.decode())
-    except UnicodeDecodeError:
-        raise undecodable() from None
     except json.JSONDecodeError as error:
         loc = f"body.{error.pos}"
         raise schema_error([problem("json_invalid", loc, "JSON decode error", {}, error=error.msg)]) from None
+    except (ValueError, RecursionError):  # no UTF-8, a number of thousands of digits, nested too deeply
+        raise undecodable() from None
 
 
 def check(data: Mapping[str, Any], fields: Fields) -> None:
@@ -53,55 +54,6 @@ def check_fields(value: Any, fields: Fields, loc: str) -> list[Problem]:
         return mapping(value, loc)
     present = [(name, found) for name, found in fields.items() if value.get(name) is not None]
     return [wrong for name, problems in present for wrong in problems(value[name], f"{loc}.{name}")]
-
-
-def string(value: Any, loc: str) -> list[Problem]:
-    """A string."""
-    return [] if isinstance(value, str) else [problem("string_type", loc, "Input should be a valid string", value)]
-
-
-def boolean(value: Any, loc: str) -> list[Problem]:
-    """true or false."""
-    return [] if isinstance(value, bool) else [problem("bool_type", loc, "Input should be a valid boolean", value)]
-
-
-def integer(value: Any, loc: str) -> list[Problem]:
-    """A whole number."""
-    text = "Input should be a valid integer"
-    if isinstance(value, str):
-        return [problem("int_parsing", loc, f"{text}, unable to parse string as an integer", value)]
-    if isinstance(value, float) and not value.is_integer():
-        return [problem("int_from_float", loc, f"{text}, got a number with a fractional part", value)]
-    return [] if isinstance(value, int | float) else [problem("int_type", loc, text, value)]
-
-
-def number(value: Any, loc: str) -> list[Problem]:
-    """Any number."""
-    text = "Input should be a valid number"
-    if isinstance(value, str):
-        return [problem("float_parsing", loc, f"{text}, unable to parse string as a number", value)]
-    return [] if isinstance(value, int | float) else [problem("float_type", loc, text, value)]
-
-
-def mapping(value: Any, loc: str) -> list[Problem]:
-    """An object."""
-    return [] if isinstance(value, dict) else [problem("dict_type", loc, "Input should be a valid dictionary", value)]
-
-
-def one_or_many_strings(value: Any, loc: str) -> list[Problem]:
-    """A string or a list of strings."""
-    if isinstance(value, list):
-        return [found for at, item in enumerate(value) for found in string(item, f"{loc}.{at}")]
-    if isinstance(value, str):
-        return []
-    return [*string(value, loc), problem("list_type", loc, "Input should be a valid list", value)]
-
-
-def integers(value: Any, loc: str) -> list[Problem]:
-    """A list of whole numbers."""
-    if not isinstance(value, list):
-        return [problem("list_type", loc, "Input should be a valid list", value)]
-    return [found for at, item in enumerate(value) for found in integer(item, f"{loc}.{at}")]
 
 
 def prompt(value: Any, loc: str) -> list[Problem]:
@@ -161,9 +113,17 @@ def _content(value: Any, loc: str) -> list[Problem]:
     found: list[Problem] = []
     for at, part in enumerate(value):
         found += check_fields(part, {"type": string, "text": string}, f"{loc}.{at}")
-        if isinstance(part, dict) and part.get("type") is None:
-            found.append(problem("missing", f"{loc}.{at}.type", "Field required", part))
+        if isinstance(part, dict):
+            found += _required(part, "type", f"{loc}.{at}")
+            found += _required(part, "text", f"{loc}.{at}") if part.get("type") == "text" else []
     return found
+
+
+def _required(part: dict[str, Any], name: str, loc: str) -> list[Problem]:
+    """A member that has no default."""
+    if name not in part:
+        return [problem("missing", f"{loc}.{name}", "Field required", part)]
+    return string(None, f"{loc}.{name}") if part[name] is None else []
 
 
 def response_format(value: Any, loc: str) -> list[Problem]:
@@ -199,6 +159,7 @@ SAMPLING: Final[Fields] = {
     "stop_token_ids": integers,
     "include_stop_str_in_output": boolean,
     "return_token_ids": boolean,
+    "request_id": string,
     "kv_transfer_params": mapping,
 }
 COMPLETION: Final[Fields] = {**SAMPLING, "prompt": prompt, "echo": boolean, "logprobs": integer}

@@ -35,9 +35,9 @@ PURE = (
     "scheduler/reservation.py", "scheduler/settings.py", "scheduler/shortlist.py", "scheduler/store_url.py",
     "scheduler/tally.py", "scheduler/view.py",
     "simulator/api_errors.py", "simulator/chat_template.py", "simulator/detokenizer.py", "simulator/engine.py",
-    "simulator/engine_stats.py", "simulator/generation.py", "simulator/kv_cache.py", "simulator/model.py",
-    "simulator/sequence.py", "simulator/settings.py", "simulator/timing.py", "simulator/tokens.py",
-    "simulator/validation.py",
+    "simulator/engine_stats.py", "simulator/field_types.py", "simulator/generation.py", "simulator/kv_cache.py",
+    "simulator/model.py", "simulator/prompt.py", "simulator/sequence.py", "simulator/settings.py",
+    "simulator/timing.py", "simulator/tokens.py", "simulator/validation.py",
 )  # fmt: skip
 """Modules that decide, by file or folder: time, chance and the world come to them as arguments."""
 

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 DEADLINE_S = 30.0
 
@@ -110,18 +111,35 @@ def _unframe(rest: bytes) -> Iterator[bytes]:
 
 @contextmanager
 def running_rank(*options: str) -> Iterator[RankProcess]:
-    """A rank process with these options, ended with the block."""
+    """A rank process with these options, ended with the block; it must not have logged anything by then."""
     command = [sys.executable, "-m", "forebay", "rank", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
             match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-            assert match, line
+            assert match, (line, _written(log))
             yield RankProcess(int(match[1]), process)
         finally:
             process.terminate()
-            process.wait(DEADLINE_S)
+            _await_end(process)
+        assert not _written(log)
+
+
+def _await_end(process: "subprocess.Popen[str]") -> None:
+    try:
+        process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def _written(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
 
 
 def eventually(holds: Callable[[], bool]) -> None:
