@@ -52,6 +52,7 @@ class Answer:
         self._on_end = on_end
         spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
         self.choices = [Choice(self.flush, index, prompt, generation) for index, prompt in enumerate(spread)]
+        self._unfinished = self._unsent = len(self.choices)
         exchange.on_close = self._abandon
         exchange.on_writable = self._flush_all
         if generation.stream:
@@ -59,10 +60,11 @@ class Answer:
 
     def flush(self, choice: Choice) -> None:
         """Write what the choice has; a client that reads slowly gets it later, in one event."""
+        self._unfinished -= choice.finish_reason is not None
         if self._generation.stream:
             if self._exchange.writable:
                 self._send(choice)
-        elif all(other.finish_reason for other in self.choices):
+        elif not self._unfinished:
             self._exchange.respond(200, self._body.whole(self.choices, self._total_usage()))
             self._on_end(False)
 
@@ -85,7 +87,8 @@ class Answer:
         choice.ids = []
         choice.pending = 0
         choice.sent = finished
-        if finished and all(other.sent for other in self.choices):
+        self._unsent -= finished
+        if not self._unsent:
             self._end(framed)
             return
         self._exchange.send(framed)

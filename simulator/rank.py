@@ -58,8 +58,7 @@ class Rank:
             self.in_flight -= 1
             if abandoned:
                 self.aborted += 1
-                for request_id in ids:
-                    runner.abort(request_id)
+                runner.abort(ids)
             else:
                 self.served += 1
 

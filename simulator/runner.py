@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from simulator.engine import EngineCore, Finish, Step, TokenOut
@@ -60,12 +61,14 @@ class EngineRunner:
         self._inbox.append(request)
         self._wake_if_idle()
 
-    def abort(self, request_id: int) -> None:
-        """Forget a request; the engine drops it at its next step. Idempotent."""
-        if self._sinks.pop(request_id, None) is None:
+    def abort(self, request_ids: Iterable[int]) -> None:
+        """Forget requests; the engine drops them at its next step. Idempotent."""
+        gone = {request_id for request_id in request_ids if self._sinks.pop(request_id, None) is not None}
+        if not gone:
             return
-        self._inbox = deque(request for request in self._inbox if request.request_id != request_id)
-        self._core.abort(request_id)
+        self._inbox = deque(request for request in self._inbox if request.request_id not in gone)
+        for request_id in gone:
+            self._core.abort(request_id)
         self._wake_if_idle()
 
     def freeze(self, frozen: bool) -> None:
