@@ -113,7 +113,8 @@ class Exchange:
             self._wire.write(data)
 
     def _head(self, status: int, lines: list[str]) -> bytes:
-        head = [f"HTTP/1.1 {status} {_PHRASES[status]}", f"date: {self._wire.date()}", "server: uvicorn", *lines]
+        phrase = _PHRASES.get(status, "")
+        head = [f"HTTP/1.1 {status} {phrase}", f"date: {self._wire.date()}", "server: uvicorn", *lines]
         head.append("vary: Origin")
         if not self._request.keep_alive:
             head.append("connection: close")

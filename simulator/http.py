@@ -88,7 +88,10 @@ class HttpProtocol(asyncio.Protocol):
         self._end_idling()
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade:  # the offer is passed over, but the parser can read nothing after it
+            self._queue[-1].keep_alive = False
+            self._serve_next()
+        except httptools.HttpParserError:
             self.write(
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
                 b"content-length: %d\r\n\r\n%b" % (len(_INVALID), _INVALID)
