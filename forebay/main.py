@@ -12,6 +12,8 @@ from forebay.options import ENVIRONMENT_PREFIX, variable
 from forebay.parent import die_with
 from forebay.service_links import drop_service_links
 from forebay.unknown_variables import refuse_unknown_variables
+from scheduler.errors import StoreUrlError
+from scheduler.store_url import HIDDEN
 
 COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -36,6 +38,17 @@ class Commands(click.Group):
         module = importlib.import_module(f"forebay.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command asked for. What it refuses is told without a URL that was given in a wrong place."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            before, separator, _ = error.format_message().partition("://")
+            # Our own complaints about a URL show what form it has, and nothing of it.
+            if not separator or isinstance(error.__cause__, StoreUrlError):
+                raise
+            raise click.UsageError(f"{before}://{HIDDEN}", ctx=error.ctx) from None
 
 
 @click.group(cls=Commands)

@@ -49,6 +49,22 @@ def test_a_bad_option_is_named_and_ends_with_2(arguments: str, named: str) -> No
     assert PASSWORD not in result.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["status", "--redis", "redis://h", NOWHERE], id="no-option-before-it"),
+        pytest.param([NOWHERE], id="in-the-place-of-a-command"),
+        pytest.param(["gateway", "--port", NOWHERE], id="behind-another-option"),
+        pytest.param(["status", "--redis", "redis://h", f"redis://:a {PASSWORD}@h"], id="with-a-space"),
+    ],
+)
+def test_a_url_in_the_wrong_place_is_not_repeated(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "redis://***" in result.output
+    assert PASSWORD not in result.output
+
+
 @pytest.mark.parametrize("arguments", ["status", "status --json", "drain h:1", "undrain h:1"])
 def test_a_redis_that_does_not_answer_ends_a_question_with_1_and_one_line(arguments: str) -> None:
     result = run(*arguments.split(), "--redis", NOWHERE)
