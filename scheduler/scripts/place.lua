@@ -21,7 +21,7 @@ for _, list in ipairs({ask.singles, ask.prefills, ask.decodes}) do
 end
 local loads, seens = redis.call('HMGET', k.load, unpack(lives)), redis.call('HMGET', k.seen, unpack(names))
 
-local best, receipt = cheapest(rows, loads, seens, call.ms, ask.tie_s)
+local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
 local chosen, cost = nil, nil
 for _, top in pairs(best.m) do
   if not cost or top.cost < cost then chosen, cost = {top}, top.cost end
