@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.headers import client_request_id
 from gateway.metrics import Metrics
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SCOPE_KEY = "forebay.record"
 CLIENT_LEFT = 499
@@ -27,7 +27,11 @@ OTHER_ROUTE = "other"
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):
-    """What is known of one request, filled in while it lives. Times are monotonic, in seconds."""
+    """What is known of one request, filled in while it lives.
+
+    `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the rank was sent. Times are monotonic,
+    in seconds. A status of 0 means that nothing has been answered yet.
+    """
 
     id: str
     client_id: str | None
@@ -54,7 +58,10 @@ def record_of(scope: Scope) -> RequestRecord:
 
 
 class AccessLog:
-    """ASGI middleware: gives each request its record and its X-Request-Id, counts and logs it when it is over."""
+    """ASGI middleware: gives each request its record and its X-Request-Id, counts and logs it when it is over.
+
+    Requests under `/v1/` and failures are logged at INFO, all others (probes, scrapes) at DEBUG.
+    """
 
     def __init__(
         self, app: ASGIApp, *, routes: frozenset[str], metrics: Metrics, clock: Callable[[], float] = time.monotonic
@@ -98,7 +105,7 @@ class AccessLog:
             record.status = 500 if failed else CLIENT_LEFT
         self._metrics.requests.labels(record.route, str(record.status), record.pool).inc()
         level = logging.INFO if record.route.startswith(LOGGED_ALWAYS) or record.status >= 500 else logging.DEBUG
-        if not logger.isEnabledFor(level):
+        if not log.isEnabledFor(level):
             return
         now_s = self._clock()
         line: dict[str, object] = {
@@ -117,4 +124,4 @@ class AccessLog:
         }
         if record.first_token_s is not None:
             line["ttft_ms"] = round((record.first_token_s - record.started_s) * 1000, 1)
-        logger.log(level, msgspec.json.encode(line).decode())
+        log.log(level, msgspec.json.encode(line).decode())

@@ -1,4 +1,4 @@
-"""One attempt at one rank: send, relay, tell the ledger how far it has come, give the reservation back."""
+"""One attempt at one rank: send the request, relay the answer, advance the reservation, release it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gateway.wire import Api, Body
 from scheduler.decision import Leg, LegKind, Place
 from scheduler.messages import Phase
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PATHS = {Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"}
 
 
 class Attempt:
-    """What follows a placement. Once it runs, the reservation is this object's to give back."""
+    """One try to serve a placed request; made once, run once. `run` owns the reservation from its first line on."""
 
     def __init__(self, gateway: Gateway, pool: Pool, place: Place, record: RequestRecord, reply: Reply) -> None:
         self._gateway = gateway
@@ -39,9 +39,11 @@ class Attempt:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, api: Api, client_headers: Headers, body: Body, *, explain: bool) -> Usage | None:
-        """Serve the request on the rank it was placed on; the usage its answer reports, if any.
+        """Send the body to the rank of the placement's last leg, relay its answer and return the usage in it, if any.
 
-        Raises what the rank did wrong as a GatewayError; the reservation is released whatever happens.
+        `explain` adds the x-forebay-* headers and logs a receipt. Raises RankUnreachableError (and has the pool shun
+        the rank), RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError. The reservation is
+        released whatever happens.
         """
         try:
             # The decode rank of a pair can serve alone.
@@ -112,4 +114,4 @@ class Attempt:
             "degraded": self._place.degraded,
             "seen": self._place.seen,
         }
-        logger.info(msgspec.json.encode(receipt).decode())
+        log.info(msgspec.json.encode(receipt).decode())

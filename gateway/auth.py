@@ -66,7 +66,7 @@ class KeyGuard:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it with 401."""
+        """Pass the request on, or answer it with what `KeyRing.check` raises."""
         if scope["type"] == "http":
             try:
                 self._keys.check(scope["path"], first(scope["headers"], b"authorization"))

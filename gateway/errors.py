@@ -26,7 +26,7 @@ class GatewayError(Exception):
 
 
 class InvalidRequestError(GatewayError):
-    """The body or a header does not have the shape it must have."""
+    """The request is no HTTP, or its body or a header has not the shape it must have."""
 
 
 class AmbiguousModelError(GatewayError):
@@ -66,7 +66,7 @@ class PoolFullError(GatewayError):
 
 
 class NoRankError(GatewayError):
-    """The pool has no rank that can take the request now."""
+    """There is no rank that can take the request now."""
 
 
 class ShuttingDownError(GatewayError):
@@ -82,7 +82,7 @@ class RankUnreachableError(GatewayError):
 
 
 class RankFailedError(GatewayError):
-    """The rank broke off before its answer was complete."""
+    """The rank broke off before its answer was complete, or answered what HTTP does not allow."""
 
 
 class RankTimeoutError(GatewayError):

@@ -88,7 +88,7 @@ class Gateway:
         return self._estimators[pool.name]
 
     def learn(self, pool: Pool, api: Api, asked: Prompt, usage: Usage, *, answers: int) -> None:
-        """Take in what an engine counted of a request that had so many `answers`."""
+        """Learn from what an engine counted of a request, its completion tokens over so many `answers` together."""
         completion_tokens = usage.completion_tokens // answers
         self.estimator(pool).observe(api, asked.text_bytes, usage.prompt_tokens, completion_tokens)
 

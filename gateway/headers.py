@@ -6,7 +6,11 @@ To a rank pass the client's own headers (traceparent, X-Session-ID, X-Vllm-Prior
 - what the gateway writes itself: Host, lengths, X-Request-Id (a new one per attempt), X-data-parallel-rank
   (it steers a rank; only the placement may) and Accept-Encoding (usage is read from plain bytes);
 - what is meant for the gateway: x-forebay-*, x-request-timeout-ms, cookies, and Authorization where the
-  gateway has keys of its own (where it has none, the key may be the rank's).
+  gateway has keys of its own (where it has none, the key may be the rank's);
+- `Expect` and HTTP2-Settings, which ask something of the next hop only.
+
+To a client pass the rank's, without what belongs to the connection and what the gateway writes itself: lengths, Date,
+Server, X-Request-Id and x-forebay-*.
 """
 
 from __future__ import annotations

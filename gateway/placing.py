@@ -1,4 +1,4 @@
-"""What the gateway needs of the scheduler's pools; `scheduler.pools` is this, and so is a test's stand-in."""
+"""What the gateway needs of the scheduler's pools; `scheduler.pools.Pools` fits it, and so does a test's stand-in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """How large a prompt is and how it begins. Pure.
 
-Size is in bytes of UTF-8 text (role names and template marks are part of the learned bytes per token), or in
-ids where the client sends token ids. Pictures and other media in `data:` URLs are not text and do not count.
+Size is in bytes of UTF-8 text, or in ids where the client sends token ids. Tools and tool calls count as the JSON they
+are. Role names and template marks do not count: they are part of the learned bytes per token. Nor do parts without a
+`text`, such as pictures, in `data:` URLs or elsewhere.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ ERROR_PATH = re.compile(r" - at `\$([^`]*)`$")
 class Prompt(msgspec.Struct, frozen=True):
     """What is known of a prompt before it is tokenised.
 
-    `text_bytes` of text and `token_ids` given as ids, over all `count` prompts of the request; `key` is equal
-    for prompts whose leading blocks are, whatever the JSON around them looks like.
+    `text_bytes` of text and `token_ids` given as ids, over all `count` prompts of the request. `key` is equal for
+    prompts that begin alike (the first `LEADING_BYTES` or `LEADING_IDS` of the first prompt), whatever the JSON around
+    them looks like.
     """
 
     text_bytes: int
@@ -56,9 +58,7 @@ class Prompt(msgspec.Struct, frozen=True):
 
 
 def read(api: Api, fields: Fields) -> Prompt:
-    """The prompt of a request's fields. Raises InvalidRequestError, in vLLM's words, where there is none to
-    read.
-    """
+    """The prompt of a request's fields. Raises InvalidRequestError, in vLLM's words, where there is none to read."""
     return _chat(fields) if api is Api.CHAT else _completion(fields)
 
 

@@ -21,7 +21,8 @@ class ClientGoneError(Exception):
 class Reply:
     """Head, body parts and end of one answer, and what becomes of an error on the way.
 
-    `extra` headers go with every answer. A client that reads nothing for `client_idle_s` counts as gone.
+    `extra` headers go with every answer. A client that reads nothing for `client_idle_s` counts as gone: whatever sends
+    then raises ClientGoneError.
     """
 
     def __init__(self, send: Send, client_idle_s: float) -> None:
@@ -40,7 +41,7 @@ class Reply:
         await self._pass({"type": "http.response.start", "status": status, "headers": headers + self.extra})
 
     async def write(self, part: bytes) -> None:
-        """Send a part of the body on. Raises ClientGoneError if the client does not read."""
+        """Send a part of the body on."""
         self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
         await self._pass({"type": "http.response.body", "body": part, "more_body": True})
 

@@ -23,7 +23,7 @@ from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools
 from scheduler.store import open_store
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 """How often it is looked whether the store has been reached."""
@@ -45,7 +45,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None:
-    """Serve until cancelled, SIGTERM or SIGINT; `ready` gets one line once the store has been reached.
+    """Serve until cancelled, SIGTERM or SIGINT; `ready` gets one line, once it listens and the store has been reached.
 
     A signal makes /readyz answer 503, closes the listening socket, lets requests run for `drain_s` (until a second
     signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError.
@@ -104,7 +104,7 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
                 tasks.start_soon(_cut_on, signals, gateway, name="second signal")
                 server.should_exit = gateway.stopping = True
                 drain_s = gateway.settings.drain_s
-                logger.info("stopping: %d requests may run on for %g s", gateway.alive, drain_s)
+                log.info("stopping: %d requests may run on for %g s", gateway.alive, drain_s)
                 with anyio.move_on_after(drain_s):
                     await gateway.until_idle()
             finally:

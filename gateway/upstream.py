@@ -37,7 +37,7 @@ SENT = "http11.send_request_body.complete"
 
 
 class Deadlines(NamedTuple):
-    """How long a rank may take, in seconds; `first_byte_s` counts from the call, `idle_s` between bytes."""
+    """How long a rank may take, in seconds: `first_byte_s` from the call to the body's first byte, then `idle_s`."""
 
     connect_s: float
     first_byte_s: float
@@ -73,7 +73,7 @@ class Answer:
 
 
 class Upstream:
-    """The connections of one gateway to all its ranks; an async context manager."""
+    """The connections of one gateway to all its ranks, at most `max_connections`; to be closed with `aclose`."""
 
     def __init__(self, deadlines: Deadlines, max_connections: int) -> None:
         self._deadlines = deadlines

@@ -56,7 +56,11 @@ STREAM_OPTIONS_DECODER = msgspec.json.Decoder(_StreamOptions | None, strict=Fals
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """A request's body, read. `forward` is what the rank gets; `fields` are the raw values by decoded key."""
+    """A request's body, read. `forward` is what the rank gets; `fields` are the raw values in it by decoded key.
+
+    `usage_streamed` says whether the stream that is asked for will end with its usage, `max_tokens` what the client
+    allows for one choice (None: no word of it), `n` how many choices it wants.
+    """
 
     forward: bytes
     fields: Fields
