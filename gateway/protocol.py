@@ -36,7 +36,7 @@ class ClientProtocol(HttpToolsProtocol):
     running: RequestResponseCycle | None = None
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
-    _in_head = True
+    _in_head = False
     _head_bytes = 0
     _unanswered_bytes = 0
 
@@ -127,6 +127,9 @@ class ClientProtocol(HttpToolsProtocol):
         self._timer = None
         if self._is_answering:
             self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+        elif not self._in_head:
+            # A proxy that connects ahead of need would take a 408 for the answer to its next request.
+            self.transport.close()
         else:
             self._refuse(RequestTooSlowError(f"The request's head did not arrive within {HEAD_S:g} s"))
 

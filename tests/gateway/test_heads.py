@@ -50,6 +50,7 @@ def status_and_body(answer: bytes) -> tuple[int, bytes]:
 
 
 HEAD = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: g\r\n".encode()
+GET = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
 CHUNKED = HEAD + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -113,27 +114,40 @@ async def test_a_trailer_is_no_header() -> None:
     assert rank.requests[0].header("x-trailed") is None
 
 
-@pytest.mark.parametrize("beginning", [b"", b"GET /healthz HTTP/1.1\r\nHos"])
-async def test_a_head_that_does_not_come_in_time_is_a_408(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def until_closed(served: Served, *parts: bytes) -> bytes:
+    """Send parts, each after an answer to the one before; everything that comes until the gateway closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    answers = b""
+    for part in parts[:-1]:
+        writer.write(part)
+        answers += await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+    writer.write(parts[-1])
+    answers += await asyncio.wait_for(reader.read(), DEADLINE_S)
+    writer.close()
+    return answers
+
+
+@pytest.mark.parametrize("first", [(), (GET,)])
+async def test_a_head_that_does_not_come_in_time_is_a_408(
+    first: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.protocol.HEAD_S", 0.05)
     async with serving(FakePools()) as served:
-        status, headers, body = await served.send(beginning)
-    assert (status, headers["connection"]) == (408, "close")
+        answers = await until_closed(served, *first, b"GET /healthz HTTP/1.1\r\nHos")
+    assert answers.count(b"HTTP/1.1 ") == len(first) + 1
+    status, body = status_and_body(answers[answers.rindex(b"HTTP/1.1 ") :])
+    assert status == 408
     checked_error(408, body)
 
 
-@pytest.mark.parametrize("beginning", [b"GET /healthz", b"\r\n"])
-async def test_a_second_head_has_to_come_in_time_too(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("first", "idle"), [((), b""), ((), b"\r\n"), ((GET,), b"\r\n")])
+async def test_a_connection_on_which_no_request_begins_is_closed_without_a_word(
+    first: tuple[bytes, ...], idle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.protocol.HEAD_S", 0.05)
     async with serving(FakePools()) as served:
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
-        first = await reader.readuntil(b"\r\n\r\n")
-        writer.write(beginning)
-        answers = first + await asyncio.wait_for(reader.read(), DEADLINE_S)
-        writer.close()
-    assert answers.count(b"HTTP/1.1 ") == 2
-    assert b"HTTP/1.1 408 " in answers
+        answers = await until_closed(served, *first, idle)
+    assert answers.count(b"HTTP/1.1 ") == len(first)
 
 
 async def test_a_running_answer_outlives_the_time_for_the_next_head(monkeypatch: pytest.MonkeyPatch) -> None:
