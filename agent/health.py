@@ -1,4 +1,4 @@
-"""Why a rank is said to be up, down or gone: all of it is decided here.
+"""Why a rank is said to be up, stalled, down or gone: all of it is decided here.
 
 A rank goes down on positive evidence only; silence merely ages its last sample. Evidence first makes the health of a
 port, that is of all engines behind it (`judge`):
@@ -20,23 +20,21 @@ Then the first of these that holds is said of a rank (`verdict`):
 | its port is down | down |
 | it restarted, and its new life is not introduced yet | down, under the old life's name |
 | asleep (`vllm:engine_sleep_state{sleep_state="awake"} 0`) | down |
-| busy, and nothing moved for `stall_ms` of samples (progress.py); in a DP group: in all busy members here | down |
+| busy, and nothing moved for `stall_ms` of samples (progress.py) | stalled |
 | else | up |
 
-Ranks of a DP group step together, so a member that stands still while another moves is not evidence against the
-group. Idle members say nothing either way. Members on other nodes are not seen from here. What follows from the states
-of all its members is the readers' to derive.
+Ranks of a DP group step together over several nodes, whose members are not seen from here, so what follows for a group
+from the states of all its members is for its readers to derive (scheduler/groups.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
 
 from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent
-from agent.progress import Progress, stands_still
+from agent.progress import stands_still
 from agent.rank_state import RankTrack
 from scheduler.messages import RankState
 
@@ -79,11 +77,8 @@ def judge(health: PortHealth, evidence: Evidence) -> PortHealth:
     assert_never(evidence)
 
 
-def verdict(port: PortHealth, track: RankTrack, group: Sequence[Progress], stall_ms: int) -> Verdict:
-    """What is said of a rank that was introduced; the second table above.
-
-    `group` has the members of its DP group on this node, itself included; a rank in no group is a group of its own.
-    """
+def verdict(port: PortHealth, track: RankTrack, stall_ms: int) -> Verdict:
+    """What is said of a rank that was introduced; the second table above."""
     if not track.present:
         return Verdict(RankState.GONE, "its engine left the page")
     if port.down_because:
@@ -92,11 +87,7 @@ def verdict(port: PortHealth, track: RankTrack, group: Sequence[Progress], stall
         return Verdict(RankState.DOWN, "restarted")
     if not track.sample.awake:
         return Verdict(RankState.DOWN, "asleep")
-    if _is_stalled(track.progress, group, stall_ms / 1e3):
+    if stands_still(track.progress, stall_ms / 1e3):
         running = track.sample.running
-        return Verdict(RankState.DOWN, f"no progress for {stall_ms} ms with {running} requests running")
+        return Verdict(RankState.STALLED, f"no progress for {stall_ms} ms with {running} requests running")
     return Verdict(RankState.UP)
-
-
-def _is_stalled(own: Progress, group: Sequence[Progress], stall_s: float) -> bool:
-    return stands_still(own, stall_s) and all(stands_still(member, stall_s) for member in group if member.running > 0)

@@ -36,13 +36,11 @@ def node_report(ports: Sequence[PortState], settings: AgentSettings, now_s: floa
     reports: list[RankReport] = []
     cards: dict[str, RankCard] = {}
     because: dict[str, str] = {}
-    members = [track.progress for port in ports for track in port.ranks if track.present]
     for port in ports:
         for track in port.ranks:
             if track.card is None:
                 continue
-            group = members if settings.dp_group else [track.progress]
-            said = verdict(port.health, track, group, settings.stall_ms)
+            said = verdict(port.health, track, settings.stall_ms)
             if said.because:
                 because[track.rank] = said.because
             cards[track.rank] = track.card

@@ -11,9 +11,10 @@ from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankState, Role
 from scheduler.opening import open_epoch
+from scheduler.rank_view import RankView
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Call, Store
-from scheduler.view import Delta, PoolView, RankView, fold
+from scheduler.view import Delta, PoolView, fold
 
 
 class RankStatus(msgspec.Struct, frozen=True, kw_only=True):

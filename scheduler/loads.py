@@ -40,6 +40,7 @@ class SeenRank(msgspec.Struct, frozen=True):
     foreign_kv_tokens: int
     prefill_tokens_per_s: float
     owner: str
+    running: int
 
 
 class Loads(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ def parse_book(row: str) -> BookLoad:
 
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
-    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, *_ = row.split(" ")
+    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, _heard, _card, running, *_ = row.split(" ")
     if not float(rate) > 0:
         raise ValueError("a rank without a prefill rate cannot be priced")
     return SeenRank(
@@ -74,6 +75,7 @@ def parse_seen(row: str) -> SeenRank:
         foreign_kv_tokens=_whole(foreign_kv),
         prefill_tokens_per_s=float(rate),
         owner=owner,
+        running=_whole(running),
     )
 
 

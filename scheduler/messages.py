@@ -24,9 +24,14 @@ class Role(StrEnum):
 
 
 class RankState(StrEnum):
-    """What an agent says of a rank's health; only an `up` rank is placed on."""
+    """What an agent says of a rank's health; only an `up` rank is placed on.
+
+    A `stalled` one answers but does not get on with its requests: evidence against its DP group only if no member on
+    any node moves (scheduler/groups.py).
+    """
 
     UP = "up"
+    STALLED = "stalled"
     DOWN = "down"
     GONE = "gone"
 
@@ -94,7 +99,7 @@ class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
     """What the store answers a node's report.
 
     `refused` maps each rank that another live agent claims to that agent's name. `interval_ms` is how long the
-    node waits at least before it reports changes (scheduler/pace.py).
+    node waits at least before it reports changes of load (scheduler/pace.py); health goes at once.
     """
 
     refused: dict[str, str]

@@ -12,8 +12,9 @@ from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.policies import Policy
 from scheduler.policies.context import Context, least_queue_s
+from scheduler.rank_view import RankView
 from scheduler.shortlist import shortlist
-from scheduler.view import PoolView, RankView
+from scheduler.view import PoolView
 
 TIE_SHARE = 0.01
 """Of the least base cost: what a rank's learned rate is known to (docs/adr/0004). Without it, of two idle ranks the one

@@ -24,7 +24,7 @@ CLAIM_MS = 3_000
 REPORTS_TO_NAME_POOL = 64
 """The list of pools lies in another slot and can be lost alone, so the pool is named again now and then."""
 
-Row = tuple[str, str, str, int, int, int, float, str, int]
+Row = tuple[str, str, str, int, int, int, float, str, int, int]
 
 
 class Reporter:
@@ -106,6 +106,7 @@ def _row(report: RankReport, card: RankCard | None, *, drain: bool) -> Row:
         report.prefill_tokens_per_s,
         msgspec.json.encode(card).decode() if card else "",
         int(drain),
+        report.running,
     )
 
 

@@ -7,36 +7,16 @@ from types import MappingProxyType
 
 import msgspec
 
-from scheduler.loads import BookLoad, Loads, SeenRank, loads_at, parse_book, parse_seen
+from scheduler.groups import broken_groups
+from scheduler.loads import parse_book, parse_seen
 from scheduler.messages import CARD_VERSION, RankCard, RankState
-
-
-class RankView(msgspec.Struct, frozen=True):
-    """One rank as last read."""
-
-    card: RankCard
-    seen: SeenRank
-    book: BookLoad
-
-    @property
-    def state(self) -> RankState:
-        """What its agent last said of its health."""
-        return self.seen.state
-
-    @property
-    def drained(self) -> bool:
-        """Whether an operator has drained it."""
-        return self.seen.drained
-
-    def loads(self, now_ms: float) -> Loads:
-        """Its loads at a pool time."""
-        return loads_at(self.book, self.seen, now_ms)
+from scheduler.rank_view import RankView
 
 
 class PoolView(msgspec.Struct, frozen=True):
     """A pool as of `version` of `epoch`; `pool_ms` was the pool time when it was read.
 
-    `broken_groups` are the DP groups of which a rank is down or drained: a group steps together or not at all.
+    `broken_groups` are the DP groups that cannot be placed on (groups.py).
     """
 
     epoch: str = ""
@@ -92,12 +72,8 @@ class Folding:
 
     def view(self) -> PoolView:
         """The next view; call it when all slices are folded."""
-        broken = frozenset(
-            rank.card.dp_group
-            for rank in self._ranks.values()
-            if rank.card.dp_group and (rank.drained or rank.state is RankState.DOWN)
-        )
         delta = self._delta
+        broken = broken_groups(self._ranks.values(), delta.pool_ms)
         return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(self._ranks), broken)
 
     def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes) -> None:

@@ -16,7 +16,7 @@ from scheduler.policies.least_requests import least_requests
 from scheduler.policies.least_work import least_work
 from scheduler.policies.random import random
 from scheduler.policies.round_robin import round_robin
-from scheduler.view import RankView
+from scheduler.rank_view import RankView
 
 Policy = Callable[[RequestShape, Sequence[RankView], Context], list[Candidate]]
 

@@ -8,7 +8,7 @@ import msgspec
 
 from scheduler.decision import Candidate, LegKind
 from scheduler.loads import Loads
-from scheduler.view import RankView
+from scheduler.rank_view import RankView
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

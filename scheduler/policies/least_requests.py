@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
 from scheduler.policies.context import Context, whole
-from scheduler.view import RankView
+from scheduler.rank_view import RankView
 
 
 def least_requests(_shape: RequestShape, ranks: Sequence[RankView], _context: Context) -> list[Candidate]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
 from scheduler.policies.context import Context, whole
-from scheduler.view import RankView
+from scheduler.rank_view import RankView
 
 ALPHA_PER_QUEUED_S = 2.0
 ALPHA_MOST = 8.0

@@ -3,7 +3,7 @@
 -- KEYS  head lease card load hist group change seen drain
 -- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
---       card or '', 1 to have it drained as it was in the last epoch]; state 'gone': the rank leaves the pool
+--       card or '', 1 to have it drained as it was in the last epoch, requests running]; state 'gone': it leaves
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
 --       ranks that are drained, how many ranks the pool has}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
@@ -15,7 +15,7 @@ local function has_card(rank, incarnation)
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function record(old, rank, incarnation, state, age, requests, kv, rate, card, drain)
+local function record(old, rank, incarnation, state, age, requests, kv, rate, card, drain, running)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
@@ -29,9 +29,9 @@ local function record(old, rank, incarnation, state, age, requests, kv, rate, ca
   if drain == 1 then redis.call('HSET', KEYS[9], rank, 1) end
   local is_drained = redis.call('HEXISTS', KEYS[9], rank)
   if is_drained == 1 then drained[#drained + 1] = rank end
-  redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %s',
+  redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %d %s',
     incarnation, state, is_drained, sampled, math.max(0, foreign), kv - in_engine, rate,
-    owner, call.ms, version, queue))
+    owner, call.ms, version, running or 0, queue))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
 

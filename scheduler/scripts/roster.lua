@@ -2,7 +2,7 @@
 local function read_seen(rank)
   local s = {}
   s.incarnation, s.state, s.drained, s.sampled, s.foreign, s.foreign_kv, s.rate, s.owner, s.heard, s.card_version,
-    s.queue = string.match(redis.call('HGET', k.seen, rank) or '', SEEN)
+    s.running, s.queue = string.match(redis.call('HGET', k.seen, rank) or '', SEEN)
   return s
 end
 

@@ -5,13 +5,13 @@
 -- load    hash: life -> "<queued prefill tokens> <prompts not prefilled> <progress since> <requests> <dispatched>
 --         <KV tokens not yet in the engine> <KV tokens in it> <growth to come>"; absent where all are zero
 -- seen    hash: rank -> "<incarnation> <state> <drained> <sampled> <foreign requests> <foreign KV tokens>
---         <prefill tokens/s> <owner> <heard> <card version> <recent foreign>"; `owner` is the agent instance that
---         claims the rank
+--         <prefill tokens/s> <owner> <heard> <card version> <running> <recent foreign>"; `owner` is the agent
+--         instance that claims the rank, `running` what the engine says of itself
 -- A life is "<rank> <incarnation>".
 local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'
 local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) ?(%S*)$'
+local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?(%S*)$'
 local PRICED = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN, as far as it has a price
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
 local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version

@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -43,7 +42,7 @@ def test_only_positive_evidence_takes_a_port_down(evidence: list[Evidence], down
 STUCK = Progress(sampled_at_s=20.0, moved_at_s=5.0, running=1)
 MOVING = Progress(sampled_at_s=20.0, moved_at_s=19.5, running=4)
 IDLE = Progress(sampled_at_s=20.0, moved_at_s=20.0, running=0)
-UP, DOWN, GONE = RankState.UP, RankState.DOWN, RankState.GONE
+UP, STALLED, DOWN, GONE = RankState
 
 
 def a_track(**changes: Any) -> RankTrack:
@@ -53,8 +52,8 @@ def a_track(**changes: Any) -> RankTrack:
     return msgspec.structs.replace(track, **{"card": card, **changes})
 
 
-def said_of(track: RankTrack, *, group: Sequence[Progress] = (), port_down_because: str = "") -> tuple[RankState, str]:
-    said = verdict(PortHealth(port_down_because), track, group or [track.progress], stall_ms=10_000)
+def said_of(track: RankTrack, *, port_down_because: str = "") -> tuple[RankState, str]:
+    said = verdict(PortHealth(port_down_because), track, stall_ms=10_000)
     return said.state, said.because
 
 
@@ -62,7 +61,7 @@ def said_of(track: RankTrack, *, group: Sequence[Progress] = (), port_down_becau
     ("track", "state", "because"),
     [
         pytest.param(a_track(), UP, "", id="nothing against it"),
-        pytest.param(a_track(progress=STUCK), DOWN, "no progress for 10000 ms with 1 requests running", id="stuck"),
+        pytest.param(a_track(progress=STUCK), STALLED, "no progress for 10000 ms with 1 requests running", id="stuck"),
         pytest.param(a_track(sample={"awake": False}, progress=STUCK), DOWN, "asleep", id="asleep before stuck"),
         pytest.param(
             a_track(sample={"awake": False}, incarnation=Incarnation("p2")), DOWN, "restarted", id="restarted first"
@@ -76,15 +75,6 @@ def test_the_first_reason_against_a_rank_is_said(track: RankTrack, state: RankSt
     assert said_of(left, port_down_because="connection refused") == (GONE, "its engine left the page")
 
 
-@pytest.mark.parametrize(
-    ("group", "state"),
-    [
-        pytest.param([STUCK, STUCK], DOWN, id="all members stand still"),
-        pytest.param([STUCK, IDLE], DOWN, id="the others are idle"),
-        pytest.param([STUCK, MOVING], UP, id="another one moves"),
-    ],
-)
-def test_a_dp_group_is_stalled_as_a_whole_or_not_at_all(group: list[Progress], state: RankState) -> None:
-    assert said_of(a_track(progress=STUCK), group=group)[0] is state
-    others = (a_track(progress=member) for member in group if member is not STUCK)
-    assert all(said_of(other, group=group) == (UP, "") for other in others)
+@pytest.mark.parametrize("progress", [MOVING, IDLE])
+def test_a_rank_that_moves_or_owes_nothing_is_up(progress: Progress) -> None:
+    assert said_of(a_track(progress=progress)) == (UP, "")

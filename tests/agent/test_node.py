@@ -92,14 +92,14 @@ async def test_engines_behind_one_port_are_ranks_of_their_own() -> None:
         assert [node.store.cards[name].local_index for name in names] == [0, 1]
 
 
-async def test_a_rank_whose_engine_hangs_is_down_though_health_is_200(rank: RankProcess) -> None:
+async def test_a_rank_whose_engine_hangs_is_stalled_though_health_is_200(rank: RankProcess) -> None:
     name = f"127.0.0.1:{rank.port}"
     async with node_of(rank.port, stall_ms=200) as node:
         await node.until_state(name, RankState.UP)
         with request_in_flight(rank):
             await until(lambda: node.store.last[name].running == 1, "the request runs")
             assert rank.post("/sim/fault", {"kind": "freeze"}).status == 200
-            await node.until_state(name, RankState.DOWN)
+            await node.until_state(name, RankState.STALLED)
             assert rank.get("/health").status == 200
             rank.post("/sim/fault", {"kind": "clear"})
             await node.until_state(name, RankState.UP)

@@ -32,7 +32,7 @@ JUNK = [
     pytest.param(b"\xff\xfe\x00\r\n", id="bytes"),
     pytest.param(b"a b c d", id="four words"),
     pytest.param(b"\xff\xfe 1 2 3", id="bytes and numbers"),
-    pytest.param(b"i1 up 0 1 2 3 fast n/1 4 5 ", id="a row with a word for its rate"),
+    pytest.param(b"i1 up 0 1 2 3 fast n/1 4 5 0 ", id="a row with a word for its rate"),
     pytest.param(b"", id="nothing"),
 ]
 
@@ -171,7 +171,7 @@ FUTURE = msgspec.json.encode(msgspec.structs.replace(card("a"), v=CARD_VERSION +
     ("key", "field", "value"),
     [
         pytest.param("seen", "a", b"\xff\xfe", id="a report of junk bytes"),
-        pytest.param("seen", "a", b"i1 up 0 1 2 3 nan n/1 4 5 ", id="a report without a rate"),
+        pytest.param("seen", "a", b"i1 up 0 1 2 3 nan n/1 4 5 0 ", id="a report without a rate"),
         pytest.param("seen", "a", b"i1 asleep 0 1 2 3 9 n/1 4 5 ", id="a report of a state we do not know"),
         pytest.param("load", "a i1", b"1 2", id="a load cut short"),
         pytest.param("card", "a", b"{", id="a card that is no JSON"),

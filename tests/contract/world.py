@@ -211,13 +211,14 @@ def sample(
     state: str = "up",
     age_ms: int = 0,
     requests: int = 0,
+    running: int = 0,
     kv_tokens: int = 0,
     rate: float = RATE,
     with_card: bool = True,
 ) -> tuple[Any, ...]:
     """A row of a report, with the rank's card unless told otherwise."""
     text = msgspec.json.encode(card(rank, incarnation)).decode() if with_card else ""
-    return (rank, incarnation, state, age_ms, requests, kv_tokens, rate, text)
+    return (rank, incarnation, state, age_ms, requests, kv_tokens, rate, text, 0, running)
 
 
 def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: float) -> Candidate:

@@ -30,7 +30,7 @@ def look(gateway: RawGateway, rank: str = "r0") -> Saw:
 
 def newest_sample(bench: Bench) -> int:
     """What the last report of r0 found beyond the ledger's own."""
-    return int(bench.rows(bench.keys.seen)["r0"].split()[10].rpartition(":")[2])
+    return int(bench.rows(bench.keys.seen)["r0"].split()[11].rpartition(":")[2])
 
 
 def steadily(gateway: RawGateway, samples: Sequence[Sample]) -> None:

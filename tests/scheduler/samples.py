@@ -7,7 +7,8 @@ from typing import Any
 from scheduler.decision import Ask, Candidate, LegKind, RequestShape
 from scheduler.loads import BookLoad, SeenRank
 from scheduler.messages import RankCard, RankReport, RankState, Role
-from scheduler.view import PoolView, RankView
+from scheduler.rank_view import RankView
+from scheduler.view import PoolView
 
 SHAPE = RequestShape(prompt_tokens=1_000, output_tokens=100, prompt_key="k")
 
@@ -37,6 +38,7 @@ def seen(**fields: Any) -> SeenRank:
         "foreign_kv_tokens": 0,
         "prefill_tokens_per_s": 1_000.0,
         "owner": "n/1",
+        "running": 0,
     }
     return SeenRank(**known | fields)
 

@@ -10,7 +10,7 @@ from scheduler.loads import BookLoad, Loads, SeenRank, loads_at, parse_book, par
 from scheduler.messages import RankState
 from tests.scheduler.samples import seen
 
-ROW = "i1 up 0 500 3 -70 1234.5 node/1 501 9 400:3"
+ROW = "i1 up 0 500 3 -70 1234.5 node/1 501 9 2 400:3"
 
 
 def test_a_load_row_is_read_field_by_field() -> None:
@@ -37,6 +37,7 @@ def test_a_seen_row_is_read_field_by_field() -> None:
         foreign_kv_tokens=-70,
         prefill_tokens_per_s=1234.5,
         owner="node/1",
+        running=2,
     )
 
 

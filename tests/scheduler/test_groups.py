@@ -1,0 +1,45 @@
+"""DP groups: what the states of all members, on all nodes, say of the group."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.groups import broken_groups
+from scheduler.loads import FORGOTTEN_MS
+from scheduler.messages import RankState
+from scheduler.rank_view import RankView
+from tests.scheduler.samples import rank
+
+NOW_MS = 60_000
+
+
+def member(name: str, state: RankState = RankState.UP, *, running: int = 0, age_ms: int = 0) -> RankView:
+    heard = {"state": state, "running": running, "sampled_ms": NOW_MS - age_ms}
+    return rank(name, heard=heard, dp_group="g")
+
+
+BUSY = member("busy", running=3)
+IDLE = member("idle")
+STALLED = member("stalled", RankState.STALLED, running=2)
+DOWN = member("down", RankState.DOWN)
+SILENT = member("silent", running=3, age_ms=FORGOTTEN_MS + 1)
+
+
+@pytest.mark.parametrize(
+    ("members", "is_broken"),
+    [
+        pytest.param([BUSY, IDLE], False, id="all well"),
+        pytest.param([BUSY, DOWN], True, id="one is down"),
+        pytest.param([STALLED, BUSY], False, id="one stalls while another moves"),
+        pytest.param([STALLED, IDLE], True, id="one stalls and the others look idle"),
+        pytest.param([STALLED], True, id="all stall"),
+        pytest.param([STALLED, SILENT], True, id="the one that moved has not been heard of for long"),
+        pytest.param([rank("drained", heard={"drained": True}, dp_group="g"), BUSY], True, id="one is drained"),
+    ],
+)
+def test_a_group_is_broken_by_evidence_against_all_of_it(members: list[RankView], is_broken: bool) -> None:
+    assert broken_groups(members, NOW_MS) == ({"g"} if is_broken else set())
+
+
+def test_a_rank_in_no_group_breaks_none() -> None:
+    assert broken_groups([rank("a", heard={"state": RankState.DOWN})], NOW_MS) == frozenset()
