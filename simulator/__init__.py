@@ -12,5 +12,5 @@
 - `rank`: the engines and the requests in them. `routes`: which path does what.
 - `metric_families`, `cache_config`, `metrics`: the `/metrics` page. `faults`: misbehaviour on demand, for tests.
 
-Apart from the rank stands `store`: the ledger's scripts in virtual time, without Redis.
+Apart from the rank stand `redis_commands` and `store`: the ledger's scripts in virtual time, without Redis.
 """

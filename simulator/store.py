@@ -1,7 +1,7 @@
 """A store in this process: the very scripts of the ledger, on a dict, under a clock that the caller moves.
 
 The simulation and the property tests drive it with virtual time; it is exact, deterministic and knows no network. Only
-what the scripts call is here. Hash fields keep the order in which they were first set, so HRANDFIELD is not random.
+what the scripts call is here. As in Redis, what a script wrote before an error stays.
 """
 
 from __future__ import annotations
@@ -11,36 +11,46 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lupa.lua51 import LuaRuntime, lua_type
+from lupa.lua51 import LuaError, LuaRuntime, lua_type
 
 from scheduler.errors import StoreRejectedError
 from scheduler.lua import Script, source
 from scheduler.store import Call, Reply, Word
-
-Hash = dict[bytes, bytes]
+from simulator.redis_commands import CommandError, RedisCommands, Status, spelt
 
 
 class VirtualStore:
-    """Redis's strings, hashes and sorted sets as far as the scripts use them. `now_ms` is what TIME answers."""
+    """Redis' strings, hashes, sets and sorted sets as far as the scripts use them. `now_ms` is what TIME answers."""
 
     def __init__(self, now_ms: int = 1_000_000, text_of: Callable[[Script], str] = source) -> None:
-        self.now_ms = now_ms
-        self.data: dict[bytes, Any] = {}
+        self._commands = RedisCommands(now_ms)
         self._lua = LuaRuntime(encoding=None, unpack_returned_tuples=True)
         self._text_of = text_of
         self._compiled: dict[Script, Any] = {}
-        self._commands = {
-            name.removeprefix("_do_").upper().encode(): getattr(self, name)
-            for name in dir(self)
-            if name.startswith("_do_")
-        }
-        self._table = self._lua.eval(b"function(...) return {...} end")
         self._make = self._lua.eval(
             b"function(text, call, decode, encode)"
             b" local redis, cjson = {call = call}, {decode = decode, encode = encode}"
-            b" local body = loadstring('local redis, cjson, KEYS, ARGV = ... ' .. text)"
+            b" local body = assert(loadstring('local redis, cjson, KEYS, ARGV = ... ' .. text))"
             b" return function(keys, argv) return body(redis, cjson, keys, argv) end end"
         )
+
+    @property
+    def now_ms(self) -> int:
+        """The clock."""
+        return self._commands.now_ms
+
+    @now_ms.setter
+    def now_ms(self, now_ms: int) -> None:
+        self._commands.now_ms = now_ms
+
+    @property
+    def data(self) -> dict[bytes, Any]:
+        """Values by key; setting it is what a restart or a promotion does."""
+        return self._commands.data
+
+    @data.setter
+    def data(self, data: dict[bytes, Any]) -> None:
+        self._commands.data = data
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store."""
@@ -48,155 +58,96 @@ class VirtualStore:
 
     async def command(self, *words: Word) -> Reply:
         """See scheduler.store.Store."""
-        if _bytes(words[0]).upper() not in self._commands:
-            raise StoreRejectedError(f"no command {words[0]!r}")
-        return self._plain(self._execute(*words))
+        try:
+            reply = self._commands.execute(*map(_wire, words))
+        except CommandError as error:
+            raise StoreRejectedError(f"Redis answered: {error}") from error
+        return reply.text if isinstance(reply, Status) else reply
 
     def call(self, call: Call) -> Reply:
-        """Runs one script now."""
+        """Runs one script now; raises StoreRejectedError where it fails."""
         body = self._compiled.get(call.script)
         if body is None:
             text = self._text_of(call.script).encode()
             body = self._compiled[call.script] = self._make(text, self._execute, self._decode, self._encode)
-        keys = self._table(*(_bytes(key) for key in call.keys))
-        return self._plain(body(keys, self._table(*(_bytes(arg) for arg in call.args))))
+        keys, args = (self._lua.table_from([_wire(word) for word in words]) for words in (call.keys, call.args))
+        try:
+            return _reply(body(keys, args))
+        except (CommandError, LuaError) as error:
+            raise StoreRejectedError(f"Redis answered: {error}") from error
 
     def snapshot(self) -> dict[bytes, Any]:
         """All data as it is now, for a replica that lags."""
         return copy.deepcopy(self.data)
 
-    def _execute(self, name: Word, *args: Word) -> Any:
-        return self._commands[_bytes(name).upper()](*(_bytes(arg) for arg in args))
+    def _execute(self, *words: Any) -> Any:
+        """redis.call."""
+        return self._lua_of(self._commands.execute(*map(_argument, words)))
 
-    def _plain(self, value: Any) -> Reply:
-        """A Lua reply as Redis sends it: floats cut, false as None, tables as lists."""
-        if value is False or value is None:
-            return None
-        if isinstance(value, float):
-            return int(value)
-        if lua_type(value) == "table":
-            return [self._plain(item) for item in value.values()]
-        return value
+    def _lua_of(self, reply: Any) -> Any:
+        if reply is None:
+            return False
+        if isinstance(reply, Status):
+            return self._lua.table_from({b"ok": reply.text})
+        if isinstance(reply, list):
+            return self._lua.table_from([self._lua_of(item) for item in reply])
+        return reply
 
     def _decode(self, text: bytes) -> Any:
-        return self._to_lua(json.loads(text))
+        try:
+            return self._lua_of_json(json.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise CommandError(f"ERR {error}") from error
 
-    def _to_lua(self, value: Any) -> Any:
+    def _lua_of_json(self, value: Any) -> Any:
         if isinstance(value, list):
-            return self._table(*(self._to_lua(item) for item in value))
+            return self._lua.table_from([self._lua_of_json(item) for item in value])
         if isinstance(value, dict):
-            table = self._table()
-            for key, item in value.items():
-                table[key.encode()] = self._to_lua(item)
-            return table
+            return self._lua.table_from({key.encode(): self._lua_of_json(item) for key, item in value.items()})
         return value.encode() if isinstance(value, str) else value
 
     def _encode(self, table: Any) -> bytes:
-        return json.dumps(self._to_python(table)).encode()
-
-    def _to_python(self, value: Any) -> Any:
-        return [self._to_python(item) for item in value.values()] if lua_type(value) == "table" else value
-
-    # --- the commands -------------------------------------------------------------------------------------------
-
-    def _do_time(self) -> Any:
-        return self._table(b"%d" % (self.now_ms // 1000), b"%d" % (self.now_ms % 1000 * 1000))
-
-    def _do_get(self, key: bytes) -> Any:
-        return self.data.get(key, False)
-
-    def _do_set(self, key: bytes, value: bytes) -> bytes:
-        self.data[key] = value
-        return b"OK"
-
-    def _do_del(self, *keys: bytes) -> int:
-        return sum(self.data.pop(key, None) is not None for key in keys)
-
-    def _hash(self, key: bytes) -> Hash:
-        found: Hash = self.data.setdefault(key, {})
-        return found
-
-    def _do_hget(self, key: bytes, field: bytes) -> Any:
-        return self._hash(key).get(field, False)
-
-    def _do_hmget(self, key: bytes, *fields: bytes) -> Any:
-        found = self._hash(key)
-        return self._table(*(found.get(field, False) for field in fields))
-
-    def _do_hset(self, key: bytes, *pairs: bytes) -> int:
-        self._hash(key).update(zip(pairs[::2], pairs[1::2], strict=True))
-        return len(pairs) // 2
-
-    def _do_hsetnx(self, key: bytes, field: bytes, value: bytes) -> int:
-        return int(self._hash(key).setdefault(field, value) is value)
-
-    def _do_hdel(self, key: bytes, *fields: bytes) -> int:
-        found = self._hash(key)
-        return sum(found.pop(field, None) is not None for field in fields)
-
-    def _do_hexists(self, key: bytes, field: bytes) -> int:
-        return int(field in self._hash(key))
-
-    def _do_hlen(self, key: bytes) -> int:
-        return len(self._hash(key))
-
-    def _do_hkeys(self, key: bytes) -> Any:
-        return self._table(*self._hash(key))
-
-    def _do_hgetall(self, key: bytes) -> Any:
-        return self._table(*(part for pair in self._hash(key).items() for part in pair))
-
-    def _do_hincrby(self, key: bytes, field: bytes, by: bytes) -> int:
-        total = int(self._hash(key).get(field, b"0")) + int(by)
-        self._hash(key)[field] = b"%d" % total
-        return total
-
-    def _do_hrandfield(self, key: bytes, count: bytes, _with_values: bytes) -> Any:
-        pairs = list(self._hash(key).items())[: int(count)]
-        return self._table(*(part for pair in pairs for part in pair))
-
-    def _do_zadd(self, key: bytes, score: bytes, member: bytes) -> int:
-        self.data.setdefault(key, {})[member] = float(score)
-        return 1
-
-    def _do_zrem(self, key: bytes, member: bytes) -> int:
-        return int(self.data.setdefault(key, {}).pop(member, None) is not None)
-
-    def _do_zscore(self, key: bytes, member: bytes) -> Any:
-        score = self.data.get(key, {}).get(member)
-        return False if score is None else b"%d" % score
-
-    def _do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Any:
-        within = [
-            (score, member)
-            for member, score in self.data.get(key, {}).items()
-            if _reaches(score, low) and _reaches(-score, _negated(high))
-        ]
-        members = [member for _, member in sorted(within)]
-        return self._table(*(members[int(limit[1]) :][: int(limit[2])] if limit else members))
-
-    def _do_sadd(self, key: bytes, *members: bytes) -> int:
-        self.data.setdefault(key, set()).update(members)
-        return len(members)
-
-    def _do_smembers(self, key: bytes) -> Any:
-        return self._table(*sorted(self.data.get(key, set())))
+        return json.dumps(_json_of(table), separators=(",", ":")).encode()
 
 
-def _bytes(word: Word) -> bytes:
-    """A command's argument as it goes over the wire; whole floats as Lua 5.1 prints them, without a point."""
+def _json_of(value: Any) -> Any:
+    """An array as cjson encodes it, numbers with 14 significant digits; the scripts encode no objects."""
+    if lua_type(value) == "table":
+        return [_json_of(item) for item in _items(value)]
+    if isinstance(value, bytes):
+        return value.decode()
+    return float(f"{value:.14g}") if isinstance(value, float) else value
+
+
+def _items(table: Any) -> list[Any]:
+    """A table's items from 1 up to the first that is missing."""
+    items: list[Any] = []
+    while (item := table[len(items) + 1]) is not None:
+        items.append(item)
+    return items
+
+
+def _reply(value: Any) -> Reply:
+    """A script's value as Redis sends it: floats cut, true as 1, false as None, tables up to their first gap."""
+    if value is False or value is None:
+        return None
+    if isinstance(value, float | bool):
+        return int(value)
+    if lua_type(value) == "table":
+        status = value[b"ok"]
+        return [_reply(item) for item in _items(value)] if status is None else status
+    return value
+
+
+def _argument(word: Any) -> bytes:
+    """An argument of redis.call as Redis passes it on."""
     if isinstance(word, bytes):
         return word
-    if isinstance(word, float) and word.is_integer():
-        word = int(word)
-    return str(word).encode()
+    if isinstance(word, bool) or not isinstance(word, int | float):
+        raise CommandError("ERR Lua redis lib command arguments must be strings or integers")
+    return spelt(float(word))
 
 
-def _reaches(score: float, low: bytes) -> bool:
-    return score > float(low[1:]) if low.startswith(b"(") else score >= float(low)
-
-
-def _negated(bound: bytes) -> bytes:
-    opened = bound.startswith(b"(")
-    value = -float(bound[1:] if opened else bound)
-    return (b"(" if opened else b"") + str(value).encode()
+def _wire(word: Word) -> bytes:
+    """An argument as the client library sends it."""
+    return word if isinstance(word, bytes) else str(word).encode()
