@@ -120,7 +120,9 @@ def comparable(step: Sequence[bytes], reply: Any) -> Any:
 @example(steps=[(b"HSET", b"a", b"f", b"1"), (b"HDEL", b"a", b"f"), (b"ZADD", b"a", b"1", b"f"), (b"GET", b"a")])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_commands_answer_as_those_of_redis(server: redis.Redis, steps: list[tuple[bytes, ...]]) -> None:
-    args: list[Word] = [word for step in steps for word in (len(step), *step)]
+    args: list[Word] = []
+    for step in steps:
+        args += [len(step), *step]
     ours, theirs = virtually(RUN_COMMANDS, *args), really(server, RUN_COMMANDS, *args)
     for step, our, their in zip(steps, ours, theirs, strict=True):
         assert comparable(step, our) == comparable(step, their), step
