@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from http import HTTPStatus
 from uuid import uuid4
 
 import msgspec
@@ -36,6 +37,7 @@ class Attempt:
         self._record = record
         self._reply = reply
         self._shows_first_token = True
+        self._has_first_token = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, api: Api, client_headers: Headers, body: Body, *, explain: bool) -> Usage | None:
@@ -76,6 +78,8 @@ class Attempt:
         self._shows_first_token = body.streamed
         async with self._gateway.upstream.post(url, rank_headers, body.forward, self._on_sent) as answer:
             usage = await relay(answer, self._reply, tap_usage=body.usage_streamed, on_first_token=self._on_first_token)
+        if answer.status == HTTPStatus.OK:
+            self._advance_to_first_token()
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - self._record.started_s)
         return usage
 
@@ -87,7 +91,9 @@ class Attempt:
             self._timer = loop.call_later(self._place.first_token_s, self._advance_to_first_token)
 
     def _advance_to_first_token(self) -> None:
-        self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
+        if not self._has_first_token:
+            self._has_first_token = True
+            self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
 
     def _on_first_token(self) -> None:
         self._advance_to_first_token()
@@ -98,7 +104,7 @@ class Attempt:
     def _note(self, leg: Leg) -> None:
         self._record.rank = leg.card.rank
         self._gateway.metrics.placements[self._pool.name, leg.card.rank] += 1
-        if self._place.degraded:
+        if self._place.alone:
             self._gateway.metrics.degraded.labels(self._pool.name).inc()
 
     def _explain(self, leg: Leg) -> None:
@@ -111,7 +117,7 @@ class Attempt:
             "pool": self._pool.name,
             "rank": leg.card.rank,
             "cost_s": self._place.cost_s,
-            "degraded": self._place.degraded,
-            "seen": self._place.seen,
+            "alone": self._place.alone,
+            "candidates": self._place.receipt,
         }
         log.info(msgspec.json.encode(receipt).decode())

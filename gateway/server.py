@@ -53,10 +53,9 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
             address = settings.advertise or _reachable_at(listener)
-            life = uuid4().hex[:8]
-            pools = Pools(store, gateway=life, address=address, settings=settings.scheduler)
+            pools = Pools(store, life=uuid4().hex[:8], address=address, settings=settings.scheduler)
             started_s = int(datetime.now(tz=UTC).timestamp())
-            gateway = Gateway(settings, pools, upstream, name=f"{life}@{address}", started_s=started_s)
+            gateway = Gateway(settings, pools, upstream, name=pools.name, started_s=started_s)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pools.run, name="pools")
                 await serve_http(gateway, listener, ready)

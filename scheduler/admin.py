@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 
 from scheduler.errors import StoreRejectedError, UnknownRankError
+from scheduler.gateway_name import life_and_address
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankState, Role
@@ -147,7 +148,7 @@ async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[Gateway
     cells = iter(await store.command("HGETALL", keys.gate))
     for raw_name, row in zip(cells, cells, strict=True):
         name = raw_name.decode(errors="replace")
-        gateway, _, address = name.rpartition(".")[0].partition("@")
+        life, address = life_and_address(name)
         ends = await store.command("ZSCORE", keys.lease, raw_name)
         try:
             number, count, _ = map(int, row.split())
@@ -157,7 +158,5 @@ async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[Gateway
             continue
         if number >= 0:
             lease_ms = max(0, ends_ms - pool_ms)
-            found.append(
-                GatewayStatus(pool=pool, gateway=gateway, address=address, reservations=count, lease_ms=lease_ms)
-            )
+            found.append(GatewayStatus(pool=pool, gateway=life, address=address, reservations=count, lease_ms=lease_ms))
     return found, skipped

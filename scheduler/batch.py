@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.decision import Ask, SeenLoad
+from scheduler.decision import Ask, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
@@ -23,7 +23,7 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reservation: Reservation | None = None
     wait: bool = False
     cost_s: float = 0.0
-    seen: tuple[SeenLoad, ...] = ()
+    receipt: tuple[PricedRank, ...] = ()
 
     @staticmethod
     def read(pending: Pending, reply: list[Any]) -> StoreAnswer:
@@ -37,8 +37,8 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
             reservation_id=pending.reservation_id,
             reservation=reserve(ask, tuple(candidates[place - 1] for place in reply[2:4] if place)),
             cost_s=float(reply[1]),
-            seen=tuple(
-                SeenLoad(
+            receipt=tuple(
+                PricedRank(
                     rank=candidate.rank,
                     queued_tokens=row[0],
                     requests=row[1],

@@ -82,8 +82,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     explain: bool = False
 
 
-class SeenLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """The loads of one candidate at the instant of the placement, as a receipt shows them; age in ms."""
+class PricedRank(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a receipt: one candidate's loads at the instant of the placement, the report's age, and the cost."""
 
     rank: str
     queued_tokens: float
@@ -101,7 +101,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, tag="place"):
-    """Placed: the legs in the order they start. `degraded` when the shared ledger was not asked.
+    """Placed: the legs in the order they start. `alone` when the gateway chose without the shared ledger.
 
     `first_token_s` is when the first token is expected, by the last snapshot: for answers that show no first token.
     """
@@ -110,8 +110,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, tag="place"):
     legs: tuple[Leg, ...]
     cost_s: float
     first_token_s: float
-    degraded: bool = False
-    seen: tuple[SeenLoad, ...] = ()
+    alone: bool = False
+    receipt: tuple[PricedRank, ...] = ()
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True, tag="wait"):

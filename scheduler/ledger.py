@@ -17,6 +17,7 @@ from typing import Any
 from scheduler.batch import Batch, Pending, StoreAnswer
 from scheduler.decision import Ask
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.gateway_name import attempt_name
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
@@ -139,7 +140,7 @@ class Ledger:
             self._epoch, self._names = epoch, []
         former = self._names
         self.joins += 1
-        self._names = [*former, f"{self._gateway}.{self.joins}"]
+        self._names = [*former, attempt_name(self._gateway, self.joins)]
         self._number = 0
         stated = dict(self.live)
         self._batch.forget_states()

@@ -152,7 +152,7 @@ class Pool:
             legs=_legs(planned, placed.reservation),
             cost_s=placed.cost_s,
             first_token_s=planned.first_token_s(placed.reservation.legs[0].rank),
-            seen=placed.seen,
+            receipt=placed.receipt,
         )
 
     def _place_alone(self, planned: Plan, prompt_key: str) -> Place:
@@ -165,7 +165,7 @@ class Pool:
             legs=legs,
             cost_s=0.0,
             first_token_s=planned.first_token_s(reservation.legs[0].rank),
-            degraded=True,
+            alone=True,
         )
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from random import Random
 
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.gateway_name import gateway_name
 from scheduler.keys import POOLS
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
@@ -23,22 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class Pools:
-    """The pools of one store. `gateway` must be unique among all lives of all gateways; neither it nor `address` has
-    spaces. Raises UnknownPolicyError.
-    """
+    """The pools of one store. `life` must be unique among all lives of all gateways. Raises UnknownPolicyError."""
 
     def __init__(
         self,
         store: Store,
         *,
-        gateway: str,
+        life: str,
         address: str,
         settings: SchedulerSettings,
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._settings, self._clock = store, settings, clock
-        self._name = f"{gateway}@{address}"
+        self.name = gateway_name(life, address)
         self._policy = policy_named(settings.policy)
         self._rng = rng or Random()
         self._pools: dict[str, Pool] = {}
@@ -105,7 +104,7 @@ class Pools:
                 name,
                 self._store,
                 self._policy,
-                gateway=self._name,
+                gateway=self.name,
                 settings=self._settings,
                 rng=self._rng,
                 clock=self._clock,

@@ -44,7 +44,7 @@ async def living(world: World) -> AsyncIterator[Pool]:
     cards = {"a": card("a", dp_group="g1")}
     rows = [_report()]
     await reporter.report(rows, cards)
-    pools = Pools(world.store, gateway="g", address="127.0.0.1:1", settings=SETTINGS, rng=Random(2))
+    pools = Pools(world.store, life="g", address="127.0.0.1:1", settings=SETTINGS, rng=Random(2))
 
     async def keep_reporting() -> None:
         while True:
@@ -82,7 +82,7 @@ def _report() -> RankReport:
 async def place(pool: Pool) -> int | None:
     """A reservation made through the shared ledger, or None."""
     decision = await pool.place(SHAPE)
-    if isinstance(decision, Place) and not decision.degraded:
+    if isinstance(decision, Place) and not decision.alone:
         return decision.reservation
     if isinstance(decision, Place):
         pool.release(decision.reservation)

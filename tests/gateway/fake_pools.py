@@ -88,7 +88,7 @@ class FakePool:
             legs=(leg,),
             cost_s=0.5,
             first_token_s=self.first_token_s,
-            degraded=self.degraded,
+            alone=self.degraded,
         )
 
     def advance(self, reservation: int, phase: Phase) -> None:

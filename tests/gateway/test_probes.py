@@ -172,4 +172,4 @@ async def test_a_receipt_is_logged_where_one_was_asked_for(caplog: pytest.LogCap
         await served.complete(headers={"x-forebay-explain": "1"})
         await served.complete()
     (receipt,) = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.attempt"]
-    assert (receipt["event"], receipt["rank"], receipt["cost_s"], receipt["seen"]) == ("receipt", "r1", 0.5, [])
+    assert (receipt["event"], receipt["rank"], receipt["cost_s"], receipt["candidates"]) == ("receipt", "r1", 0.5, [])

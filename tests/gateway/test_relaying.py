@@ -176,3 +176,9 @@ async def test_an_answer_without_a_stream_leaves_its_prefill_phase_when_the_firs
             await eventually(lambda: pool.words() == ["dispatched", "first_token"])
             release.set()
     assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+async def test_an_answer_that_ends_sooner_than_expected_had_its_prefill_done() -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        await served.complete()
+    assert pool.words() == ["dispatched", "first_token", "released"]

@@ -18,7 +18,7 @@ from tests.polling import until
 
 async def hold(url: str, requests: int) -> None:
     async with open_store(url) as store, asyncio.TaskGroup() as tasks:
-        pools = Pools(store, gateway="doomed", address="127.0.0.1:8001", settings=SchedulerSettings())
+        pools = Pools(store, life="doomed", address="127.0.0.1:8001", settings=SchedulerSettings())
         tasks.create_task(pools.run(), name="gateway")
         await until(lambda: bool(pools.names()) and not pools.degraded, "the gateway has joined")
         pool = pools.get(POOL)

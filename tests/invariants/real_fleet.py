@@ -114,7 +114,7 @@ async def real_fleet(url: str, settings: SchedulerSettings, gateways: int = 2) -
         pools = []
         for number in range(gateways):
             store = await stores.enter_async_context(open_store(url))
-            pools.append(Pools(store, gateway=f"gateway-{number}", address="127.0.0.1:8000", settings=settings))
+            pools.append(Pools(store, life=f"gateway-{number}", address="127.0.0.1:8000", settings=settings))
             running.append(tasks.create_task(pools[-1].run(), name=f"gateway {number}"))
         await until(lambda: all(each.names() and not each.degraded for each in pools), "all gateways have joined")
         yield RealFleet(pools, await stores.enter_async_context(open_store(url)))

@@ -24,14 +24,14 @@ async def test_with_redis_killed_every_request_is_placed_and_told_when_it_is_bac
             for _ in range(20):
                 decision = await fleet.place()
                 assert isinstance(decision, Place)
-                assert decision.degraded
+                assert decision.alone
             fleet.release(10)
             assert all(gateway.degraded and gateway.ready for gateway in fleet.gateways)
             server.start()
             await until(fleet.is_settled, "all is told")
             decision = await fleet.place()
             assert isinstance(decision, Place)
-            assert not decision.degraded
+            assert not decision.alone
 
 
 async def test_with_redis_stopped_every_request_is_placed(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ async def test_with_redis_stopped_every_request_is_placed(tmp_path: Path) -> Non
                 for _ in range(20):
                     decision = await fleet.place()
                     assert isinstance(decision, Place)
-                    assert decision.degraded
+                    assert decision.alone
                 assert all(gateway.degraded for gateway in fleet.gateways)
             finally:
                 os.kill(server.pid, signal.SIGCONT)

@@ -48,7 +48,7 @@ def test_a_slow_store_costs_a_request_50_ms_and_after_three_in_a_row_nothing(fle
     took = []
     for _ in range(5):
         decision, ms = place(fleet, gateway)
-        assert decision.degraded
+        assert decision.alone
         took.append(round(ms))
     assert took == [50, 50, 50, 0, 0]
     assert gateway.pools.degraded
@@ -58,10 +58,10 @@ def test_a_slow_store_costs_a_request_50_ms_and_after_three_in_a_row_nothing(fle
 def test_one_slow_answer_degrades_nothing(fleet: VirtualFleet) -> None:
     gateway = fleet.gateways[0]
     gateway.link.fates.append(Fate.SLOW)
-    assert place(fleet, gateway)[0].degraded
+    assert place(fleet, gateway)[0].alone
     assert not gateway.pools.degraded
     fleet.run(2_000)
-    assert not place(fleet, gateway)[0].degraded
+    assert not place(fleet, gateway)[0].alone
     fleet.run(600)
     assert fleet.differences() == []
 
@@ -70,7 +70,7 @@ def test_a_closed_connection_degrades_at_once(fleet: VirtualFleet) -> None:
     gateway = fleet.gateways[0]
     fleet.server.is_down = True
     decision, ms = place(fleet, gateway)
-    assert decision.degraded
+    assert decision.alone
     assert ms < 5
     assert gateway.pools.degraded
 
@@ -79,7 +79,7 @@ def test_a_request_that_is_being_placed_when_the_store_dies_is_placed(fleet: Vir
     gateway = fleet.gateways[0]
     gateway.link.fates.append(Fate.REPLY_LOST)
     decision, _ = place(fleet, gateway)
-    assert decision.degraded
+    assert decision.alone
     fleet.run(1_500)
     assert fleet.differences() == []
 
@@ -131,7 +131,7 @@ def test_when_the_store_is_back_all_is_told_within_two_seconds(fleet: VirtualFle
     fleet.run(2_000)
     assert fleet.differences() == []
     assert not any(gateway.pools.degraded for gateway in fleet.gateways)
-    assert not place(fleet, fleet.gateways[0])[0].degraded
+    assert not place(fleet, fleet.gateways[0])[0].alone
 
 
 def test_a_store_that_froze_for_ten_seconds_has_lost_and_reaped_nothing(fleet: VirtualFleet) -> None:

@@ -47,7 +47,7 @@ class Gateway:
         name, _, address = self.stem.partition("@")
         self.pools = Pools(
             self.link,
-            gateway=name,
+            life=name,
             address=address,
             settings=fleet.settings,
             rng=Random(number),

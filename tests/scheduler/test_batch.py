@@ -8,7 +8,7 @@ import itertools
 import msgspec
 
 from scheduler.batch import Batch, Pending, StoreAnswer
-from scheduler.decision import Ask, LegKind, SeenLoad
+from scheduler.decision import Ask, LegKind, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
@@ -100,8 +100,8 @@ async def test_a_placement_is_read_with_both_legs_and_the_loads_seen() -> None:
     placed = StoreAnswer.read(pending(7, asked), [b"place", b"1.25", 1, 2, b"[[5.5,1,20,30,0.5],false]"])
     assert placed.reservation == reserve(asked, (prefill, decode))
     assert (placed.reservation_id, placed.cost_s) == (7, 1.25)
-    seen = SeenLoad(rank="a", queued_tokens=5.5, requests=1, kv_tokens=20, report_age_ms=30, cost_s=0.5)
-    assert placed.seen == (seen,)
+    seen = PricedRank(rank="a", queued_tokens=5.5, requests=1, kv_tokens=20, report_age_ms=30, cost_s=0.5)
+    assert placed.receipt == (seen,)
 
 
 async def test_waiting_and_rejecting_hold_nothing() -> None:

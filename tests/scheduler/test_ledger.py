@@ -86,7 +86,7 @@ class TestDeadline:
         async with at_work("a", settings=HASTY) as scene:
             scene.wire.hold()
             (place,) = await scene.place()
-            assert (place.degraded, place.legs[0].card.rank) == (True, "a")
+            assert (place.alone, place.legs[0].card.rank) == (True, "a")
             assert scene.pool.counters["place_misses"] == 1
             assert not scene.pool.degraded
             scene.wire.let_go()
@@ -121,7 +121,7 @@ class TestDeadline:
 
 async def _answered(scene: Scene) -> bool:
     (place,) = await scene.place()
-    return not place.degraded
+    return not place.alone
 
 
 class TestLoss:
@@ -131,7 +131,7 @@ class TestLoss:
             scene.wire.is_down = True
             await until(lambda: scene.pool.degraded, "the loss was noticed")
             alone = await scene.place(4)
-            assert all(place.degraded for place in alone)
+            assert all(place.alone for place in alone)
             scene.pool.release(before[0].reservation)
             scene.pool.advance(alone[0].reservation, Phase.DISPATCHED)
             scene.wire.is_down = False
@@ -147,7 +147,7 @@ class TestLoss:
             await asyncio.sleep(0)
             scene.wire.is_down = True
             scene.wire.let_go()
-            assert [place.degraded for place in await asking] == [True] * 3
+            assert [place.alone for place in await asking] == [True] * 3
             scene.wire.is_down = False
             await scene.becomes_exact()
 

@@ -42,15 +42,15 @@ class TestPlacing:
             await scene.place()
             decision = await scene.pool.place(SHAPE, explain=True)
             assert isinstance(decision, Place)
-            assert {each.rank: each.requests for each in decision.seen} in ({"a": 1, "b": 0}, {"a": 0, "b": 1})
-            assert (decision.cost_s, decision.degraded) == (0, False)
+            assert {each.rank: each.requests for each in decision.receipt} in ({"a": 1, "b": 0}, {"a": 0, "b": 1})
+            assert (decision.cost_s, decision.alone) == (0, False)
 
     async def test_a_rank_that_restarted_since_the_snapshot_is_found(self) -> None:
         rarely = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
         async with at_work("a", settings=rarely) as scene:
             await scene.report("a", incarnation="i2")
             (place,) = await scene.place()
-            assert (place.legs[0].card.incarnation, place.degraded) == ("i2", False)
+            assert (place.legs[0].card.incarnation, place.alone) == ("i2", False)
 
     async def test_without_a_rank_to_place_on_a_request_is_rejected(self) -> None:
         async with at_work("a") as scene:

@@ -33,7 +33,7 @@ def reporter(store: Store, pool: str = "m", node: str = "n", seed: int = 1) -> R
 @asynccontextmanager
 async def running(store: Store) -> AsyncIterator[Pools]:
     """Pools at work until the block ends."""
-    pools = Pools(store, gateway="g", address="10.0.0.1:8000", settings=SETTINGS, rng=Random(3))
+    pools = Pools(store, life="g", address="10.0.0.1:8000", settings=SETTINGS, rng=Random(3))
     async with asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(pools.run(), name="pools")
         yield pools
@@ -107,7 +107,7 @@ class TestPools:
     def test_an_unknown_policy_is_refused_at_the_start(self) -> None:
         settings = msgspec.structs.replace(SETTINGS, policy="fastest")
         with pytest.raises(UnknownPolicyError):
-            Pools(VirtualStore(), gateway="g", address="h:1", settings=settings)
+            Pools(VirtualStore(), life="g", address="h:1", settings=settings)
 
 
 class TestReporter:
