@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
+from simulator.answer_body import AnswerBody
 from simulator.choice import Choice
 from simulator.exchange import Exchange
 from simulator.generation import Generation
 
 _DONE = b"data: [DONE]\n\n"
-
-
-class Body(Protocol):
-    """The bytes of one API's answers. `usage` is a ready member (`,"usage":{...}`) or empty."""
-
-    def first(self, choice: Choice, usage: bytes) -> bytes:
-        """The event before a choice's text, if the API has one."""
-
-    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
-        """One event of text."""
-
-    def last(self, usage: bytes) -> bytes:
-        """The event with the usage alone."""
-
-    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
-        """The answer that is not streamed."""
 
 
 class Answer:
@@ -38,7 +23,7 @@ class Answer:
     def __init__(
         self,
         generation: Generation,
-        body: Body,
+        body: AnswerBody,
         exchange: Exchange,
         *,
         drop_after_chunks: int | None,

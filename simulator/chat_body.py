@@ -7,25 +7,22 @@ from typing import Any
 import msgspec
 
 from simulator import logprobs
+from simulator.answer_body import AnswerBody
 from simulator.choice import Choice
 from simulator.generation import Generation
 
 _encode = msgspec.json.encode
 
 
-class ChatBody:
+class ChatBody(AnswerBody):
     """Writes the answer to one chat request."""
 
+    kind = "chat.completion"
+    chunk_kind = "chat.completion.chunk"
+
     def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
-        self._generation = generation
-        self._answer_id = answer_id
-        self._created_s = created_s
-        self._model = model
-        self._fingerprint = fingerprint
-        common = _encode(self._head("chat.completion.chunk"))[:-1]
-        self._chunk_head = b"data: " + common + b',"choices":[{"index":%d,"delta":{'
-        self._usage_head = b"data: " + common + b',"choices":[]'
-        self._fingerprint_tail = b',"system_fingerprint":' + _encode(fingerprint)
+        super().__init__(generation, answer_id, created_s, model, fingerprint)
+        self._chunk_head = self._event_head + b',"choices":[{"index":%d,"delta":{'
 
     def first(self, choice: Choice, usage: bytes) -> bytes:
         """The event that names the role."""
@@ -63,16 +60,12 @@ class ChatBody:
             )
         )
 
-    def last(self, usage: bytes) -> bytes:
-        """The event with the request's usage."""
-        return b"".join((self._usage_head, usage, self._fingerprint_tail, b"}\n\n"))
-
     def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
         """The answer that is not streamed."""
         wants_ids = self._generation.return_token_ids
         return _encode(
             {
-                **self._head("chat.completion"),
+                **self._head(self.kind),
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
                 "system_fingerprint": self._fingerprint,
@@ -104,9 +97,6 @@ class ChatBody:
             "token_ids": choice.ids if self._generation.return_token_ids else None,
             "routed_experts": None,
         }
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._answer_id, "object": kind, "created": self._created_s, "model": self._model}
 
     def _logprobs(self, ids: list[int]) -> dict[str, Any]:
         return logprobs.chat_logprobs(ids, self._generation.logprobs or 0)

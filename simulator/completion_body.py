@@ -7,23 +7,21 @@ from typing import Any
 import msgspec
 
 from simulator import logprobs, tokens
+from simulator.answer_body import AnswerBody
 from simulator.choice import Choice
 from simulator.generation import Generation
 
 _encode = msgspec.json.encode
 
 
-class CompletionBody:
+class CompletionBody(AnswerBody):
     """Writes the answer to one completion request."""
 
+    kind = chunk_kind = "text_completion"
+
     def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
-        self._generation = generation
-        self._head = {"id": answer_id, "object": "text_completion", "created": created_s, "model": model}
-        self._fingerprint = fingerprint
-        common = _encode(self._head)[:-1]
-        self._chunk_head = b"data: " + common + b',"choices":[{"index":%d,"text":'
-        self._usage_head = b"data: " + common + b',"choices":[]'
-        self._fingerprint_tail = b',"system_fingerprint":' + _encode(fingerprint)
+        super().__init__(generation, answer_id, created_s, model, fingerprint)
+        self._chunk_head = self._event_head + b',"choices":[{"index":%d,"text":'
 
     def first(self, choice: Choice, usage: bytes) -> bytes:
         """Completions have no chunk of their own before the text; `echo` puts the prompt into the first delta."""
@@ -62,15 +60,11 @@ class CompletionBody:
             )
         )
 
-    def last(self, usage: bytes) -> bytes:
-        """The event with the request's usage."""
-        return b"".join((self._usage_head, usage, self._fingerprint_tail, b"}\n\n"))
-
     def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
         """The answer that is not streamed."""
         return _encode(
             {
-                **self._head,
+                **self._head(self.kind),
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
                 "system_fingerprint": self._fingerprint,

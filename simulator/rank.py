@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from itertools import count
 from zlib import crc32
 
-from simulator.answer import Answer, Body
+from simulator.answer import Answer
+from simulator.answer_body import AnswerBody
 from simulator.api_errors import bad_request, too_busy
 from simulator.chat_body import ChatBody
 from simulator.completion_body import CompletionBody
@@ -90,7 +91,7 @@ class Rank:
             raise bad_request(f"data_parallel_rank {index} is out of range [0, {len(self.runners)}).")
         return self.runners[index]
 
-    def _body(self, generation: Generation, base_id: str) -> Body:
+    def _body(self, generation: Generation, base_id: str) -> AnswerBody:
         created_s = int(wall_clock_s())
         if generation.api == "chat":
             return ChatBody(generation, f"chatcmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
