@@ -97,15 +97,22 @@ async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: b
     for pool in await _pools(store):
         keys = PoolKeys(pool)
         try:
-            epoch = await open_epoch(store, keys, Random())
-            args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
-            (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
-            if reply[0] == b"ok":
+            if await _drain_in(store, keys, rank, settings, undo=undo):
                 return pool
             known += [name.decode(errors="replace") for name in await store.command("HKEYS", keys.seen)]
         except StoreRejectedError as error:
             unreadable += f"; pool {pool} cannot be read: {error}"
     raise UnknownRankError(f"no rank {rank!r}; there are: {', '.join(sorted(known)) or 'none'}{unreadable}")
+
+
+async def _drain_in(store: Store, keys: PoolKeys, rank: str, settings: SchedulerSettings, *, undo: bool) -> bool:
+    """Whether the pool has the rank; asked again if its epoch ended meanwhile."""
+    while True:
+        epoch = await open_epoch(store, keys, Random())
+        args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
+        (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
+        if reply[0] != b"resync":
+            return bool(reply[0] == b"ok")
 
 
 async def _pools(store: Store) -> list[str]:

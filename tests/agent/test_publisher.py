@@ -15,18 +15,10 @@ from scheduler.messages import RankReport, RankState
 from tests.agent.fakes import RecordingReporter
 from tests.agent.samples import ABOUT, engine, settings
 from tests.polling import until
+from tests.scheduler.samples import report
 
 CARD = rank_card("r", Target("h", 1), engine(), "p1", ABOUT, settings())
-UP = RankReport(
-    rank="r",
-    incarnation="p1",
-    state=RankState.UP,
-    age_ms=0,
-    running=0,
-    waiting=0,
-    kv_used_tokens=0,
-    prefill_tokens_per_s=1.0,
-)
+UP = report("r", incarnation="p1")
 NEVER_MS = 3_600_000
 
 

@@ -4,17 +4,9 @@ import pytest
 from agent.node_report import NodeReport
 from agent.report_timing import due_at_s, interval_s
 from scheduler.messages import RankReport, RankState
+from tests.scheduler.samples import report as rank_report
 
-UP = RankReport(
-    rank="r",
-    incarnation="p1",
-    state=RankState.UP,
-    age_ms=0,
-    running=0,
-    waiting=0,
-    kv_used_tokens=0,
-    prefill_tokens_per_s=1.0,
-)
+UP = rank_report("r", incarnation="p1")
 
 
 def report(*ranks: RankReport) -> NodeReport:

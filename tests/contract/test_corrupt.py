@@ -13,7 +13,7 @@ import pytest
 from scheduler import admin
 from scheduler.decision import Place, RequestShape
 from scheduler.errors import SchedulerError
-from scheduler.messages import CARD_VERSION, Phase, RankReport, RankState
+from scheduler.messages import CARD_VERSION, Phase
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.pools import Pools
@@ -21,6 +21,7 @@ from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from tests.contract.world import AGENT, POOL, Gateway, World, ask, card, sample, single
 from tests.polling import until
+from tests.scheduler.samples import report
 
 SETTINGS = SchedulerSettings(lease_ms=400, renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=1_000)
 SHAPE = RequestShape(prompt_tokens=100, output_tokens=10, prompt_key="k")
@@ -42,7 +43,7 @@ async def living(world: World) -> AsyncIterator[Pool]:
     """A pool with a running gateway and an agent that reports rank a, steadily; it places on it."""
     reporter = Reporter(world.store, pool=POOL, node="node-1", settings=SETTINGS, rng=Random(1))
     cards = {"a": card("a", dp_group="g1")}
-    rows = [_report()]
+    rows = [report()]
     await reporter.report(rows, cards)
     pools = Pools(world.store, life="g", address="127.0.0.1:1", settings=SETTINGS, rng=Random(2))
 
@@ -64,19 +65,6 @@ async def living(world: World) -> AsyncIterator[Pool]:
         yield pool
         for task in running:
             task.cancel()
-
-
-def _report() -> RankReport:
-    return RankReport(
-        rank="a",
-        incarnation="i1",
-        state=RankState.UP,
-        age_ms=0,
-        running=0,
-        waiting=0,
-        kv_used_tokens=0,
-        prefill_tokens_per_s=1_000.0,
-    )
 
 
 async def place(pool: Pool) -> int | None:
@@ -223,5 +211,5 @@ async def test_another_agent_s_name_of_junk_bytes_can_be_refused(world: World) -
     row: bytes = await world.store.command("HGET", world.keys.seen, "a")
     await world.store.command("HSET", world.keys.seen, "a", row.replace(AGENT.encode(), b"\xff\xfe"))
     reporter = Reporter(world.store, pool=POOL, node="node-2", settings=SETTINGS, rng=Random(1))
-    reply = await reporter.report([_report()], {"a": card("a")})
+    reply = await reporter.report([report()], {"a": card("a")})
     assert list(reply.refused) == ["a"]

@@ -11,7 +11,7 @@ from typing import Any
 from scheduler.decision import Decision, Place, RequestShape
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
-from scheduler.messages import Phase, RankReport, RankState
+from scheduler.messages import Phase
 from scheduler.pools import Pools
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
@@ -19,6 +19,7 @@ from scheduler.store import Store, open_store
 from tests.invariants.bench import POOL, card
 from tests.invariants.recount import Count, GroupSums, Sums, recount
 from tests.polling import until
+from tests.scheduler.samples import report
 
 RANKS = {"r0": "g", "r1": "g", "r2": ""}
 REPORT_S = 0.1
@@ -127,18 +128,5 @@ async def _report(store: Store, settings: SchedulerSettings) -> None:
     cards = {rank: card(rank, dp_group=group) for rank, group in RANKS.items()}
     while True:
         with contextlib.suppress(StoreUnavailableError, StoreRejectedError):
-            await reporter.report([_sample(rank) for rank in RANKS], cards)
+            await reporter.report([report(rank) for rank in RANKS], cards)
         await asyncio.sleep(REPORT_S)
-
-
-def _sample(rank: str) -> RankReport:
-    return RankReport(
-        rank=rank,
-        incarnation="i1",
-        state=RankState.UP,
-        age_ms=0,
-        running=0,
-        waiting=0,
-        kv_used_tokens=0,
-        prefill_tokens_per_s=1_000.0,
-    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from scheduler import admin
-from scheduler.keys import POOLS
+from scheduler.keys import POOLS, PoolKeys
+from scheduler.lua import Script
+from scheduler.store import Call, Reply
 from tests.polling import until
 from tests.scheduler.scene import SETTINGS, at_work
 
@@ -39,3 +41,18 @@ async def test_a_list_of_pools_that_was_lost_alone_is_made_again() -> None:
             return bool(await scene.wire.store.command("SMEMBERS", POOLS))
 
         await until(listed, "the pool is listed")
+
+
+async def test_a_rank_is_drained_though_the_epoch_ends_meanwhile() -> None:
+    async with at_work("a") as scene:
+        store = scene.wire.store
+        run = store.run
+
+        async def ending_once(calls: list[Call]) -> list[Reply]:
+            if calls[0].script is Script.DRAIN:
+                store.run = run  # type: ignore[method-assign]
+                await store.command("SET", PoolKeys("m").head, "another 0 0 1")
+            return await run(calls)
+
+        store.run = ending_once  # type: ignore[assignment, method-assign]
+        assert await admin.drain(store, "a", SETTINGS) == "m"
