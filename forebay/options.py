@@ -74,10 +74,11 @@ def _take_values(settings_type: type[msgspec.Struct], given: dict[str, Any]) -> 
 
 
 def _refusal(settings_type: type[msgspec.Struct], prefix: str, message: str) -> click.UsageError:
-    name, colon, reason = message.partition(": ")
+    said = message.partition(" - at `$")[0]  # msgspec names the struct inside, which is no word of the command line
+    name, colon, reason = said.partition(": ")
     if colon and name in {field.name for field in _leaves(settings_type)}:
         return click.BadParameter(reason, param_hint=f"'{_flag(name)}' (env var: '{variable(name, prefix)}')")
-    return click.UsageError(message)
+    return click.UsageError(said)
 
 
 def _option(field: FieldInfo, prefix: str) -> Callable[[Command], Command]:
