@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import anyio
 import redis.exceptions as errors
@@ -19,32 +19,23 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from scheduler.calls import Call, Reply, Word
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
-from scheduler.lua import Script, digest, source
+from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
-
-Word = str | bytes | int | float
-Reply = Any
-"""What Redis answers: bytes, int, None, or a list of these."""
 
 CONNECT_TIMEOUT_S = 0.25
 ANSWER_TIMEOUT_S = 0.75
 """For all of an exchange, connecting included. The library's own timeout is not used: it goes through
 asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the bytes have just been sent."""
 
+_NO_LOGIN = ("HELLO must be called with the client already authenticated", "Authentication required", "NOAUTH")
+"""How Redis begins to say so to a client that gave no password."""
 _REFUSED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
 _GONE = (
     *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError),
     *(errors.OutOfMemoryError, errors.TryAgainError, errors.ClusterError, errors.RedisClusterException, OSError),
 )
-
-
-class Call(NamedTuple):
-    """One script call."""
-
-    script: Script
-    keys: tuple[str, ...]
-    args: tuple[Word, ...]
 
 
 class Store(Protocol):
@@ -96,6 +87,8 @@ class RedisStore:
 def _ours(error: BaseException) -> Exception:
     # A server that does not know a command, such as HELLO, repeats its arguments: with HELLO that is the password.
     text, _, _ = str(error).partition(", with args beginning with")
+    if isinstance(error, _REFUSED) and text.startswith(_NO_LOGIN):
+        return StoreRejectedError("Redis wants a password: redis://:PASSWORD@host")
     if isinstance(error, _REFUSED):
         return StoreRejectedError(f"Redis refuses us: {text}")
     if isinstance(error, _GONE):

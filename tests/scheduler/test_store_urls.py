@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.calls import Call
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError, StoreUrlError
 from scheduler.lua import Script
-from scheduler.store import Call, open_store
+from scheduler.store import open_store
 from tests.polling import until
 from tests.servers import (
     HOST,
@@ -78,6 +79,14 @@ class TestUrls:
                         await store.run([opening("e1")])
                     with pytest.raises(StoreRejectedError):
                         await store.command("GET", "key")
+
+    async def test_a_password_that_is_missing_is_asked_for_by_its_place_in_the_url(self, tmp_path: Path) -> None:
+        with redis_server(tmp_path, "--requirepass", "a-password", password="a-password") as server:
+            async with open_store(server.url) as store:
+                with pytest.raises(StoreRejectedError, match="wants a password: redis://:PASSWORD@host"):
+                    await store.command("GET", "key")
+                with pytest.raises(StoreRejectedError, match="wants a password"):
+                    await store.run([opening("e1")])
 
     async def test_a_server_that_repeats_the_password_is_not_quoted(self) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
