@@ -16,7 +16,7 @@ from gateway.access import AccessLog
 from gateway.auth import KeyGuard
 from gateway.completions import Completion
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
-from gateway.gateway import Gateway
+from gateway.gateway import NOT_REACHED, Gateway
 from gateway.wire import Api
 
 VERSION = version("forebay")
@@ -29,6 +29,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     _add_probes(app, gateway)
     _add_operations(app, gateway)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(Exception, _on_exception)
     # The last one added is the outermost.
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
@@ -51,6 +52,7 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/models")
     async def list_models() -> Response:
         """The models that have a pool."""
+        gateway.require_ready()
         return JSONResponse(models.listing(gateway.pools, gateway.started_s))
 
 
@@ -68,7 +70,7 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
         if gateway.stopping:
             return JSONResponse({"ready": False, "reason": "shutting down"}, 503)
         if not gateway.pools.ready:
-            return JSONResponse({"ready": False, "reason": "the store has not been reached yet"}, 503)
+            return JSONResponse({"ready": False, "reason": NOT_REACHED}, 503)
         return JSONResponse({"ready": True, "degraded": gateway.pools.degraded})
 
 
@@ -97,9 +99,15 @@ async def _on_http_exception(_: Request, error: Exception) -> Response:
     return _error_response(kind(error.detail), error.headers)
 
 
+async def _on_gateway_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return _error_response(error)
+
+
 async def _on_exception(_: Request, __: Exception) -> Response:
     return _error_response(InternalError("Internal server error"))
 
 
 def _error_response(error: GatewayError, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(errors.body_of(error), errors.status_of(error), headers=headers, media_type="application/json")
+    own = {name.decode(): value.decode() for name, value in errors.headers_of(error)}
+    return Response(errors.body_of(error), errors.status_of(error), headers=own | dict(headers or {}))

@@ -73,6 +73,7 @@ class Attempt:
             attempt_id=self._record.attempt_id,
             local_index=leg.card.local_index,
             hold_authorization=self._gateway.keys.holds_any,
+            rank_key=self._gateway.settings.rank_api_key,
         )
         url = leg.card.endpoint + PATHS[api]
         self._shows_first_token = body.streamed

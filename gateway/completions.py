@@ -23,15 +23,10 @@ from gateway.gateway import RETRY_AFTER_MS, Gateway
 from gateway.headers import Headers
 from gateway.intake import read_body, wait_until_gone
 from gateway.placing import Pool
-from gateway.prompt import Prompt
 from gateway.reply import ClientGoneError, Reply
-from gateway.wire import Api, Body
+from gateway.shape import answers_of, shape_of
+from gateway.wire import Api
 from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
-
-COMPLETION_TOKENS = 16
-"""What vLLM generates on /v1/completions when no limit is given."""
-MAX_TOKENS = 1 << 24
-"""No context is longer; what a client asks for beyond it says nothing about load."""
 
 TURN_S = 0.001
 """A pause of no length would let only those go on who are ready already, and no socket be read."""
@@ -100,33 +95,22 @@ class _Request:
         asked = prompt.read(self._api, body.fields)
         pool = self._gateway.pool_for(body.model)
         self._record.pool = pool.name
-        shape = self._shape(pool, body, asked)
-        place = self._placed(pool, await self._place(pool, shape))
+        shape = shape_of(self._api, body, asked, self._gateway.estimator(pool))
+        place = self._place_or_raise(pool, await self._decide(pool, shape))
         attempt = Attempt(self._gateway, pool, place, self._record, self._reply)
         usage = await attempt.run(self._api, self._headers, body, explain=self._explain)
         if usage is not None:
             metrics = self._gateway.metrics
             metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
-            self._gateway.learn(pool, self._api, asked, usage, answers=asked.count * max(1, body.n))
+            self._gateway.learn(pool, self._api, asked, usage, answers=answers_of(body, asked))
 
-    def _shape(self, pool: Pool, body: Body, asked: Prompt) -> RequestShape:
-        estimator = self._gateway.estimator(pool)
-        prompt_tokens = asked.token_ids + (estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0)
-        limit = COMPLETION_TOKENS if body.max_tokens is None and self._api is Api.COMPLETIONS else body.max_tokens
-        output_tokens = estimator.output_tokens(self._api, limit) * max(1, body.n) * asked.count
-        return RequestShape(
-            prompt_tokens=min(prompt_tokens, MAX_TOKENS),
-            output_tokens=max(0, min(output_tokens, MAX_TOKENS)),
-            prompt_key=asked.key,
-        )
-
-    async def _place(self, pool: Pool, shape: RequestShape) -> Decision:
+    async def _decide(self, pool: Pool, shape: RequestShape) -> Decision:
         asked_s = time.monotonic()
         decision = await pool.place(shape, explain=self._explain)
         self._gateway.metrics.place.labels(pool.name).observe(time.monotonic() - asked_s)
         return decision
 
-    def _placed(self, pool: Pool, decision: Decision) -> Place:
+    def _place_or_raise(self, pool: Pool, decision: Decision) -> Place:
         match decision:
             case Place():
                 return decision

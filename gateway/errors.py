@@ -97,33 +97,33 @@ class InternalError(GatewayError):
     """A fault of the gateway itself."""
 
 
-class Answer(NamedTuple):
+class ErrorKind(NamedTuple):
     """The status and the `type` of an error's body."""
 
     status: int
     type: str
 
 
-ANSWERS: Mapping[type[GatewayError], Answer] = MappingProxyType(
+KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
     {
-        InvalidRequestError: Answer(400, "Bad Request"),
-        AmbiguousModelError: Answer(400, "BadRequestError"),
-        UnauthorizedError: Answer(401, "AuthenticationError"),
-        UnknownModelError: Answer(404, "NotFoundError"),
-        UnknownRouteError: Answer(404, "NotFoundError"),
-        MethodNotAllowedError: Answer(405, "Method Not Allowed"),
-        RequestTooSlowError: Answer(408, "Request Timeout"),
-        BodyTooLargeError: Answer(413, "Content Too Large"),
-        PoolFullError: Answer(429, "RateLimitError"),
-        HeadTooLargeError: Answer(431, "Request Header Fields Too Large"),
-        InternalError: Answer(500, "InternalServerError"),
-        RankUnreachableError: Answer(502, "Bad Gateway"),
-        RankFailedError: Answer(502, "Bad Gateway"),
-        NoRankError: Answer(503, "Service Unavailable"),
-        ShuttingDownError: Answer(503, "Service Unavailable"),
-        TooManyConnectionsError: Answer(503, "Service Unavailable"),
-        RankTimeoutError: Answer(504, "Gateway Timeout"),
-        DeadlineExceededError: Answer(504, "Gateway Timeout"),
+        InvalidRequestError: ErrorKind(400, "Bad Request"),
+        AmbiguousModelError: ErrorKind(400, "BadRequestError"),
+        UnauthorizedError: ErrorKind(401, "AuthenticationError"),
+        UnknownModelError: ErrorKind(404, "NotFoundError"),
+        UnknownRouteError: ErrorKind(404, "NotFoundError"),
+        MethodNotAllowedError: ErrorKind(405, "Method Not Allowed"),
+        RequestTooSlowError: ErrorKind(408, "Request Timeout"),
+        BodyTooLargeError: ErrorKind(413, "Content Too Large"),
+        PoolFullError: ErrorKind(429, "RateLimitError"),
+        HeadTooLargeError: ErrorKind(431, "Request Header Fields Too Large"),
+        InternalError: ErrorKind(500, "InternalServerError"),
+        RankUnreachableError: ErrorKind(502, "Bad Gateway"),
+        RankFailedError: ErrorKind(502, "Bad Gateway"),
+        NoRankError: ErrorKind(503, "Service Unavailable"),
+        ShuttingDownError: ErrorKind(503, "Service Unavailable"),
+        TooManyConnectionsError: ErrorKind(503, "Service Unavailable"),
+        RankTimeoutError: ErrorKind(504, "Gateway Timeout"),
+        DeadlineExceededError: ErrorKind(504, "Gateway Timeout"),
     }
 )
 
@@ -135,12 +135,12 @@ def quoted(value: str) -> str:
 
 def status_of(error: GatewayError) -> int:
     """The HTTP status of an error."""
-    return ANSWERS[type(error)].status
+    return KINDS[type(error)].status
 
 
 def body_of(error: GatewayError) -> bytes:
     """The error as OpenAI and vLLM write it: `{"error": {"message", "type", "param", "code"}}`."""
-    status, kind = ANSWERS[type(error)]
+    status, kind = KINDS[type(error)]
     return msgspec.json.encode(
         {"error": {"message": error.message, "type": kind, "param": error.param, "code": status}}
     )

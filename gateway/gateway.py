@@ -29,6 +29,7 @@ from scheduler.estimates import TokenEstimator
 
 RETRY_AFTER_MS = 1_000
 """When to come back to a gateway that has no rank: about how long a rank's first report takes to be seen."""
+NOT_REACHED = "the store has not been reached yet"
 
 
 class Gateway:
@@ -67,6 +68,7 @@ class Gateway:
 
     def pool_for(self, model: str | None) -> Pool:
         """The pool of a request. Raises AmbiguousModelError, UnknownModelError, NoRankError."""
+        self.require_ready()
         if model is None:
             names = self.pools.names()
             if len(names) > 1:
@@ -82,6 +84,11 @@ class Gateway:
                 f"The model `{quoted(model)}` does not exist. Valid aliases: {known}.", param="model"
             )
         return pool
+
+    def require_ready(self) -> None:
+        """Raise NoRankError before the first contact with the store: which models there are is not known yet."""
+        if not self.pools.ready:
+            raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
 
     def estimator(self, pool: Pool) -> TokenEstimator:
         """What has been learned of a pool's tokens."""

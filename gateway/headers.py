@@ -6,7 +6,7 @@ To a rank pass the client's own headers (traceparent, X-Session-ID, X-Vllm-Prior
 - what the gateway writes itself: Host, lengths, X-Request-Id (a new one per attempt), X-data-parallel-rank
   (it steers a rank; only the placement may) and Accept-Encoding (usage is read from plain bytes);
 - what is meant for the gateway: x-forebay-*, x-request-timeout-ms, cookies, and Authorization where the
-  gateway has keys of its own (where it has none, the key may be the rank's);
+  gateway has keys of its own or one for the ranks (where it has none, the client's may be the rank's);
 - `Expect` and HTTP2-Settings, which ask something of the next hop only.
 
 To a client pass the rank's, without what belongs to the connection and what the gateway writes itself: lengths, Date,
@@ -52,11 +52,12 @@ def for_rank(
     attempt_id: str,
     local_index: int | None,
     hold_authorization: bool,
+    rank_key: str = "",
 ) -> Headers:
     """The headers of one attempt: the client's that may pass, and ours.
 
-    `hold_authorization` holds the client's Authorization back; `local_index` is the engine behind a shared
-    port.
+    `hold_authorization` holds the client's Authorization back, and so does a `rank_key`, which takes its place;
+    `local_index` is the engine behind a shared port.
     """
     held = _named_by_connection(headers)
     passed = [
@@ -65,9 +66,11 @@ def for_rank(
         if name not in HELD_FROM_RANKS
         and name not in held
         and not name.startswith(OWN_PREFIX)
-        and not (hold_authorization and name == b"authorization")
+        and not ((hold_authorization or rank_key) and name == b"authorization")
     ]
     passed.append((b"x-request-id", attempt_id.encode()))
+    if rank_key:
+        passed.append((b"authorization", b"Bearer " + rank_key.encode()))
     if local_index is not None:
         passed.append((b"x-data-parallel-rank", b"%d" % local_index))
     return passed

@@ -7,18 +7,21 @@ read whole first: a rank that dies inside it is then an error with a status of i
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from gateway import usage
 from gateway.headers import for_client
 from gateway.reply import Reply
-from gateway.upstream import Answer
+from gateway.upstream import RankAnswer
 from gateway.usage import Usage
 
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
 
 
-async def relay(answer: Answer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]) -> Usage | None:
+async def relay(
+    answer: RankAnswer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]
+) -> Usage | None:
     """Pass an answer on and return the usage it reports, if it is asked for (`tap_usage`, for streams) and there.
 
     `on_first_token` is called when the first event of a stream is there. Raises RankFailedError, RankTimeoutError,
@@ -30,7 +33,7 @@ async def relay(answer: Answer, reply: Reply, *, tap_usage: bool, on_first_token
 
 
 async def _relay_events(
-    answer: Answer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]
+    answer: RankAnswer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]
 ) -> Usage | None:
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
     tail = b""
@@ -47,7 +50,7 @@ async def _relay_events(
     return usage.of_stream(tail)
 
 
-async def _relay_whole(answer: Answer, reply: Reply) -> Usage | None:
+async def _relay_whole(answer: RankAnswer, reply: Reply) -> Usage | None:
     parts: list[bytes] = []
     size = 0
     while part := await answer.read():
@@ -58,10 +61,10 @@ async def _relay_whole(answer: Answer, reply: Reply) -> Usage | None:
             return None
     body = b"".join(parts)
     await reply.whole(answer.status, for_client(answer.headers), body)
-    return usage.of_body(body) if answer.status == 200 else None
+    return usage.of_body(body) if answer.status == HTTPStatus.OK else None
 
 
-async def _relay_rest(answer: Answer, reply: Reply, beginning: bytes) -> None:
+async def _relay_rest(answer: RankAnswer, reply: Reply, beginning: bytes) -> None:
     await reply.start(answer.status, for_client(answer.headers))
     await reply.write(beginning)
     while part := await answer.read():

@@ -103,7 +103,7 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
                 tasks.start_soon(_cut_on, signals, gateway, name="second signal")
                 server.should_exit = gateway.stopping = True
                 drain_s = gateway.settings.drain_s
-                log.info("stopping: %d requests may run on for %g s", gateway.alive, drain_s)
+                log.info("stopping; requests that may run on for %g s: %d", drain_s, gateway.alive)
                 with anyio.move_on_after(drain_s):
                     await gateway.until_idle()
             finally:

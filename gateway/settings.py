@@ -40,6 +40,9 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         tuple[Key, ...], Meta(description="key that clients of /v1 must bring; without any, /v1 is open")
     ] = ()
     admin_key: Annotated[str, Meta(description="key for /admin; without it there is no /admin")] = ""
+    rank_api_key: Annotated[
+        str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="key to send to the ranks instead of what clients bring")
+    ] = ""
     explain: Annotated[
         bool,
         Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),

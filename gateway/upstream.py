@@ -27,8 +27,8 @@ KEPT_CONNECTIONS = 0
 beginning of the next, which may be another client's.
 """
 
-OK, NO_STATUS = 200, 600
-"""A final status lies between; uvicorn knows no others."""
+FINAL_STATUSES = range(200, 600)
+"""uvicorn knows no others."""
 
 CONTROL_BYTES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110 section 5.5 keeps them out of header values. h11 lets some of them in, uvicorn none of them out."""
@@ -44,7 +44,7 @@ class Deadlines(NamedTuple):
     idle_s: float
 
 
-class Answer:
+class RankAnswer:
     """A rank's answer whose head has arrived."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Upstream:
     @asynccontextmanager
     async def post(
         self, url: str, headers: Headers, body: bytes, on_sent: Callable[[], None]
-    ) -> AsyncGenerator[Answer, None]:
+    ) -> AsyncGenerator[RankAnswer, None]:
         """Send a request and yield the answer once its head is there; leaving closes it, whatever happened.
 
         `on_sent` is called when the last byte of the request has been written. Raises RankUnreachableError,
@@ -119,7 +119,7 @@ class Upstream:
                 parts = cast("AsyncGenerator[bytes, None]", aiter(stream))
                 async with aclosing(parts):
                     left_s = max(0.0, started_s + first_byte_s - anyio.current_time())
-                    yield Answer(response.status_code, response.headers.raw, parts, left_s, idle_s)
+                    yield RankAnswer(response.status_code, response.headers.raw, parts, left_s, idle_s)
             finally:
                 with anyio.CancelScope(shield=True):
                     await stream.aclose()
@@ -138,7 +138,7 @@ class Upstream:
 
 
 def _fault_of(response: httpx.Response) -> str | None:
-    if not OK <= response.status_code < NO_STATUS:
+    if response.status_code not in FINAL_STATUSES:
         return f"The rank answered with status {response.status_code}"
     if any(CONTROL_BYTES.search(value) for _, value in response.headers.raw):
         return "The rank answered with a header that HTTP does not allow"

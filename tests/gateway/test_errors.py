@@ -3,12 +3,12 @@
 import json
 
 from gateway import errors
-from gateway.errors import ANSWERS, GatewayError, NoRankError, UnauthorizedError
+from gateway.errors import KINDS, GatewayError, NoRankError, UnauthorizedError
 
 
 def test_every_error_has_an_answer() -> None:
-    assert set(ANSWERS) == set(GatewayError.__subclasses__())
-    assert all(400 <= answer.status < 600 and answer.type for answer in ANSWERS.values())
+    assert set(KINDS) == set(GatewayError.__subclasses__())
+    assert all(400 <= kind.status < 600 and kind.type for kind in KINDS.values())
 
 
 def test_an_error_is_written_as_openai_and_vllm_write_it() -> None:

@@ -56,6 +56,17 @@ async def test_the_gateways_own_keys_never_reach_a_rank() -> None:
     assert rank.requests[0].header("authorization") is None
 
 
+@pytest.mark.parametrize("api_key", [(), ("sesame",)])
+async def test_the_ranks_key_takes_the_place_of_what_a_client_brings(api_key: tuple[str, ...]) -> None:
+    async with (
+        scripted_rank() as rank,
+        serving(FakePools(FakePool(card(rank.url))), api_key=api_key, rank_api_key="the-rank's") as served,
+    ):
+        response = await served.complete(headers={"Authorization": "Bearer sesame"})
+    assert response.status_code == 200
+    assert rank.requests[0].header("authorization") == "Bearer the-rank's"
+
+
 async def test_headers_of_the_ranks_connection_do_not_reach_the_client() -> None:
     async def answers(exchange: Exchange) -> None:
         headers = ("Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: timeout=5", "Server: rank", "X-Kept: yes")

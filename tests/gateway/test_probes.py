@@ -37,6 +37,16 @@ async def test_a_gateway_is_ready_from_the_first_contact_with_the_store_on() -> 
     assert (degraded.status_code, degraded.json()) == (200, {"ready": True, "degraded": True})
 
 
+async def test_before_the_first_contact_no_model_is_said_not_to_exist() -> None:
+    fakes = FakePools()
+    fakes.ready = False
+    async with serving(fakes) as served:
+        answers = [await served.complete(model="sim"), await served.client.get("/v1/models")]
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["error"]["message"] == "the store has not been reached yet"
+
+
 async def test_models_are_the_pools_in_vllms_shape() -> None:
     long = FakePool(card("http://a:1", max_model_len=8192), card("http://b:1", max_model_len=4096), name="long")
     async with serving(FakePools(long, FakePool(name="empty"))) as served:
