@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 
@@ -9,9 +10,13 @@ import anyio
 
 from agent.node import run_node
 from agent.settings import AgentSettings
+from scheduler.errors import StoreUnavailableError
+from scheduler.keys import PoolKeys
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
-from scheduler.store import open_store
+from scheduler.store import Store, open_store
+
+log = logging.getLogger(__name__)
 
 
 async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
@@ -23,7 +28,16 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
         reporter = Reporter(store, pool=settings.model, node=settings.node_name, settings=SchedulerSettings())
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
+        await _ask_once(store, settings)
         await run_node(settings, reporter, ready)
+
+
+async def _ask_once(store: Store, settings: AgentSettings) -> None:
+    """Read what every report begins with, so that a wrong URL is told while the ranks are still loading."""
+    try:
+        await store.command("GET", PoolKeys(settings.model).head)
+    except StoreUnavailableError as error:
+        log.warning("node %s: %s; going on, and reporting as soon as it does", settings.node_name, error)
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope) -> None:

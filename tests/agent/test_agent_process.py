@@ -213,10 +213,17 @@ async def test_an_agent_outlives_its_store_with_one_line_for_each_way(tmp_path: 
 
 
 @needs_redis
-def test_a_wrong_password_ends_the_agent_with_the_reason(tmp_path: Path, rank: RankProcess) -> None:
+def test_a_wrong_password_ends_the_agent_with_the_reason_though_no_rank_is_up_yet(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass", "right", password="right") as server:
         url = f"redis://:wrong@{server.address}"
-        with running_agent(url, rank.port) as agent:
+        with running_agent(url, *free_ports(1)) as agent:
             assert agent.process.wait(PATIENCE_S) == 1
     assert "invalid username-password pair" in agent.log
     assert "wrong@" not in agent.log
+
+
+async def test_a_store_that_is_away_is_told_though_no_rank_is_up_yet() -> None:
+    rank_port, store_port = free_ports(2)
+    with running_agent(f"redis://127.0.0.1:{store_port}", rank_port) as agent:
+        await agent.until_logged("node node-a: Redis does not answer: ")
+        assert agent.end() == 0
