@@ -58,7 +58,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 5000
     stall_ms: Annotated[
         int,
-        Meta(ge=1, le=LONGEST_MS, description="running requests without progress for so long mean the rank is down"),
+        Meta(ge=1, le=LONGEST_MS, description="running requests without progress for so long mean the rank is stalled"),
     ] = 10_000
     heartbeat_ms: Annotated[
         int, Meta(ge=50, le=1000, description="between two reports when nothing changed, in a small pool")

@@ -39,7 +39,7 @@ def test_an_ipv6_target_has_a_url_with_brackets() -> None:
         pytest.param("::1:9000", "'::1:9000' is not HOST:PORT", id="IPv6 without brackets"),
         pytest.param("[node7]:9000", "'[node7]:9000' has no usable host", id="a name in brackets"),
         pytest.param("[fe80::1%eth0]:9000", "only this node understands", id="an IPv6 zone"),
-        pytest.param("http://a:9000", "'http://a:9000' is not", id="a URL"),
+        pytest.param("http://a:9000", "HOST:PORT-PORT (without http", id="a URL"),
         pytest.param("a:0", "'a:0' has a port outside 1-65535", id="port 0"),
         pytest.param("a:65535-65536", "has a port outside", id="a range past the last port"),
         pytest.param("a:9007-9000", "ends before it starts", id="a range backwards"),
