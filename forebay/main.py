@@ -8,12 +8,12 @@ import os
 
 import click
 
+from forebay.hidden_urls import without_urls
 from forebay.options import ENVIRONMENT_PREFIX, variable
 from forebay.parent import die_with
 from forebay.service_links import drop_service_links
 from forebay.unknown_variables import refuse_unknown_variables
 from scheduler.errors import StoreUrlError
-from scheduler.store_url import HIDDEN
 
 COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -44,14 +44,15 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            before, separator, _ = error.format_message().partition("://")
+            said = error.format_message()
+            shown = without_urls(said)
             # Our own complaints about a URL show what form it has, and nothing of it.
-            if not separator or isinstance(error.__cause__, StoreUrlError):
+            if shown == said or isinstance(error.__cause__, StoreUrlError):
                 raise
-            raise click.UsageError(f"{before}://{HIDDEN}", ctx=error.ctx) from None
+            raise click.UsageError(shown, ctx=error.ctx) from None
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="forebay")
 @click.option(
     "--log-level",

@@ -65,6 +65,12 @@ def test_a_url_in_the_wrong_place_is_not_repeated(arguments: list[str]) -> None:
     assert PASSWORD not in result.output
 
 
+def test_why_a_url_is_refused_is_told_without_the_url() -> None:
+    result = run(*f"agent --redis {NOWHERE} --model m --role mixed --ranks http://h:1".split())
+    assert result.exit_code == 2
+    assert "'--ranks' (env var: 'FOREBAY_RANKS'): 'http://***' is not HOST:PORT" in result.output
+
+
 @pytest.mark.parametrize("arguments", ["status", "status --json", "drain h:1", "undrain h:1"])
 def test_a_redis_that_does_not_answer_ends_a_question_with_1_and_one_line(arguments: str) -> None:
     result = run(*arguments.split(), "--redis", NOWHERE)
@@ -72,6 +78,11 @@ def test_a_redis_that_does_not_answer_ends_a_question_with_1_and_one_line(argume
     assert result.output.startswith("Error: Redis does not answer")
     assert result.output.count("\n") == 1
     assert PASSWORD not in result.output
+
+
+@pytest.mark.parametrize("command", [[], ["up"]])
+def test_the_short_option_for_help_does_as_the_long_one(command: list[str]) -> None:
+    assert run(*command, "-h").output == run(*command, "--help").output
 
 
 def test_the_help_lists_the_commands_of_users_only() -> None:
