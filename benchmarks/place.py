@@ -16,13 +16,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
 import redis
 
+from scheduler import calls
 from scheduler.decision import Ask, Candidate, LegKind
-from scheduler.lua import Script
-from scheduler.store import Call, open_store
-from tests.contract.world import LEASE_MS, Gateway, World, record, sample
+from scheduler.store import open_store
+from tests.contract.world import Gateway, World, record, sample
 from tests.servers import RedisServer, redis_server
 
 ROUNDS = 30
@@ -79,15 +78,10 @@ async def register(world: World, names: list[str]) -> None:
 
 async def one_round(world: World, gateway: Gateway, client: redis.Redis, asks: list[Ask]) -> float:
     """Microseconds per place."""
-    keys = world.keys.book(world.keys.live(gateway.name))
-    calls = []
-    for reservation, ask in enumerate(asks):
-        gateway.number += 1
-        head = (world.epoch, LEASE_MS, gateway.name, gateway.number)
-        calls.append(Call(Script.PLACE, keys, (*head, reservation, msgspec.json.encode(ask))))
+    told = [calls.place(world.keys, gateway.next_head(), reservation, ask) for reservation, ask in enumerate(asks)]
     client.config_resetstat()
-    for first in range(0, len(calls), PIPELINED):
-        replies = await world.store.run(calls[first : first + PIPELINED])
+    for first in range(0, len(told), PIPELINED):
+        replies = await world.store.run(told[first : first + PIPELINED])
         assert all(reply[0] == b"place" for reply in replies)
     took: float = client.info("commandstats")["cmdstat_evalsha"]["usec_per_call"]
     await gateway.release(*range(len(asks)))

@@ -6,15 +6,15 @@ from random import Random
 
 import msgspec
 
+from scheduler import calls
 from scheduler.errors import StoreRejectedError, UnknownRankError
 from scheduler.gateway_name import life_and_address
 from scheduler.keys import POOLS, PoolKeys
-from scheduler.lua import Script
 from scheduler.messages import RankState, Role
 from scheduler.opening import open_epoch
 from scheduler.rank_view import RankView
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Store
+from scheduler.store import Store
 from scheduler.view import Delta, PoolView, fold
 
 
@@ -109,8 +109,7 @@ async def _drain_in(store: Store, keys: PoolKeys, rank: str, settings: Scheduler
     """Whether the pool has the rank; asked again if its epoch ended meanwhile."""
     while True:
         epoch = await open_epoch(store, keys, Random())
-        args = (epoch, settings.lease_ms, rank, 0 if undo else 1)
-        (reply,) = await store.run([Call(Script.DRAIN, (keys.head, keys.seen, keys.drain, keys.change), args)])
+        (reply,) = await store.run([calls.drain(keys, epoch, settings.lease_ms, rank, undo=undo)])
         if reply[0] != b"resync":
             return bool(reply[0] == b"ok")
 
@@ -120,9 +119,7 @@ async def _pools(store: Store) -> list[str]:
 
 
 async def _view(store: Store, pool: str, settings: SchedulerSettings) -> tuple[PoolView, int]:
-    keys = PoolKeys(pool)
-    names = (keys.head, keys.change, keys.card, keys.seen, keys.load)
-    (reply,) = await store.run([Call(Script.SNAPSHOT, names, (settings.lease_ms, "", -1))])
+    (reply,) = await store.run([calls.snapshot(PoolKeys(pool), settings.lease_ms)])
     if reply[0] == b"closed":
         return PoolView(), 0
     return fold(PoolView(), Delta.read(reply))

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from scheduler import calls
+from scheduler.calls import Call, Head
 from scheduler.decision import Ask, PricedRank
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.reservation import Reservation, reserve
-from scheduler.store import Call, Word
 
 
 class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,16 +100,13 @@ class Batch:
                 pending.answer.set_result(None)
         self.asks = []
 
-    def calls(self, keys: PoolKeys, gateway: str, number: Callable[[], tuple[Word, ...]]) -> list[Call]:
-        """The script calls, releases before asks so that these see the room; `number` gives each its head."""
-        book = keys.book(keys.live(gateway))
-        calls = []
+    def calls(self, keys: PoolKeys, next_head: Callable[[], Head]) -> list[Call]:
+        """The script calls, releases before asks so that these see the room."""
+        told = []
         if self.stated:
-            words: list[Word] = [word for item in self.stated.items() for word in (item[0], item[1].record())]
-            calls.append(Call(Script.ADVANCE, book, (*number(), *words)))
+            records = {reservation_id: stated.record() for reservation_id, stated in self.stated.items()}
+            told.append(calls.advance(keys, next_head(), records))
         if self.released:
-            calls.append(Call(Script.RELEASE, book, (*number(), *self.released)))
-        for pending in self.asks:
-            words = [pending.reservation_id, msgspec.json.encode(pending.ask)]
-            calls.append(Call(Script.PLACE, book, (*number(), *words)))
-        return calls
+            told.append(calls.release(keys, next_head(), self.released))
+        told += [calls.place(keys, next_head(), pending.reservation_id, pending.ask) for pending in self.asks]
+        return told

@@ -12,20 +12,21 @@ import asyncio
 import logging
 from collections import Counter
 from random import Random
-from typing import Any
+from typing import Literal
 
+from scheduler import calls
 from scheduler.batch import Batch, Pending, StoreAnswer
+from scheduler.calls import Call, Head, Reply
 from scheduler.decision import Ask
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.gateway_name import attempt_name
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.opening import open_epoch
 from scheduler.reaping import reap, reap_ended
 from scheduler.reservation import ID_MODULUS, Reservation
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Store
+from scheduler.store import Store
 
 GATHER_S = 0.010
 """How long an advance or a release may wait for company."""
@@ -105,7 +106,7 @@ class Ledger:
             self._wake_soon()
 
     async def run(self) -> None:
-        """Keeps the store told until cancelled; then leaves the pool, as far as the store answers."""
+        """Keeps the store told until cancelled; then nobody waits for an answer any more. `leave` gives back."""
         try:
             while True:
                 try:
@@ -144,19 +145,15 @@ class Ledger:
         self._number = 0
         stated = dict(self.live)
         self._batch.forget_states()
-        pairs = [str(word) for item in stated.items() for word in (item[0], item[1].record())]
-        for first in range(0, max(1, len(pairs)), 2 * PIECE):
-            await self._exchange([self._resync_call(former, pairs[first : first + 2 * PIECE])])
+        records = [(reservation_id, held.record()) for reservation_id, held in stated.items()]
+        for first in range(0, max(1, len(records)), PIECE):
+            piece = dict(records[first : first + PIECE])
+            await self._exchange([calls.resync(self._keys, self._next_head(), former, piece)])
         self._known = set(stated)
         for name in former:
             await reap(self._store, self._keys, epoch, self._settings.lease_ms, name)
         self._names = self._names[-1:]
         self._misses = 0
-
-    def _resync_call(self, former: list[str], pairs: list[str]) -> Call:
-        live = tuple(self._keys.live(name) for name in former)
-        keys = (*self._keys.book(self._keys.live(self._names[-1])), self._keys.lease, *live)
-        return Call(Script.RESYNC, keys, (*self._next(), " ".join(former), *pairs))
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -173,12 +170,12 @@ class Ledger:
 
     async def _send(self, batch: Batch, *, renew: bool = False) -> None:
         """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
-        calls = [self._renewal("stay")] if renew else []
+        told = [self._renewal("stay")] if renew else []
         try:
-            calls += batch.calls(self._keys, self._names[-1], self._next)
-            if not calls:
+            told += batch.calls(self._keys, self._next_head)
+            if not told:
                 return
-            replies = await self._exchange(calls)
+            replies = await self._exchange(told)
         except BaseException:
             batch.abandon()
             raise
@@ -189,9 +186,9 @@ class Ledger:
         if renew:
             await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, replies[0][1])
 
-    async def _exchange(self, calls: list[Call]) -> list[list[Any]]:
+    async def _exchange(self, told: list[Call]) -> list[Reply]:
         started = asyncio.get_running_loop().time()
-        replies: list[list[Any]] = await self._store.run(calls)
+        replies = await self._store.run(told)
         if any(reply[0] == b"resync" for reply in replies):
             raise _Resync
         if asyncio.get_running_loop().time() - started < self._settings.place_deadline_ms / 1000:
@@ -228,14 +225,13 @@ class Ledger:
             log.warning("placing without the shared ledger: %s", error)
         self.degraded = True
 
-    def _renewal(self, wish: str) -> Call:
-        keys = (self._keys.head, self._keys.gate, self._keys.lease)
-        total = sum(self._known) % ID_MODULUS
-        return Call(Script.RENEW, keys, (*self._next(), len(self._known), total, wish))
+    def _renewal(self, wish: Literal["stay", "leave"]) -> Call:
+        id_sum = sum(self._known) % ID_MODULUS
+        return calls.renew(self._keys, self._next_head(), len(self._known), id_sum, wish)
 
-    def _next(self) -> tuple[str, int, str, int]:
+    def _next_head(self) -> Head:
         self._number += 1
-        return (self._epoch, self._settings.lease_ms, self._names[-1], self._number)
+        return Head(self._epoch, self._settings.lease_ms, self._names[-1], self._number)
 
     def _fresh_id(self) -> int:
         return self._rng.randrange(1, ID_MODULUS)

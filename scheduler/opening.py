@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from random import Random
 
+from scheduler import calls
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
-from scheduler.store import Call, Store
+from scheduler.store import Store
 
 _READABLE = re.compile(rb"([0-9A-Za-z]+) [0-9]+ [0-9]+ [0-9]+")
 """What scripts/open.lua takes for a head; the first word is the epoch."""
@@ -19,7 +19,7 @@ async def open_epoch(store: Store, keys: PoolKeys, rng: Random) -> str:
     if found := _READABLE.fullmatch(head or b""):
         return found[1].decode()
     gateways: list[bytes] = await store.command("HKEYS", keys.gate)
-    orphans = tuple(keys.live(name.decode(errors="replace")) for name in gateways)
     fresh = f"{rng.getrandbits(64):016x}"
-    (epoch,) = await store.run([Call(Script.OPEN, (*keys.ledger(), *orphans), (fresh,))])
+    orphans = [name.decode(errors="replace") for name in gateways]
+    (epoch,) = await store.run([calls.open_pool(keys, fresh, orphans)])
     return str(epoch.decode())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scheduler import calls
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
-from scheduler.store import Call, Store
+from scheduler.store import Store
 
 PIECE = 500
 """Reservations given back in one call, so that no call holds Redis for long."""
@@ -29,7 +29,7 @@ async def reap(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateway:
 
     Raises StoreUnavailableError or StoreRejectedError.
     """
-    call = Call(Script.REAP, (*keys.book(keys.live(gateway)), keys.lease), (epoch, lease_ms, gateway, PIECE))
+    call = calls.reap(keys, epoch, lease_ms, gateway, PIECE)
     left = 1
     while left:
         (reply,) = await store.run([call])

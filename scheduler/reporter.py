@@ -9,22 +9,20 @@ from typing import Any
 
 import msgspec
 
+from scheduler import calls
 from scheduler.errors import StoreUnavailableError
 from scheduler.keys import POOLS, PoolKeys
-from scheduler.lua import Script
 from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
 from scheduler.pace import report_interval_ms
 from scheduler.reaping import reap_ended
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Store
+from scheduler.store import Store
 
 CLAIM_MS = 3_000
 """How long ranks stay claimed by an agent that fell silent."""
 REPORTS_TO_NAME_POOL = 64
 """The list of pools lies in another slot and can be lost alone, so the pool is named again now and then."""
-
-Row = tuple[str, str, str, int, int, int, float, str, int, int]
 
 
 class Reporter:
@@ -73,16 +71,15 @@ class Reporter:
     ) -> tuple[dict[str, str], list[str], list[bytes]]:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
-        names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
         if cards or next(self._reports) % REPORTS_TO_NAME_POOL == 0:
             await self._store.command("SADD", POOLS, self._pool)
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng)
             # Drains outlive an epoch, but not a store that lost all; an undrained rank must stay so otherwise.
             lost = self._drained if self._last_epoch not in {"", self._epoch} else set()
-            rows = [_row(report, cards.get(report.rank), drain=report.rank in lost) for report in reports]
-            args = (self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, msgspec.json.encode(rows))
-            (reply,) = await self._store.run([Call(Script.REPORT, names, args)])
+            rows = [calls.report_row(report, cards.get(report.rank), drain=report.rank in lost) for report in reports]
+            call = calls.report(keys, self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, rows)
+            (reply,) = await self._store.run([call])
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
                 self._ranks_in_pool = reply[5]
@@ -93,21 +90,6 @@ class Reporter:
                 return owners, cardless, reply[3]
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
-
-
-def _row(report: RankReport, card: RankCard | None, *, drain: bool) -> Row:
-    return (
-        report.rank,
-        report.incarnation,
-        report.state.value,
-        report.age_ms,
-        report.running + report.waiting,
-        report.kv_used_tokens,
-        report.prefill_tokens_per_s,
-        msgspec.json.encode(card).decode() if card else "",
-        int(drain),
-        report.running,
-    )
 
 
 def _texts(words: Any) -> list[str]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from scheduler import calls
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
 from scheduler.pace import snapshot_interval_ms
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Store
+from scheduler.store import Store
 from scheduler.view import Delta, Folding, PoolView
 
 REBUILD_WITHIN_S = 10.0
@@ -88,9 +88,8 @@ class Snapshots:
 
     async def read(self) -> None:
         """One snapshot; the old one stays if the store does not answer. Not to be called while `run` runs."""
-        keys = (self._keys.head, self._keys.change, self._keys.card, self._keys.seen, self._keys.load)
         joins, known = self._joins(), self._known()
-        call = Call(Script.SNAPSHOT, keys, (self._settings.lease_ms, known.epoch, known.version))
+        call = calls.snapshot(self._keys, self._settings.lease_ms, known.epoch, known.version)
         try:
             (reply,) = await self._store.run([call])
         except (StoreUnavailableError, StoreRejectedError):

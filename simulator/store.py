@@ -13,9 +13,9 @@ from typing import Any
 
 from lupa.lua51 import LuaError, LuaRuntime, lua_type
 
+from scheduler.calls import Call, Reply, Word
 from scheduler.errors import StoreRejectedError
 from scheduler.lua import Script, source
-from scheduler.store import Call, Reply, Word
 from simulator.redis_commands import CommandError, RedisCommands, Status, spelt
 
 

@@ -29,9 +29,10 @@ PURE = (
     "agent/progress.py", "agent/rank_state.py", "agent/report_timing.py", "agent/targets.py",
     "forebay/announcement.py", "forebay/fleet.py", "forebay/settings.py", "forebay/status_tables.py",
     "gateway/bounds.py", "gateway/errors.py", "gateway/headers.py", "gateway/models.py", "gateway/prompt.py",
-    "gateway/settings.py", "gateway/usage.py", "gateway/wire.py",
-    "scheduler/alone.py", "scheduler/decision.py", "scheduler/errors.py", "scheduler/estimates.py",
-    "scheduler/gateway_name.py", "scheduler/groups.py", "scheduler/keys.py", "scheduler/loads.py",
+    "gateway/settings.py", "gateway/shape.py", "gateway/usage.py", "gateway/wire.py",
+    "scheduler/alone.py", "scheduler/calls.py", "scheduler/decision.py", "scheduler/errors.py",
+    "scheduler/estimates.py", "scheduler/gateway_name.py", "scheduler/groups.py", "scheduler/keys.py",
+    "scheduler/loads.py",
     "scheduler/messages.py", "scheduler/pace.py", "scheduler/planning.py", "scheduler/policies/",
     "scheduler/rank_view.py", "scheduler/reservation.py", "scheduler/settings.py", "scheduler/shortlist.py",
     "scheduler/store_url.py", "scheduler/tally.py", "scheduler/view.py",
@@ -49,6 +50,7 @@ MERE_VALUES = {
     "scheduler.admin.GatewayStatus",
     "scheduler.admin.RankStatus",
     "scheduler.admin.Status",
+    "scheduler.lua.Script",
 }
 """Types and constants that what decides may name, though they live beside what does."""
 

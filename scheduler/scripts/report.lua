@@ -31,7 +31,7 @@ local function record(old, rank, incarnation, state, age, requests, kv, rate, ca
   if is_drained == 1 then drained[#drained + 1] = rank end
   redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %d %s',
     incarnation, state, is_drained, sampled, math.max(0, foreign), kv - in_engine, rate,
-    owner, call.ms, version, running or 0, queue))
+    owner, call.ms, version, running, queue))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
 

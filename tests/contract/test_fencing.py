@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.store import Reply
+from scheduler.calls import Reply
 from tests.contract.world import Gateway, World, ask, record, sample, single
 
 Send = Callable[..., Awaitable[Reply]]

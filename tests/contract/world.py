@@ -1,19 +1,17 @@
-"""One store and one pool in it, driven as gateways and agents drive it: through scheduler.store.Call."""
+"""One store and one pool in it, driven by calls as gateways and agents make them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
+from scheduler import calls
+from scheduler.calls import Call, Reply, ReportRow, report_row
 from scheduler.decision import Ask, Candidate, LegKind
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
-from scheduler.messages import RankCard, Role
+from scheduler.messages import RankCard, RankReport, RankState, Role
 from scheduler.reservation import ID_MODULUS
-from scheduler.store import Call, Reply, Store, Word
+from scheduler.store import Store
 from scheduler.view import Delta, PoolView, fold
 
 LEASE_MS = 2_000
@@ -55,15 +53,14 @@ class World:
         self.keys = PoolKeys(POOL)
         self.epoch = "e1"
 
-    async def run(self, script: Script, keys: Sequence[str], *args: Word) -> Reply:
+    async def run(self, call: Call) -> Reply:
         """One script call."""
-        (reply,) = await self.store.run([Call(script, tuple(keys), args)])
+        (reply,) = await self.store.run([call])
         return reply
 
     async def begin(self, epoch: str = "e1", live: Sequence[str] = ()) -> str:
         """Opens the pool; `live`: gateways whose sets go with an unreadable epoch."""
-        keys = (*self.keys.ledger(), *(self.keys.live(name) for name in live))
-        found: bytes = await self.run(Script.OPEN, keys, epoch)
+        found: bytes = await self.run(calls.open_pool(self.keys, epoch, live))
         self.epoch = found.decode()
         return self.epoch
 
@@ -77,32 +74,26 @@ class World:
         await self.drain("nobody", lease_ms=4 * (ms + LEASE_MS))
 
     async def report(
-        self, *rows: tuple[Any, ...], owner: str = AGENT, claim_ms: int = CLAIM_MS, epoch: str | None = None
+        self, *rows: ReportRow, owner: str = AGENT, claim_ms: int = CLAIM_MS, epoch: str | None = None
     ) -> Told | None:
         """One node's report of rows made by `sample`; None for a resync."""
-        keys = self.keys
-        names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
-        args = (epoch or self.epoch, LEASE_MS, owner, claim_ms, json.dumps(rows))
-        reply = await self.run(Script.REPORT, names, *args)
+        reply = await self.run(calls.report(self.keys, epoch or self.epoch, LEASE_MS, owner, claim_ms, rows))
         if reply[0] == b"resync":
             return None
         refused, cardless, ended = ([word.decode() for word in part] for part in reply[1:4])
         return Told(dict(zip(refused[::2], refused[1::2], strict=True)), cardless, ended)
 
     async def drain(self, rank: str, *, undo: bool = False, lease_ms: int = LEASE_MS) -> bytes:
-        keys = (self.keys.head, self.keys.seen, self.keys.drain, self.keys.change)
-        reply = await self.run(Script.DRAIN, keys, self.epoch, lease_ms, rank, "0" if undo else "1")
+        reply = await self.run(calls.drain(self.keys, self.epoch, lease_ms, rank, undo=undo))
         verdict: bytes = reply[0]
         return verdict
 
     async def reap(self, gateway: str, limit: int = 500) -> Reply:
-        keys = (*self.keys.book(self.keys.live(gateway)), self.keys.lease)
-        return await self.run(Script.REAP, keys, self.epoch, LEASE_MS, gateway, limit)
+        return await self.run(calls.reap(self.keys, self.epoch, LEASE_MS, gateway, limit))
 
     async def snapshot(self, epoch: str = "", version: int = -1) -> Delta | None:
         """What changed since a version; None for a pool without epoch."""
-        keys = (self.keys.head, self.keys.change, self.keys.card, self.keys.seen, self.keys.load)
-        reply = await self.run(Script.SNAPSHOT, keys, LEASE_MS, epoch, version)
+        reply = await self.run(calls.snapshot(self.keys, LEASE_MS, epoch, version))
         return None if reply[0] == b"closed" else Delta.read(reply)
 
     async def view(self) -> PoolView:
@@ -141,15 +132,6 @@ class Gateway:
     def __init__(self, world: World, name: str = "g") -> None:
         self.world, self.name, self.number = world, name, 0
 
-    async def _run(self, script: Script, keys: Sequence[str], *args: Word, number: int | None, epoch: str) -> Reply:
-        self.number += 1
-        used = self.number if number is None else number
-        return await self.world.run(script, keys, epoch or self.world.epoch, LEASE_MS, self.name, used, *args)
-
-    @property
-    def _book(self) -> tuple[str, ...]:
-        return self.world.keys.book(self.world.keys.live(self.name))
-
     async def join(self, held: Mapping[int, str] | None = None, former: Sequence[str] = (), epoch: str = "") -> Reply:
         """A resync in one piece."""
         self.number = 0
@@ -159,33 +141,35 @@ class Gateway:
         self, held: Mapping[int, str], former: Sequence[str] = (), number: int | None = None, epoch: str = ""
     ) -> Reply:
         """One piece of a resync."""
-        keys = (*self._book, self.world.keys.lease, *(self.world.keys.live(name) for name in former))
-        return await self._run(Script.RESYNC, keys, " ".join(former), *_flat(held), number=number, epoch=epoch)
+        return await self._run(calls.resync, former, held, number=number, epoch=epoch)
 
     async def place(self, ask: Ask, reservation: int = 1, number: int | None = None, epoch: str = "") -> Reply:
-        body = msgspec.json.encode(ask)
-        return await self._run(Script.PLACE, self._book, reservation, body, number=number, epoch=epoch)
+        return await self._run(calls.place, reservation, ask, number=number, epoch=epoch)
 
     async def advance(self, held: Mapping[int, str], number: int | None = None, epoch: str = "") -> Reply:
-        return await self._run(Script.ADVANCE, self._book, *_flat(held), number=number, epoch=epoch)
+        return await self._run(calls.advance, held, number=number, epoch=epoch)
 
     async def release(self, *reservations: int, number: int | None = None, epoch: str = "") -> Reply:
-        return await self._run(Script.RELEASE, self._book, *reservations, number=number, epoch=epoch)
+        return await self._run(calls.release, reservations, number=number, epoch=epoch)
 
     async def renew(self, *reservations: int, leave: bool = False, number: int | None = None, epoch: str = "") -> Reply:
         """A renewal that claims to hold exactly these reservations."""
-        keys = (self.world.keys.head, self.world.keys.gate, self.world.keys.lease)
         claim = (len(reservations), sum(reservations) % ID_MODULUS, "leave" if leave else "stay")
-        return await self._run(Script.RENEW, keys, *claim, number=number, epoch=epoch)
+        return await self._run(calls.renew, *claim, number=number, epoch=epoch)
+
+    def next_head(self) -> calls.Head:
+        self.number += 1
+        return calls.Head(self.world.epoch, LEASE_MS, self.name, self.number)
+
+    async def _run(self, make: Callable[..., Call], *args: Any, number: int | None, epoch: str) -> Reply:
+        head = self.next_head()
+        head = head._replace(epoch=epoch or head.epoch, number=head.number if number is None else number)
+        return await self.world.run(make(self.world.keys, head, *args))
 
     async def held(self) -> dict[int, str]:
         """The live set under this name."""
         cells = iter(await self.world.store.command("HGETALL", self.world.keys.live(self.name)))
         return {int(name): record.decode() for name, record in zip(cells, cells, strict=True)}
-
-
-def _flat(held: Mapping[int, str]) -> list[Word]:
-    return [word for pair in held.items() for word in pair]
 
 
 def card(rank: str, incarnation: str = "i1", *, role: Role = Role.MIXED, **fields: Any) -> RankCard:
@@ -215,10 +199,19 @@ def sample(
     kv_tokens: int = 0,
     rate: float = RATE,
     with_card: bool = True,
-) -> tuple[Any, ...]:
-    """A row of a report, with the rank's card unless told otherwise."""
-    text = msgspec.json.encode(card(rank, incarnation)).decode() if with_card else ""
-    return (rank, incarnation, state, age_ms, requests, kv_tokens, rate, text, 0, running)
+) -> ReportRow:
+    """A row of a report, with the rank's card unless told otherwise; `running` are among the `requests`."""
+    told = RankReport(
+        rank=rank,
+        incarnation=incarnation,
+        state=RankState(state),
+        age_ms=age_ms,
+        running=running,
+        waiting=requests - running,
+        kv_used_tokens=kv_tokens,
+        prefill_tokens_per_s=rate,
+    )
+    return report_row(told, card(rank, incarnation) if with_card else None)
 
 
 def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: float) -> Candidate:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
+from scheduler import calls
+from scheduler.calls import Call, Reply, ReportRow, report_row
 from scheduler.keys import PoolKeys
-from scheduler.lua import Script
-from scheduler.messages import RankCard, Role
+from scheduler.messages import RankCard, RankReport, RankState, Role
 from scheduler.reservation import ID_MODULUS
-from scheduler.store import Call, Reply, Word
 from scheduler.view import Delta
 from simulator.store import VirtualStore
 from tests.invariants.mutation import script_text
@@ -49,6 +47,19 @@ class Sample(NamedTuple):
     requests: int = 0
     kv_tokens: int = 0
     rate: float = 1_000.0
+
+    def report(self) -> RankReport:
+        """The same on its way to the store; all requests run."""
+        return RankReport(
+            rank=self.rank,
+            incarnation=self.incarnation,
+            state=RankState(self.state),
+            age_ms=self.age_ms,
+            running=self.requests,
+            waiting=0,
+            kv_used_tokens=self.kv_tokens,
+            prefill_tokens_per_s=self.rate,
+        )
 
 
 def card(rank: str, incarnation: str = "i1", dp_group: str = "") -> RankCard:
@@ -93,22 +104,15 @@ class Bench:
             raise LostError
         return reply
 
-    def run(self, script: Script, keys: tuple[str, ...], *args: Word) -> Reply:
-        return self.send(Call(script, keys, args))
-
     def open(self) -> str:
         """The pool's epoch; a new one where there is none, as scheduler/opening.py does."""
         self.epochs += 1
-        orphans = tuple(self.keys.live(name) for name in self.gate())
-        epoch: bytes = self.run(Script.OPEN, (*self.keys.ledger(), *orphans), f"e{self.epochs}")
+        epoch: bytes = self.send(calls.open_pool(self.keys, f"e{self.epochs}", self.gate()))
         return epoch.decode()
 
-    def tell(self, *rows: tuple[Any, ...], owner: str = AGENT, epoch: str | None = None) -> Reply:
+    def tell(self, *rows: ReportRow, owner: str = AGENT, epoch: str | None = None) -> Reply:
         """One report.lua call with rows as they go over the wire."""
-        keys = self.keys
-        names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
-        body = msgspec.json.encode(rows)
-        return self.run(Script.REPORT, names, epoch or self.open(), self.lease_ms, owner, CLAIM_MS, body)
+        return self.send(calls.report(self.keys, epoch or self.open(), self.lease_ms, owner, CLAIM_MS, rows))
 
     def report(self, *samples: Sample, owner: str = AGENT) -> Reply:
         """A report with cards; what it says has ended is reaped, as scheduler/reporter.py does. Returns the reply."""
@@ -119,16 +123,13 @@ class Bench:
         return reply
 
     def reap(self, gateway: str, limit: int = 500) -> Reply:
-        keys = (*self.keys.book(self.keys.live(gateway)), self.keys.lease)
-        return self.run(Script.REAP, keys, self.open(), self.lease_ms, gateway, limit)
+        return self.send(calls.reap(self.keys, self.open(), self.lease_ms, gateway, limit))
 
-    def drain(self, rank: str, flag: int = 1) -> Reply:
-        keys = (self.keys.head, self.keys.seen, self.keys.drain, self.keys.change)
-        return self.run(Script.DRAIN, keys, self.open(), self.lease_ms, rank, flag)
+    def drain(self, rank: str, *, undo: bool = False) -> Reply:
+        return self.send(calls.drain(self.keys, self.open(), self.lease_ms, rank, undo=undo))
 
     def snapshot(self, epoch: str = "", version: int = -1) -> Delta:
-        keys = (self.keys.head, self.keys.change, self.keys.card, self.keys.seen, self.keys.load)
-        return Delta.read(self.run(Script.SNAPSHOT, keys, self.lease_ms, epoch, version))
+        return Delta.read(self.send(calls.snapshot(self.keys, self.lease_ms, epoch, version)))
 
     def lives_on(self, ms: int, *samples: Sample, every_ms: int = STEADY_MS) -> None:
         """Time goes by with nobody about but an agent that reports steadily."""
@@ -181,8 +182,8 @@ class Bench:
         return int(self.store.data[self.keys.head.encode()].split()[2])
 
 
-def with_card(sample: Sample) -> tuple[Any, ...]:
-    return (*sample, msgspec.json.encode(card(sample.rank, sample.incarnation)).decode())
+def with_card(sample: Sample) -> ReportRow:
+    return report_row(sample.report(), card(sample.rank, sample.incarnation))
 
 
 def stems(names: Mapping[str, object]) -> set[str]:

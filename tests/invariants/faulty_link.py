@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
+from scheduler.calls import Call, Reply, Word
 from scheduler.errors import StoreUnavailableError
-from scheduler.store import Call, Reply, Word
 from simulator.store import VirtualStore
 
 

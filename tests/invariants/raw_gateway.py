@@ -6,12 +6,12 @@ a resync under the next name, in pieces, which names the former ones.
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable
 
+from scheduler import calls
+from scheduler.calls import Call, Head, Reply
 from scheduler.decision import Ask
-from scheduler.lua import Script
 from scheduler.reservation import ID_MODULUS
-from scheduler.store import Call, Reply, Word
 from tests.invariants.bench import Bench, Fate, LostError
 
 
@@ -29,7 +29,7 @@ class RawGateway:
         self.names: list[str] = []
         self.epoch = ""
         self.number = 0
-        self.pieces: list[list[Word]] = []
+        self.pieces: list[dict[int, str]] = []
         self.is_stating = False
         self._attempts = 0
         self._known: set[int] = set()
@@ -57,30 +57,29 @@ class RawGateway:
         self.names.append(f"{self.stem}.{self._attempts}")
         self.number, self.in_doubt, self.is_stating = 0, True, True
         self._known, self._changed, self._gone = set(self.live), set(), set()
-        words: list[Word] = [word for item in self.live.items() for word in item]
-        self.pieces = [words[first : first + 2 * piece] for first in range(0, len(words), 2 * piece)] or [[]]
+        held = list(self.live.items())
+        self.pieces = [dict(held[first : first + piece]) for first in range(0, len(held), piece)] or [{}]
 
     def state(self, fate: Fate = Fate.ARRIVES) -> None:
         """Sends the next piece; after the last one the gateway is in no doubt, and says what changed meanwhile."""
-        former, keys = self.names[:-1], self.bench.keys
-        names = (*self._book(), keys.lease, *map(keys.live, former))
-        self._exchange(Script.RESYNC, names, " ".join(former), *self.pieces.pop(0), fate=fate)
+        former = self.names[:-1]
+        self._say(calls.resync, former, self.pieces.pop(0), fate=fate)
         if self.pieces:
             return
         self.in_doubt = self.is_stating = False
         for name in former:
             self.bench.reap(name)
         self.names = self.names[-1:]
-        if changed := [i for i in self._changed if i in self.live]:
-            self._say(Script.ADVANCE, *(word for i in changed for word in (i, self.live[i])))
+        if changed := {i: self.live[i] for i in self._changed if i in self.live}:
+            self._say(calls.advance, changed)
         if self._gone:
-            self._say(Script.RELEASE, *self._gone)
+            self._say(calls.release, self._gone)
         self._known = set(self.live)
 
     def place(self, ask: Ask, fate: Fate = Fate.ARRIVES) -> Reply:
         """place.lua's reply; what it placed is held from now on."""
         reservation = self.bench.fresh_id()
-        reply = self._say(Script.PLACE, reservation, msgspec.json.encode(ask), fate=fate)
+        reply = self._say(calls.place, reservation, ask, fate=fate)
         if reply[0] == b"place":
             record = self.bench.rows(self.bench.keys.live(self.name))[str(reservation)]
             self.live[reservation] = record
@@ -102,13 +101,11 @@ class RawGateway:
             self._gone.add(reservation)
         if self.in_doubt:
             return
-        self._say(Script.RELEASE, reservation, fate=fate)
+        self._say(calls.release, [reservation], fate=fate)
         self._known.discard(reservation)
 
     def renew(self, fate: Fate = Fate.ARRIVES, wish: str = "stay") -> Reply:
-        keys = (self.bench.keys.head, self.bench.keys.gate, self.bench.keys.lease)
-        total = sum(self._known) % ID_MODULUS
-        reply = self._exchange(Script.RENEW, keys, len(self._known), total, wish, fate=fate)
+        reply = self._say(calls.renew, len(self._known), sum(self._known) % ID_MODULUS, wish, fate=fate)
         for ended in reply[1]:
             self.bench.reap(ended.decode())
         return reply
@@ -119,24 +116,19 @@ class RawGateway:
             self._changed.add(reservation)
         if self.in_doubt:
             return
-        self._say(Script.ADVANCE, reservation, record, fate=fate)
+        self._say(calls.advance, {reservation: record}, fate=fate)
         self._known.add(reservation)
 
-    def _say(self, script: Script, *words: Word, fate: Fate = Fate.ARRIVES) -> Reply:
-        return self._exchange(script, self._book(), *words, fate=fate)
-
-    def _exchange(self, script: Script, keys: tuple[str, ...], *words: Word, fate: Fate) -> Reply:
+    def _say(self, make: Callable[..., Call], *args: object, fate: Fate = Fate.ARRIVES) -> Reply:
         self.number += 1
-        head = (self.epoch, self.bench.lease_ms, self.name, self.number)
+        head = Head(self.epoch, self.bench.lease_ms, self.name, self.number)
+        call = make(self.bench.keys, head, *args)
         try:
-            reply = self.bench.send(Call(script, keys, (*head, *words)), fate)
+            reply = self.bench.send(call, fate)
         except LostError:
             self.in_doubt, self.is_stating = True, False
             raise
         if reply[0] == b"resync":
             self.in_doubt, self.is_stating = True, False
-            raise RefusedError(f"{script} by {self.name}")
+            raise RefusedError(f"{call.script} by {self.name}")
         return reply
-
-    def _book(self) -> tuple[str, ...]:
-        return self.bench.keys.book(self.bench.keys.live(self.name))

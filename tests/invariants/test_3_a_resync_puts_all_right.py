@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.lua import Script
-from scheduler.store import Call
+from scheduler import calls
 from tests.invariants.asks import ask, record, whole
 from tests.invariants.bench import Bench, Fate, LostError, Sample
 from tests.invariants.checks import check_book, check_settled
@@ -137,16 +136,13 @@ def test_no_call_of_another_epoch_is_applied(bench: Bench, gateway: RawGateway) 
         gateway.renew,
         gateway.state,
     ):
-        gateway.live[held], gateway.pieces, gateway.in_doubt = record(1, "m r0"), [[]], False
+        gateway.live[held], gateway.pieces, gateway.in_doubt = record(1, "m r0"), [{}], False
         gateway.epoch = "another"
         with pytest.raises(RefusedError):
             deed()
-    keys = bench.keys
     assert bench.tell(epoch="another") == [b"resync"]
-    names = (*keys.book(keys.live(gateway.name)), keys.lease)
-    assert bench.run(Script.REAP, names, "another", bench.lease_ms, gateway.name, 500) == [b"resync"]
-    names = (keys.head, keys.seen, keys.drain, keys.change)
-    assert bench.run(Script.DRAIN, names, "another", bench.lease_ms, "r0", 1) == [b"resync"]
+    assert bench.send(calls.reap(bench.keys, "another", bench.lease_ms, gateway.name, 500)) == [b"resync"]
+    assert bench.send(calls.drain(bench.keys, "another", bench.lease_ms, "r0")) == [b"resync"]
     assert bench.store.snapshot() == before
 
 
@@ -234,6 +230,6 @@ def test_a_head_that_cannot_be_read_begins_a_new_epoch_without_the_old_sets(benc
 def test_opening_a_pool_that_is_open_changes_nothing(bench: Bench, gateway: RawGateway) -> None:
     gateway.adopt(record(1, "m r0"))
     before = bench.store.snapshot()
-    reply = bench.store.call(Call(Script.OPEN, bench.keys.ledger(), ("another",)))
+    reply = bench.send(calls.open_pool(bench.keys, "another"))
     assert reply.decode() == gateway.epoch
     assert bench.store.snapshot() == before

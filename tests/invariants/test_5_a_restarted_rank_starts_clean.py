@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler.calls import report_row
 from tests.invariants.asks import ask, record, whole
 from tests.invariants.bench import AGENT, CLAIM_MS, Bench, Sample, with_card
 from tests.invariants.checks import check_book, check_settled
@@ -94,16 +95,16 @@ def test_a_rank_that_leaves_in_a_life_nobody_heard_of_takes_the_page_of_the_last
 
 
 def test_a_new_incarnation_is_unknown_until_its_card_is_there(bench: Bench, gateway: RawGateway) -> None:
-    reply = bench.tell((*Sample("r0", "i2"), ""))
+    reply = bench.tell(report_row(Sample("r0", "i2").report()))
     assert reply[2] == [b"r0"]
     assert gateway.place(ask(whole("r0", incarnation="i2"))) == [b"reject"]
     assert gateway.place(ask(whole("r0")))[0] == b"place"
 
 
 def test_a_card_is_kept_for_one_incarnation_only(bench: Bench) -> None:
-    assert bench.tell((*Sample("r0"), ""))[2] == []
+    assert bench.tell(report_row(Sample("r0").report()))[2] == []
     bench.report(Sample("r0", "i2"))
-    assert bench.tell((*Sample("r0"), ""))[2] == [b"r0"]
+    assert bench.tell(report_row(Sample("r0").report()))[2] == [b"r0"]
 
 
 def test_another_agent_is_refused_and_told_by_whom(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler.calls import report_row
 from tests.invariants.asks import ask, record, whole
 from tests.invariants.bench import Bench, Sample, with_card
 from tests.invariants.explained import explain
@@ -46,7 +47,7 @@ def test_a_drained_rank_is_not_placed_on_from_that_instant(bench: Bench, gateway
     assert gateway.place(ask(whole("r0"))) == [b"reject"]
     bench.report(Sample("r0"))
     assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    bench.drain("r0", 0)
+    bench.drain("r0", undo=True)
     assert gateway.place(ask(whole("r0")))[0] == b"place"
     bench.report(Sample("r0"))
     assert gateway.place(ask(whole("r0")))[0] == b"place"
@@ -76,7 +77,7 @@ def test_a_seen_row_that_cannot_be_read_is_not_placed_on_until_it_is_reported_an
 ) -> None:
     bench.store.data[bench.keys.seen.encode()][b"r0"] = b"v9 something newer"
     assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    assert bench.tell((*Sample("r0"), ""))[2] == [b"r0"]
+    assert bench.tell(report_row(Sample("r0").report()))[2] == [b"r0"]
     bench.report(Sample("r0"))
     assert gateway.place(ask(whole("r0")))[0] == b"place"
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from random import Random
 
 from scheduler import admin
+from scheduler.calls import Call, Reply, Word
 from scheduler.decision import Place
 from scheduler.errors import StoreUnavailableError
 from scheduler.keys import PoolKeys
@@ -16,7 +17,6 @@ from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
-from scheduler.store import Call, Reply, Word
 from simulator.store import VirtualStore
 from tests.polling import until
 from tests.scheduler.samples import SHAPE, card, report

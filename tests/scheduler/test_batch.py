@@ -8,12 +8,12 @@ import itertools
 import msgspec
 
 from scheduler.batch import Batch, Pending, StoreAnswer
+from scheduler.calls import Head, Word
 from scheduler.decision import Ask, LegKind, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.reservation import Reservation, reserve
-from scheduler.store import Word
 from tests.scheduler.samples import ask, single
 
 KEYS = PoolKeys("m")
@@ -26,7 +26,7 @@ def pending(reservation: int, asked: Ask | None = None) -> Pending:
 
 def told(batch: Batch) -> list[tuple[Script, tuple[Word, ...]]]:
     numbers = itertools.count(1)
-    return [(call.script, call.args) for call in batch.calls(KEYS, "g.1", lambda: (next(numbers),))]
+    return [(call.script, call.args[3:]) for call in batch.calls(KEYS, lambda: Head("e1", 2_000, "g.1", next(numbers)))]
 
 
 def at(phase: Phase) -> Reservation:

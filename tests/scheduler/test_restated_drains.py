@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from scheduler import admin
+from scheduler.calls import Call, Reply
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.lua import Script
-from scheduler.store import Call, Reply
 from tests.polling import until
 from tests.scheduler.scene import SETTINGS, at_work
 

@@ -7,10 +7,10 @@ from random import Random
 
 import msgspec
 
+from scheduler.calls import Call, Reply
 from scheduler.decision import Place, Reject
 from scheduler.lua import Script
 from scheduler.messages import RankState
-from scheduler.store import Call, Reply
 from tests.polling import until
 from tests.scheduler.samples import SHAPE, card, report
 from tests.scheduler.scene import SETTINGS, Scene, Wire, at_work

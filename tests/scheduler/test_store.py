@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.calls import Call
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.lua import Script
-from scheduler.store import Call, Store, open_store
+from scheduler.store import Store, open_store
 from tests.polling import until
 from tests.servers import (
     HOST,

@@ -9,9 +9,9 @@ import redis
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from scheduler.calls import Call, Word
 from scheduler.errors import StoreRejectedError
 from scheduler.lua import Script
-from scheduler.store import Call, Word
 from simulator.store import VirtualStore
 from tests.servers import needs_redis, redis_server
 

@@ -1,0 +1,119 @@
+"""The calls of the ledger's scripts, one builder a script: keys and arguments in the order in which it reads them.
+
+What an argument means, and what the reply says, stands at the head of scripts/<name>.lua.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from scheduler.decision import Ask
+from scheduler.keys import PoolKeys
+from scheduler.lua import Script
+from scheduler.messages import RankCard, RankReport
+
+Word = str | bytes | int | float
+Reply = Any
+"""What Redis answers: bytes, int, None, or a list of these."""
+
+ReportRow = tuple[str, str, str, int, int, int, float, str, int, int]
+"""What report.lua is told of one rank."""
+
+
+class Call(NamedTuple):
+    """One script call."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[Word, ...]
+
+
+class Head(NamedTuple):
+    """The first arguments of what a gateway tells: `gateway` is its name since its last statement, `number` the call's
+    place among the calls under that name, from 1 on.
+    """
+
+    epoch: str
+    lease_ms: int
+    gateway: str
+    number: int
+
+
+def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = ()) -> Call:
+    """open.lua: `epoch` begins if the pool has none; then the live sets of `gateways` go too."""
+    return Call(Script.OPEN, (*keys.ledger(), *map(keys.live, gateways)), (epoch,))
+
+
+def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:
+    """place.lua."""
+    return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, msgspec.json.encode(ask)))
+
+
+def advance(keys: PoolKeys, head: Head, records: Mapping[int, str]) -> Call:
+    """advance.lua; `records` by reservation id."""
+    return Call(Script.ADVANCE, _book(keys, head), (*head, *_pairs(records)))
+
+
+def release(keys: PoolKeys, head: Head, reservation_ids: Iterable[int]) -> Call:
+    """release.lua."""
+    return Call(Script.RELEASE, _book(keys, head), (*head, *reservation_ids))
+
+
+def renew(keys: PoolKeys, head: Head, count: int, id_sum: int, wish: Literal["stay", "leave"]) -> Call:
+    """renew.lua; `count` and `id_sum` are of all that the gateway holds."""
+    return Call(Script.RENEW, (keys.head, keys.gate, keys.lease), (*head, count, id_sum, wish))
+
+
+def resync(keys: PoolKeys, head: Head, former: Sequence[str], records: Mapping[int, str]) -> Call:
+    """resync.lua; `former` are the gateway's old names, `records` by reservation id."""
+    names = (*_book(keys, head), keys.lease, *map(keys.live, former))
+    return Call(Script.RESYNC, names, (*head, " ".join(former), *_pairs(records)))
+
+
+def reap(keys: PoolKeys, epoch: str, lease_ms: int, gateway: str, limit: int) -> Call:
+    """reap.lua."""
+    return Call(Script.REAP, (*keys.book(keys.live(gateway)), keys.lease), (epoch, lease_ms, gateway, limit))
+
+
+def report(keys: PoolKeys, epoch: str, lease_ms: int, owner: str, claim_ms: int, rows: Sequence[ReportRow]) -> Call:
+    """report.lua."""
+    names = (keys.head, keys.lease, keys.card, keys.load, keys.hist, keys.group, keys.change, keys.seen, keys.drain)
+    return Call(Script.REPORT, names, (epoch, lease_ms, owner, claim_ms, msgspec.json.encode(rows)))
+
+
+def report_row(report: RankReport, card: RankCard | None = None, *, drain: bool = False) -> ReportRow:
+    """One rank of a report; `card` goes along if it is new, `drain` has the rank drained as in the last epoch."""
+    return (
+        report.rank,
+        report.incarnation,
+        report.state.value,
+        report.age_ms,
+        report.running + report.waiting,
+        report.kv_used_tokens,
+        report.prefill_tokens_per_s,
+        msgspec.json.encode(card).decode() if card else "",
+        int(drain),
+        report.running,
+    )
+
+
+def snapshot(keys: PoolKeys, lease_ms: int, epoch: str = "", version: int = -1) -> Call:
+    """snapshot.lua: what changed since `version` of `epoch`; by default everything."""
+    return Call(Script.SNAPSHOT, (keys.head, keys.change, keys.card, keys.seen, keys.load), (lease_ms, epoch, version))
+
+
+def drain(keys: PoolKeys, epoch: str, lease_ms: int, rank: str, *, undo: bool = False) -> Call:
+    """drain.lua."""
+    names = (keys.head, keys.seen, keys.drain, keys.change)
+    return Call(Script.DRAIN, names, (epoch, lease_ms, rank, 0 if undo else 1))
+
+
+def _book(keys: PoolKeys, head: Head) -> tuple[str, ...]:
+    return keys.book(keys.live(head.gateway))
+
+
+def _pairs(records: Mapping[int, str]) -> Iterable[Word]:
+    return (word for pair in records.items() for word in pair)

@@ -1,0 +1,31 @@
+"""What an agent says, as a gateway reads it."""
+
+from __future__ import annotations
+
+from scheduler import calls
+from scheduler.keys import PoolKeys
+from scheduler.messages import RankState
+from scheduler.reporter import Reporter
+from scheduler.settings import SchedulerSettings
+from scheduler.view import Delta, PoolView, fold
+from simulator.store import VirtualStore
+from tests.scheduler.samples import card, report
+
+SETTINGS = SchedulerSettings()
+
+
+def read(store: VirtualStore) -> PoolView:
+    return fold(PoolView(), Delta.read(store.call(calls.snapshot(PoolKeys("m"), SETTINGS.lease_ms))))[0]
+
+
+async def test_a_member_that_runs_requests_keeps_the_group_of_a_stalled_one_whole() -> None:
+    store = VirtualStore()
+    agent = Reporter(store, pool="m", node="n", settings=SETTINGS)
+    cards = {name: card(name, dp_group="g") for name in "ab"}
+    stalled = report("a", state=RankState.STALLED, running=2)
+    await agent.report([stalled, report("b", running=1, waiting=3)], cards)
+    view = read(store)
+    assert view.broken_groups == set()
+    assert {name: rank.seen.running for name, rank in view.ranks.items()} == {"a": 2, "b": 1}
+    await agent.report([stalled, report("b", waiting=3)], cards)
+    assert read(store).broken_groups == {"g"}
