@@ -10,8 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.admin import GatewayStatus, RankStatus, Status
+from scheduler.messages import RankState
+
+SILENT_MS = 10_000
+"""From this age on what an agent read of a rank counts for nothing (scripts/price.lua)."""
 
 RANK_LEGEND = {
+    "state": f"silent: not read for more than {SILENT_MS // 1000} s, so nobody knows",
     "agent": "the node whose agent reports the rank",
     "age ms": "since the engine was last read",
     "placed": "requests that gateways have on it now",
@@ -33,9 +38,11 @@ def tables(status: Status) -> Iterator[RenderableType]:
     yield _legend(RANK_LEGEND)
     yield _gateways(status.gateways)
     yield _legend(GATEWAY_LEGEND)
-    unreadable = f", {status.unreadable} unreadable values" if status.unreadable else ""
-    placed = f"{status.reservations} requests placed"
-    yield f"{len(status.ranks)} ranks, {len(status.gateways)} gateways, {placed}{unreadable}"
+    unreadable = f", {_counted(status.unreadable, 'unreadable value')}" if status.unreadable else ""
+    # A gateway has a row for each pool.
+    gateways = _counted(len({(gateway.gateway, gateway.address) for gateway in status.gateways}), "gateway")
+    placed = f"{_counted(status.reservations, 'request')} placed"
+    yield f"{_counted(len(status.ranks), 'rank')}, {gateways}, {placed}{unreadable}"
 
 
 def _ranks(ranks: list[RankStatus]) -> Table:
@@ -45,14 +52,25 @@ def _ranks(ranks: list[RankStatus]) -> Table:
     for rank in ranks:
         table.add_row(
             *map(escape, (rank.pool, rank.rank, rank.role)),
-            "drained" if rank.drained else rank.state,
+            _state(rank),
             escape(rank.agent),
-            *map(str, (rank.report_age_ms, rank.reservations)),
+            *(f"{number:,}" for number in (rank.report_age_ms, rank.reservations)),
             *(f"{load:,.0f}" for load in (rank.requests, rank.queued_tokens, rank.kv_tokens)),
             f"{rank.kv_tokens / rank.kv_capacity_tokens:.0%}" if rank.kv_capacity_tokens else "",
             f"{rank.prefill_tokens_per_s:,.0f}",
         )
     return table
+
+
+def _state(rank: RankStatus) -> str:
+    state = "drained" if rank.drained else rank.state.value
+    # Of a rank that is down nothing is read while its agent is well.
+    is_silent = rank.report_age_ms > SILENT_MS and rank.state in {RankState.UP, RankState.STALLED}
+    return f"{state} (silent)" if is_silent else state
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _gateways(gateways: list[GatewayStatus]) -> Table:
@@ -61,7 +79,7 @@ def _gateways(gateways: list[GatewayStatus]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for gateway in gateways:
         names = map(escape, (gateway.pool, gateway.gateway, gateway.address))
-        table.add_row(*names, str(gateway.reservations), str(gateway.lease_ms))
+        table.add_row(*names, f"{gateway.reservations:,}", f"{gateway.lease_ms:,}")
     return table
 
 

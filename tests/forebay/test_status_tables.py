@@ -1,5 +1,7 @@
 """The status as people see it."""
 
+import msgspec
+import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -37,12 +39,33 @@ def shown(status: Status) -> list[str]:
 def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
     lines = shown(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0))
     assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000" in lines
-    assert "m[1] g h:8000 3 1900" in lines
-    assert lines[-1] == "1 ranks, 1 gateways, 3 requests placed"
+    assert "m[1] g h:8000 3 1,900" in lines
+    assert lines[-1] == "1 rank, 1 gateway, 3 requests placed"
+
+
+def test_a_gateway_of_two_pools_is_counted_once() -> None:
+    other = msgspec.structs.replace(GATEWAY, pool="n")
+    lines = shown(Status(ranks=[RANK, RANK], gateways=[GATEWAY, other], reservations=1, unreadable=1))
+    assert lines[-1] == "2 ranks, 1 gateway, 1 request placed, 1 unreadable value"
+
+
+@pytest.mark.parametrize(
+    ("state", "age_ms", "drained", "told"),
+    [
+        (RankState.UP, 10_000, False, "up node 10,000"),
+        (RankState.UP, 3_600_001, False, "up (silent) node 3,600,001"),
+        (RankState.UP, 10_001, True, "drained (silent) node 10,001"),
+        (RankState.DOWN, 10_001, False, "down node 10,001"),
+    ],
+)
+def test_a_rank_not_heard_of_for_long_is_called_silent(state: RankState, age_ms: int, drained: bool, told: str) -> None:
+    rank = msgspec.structs.replace(RANK, state=state, report_age_ms=age_ms, drained=drained)
+    lines = shown(Status(ranks=[rank], gateways=[], reservations=0, unreadable=0))
+    assert any(f" mixed {told} " in line for line in lines)
 
 
 def test_a_drained_rank_and_unreadable_values_are_told() -> None:
-    drained = RankStatus(**{field: getattr(RANK, field) for field in RANK.__struct_fields__} | {"drained": True})
+    drained = msgspec.structs.replace(RANK, drained=True)
     lines = shown(Status(ranks=[drained], gateways=[], reservations=0, unreadable=2))
     assert any(" drained " in line for line in lines)
     assert lines[-1].endswith("2 unreadable values")
