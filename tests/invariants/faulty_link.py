@@ -52,13 +52,17 @@ class Server:
 
 
 class FaultyLink:
-    """A Store. The next exchanges have the `fates` given, then all arrive. `is_cut`: nothing passes any more."""
+    """A Store. The next exchanges have the `fates` given, then all arrive. `is_cut`: nothing passes any more.
+
+    `latency_s` is that of one way.
+    """
 
     def __init__(self, server: Server, *, latency_s: float, timeout_s: float) -> None:
         self.fates: deque[Fate] = deque()
         self.late_by_s = 2 * timeout_s
         self.is_cut = False
-        self._server, self._latency_s, self._timeout_s = server, latency_s, timeout_s
+        self.latency_s = latency_s
+        self._server, self._timeout_s = server, timeout_s
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store."""
@@ -72,7 +76,7 @@ class FaultyLink:
         replies = self._server.apply(calls)
         if fate is Fate.REPLY_LOST:
             await self._give_up()
-        await asyncio.sleep(self._timeout_s * 0.9 if fate is Fate.SLOW else self._latency_s)
+        await asyncio.sleep(self._timeout_s * 0.9 if fate is Fate.SLOW else self.latency_s)
         self._check()
         return replies
 
@@ -86,7 +90,7 @@ class FaultyLink:
 
     async def _travel(self) -> None:
         self._check()
-        await asyncio.sleep(self._latency_s)
+        await asyncio.sleep(self.latency_s)
         self._check()
 
     def _check(self) -> None:

@@ -134,6 +134,21 @@ def test_when_the_store_is_back_all_is_told_within_two_seconds(fleet: VirtualFle
     assert not place(fleet, fleet.gateways[0])[0].alone
 
 
+@pytest.mark.parametrize(("round_trip_ms", "is_back"), [(60, False), (10, True)])
+def test_after_a_loss_a_gateway_asks_again_once_an_answer_comes_in_time(
+    fleet: VirtualFleet, round_trip_ms: int, *, is_back: bool
+) -> None:
+    gateway = fleet.gateways[0]
+    fleet.server.is_down = True
+    fleet.run(1_000)
+    assert gateway.pools.degraded
+    gateway.link.latency_s = round_trip_ms / 2000
+    fleet.server.is_down = False
+    fleet.run(3_000)
+    assert gateway.pools.degraded is not is_back
+    assert place(fleet, gateway)[0].alone is not is_back
+
+
 def test_a_store_that_froze_for_ten_seconds_has_lost_and_reaped_nothing(fleet: VirtualFleet) -> None:
     for gateway in fleet.gateways:
         for _ in range(3):

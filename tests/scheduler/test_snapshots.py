@@ -7,6 +7,7 @@ from random import Random
 
 import msgspec
 
+from scheduler import admin
 from scheduler.calls import Call, Reply
 from scheduler.decision import Place, Reject
 from scheduler.lua import Script
@@ -84,6 +85,18 @@ async def test_a_row_that_could_not_be_read_once_hides_its_rank_only_until_it_is
         await scene.wire.store.command("HDEL", scene.keys.seen, "a")
         await scene.report("a")
         scene.now_s += 2
+        await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
+
+
+async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later() -> None:
+    async with at_work("a", "b") as scene:
+        store = scene.wire.store
+        row = await store.command("HGET", scene.keys.seen, "a")
+        await store.command("HSET", scene.keys.seen, "a", "i1 odd 0 0 0 0 1 n/1 0 0")
+        await admin.drain(store, "a", SETTINGS)
+        await until(lambda: "a" not in scene.pool.view.ranks, "the unreadable rank is not in the view")
+        await store.command("HSET", scene.keys.seen, "a", row)
+        scene.now_s += 1
         await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
 
 
