@@ -9,8 +9,8 @@ from forebay.settings import UpSettings
 from scheduler.store_url import shown_url
 
 
-def announcement(settings: UpSettings, redis_url: str, redis_is: str, *, key_demanded: bool) -> str:
-    """The ready line, with Redis and the gateways, and how to call each gateway."""
+def announcement(settings: UpSettings, redis_url: str, redis_is: str, *, program: str, key_demanded: bool) -> str:
+    """The ready line, with Redis and the gateways, and how to call each gateway; `program` is how to call Forebay."""
     counts = ", ".join(f"{count} {role}" for role, count in settings.ranks_by_role.items())
     url = shown_url(redis_url)
     how_to_name_it = url if url == redis_url else "URL, the one given"
@@ -20,7 +20,7 @@ def announcement(settings: UpSettings, redis_url: str, redis_is: str, *, key_dem
         f"  model     {settings.model}",
         f"  ranks     {counts}, simulated, {settings.speed:g} x real time",
         f"  redis     {url}  ({redis_is})",
-        f"  look      forebay status --redis {how_to_name_it}",
+        f"  look      {program} status --redis {how_to_name_it}",
         "  stop      Ctrl-C, or SIGTERM",
         "",
         *(_curl(gateway, settings.model, key_demanded=key_demanded) for gateway in _gateways(settings)),

@@ -1,23 +1,16 @@
-"""Which of Forebay's environment variables the children of `forebay up` get."""
+"""Which environment variables the children of `forebay up` get."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from forebay.options import ENVIRONMENT_PREFIX, variable
-
-PASSED_ON = tuple(map(variable, ("api_key", "admin_key", "policy")))
-"""What a user may want of the gateways and `up` has no option for."""
+from forebay.options import ENVIRONMENT_PREFIX
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """The children's environment: ours, with no variable of Forebay's but those passed on.
+    """The children's environment: ours, with no variable of Forebay's.
 
     A shell is set up for other commands too. FOREBAY_ENGINES, meant for a rank, would give the ranks of `up` other
     names than it waits for.
     """
-    return {
-        name: value
-        for name, value in environment.items()
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in PASSED_ON
-    }
+    return {name: value for name, value in environment.items() if not name.startswith(ENVIRONMENT_PREFIX)}

@@ -7,7 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Key
+from scheduler.policies import POLICIES
+from scheduler.settings import SchedulerSettings
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +44,17 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         str, Meta(description="URL of the shared store; without it redis-server or an embedded server is started")
     ] = ""
     speed: Annotated[float, Meta(ge=0.001, le=1e6, description="divides every simulated time of the ranks")] = 1.0
+    policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICIES)}")] = (
+        SchedulerSettings().policy
+    )
+    api_key: Annotated[
+        tuple[Key, ...], Meta(description="key that clients of /v1 must bring; without any, /v1 is open")
+    ] = ()
+    admin_key: Annotated[str, Meta(description="key for /admin; without it there is no /admin")] = ""
 
     def __post_init__(self) -> None:
+        # What a gateway refuses is refused before anything is started.
+        GatewaySettings(redis=self.redis, policy=self.policy, api_key=self.api_key, admin_key=self.admin_key)
         if self.gateway_ports[-1] > 65535:
             raise ValueError(f"gateways: the last one would get port {self.gateway_ports[-1]}")
         if self.mixed == 0:

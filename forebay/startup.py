@@ -12,7 +12,9 @@ from rich.console import Console
 from forebay.announcement import announcement
 from forebay.checklist import Checklist
 from forebay.children import Child, Children
-from forebay.fleet import Commands, agent_commands, gateway_commands, rank_commands
+from forebay.fleet import Commands, agent_commands, gateway_commands, gateway_keys, rank_commands
+from forebay.given_redis import given_redis_answers
+from forebay.invocation import Invocation
 from forebay.local_redis import answers_ping, describe_local_redis, local_redis_url
 from forebay.options import variable
 from forebay.ports import LOOPBACK, free_ports
@@ -23,6 +25,7 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
+from scheduler.store_url import shown_url
 
 PATIENCE_S = 60.0
 """How long nothing more may come before the start is given up."""
@@ -34,15 +37,21 @@ class Startup:
     """Starts the children of one `forebay up`; gives up when nothing more has come for `patience_s`."""
 
     def __init__(
-        self, settings: UpSettings, running: Children, console: Console, patience_s: float = PATIENCE_S
+        self,
+        settings: UpSettings,
+        invocation: Invocation,
+        running: Children,
+        console: Console,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._settings = settings
+        self._invocation = invocation
         self._running = running
         self._patience_s = patience_s
         self._patience = anyio.CancelScope()
         roles = settings.ranks_by_role
-        started = sum(roles.values()) + len(roles) + settings.gateways + (0 if settings.redis else 1)
-        self._checklist = Checklist(console, total=started + len(("reports", "gateways")))
+        started = sum(roles.values()) + len(roles) + settings.gateways
+        self._checklist = Checklist(console, total=started + len(("redis", "reports", "gateways")))
 
     async def run(self) -> str:
         """Start everything; returns the announcement. Raises CannotStartError naming what did not come."""
@@ -65,20 +74,25 @@ class Startup:
         free = iter(free_ports(sum(settings.ranks_by_role.values())))
         rank_ports = {role: [next(free) for _ in range(n)] for role, n in settings.ranks_by_role.items()}
         await self._stage(rank_commands(settings, rank_ports))
-        # In the environment: a URL may hold a password, and arguments are for everybody to see.
-        store = {variable("redis"): redis_url}
-        await self._stage(agent_commands(settings, rank_ports) | gateway_commands(settings), store)
+        # In the environment: arguments are for everybody to see, and a URL may hold a password.
+        secrets = {variable("redis"): redis_url, **gateway_keys(settings)}
+        await self._stage(agent_commands(settings, rank_ports) | gateway_commands(settings), secrets)
         await self._all_up(
             redis_url,
             {f"{LOOPBACK}:{port}": f"{role}-{i}" for role, ports in rank_ports.items() for i, port in enumerate(ports)},
         )
         key_demanded = await self._served()
-        return announcement(settings, redis_url, redis_is, key_demanded=key_demanded)
+        program = self._invocation.program
+        return announcement(settings, redis_url, redis_is, program=program, key_demanded=key_demanded)
 
     async def _redis(self) -> tuple[str, str]:
         """The store's URL and what it is; starts one where none was given."""
-        if self._settings.redis:
-            return self._settings.redis, "as given"
+        if url := self._settings.redis:
+            given_by = self._invocation.redis_given_by
+            self._checklist.wait_for("redis", f"at {shown_url(url)}")
+            await given_redis_answers(url, given_by)
+            self._came("redis", f"{shown_url(url)} answers")
+            return url, f"given by {given_by}"
         (port,) = free_ports(1)
 
         async def answers(_: Child) -> str:

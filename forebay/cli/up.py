@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 
 import click
+from click.core import ParameterSource
 
 from forebay.inheritance import inherited
-from forebay.options import ENVIRONMENT_PREFIX, settings_options
+from forebay.invocation import Invocation, program
+from forebay.options import ENVIRONMENT_PREFIX, settings_options, variable
 from forebay.settings import UpSettings
 from forebay.supervise import run_supervised
 from forebay.up import up
@@ -27,15 +30,22 @@ log = logging.getLogger(__name__)
 def command(settings: UpSettings) -> None:
     """Run all of it on this machine: Redis, simulated ranks, an agent, gateways on --port and up.
 
-    Without --redis it starts redis-server if that is installed, else an embedded server. Of the environment variables
-    of other commands only FOREBAY_API_KEY, FOREBAY_ADMIN_KEY and FOREBAY_POLICY are passed on, to the gateways.
+    Without --redis it starts redis-server if that is installed, else an embedded server. The environment variables of
+    other commands are not passed on to what it starts.
     """
     _check_url(settings.redis)
-    environment = inherited(os.environ)
-    if unused := sorted(_ours(os.environ) - _ours(environment) - _read_here(click.get_current_context())):
+    ctx = click.get_current_context()
+    if unused := sorted(_ours(os.environ) - _read_here(ctx)):
         log.warning("not passed on to what up starts: %s", ", ".join(unused))
     # A line per request is too much for one terminal.
-    run_supervised(partial(up, settings), environment, log_level="warning", stop_within_s=STOP_WITHIN_S)
+    environment = inherited(os.environ)
+    run = partial(up, settings, _invocation(ctx))
+    run_supervised(run, environment, log_level="warning", stop_within_s=STOP_WITHIN_S)
+
+
+def _invocation(ctx: click.Context) -> Invocation:
+    by_option = ctx.get_parameter_source("redis") is ParameterSource.COMMANDLINE
+    return Invocation(program(sys.orig_argv, sys.argv), "--redis" if by_option else variable("redis"))
 
 
 def _check_url(url: str) -> None:

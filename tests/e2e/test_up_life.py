@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.up_process import Up, all_gone, command_line, forebay, up_running
+from forebay.ports import free_ports
+from tests.e2e.up_process import Up, adjacent_free_ports, all_gone, command_line, forebay, up_running
 from tests.polling import until_now
 from tests.servers import RedisServer, needs_redis, redis_server
 
@@ -55,7 +56,8 @@ def test_a_taken_port_is_named_before_anything_starts() -> None:
         port = listener.getsockname()[1]
         done = forebay("up", "--port", str(port), "--gateways", "1")
     assert done.returncode == 1
-    assert done.stderr == f"Error: gateway port {port}: Address already in use\n"
+    advice = 'choose others with --port (make run ARGS="--port 8100")'
+    assert done.stderr == f"Error: gateway port {port}: Address already in use; {advice}\n"
 
 
 def test_a_bad_option_is_named_and_ends_with_2() -> None:
@@ -88,10 +90,28 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
+def test_a_given_redis_that_does_not_answer_is_named_before_anything_else_starts() -> None:
+    (port,) = free_ports(1)
+    url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+    done = forebay("up", "--port", str(adjacent_free_ports(2)), FOREBAY_REDIS=url)
+    assert done.returncode == 1
+    where = f"Redis at redis://***@127.0.0.1:{port}/0 (FOREBAY_REDIS)"
+    assert done.stderr == f"Error: {where} does not answer; without FOREBAY_REDIS one is started\n"
+
+
+@needs_redis
+def test_a_given_redis_that_refuses_us_is_named_with_the_reason_once(redis: RedisServer) -> None:
+    done = forebay("up", "--port", str(adjacent_free_ports(2)), "--redis", redis.url)
+    assert done.returncode == 1
+    reason = "Redis wants a password: redis://:PASSWORD@host"
+    assert done.stderr == f"Error: Redis at {redis.url} (--redis): {reason}\n"
+
+
 @needs_redis
 def test_the_password_of_a_given_redis_is_shown_nowhere(tmp_path: Path, redis: RedisServer) -> None:
     with up_running(tmp_path, *SMALL, variables={"FOREBAY_REDIS": f"redis://:{PASSWORD}@{redis.address}"}) as up:
         assert up.redis_url == f"redis://***@{redis.address}"
+        assert "(given by FOREBAY_REDIS)" in up.said
         assert up.rank_of_a_chat(up.gateways[0])
         assert PASSWORD not in up.said + up.complained
         assert not [child for child in up.children() if PASSWORD in command_line(child)]

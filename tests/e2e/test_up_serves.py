@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 
@@ -9,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.up_process import Up, forebay, up_running
+from tests.e2e.up_process import START_S, Up, forebay, up_running
 from tests.polling import until_now
 
 CHATS = 6
@@ -52,6 +53,12 @@ def test_the_printed_curl_lines_name_a_request_that_is_answered(up: Up) -> None:
         answer = httpx.post(line[2], content=line[line.index("-d") + 1], headers={name: value}, trust_env=False)
         assert answer.status_code == 200
         assert answer.text.endswith("data: [DONE]\n\n")
+
+
+def test_the_printed_look_line_can_be_pasted(up: Up) -> None:
+    (line,) = [line for line in up.said.splitlines() if line.split()[:1] == ["look"]]
+    done = subprocess.run(shlex.split(line)[1:], capture_output=True, text=True, timeout=START_S, check=False)
+    assert "4 ranks, 2 gateways" in done.stdout, done.stderr
 
 
 def test_status_shows_ranks_gateways_and_reservations_to_programs(up: Up) -> None:

@@ -12,6 +12,7 @@ from forebay import startup
 from forebay.causes import first_cause
 from forebay.children import ChildEndedError, children
 from forebay.fleet import Commands, agent_commands
+from forebay.invocation import Invocation
 from forebay.settings import UpSettings
 from forebay.startup import Startup
 from forebay.supervise import CannotStartError
@@ -19,6 +20,9 @@ from tests.e2e.up_process import adjacent_free_ports, all_gone, children_of, env
 from tests.servers import RedisServer, redis_server
 
 PATIENCE_S = 4.0
+
+
+INVOCATION = Invocation("forebay", "--redis")
 
 
 async def failed_start(redis_url: str) -> str:
@@ -30,7 +34,7 @@ async def failed_start(redis_url: str) -> str:
     async def start() -> None:
         async with children(environment(), lambda _name, _line: None, PATIENCE_S) as running:
             try:
-                await Startup(settings, running, Console(quiet=True), patience_s=PATIENCE_S).run()
+                await Startup(settings, INVOCATION, running, Console(quiet=True), patience_s=PATIENCE_S).run()
             finally:
                 started.update(set(children_of(os.getpid())) - others)
 
@@ -43,10 +47,12 @@ async def failed_start(redis_url: str) -> str:
     return str(cause)
 
 
-async def test_children_that_do_not_get_ready_are_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        why = await failed_start(f"redis://:hunter2@127.0.0.1:{silent.getsockname()[1]}")
-    assert why.endswith("missing: agent-mixed, gateway-0")
+async def test_a_child_that_does_not_get_ready_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, redis_server(tmp_path) as redis:
+        ports = {"mixed": [silent.getsockname()[1]]}
+        monkeypatch.setattr(startup, "agent_commands", lambda settings, _: agent_commands(settings, ports))
+        why = await failed_start(redis.url)
+    assert why.endswith("missing: agent-mixed")
 
 
 async def test_a_rank_that_is_never_reported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,12 @@ from forebay.announcement import announcement
 from forebay.settings import UpSettings
 
 
+def say(settings: UpSettings, url: str, *, key_demanded: bool = False) -> str:
+    return announcement(settings, url, "given by --redis", program=".venv/bin/forebay", key_demanded=key_demanded)
+
+
 def lines(settings: UpSettings, *, key_demanded: bool = False) -> list[str]:
-    return announcement(settings, "redis://u:pw@h:1/0", "as given", key_demanded=key_demanded).splitlines()
+    return say(settings, "redis://u:pw@h:1/0", key_demanded=key_demanded).splitlines()
 
 
 def test_the_first_line_has_redis_and_every_gateway() -> None:
@@ -28,12 +32,13 @@ def test_where_a_key_is_demanded_the_curl_line_names_its_variable_and_not_the_ke
 
 def test_no_line_has_the_login_or_an_options_value() -> None:
     for url in ("redis://us3r:pw@h:1/0?password=pw", "redis://:p/w@h", "redis://:p?pw@h"):
-        said = announcement(UpSettings(), url, "as given", key_demanded=False)
+        said = say(UpSettings(), url)
         assert "pw" not in said
         assert "us3r" not in said
 
 
 def test_a_url_that_is_not_whole_is_not_offered_for_copying() -> None:
     assert not any("--redis redis://***" in line for line in lines(UpSettings()))
-    whole = announcement(UpSettings(), "redis://h:1/0", "as given", key_demanded=False)
-    assert "forebay status --redis redis://h:1/0" in whole
+    whole = say(UpSettings(), "redis://h:1/0")
+    assert " .venv/bin/forebay status --redis redis://h:1/0\n" in whole
+    assert " redis://h:1/0  (given by --redis)\n" in whole

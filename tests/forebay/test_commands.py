@@ -23,6 +23,8 @@ def run(*arguments: str) -> Result:
         pytest.param(
             "up --mixed 0 --prefill 2 --decode 2", "'--mixed' (env var: 'FOREBAY_MIXED')", id="up-nothing-serves"
         ),
+        pytest.param("up --policy magic", "'--policy' (env var: 'FOREBAY_POLICY'): there is none", id="up-policy"),
+        pytest.param("up --api-key a,,b", "'--api-key' (env var: 'FOREBAY_API_KEY')", id="up-empty-key"),
         pytest.param("up --port 65535", "the last one would get port 65536", id="up-too-many-ports"),
         pytest.param("gateway", "Missing option '--redis' (env var: 'FOREBAY_REDIS')", id="gateway-without-redis"),
         pytest.param("gateway --redis nix://x", "unknown scheme, expected one of redis, rediss", id="gateway-bad-url"),

@@ -7,7 +7,7 @@ from forebay.fleet import Commands, agent_commands, gateway_commands, rank_comma
 from forebay.main import main
 from forebay.settings import UpSettings
 
-SETTINGS = UpSettings(mixed=2, prefill=1, gateways=2, port=8100, model="m", speed=50.0)
+SETTINGS = UpSettings(mixed=2, prefill=1, gateways=2, port=8100, model="m", speed=50.0, policy="random")
 PORTS = {"mixed": [1, 2], "prefill": [3]}
 
 
@@ -49,4 +49,5 @@ def test_there_is_an_agent_for_each_role_which_knows_what_its_ranks_can_do() -> 
 def test_gateways_get_the_ports_from_the_first_one_on_and_explain() -> None:
     gateways = parsed(gateway_commands(SETTINGS))
     assert {name: gateway["port"] for name, gateway in gateways.items()} == {"gateway-0": 8100, "gateway-1": 8101}
+    assert {gateway["policy"] for gateway in gateways.values()} == {"random"}
     assert all(gateway["explain"] and gateway["host"] == "127.0.0.1" for gateway in gateways.values())

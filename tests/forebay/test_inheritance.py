@@ -3,17 +3,7 @@
 from forebay.inheritance import inherited
 
 
-def test_the_keys_and_the_policy_reach_the_gateways_and_so_does_what_is_not_forebays() -> None:
-    environment = {
-        "PATH": "/bin",
-        "FOREBAY_API_KEY": "k",
-        "FOREBAY_ADMIN_KEY": "a",
-        "FOREBAY_POLICY": "random",
-        "HOME_FOREBAY_X": "x",
-    }
-    assert inherited(environment) == environment
-
-
-def test_what_is_meant_for_other_commands_stays_out() -> None:
-    others = {"FOREBAY_ENGINES": "2", "FOREBAY_WORKERS": "2", "FOREBAY_MIXED": "3", "FOREBAY_ADVERTISE": "h:1"}
-    assert inherited(others) == {}
+def test_what_is_forebays_stays_out_and_all_else_is_passed_on() -> None:
+    others = {"PATH": "/bin", "HOME_FOREBAY_X": "x"}
+    ours = {"FOREBAY_ENGINES": "2", "FOREBAY_WORKERS": "2", "FOREBAY_API_KEY": "k", "FOREBAY_ADVERTISE": "h:1"}
+    assert inherited(others | ours) == others
