@@ -1,4 +1,5 @@
 # Every target sets up what it needs. ARGS goes to the command behind it: make run ARGS="--mixed 4"
+# Commands run by "python -m": the scripts in .venv/bin name the folder they were installed in, which may have moved.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,15 +19,15 @@ help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, an agent, two gateways
-	@exec $(BIN)/forebay up $(ARGS)
+	@exec $(BIN)/python -m forebay up $(ARGS)
 
 test: $(DEV_STAMP) ## Run the whole test suite
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV_STAMP) ## Lint, check the formatting, check the types
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
 
 mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
