@@ -10,7 +10,8 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-_BOOK = ("rows", "clock", "gateways", "past", "roster", "book")
+_ROSTER = ("rows", "clock", "gateways", "past", "roster")
+_BOOK = (*_ROSTER, "book")
 
 
 class Script(StrEnum):
@@ -36,7 +37,7 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.RENEW: ("rows", "clock", "gateways"),
     Script.RESYNC: _BOOK,
     Script.REAP: _BOOK,
-    Script.REPORT: _BOOK,
+    Script.REPORT: _ROSTER,
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock"),
 }

@@ -4,16 +4,15 @@
 --         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none)
 local FULL_S = 1e9  -- a full rank costs this much more: it is taken only where every other is full too
 
--- A sample counts whole for 2 s, then fades; after 10 s only the ledger is left.
-local function faith(age_ms)
-  return math.max(0, math.min(1, (10000 - age_ms) / 8000))
+local function trust_at(age_ms)
+  return math.max(0, math.min(1, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)))
 end
 
 -- Queued prefill tokens, requests and KV tokens at this instant; nothing if the row cannot be read.
 local function loads_of(load, foreign, foreign_kv, rate, age_ms, ms)
   local queued, prompts, since, requests, _, unseen, in_engine, growth = string.match(load, LOAD)
   if not queued then return nil end
-  local trust, done = faith(age_ms), 0
+  local trust, done = trust_at(age_ms), 0
   if prompts ~= '0' then done = math.min((ms - since) / 1000 * rate, queued / prompts) end
   return queued - done, requests + trust * foreign, math.max(0, unseen + in_engine + growth + trust * foreign_kv)
 end

@@ -15,13 +15,13 @@ local function has_card(rank, incarnation)
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function record(old, rank, incarnation, state, age, requests, kv, rate, card, drain, running)
+local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, drain, running)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
   local queue = old.incarnation == incarnation and old.queue or ''
   local foreign, version = nil, old.card_version
-  foreign, queue = least(queue, call.ms, requests - sent, 2000)
+  foreign, queue = least(queue, call.ms, requests - sent, FRESH_MS)
   if card ~= '' then
     redis.call('HSET', KEYS[3], rank, card)
     version = call.version
@@ -50,7 +50,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   elseif card == '' and not (old.incarnation == incarnation and has_card(rank, incarnation)) then
     cardless[#cardless + 1] = rank
   else
-    record(old, unpack(row))
+    write_seen(old, unpack(row))
   end
   redis.call('ZADD', k.change, call.version, rank)
 end

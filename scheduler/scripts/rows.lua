@@ -16,6 +16,8 @@ local PRICED = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
 local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
 
+-- A sample counts whole while it is fresh, then fades; what is forgotten counts for nothing (scheduler/loads.py).
+local FRESH_MS, FORGOTTEN_MS = 2000, 10000
 local NO_LOAD = '0 0 0 0 0 0 0 0'
 local FENCED = -9  -- no number follows it, so no call under that name is applied
 local ID_MODULUS = 281474976710656  -- 2^48: sums of ids stay exact in Lua's numbers
