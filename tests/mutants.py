@@ -23,6 +23,7 @@ from tests.invariants.mutation import VARIABLE, Mutation, part_text
 from tests.invariants.mutations import MUTATIONS
 
 FOLDER = Path(__file__).parent / "invariants"
+PARTS = sorted({mutation.part for mutation in MUTATIONS})
 REAL = "_on_redis"
 """In the names of test files that need a real server."""
 ALL_PASSED, SOME_FAILED = 0, 1
@@ -37,7 +38,14 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-def main(wanted: Sequence[str]) -> int:
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+def main(parts: Sequence[str]) -> None:
+    """Mutate the Lua scripts called PARTS (all where none is named) one line at a time; each must be caught."""
+    sys.exit(judge(parts))
+
+
+def judge(wanted: Sequence[str]) -> int:
     """Runs the mutants of the parts `wanted` (all when empty), prints a table, returns the exit status."""
     chosen = [mutation for mutation in MUTATIONS if not wanted or mutation.part in wanted]
     for mutation in chosen:
@@ -105,4 +113,4 @@ def _line(verdict: Verdict) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
