@@ -55,7 +55,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
             address = settings.advertise or _reachable_at(listener)
             pools = Pools(store, life=uuid4().hex[:8], address=address, settings=settings.scheduler)
             started_s = int(datetime.now(tz=UTC).timestamp())
-            gateway = Gateway(settings, pools, upstream, name=pools.name, started_s=started_s)
+            gateway = Gateway(settings, pools, upstream, name=pools.gateway, started_s=started_s)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pools.run, name="pools")
                 await serve_http(gateway, listener, ready)

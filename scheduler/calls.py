@@ -44,7 +44,7 @@ class Head(NamedTuple):
 
 def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = ()) -> Call:
     """open.lua: `epoch` begins if the pool has none; then the live sets of `gateways` go too."""
-    return Call(Script.OPEN, (*keys.ledger(), *map(keys.live, gateways)), (epoch,))
+    return Call(Script.OPEN, (*keys.of_the_epoch(), *map(keys.live, gateways)), (epoch,))
 
 
 def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:

@@ -1,5 +1,5 @@
-"""What a gateway is called in the ledger: `<life>@<address>`, and `.<attempt>` after it for each time it stated its
-reservations. The life differs each time a gateway starts; scripts/resync.lua tells attempts of one life apart.
+"""What a gateway is called in the ledger: `<life>@<address>`, and `.<statement>` after it for each time it stated its
+reservations. The life differs each time a gateway starts; scripts/resync.lua tells statements of one life apart.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ def gateway_name(life: str, address: str) -> str:
     return f"{life}@{address}"
 
 
-def attempt_name(gateway: str, attempt: int) -> str:
-    """The name under which it holds reservations since its `attempt`-th statement of them."""
-    return f"{gateway}.{attempt}"
+def statement_name(gateway: str, statement: int) -> str:
+    """The name under which a gateway holds reservations since it stated them for the `statement`-th time."""
+    return f"{gateway}.{statement}"
 
 
-def life_and_address(attempt: str) -> tuple[str, str]:
-    """The life and the address of the gateway behind an attempt's name."""
-    life, _, address = attempt.rpartition(".")[0].partition("@")
+def life_and_address(name: str) -> tuple[str, str]:
+    """The life and the address of the gateway behind a statement's name."""
+    life, _, address = name.rpartition(".")[0].partition("@")
     return life, address

@@ -48,7 +48,7 @@ class PoolKeys:
         """The first eight KEYS of every script that changes a reservation in the set `live`."""
         return (self.head, self.gate, live, self.load, self.hist, self.group, self.change, self.seen)
 
-    def ledger(self) -> tuple[str, ...]:
+    def of_the_epoch(self) -> tuple[str, ...]:
         """All keys that begin anew with an epoch, `head` first, but for the live sets."""
         return (
             *(self.head, self.gate, self.lease, self.load, self.hist),

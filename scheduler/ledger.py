@@ -19,7 +19,7 @@ from scheduler.batch import Batch, Pending, StoreAnswer
 from scheduler.calls import Call, Head, Reply
 from scheduler.decision import Ask
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
-from scheduler.gateway_name import attempt_name
+from scheduler.gateway_name import statement_name
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
 from scheduler.opening import open_epoch
@@ -46,7 +46,7 @@ class Ledger:
 
     `degraded` is set when the store cannot be asked: before the first contact, when a connection broke, or after three
     asks in a row went unanswered for `place_deadline_ms`; it ends with the first exchange answered within that time.
-    `joins` counts how often the live set was stated anew.
+    `statements` counts how often the live set was stated, each time under a new name.
     """
 
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
@@ -59,7 +59,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._epoch = ""
         self._names: list[str] = []
-        self.joins = 0
+        self.statements = 0
         self._number = 0
         self._misses = 0
         self._complaint = ""
@@ -140,8 +140,8 @@ class Ledger:
         if epoch != self._epoch:
             self._epoch, self._names = epoch, []
         former = self._names
-        self.joins += 1
-        self._names = [*former, attempt_name(self._gateway, self.joins)]
+        self.statements += 1
+        self._names = [*former, statement_name(self._gateway, self.statements)]
         self._number = 0
         stated = dict(self.live)
         self._batch.forget_states()

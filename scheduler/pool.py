@@ -53,7 +53,12 @@ class Pool:
         keys = PoolKeys(name)
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
         self._snapshots = Snapshots(
-            store, keys, settings, joins=lambda: self._ledger.joins, on_read=self._remember_own, clock=clock
+            store,
+            keys,
+            settings,
+            statements=lambda: self._ledger.statements,
+            on_read=self._remember_own,
+            clock=clock,
         )
         self._policy, self._rng, self._clock = policy, rng, clock
         self._turns = itertools.count()
@@ -77,7 +82,9 @@ class Pool:
 
     @property
     def counters(self) -> Counter[str]:
-        """Events since the start: resyncs, place_misses, store_losses, placed_alone, unreadable_rows."""
+        """Events since the start: resyncs (that the store asked for), place_misses, store_losses, placed_alone,
+        unreadable_rows.
+        """
         return self._ledger.counters + Counter(unreadable_rows=self._snapshots.unreadable)
 
     @property

@@ -37,7 +37,7 @@ class Pools:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._settings, self._clock = store, settings, clock
-        self.name = gateway_name(life, address)
+        self.gateway = gateway_name(life, address)
         self._policy = policy_named(settings.policy)
         self._rng = rng or Random()
         self._pools: dict[str, Pool] = {}
@@ -104,7 +104,7 @@ class Pools:
                 name,
                 self._store,
                 self._policy,
-                gateway=self.name,
+                gateway=self.gateway,
                 settings=self._settings,
                 rng=self._rng,
                 clock=self._clock,

@@ -31,7 +31,7 @@ REREAD_S = 1.0
 class Snapshots:
     """The pool's last snapshot, read at monotonic time `read_at`.
 
-    `joins` answers how often the gateway stated its reservations anew; `on_read` is called after each snapshot. `clock`
+    `statements` answers how often the gateway stated its reservations; `on_read` is called after each snapshot. `clock`
     answers monotonic seconds. `rebuilding`: the store began anew and knows no rank yet, and the last snapshot holds.
     """
 
@@ -41,19 +41,19 @@ class Snapshots:
         keys: PoolKeys,
         settings: SchedulerSettings,
         *,
-        joins: Callable[[], int],
+        statements: Callable[[], int],
         on_read: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._store, self._keys, self._settings = store, keys, settings
-        self._joins, self._on_read, self._clock = joins, on_read, clock
+        self._statements, self._on_read, self._clock = statements, on_read, clock
         self.view = PoolView()
         self.read_at = clock()
         self.was_read = False
         self.rebuilding = False
         self.unreadable = 0
         self._rebuilt_by: float | None = None
-        self._joins_then = -1
+        self._statements_then = -1
         self._reread_at: float | None = None
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
@@ -88,7 +88,7 @@ class Snapshots:
 
     async def read(self) -> None:
         """One snapshot; the old one stays if the store does not answer. Not to be called while `run` runs."""
-        joins, known = self._joins(), self._known()
+        statements, known = self._statements(), self._known()
         call = calls.snapshot(self._keys, self._settings.lease_ms, known.epoch, known.version)
         try:
             (reply,) = await self._store.run([call])
@@ -97,7 +97,7 @@ class Snapshots:
         self.was_read = True
         if reply[0] == b"closed":
             return  # a pool that is being rebuilt keeps its last snapshot
-        self._joins_then = joins
+        self._statements_then = statements
         read_at = self._clock()
         folding = Folding(known, Delta.read(reply))
         for _ in folding.slices(SLICE_ROWS):
@@ -105,7 +105,8 @@ class Snapshots:
         view = folding.view()
         self._reread_at = read_at + REREAD_S if folding.skipped else None
         self.unreadable += folding.skipped
-        self.rebuilding = self._has_lost_all(view)
+        self._rebuilt_by = self._rebuild_deadline(view)
+        self.rebuilding = self._rebuilt_by is not None and self._clock() < self._rebuilt_by
         if self.rebuilding:
             return
         self.view = view
@@ -114,13 +115,12 @@ class Snapshots:
 
     def _known(self) -> PoolView:
         """What the next delta is laid over: nothing after a doubt."""
-        doubted = self._joins() != self._joins_then
+        doubted = self._statements() != self._statements_then
         unread = self._reread_at is not None and self._clock() >= self._reread_at
         return PoolView() if doubted or unread else self.view
 
-    def _has_lost_all(self, view: PoolView) -> bool:
+    def _rebuild_deadline(self, view: PoolView) -> float | None:
+        """By when agents have told a store that began anew and knows no rank; None for any other store."""
         if view.ranks or not self.view.ranks or view.epoch == self.view.epoch:
-            self._rebuilt_by = None
-            return False
-        self._rebuilt_by = self._rebuilt_by or self._clock() + REBUILD_WITHIN_S
-        return self._clock() < self._rebuilt_by
+            return None
+        return self._rebuilt_by or self._clock() + REBUILD_WITHIN_S

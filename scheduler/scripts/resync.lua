@@ -5,17 +5,17 @@
 -- reply {'resync'} | {'ok'}
 -- Each reservation moves from an old name to the new one in one step, so it is never counted twice. What is left under
 -- an old name is reaped, and a call that was still on its way under it finds its number refused. There are several old
--- names when replies to a resync were lost. Names are "<gateway>.<attempt>": a resync that comes after one of a later
--- attempt is refused, and earlier names that the gateway forgot, but a stale replica did not, are fenced off too.
+-- names when replies to a resync were lost. Names are "<gateway>.<statement>": a resync that comes after one of a later
+-- statement is refused, and earlier names that the gateway forgot, but a stale replica did not, are fenced off too.
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, row = ARGV[3], tonumber(ARGV[4]), nil
 if call and number == 1 then
-  local stem, attempt = string.match(gateway, '^(.+)%.(%d+)$')
+  local stem, statement = string.match(gateway, '^(.+)%.(%d+)$')
   local old_names = ARGV[5]
   for _, name in ipairs(stem and redis.call('HKEYS', KEYS[2]) or {}) do
-    local its_stem, its_attempt = string.match(name, '^(.+)%.(%d+)$')
-    if its_stem == stem and tonumber(its_attempt) > tonumber(attempt) then return {'resync'} end
-    if its_stem == stem and its_attempt ~= attempt then old_names = old_names .. ' ' .. name end
+    local its_stem, its_statement = string.match(name, '^(.+)%.(%d+)$')
+    if its_stem == stem and tonumber(its_statement) > tonumber(statement) then return {'resync'} end
+    if its_stem == stem and its_statement ~= statement then old_names = old_names .. ' ' .. name end
   end
   redis.call('HSETNX', KEYS[2], gateway, '0 0 0')
   for former in string.gmatch(old_names, '%S+') do

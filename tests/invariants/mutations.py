@@ -151,9 +151,9 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         "resync": (
             (3, "fence(KEYS[2], former)", ""),
             (3, "redis.call('ZADD', KEYS[9], 0, former)", ""),
-            (3, "tonumber(its_attempt) > tonumber(attempt)", "false"),
-            (3, "its_stem == stem and its_attempt ~= attempt", "false"),
-            (4, "its_stem == stem and its_attempt ~= attempt", "its_attempt ~= attempt"),
+            (3, "tonumber(its_statement) > tonumber(statement)", "false"),
+            (3, "its_stem == stem and its_statement ~= statement", "false"),
+            (4, "its_stem == stem and its_statement ~= statement", "its_statement ~= statement"),
             (3, "redis.call('HSETNX', KEYS[2], gateway", "redis.call('HSET', KEYS[2], gateway"),
             (4, "redis.call('ZADD', KEYS[9], call.ms + ARGV[2], gateway)", ""),
             (3, "for former = 10, #KEYS do", "for former = 11, #KEYS do"),

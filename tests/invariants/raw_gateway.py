@@ -31,7 +31,7 @@ class RawGateway:
         self.number = 0
         self.pieces: list[dict[int, str]] = []
         self.is_stating = False
-        self._attempts = 0
+        self._statements = 0
         self._known: set[int] = set()
         self._changed: set[int] = set()
         self._gone: set[int] = set()
@@ -53,8 +53,8 @@ class RawGateway:
         epoch = self.bench.open()
         if epoch != self.epoch:
             self.epoch, self.names = epoch, []
-        self._attempts += 1
-        self.names.append(f"{self.stem}.{self._attempts}")
+        self._statements += 1
+        self.names.append(f"{self.stem}.{self._statements}")
         self.number, self.in_doubt, self.is_stating = 0, True, True
         self._known, self._changed, self._gone = set(self.live), set(), set()
         held = list(self.live.items())
