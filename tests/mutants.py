@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.argument("parts", nargs=-1, metavar="[PART]...", type=click.Choice(PARTS))
 def main(parts: Sequence[str]) -> None:
     """Mutate the Lua scripts called PARTS (all where none is named) one line at a time; each must be caught."""
     sys.exit(judge(parts))

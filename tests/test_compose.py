@@ -101,6 +101,13 @@ def test_where_redis_is_published_its_password_is_the_one_given() -> None:
     assert "ports" not in compose_file.load("compose.yaml", variables={})["services"]["redis"]
 
 
+def test_the_vllm_override_hands_through_what_real_ranks_may_need() -> None:
+    services = compose_file.load("compose.yaml", "deploy/compose.vllm.yaml", variables=NODE)["services"]
+    assert "FOREBAY_RANK_API_KEY" in services["gateway"]["environment"]
+    needed = {"FOREBAY_RANK_API_KEY", "FOREBAY_CONNECTOR", "FOREBAY_DP_GROUP", "FOREBAY_LABEL", "FOREBAY_MAX_NUM_SEQS"}
+    assert needed <= set(services["agent"]["environment"])
+
+
 def test_nothing_is_published_beyond_this_machine_unless_asked_for() -> None:
     for variables, address in (({}, "127.0.0.1"), ({"GATEWAY_BIND": "0.0.0.0"}, "0.0.0.0")):
         services = compose_file.load("compose.yaml", variables=variables)["services"]

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import redis
@@ -195,6 +196,9 @@ def test_the_balancer_streams_from_a_gateway(stack: Stack) -> None:
             return False
 
     eventually(answers, f"the balancer answers; its log:\n{stack.log('balancer')}")
+    url = f"http://127.0.0.1:{stack.ports['balancer']}/v1/models"
+    too_long = httpx.get(url, headers={"x-long": "x" * 70_000}, trust_env=False)
+    assert (too_long.status_code, too_long.json()["error"]["code"]) == (431, 431), "a gateway answers, not nginx"
     assert stack.stop("balancer") == 0
 
 
