@@ -1,4 +1,4 @@
-"""What an outage of Redis costs: goodput before, during and after ten seconds without it (DESIGN, invariant 7).
+"""What an outage of Redis costs: goodput before, during and after ten seconds without it (docs/design.md, invariant 7).
 
     python -m benchmarks.outage
 

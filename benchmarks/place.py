@@ -3,7 +3,7 @@
 Starts a redis-server, registers 32 and then 10,000 ranks that all carry load, and asks for placements as the default
 policy prices them, with 4 and 16 single ranks and 4 + 4 and 16 + 16 pairs as candidates. The time is that of EVALSHA in
 commandstats between two resets in which nothing but `place` was called: parsing the ask, pricing, reserving. Prints the
-least and the median of the rounds in µs per call, next to the budgets of DESIGN section 9. `floor` is an EVALSHA that
+least and the median of the rounds in µs per call, next to what it may take (`BUDGETS_US`). `floor` is an EVALSHA that
 does nothing.
 """
 

@@ -59,6 +59,11 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     cap_requests: float = UNLIMITED
     cap_kv_tokens: float = UNLIMITED
 
+    @staticmethod
+    def whole(card: RankCard, base_s: float = 0.0, **prices: float) -> Candidate:
+        """One that takes the whole request on one rank; `prices` are further fields by name."""
+        return Candidate(card.rank, card.incarnation, LegKind.WHOLE, "", card.dp_group or "-", base_s, **prices)
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One placement to commit: alternatives on a single rank, and prefill/decode pairs.

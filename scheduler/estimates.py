@@ -1,6 +1,6 @@
 """How long prompts and answers will be, learned from what the engines counted.
 
-Too high is worse than too low: the estimate is a mean, never a bound (docs/design.md).
+Estimates are means, never bounds. The first answer of an API replaces the guess of 256 output tokens.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ REPORT_MS_PER_RANK = 0.2
 """A rank's part of a report costs Redis about 20 µs, so that reports of the whole pool take up to a tenth of a core."""
 SOONEST_REPORT_MS = 50
 LATEST_REPORT_MS = 1_000
-"""A node that says nothing for longer is taken to have fallen silent, so no store may wish for that."""
+"""A sample counts whole for 2 s, so a node is heard at least every second."""
 
 
 def snapshot_interval_ms(ranks: int, normal_ms: int) -> int:

@@ -1,8 +1,8 @@
-"""From a request's shape and a snapshot to what the store is asked: pure, so that the simulation plans the same."""
+"""From a request's shape and a snapshot to what the store is asked: pure, so tests in virtual time plan the same."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -11,7 +11,7 @@ from scheduler.decision import Ask, Candidate, RequestShape
 from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.policies import Policy
-from scheduler.policies.context import Context, least_queue_s
+from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 from scheduler.shortlist import shortlist
 from scheduler.view import PoolView
@@ -67,3 +67,11 @@ def plan(
         tie_break=chance.random(),
     )
     return Plan(ask=ask, candidates=candidates, ranks=ranks, loads=loads)
+
+
+def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:
+    """Seconds of prefill queued on the rank with the least, of the placeable ranks that are considered.
+
+    `loads` by rank; 0 without ranks.
+    """
+    return min((loads[rank.card.rank].queued_tokens / rank.seen.prefill_tokens_per_s for rank in ranks), default=0.0)

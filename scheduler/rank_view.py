@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from scheduler.loads import BookLoad, Loads, SeenRank, loads_at
+from scheduler.loads import Loads, loads_at
 from scheduler.messages import RankCard, RankState
+from scheduler.rows import BookLoad, SeenRank
 
 
 class RankView(msgspec.Struct, frozen=True):

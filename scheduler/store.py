@@ -39,7 +39,7 @@ _GONE = (
 
 
 class Store(Protocol):
-    """What the scheduler needs of Redis; the simulation brings another one."""
+    """What the scheduler needs of Redis; tests in virtual time bring another one."""
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """Runs the calls in order in one round trip; raises StoreUnavailableError or StoreRejectedError."""

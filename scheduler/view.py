@@ -8,9 +8,9 @@ from types import MappingProxyType
 import msgspec
 
 from scheduler.groups import broken_groups
-from scheduler.loads import parse_book, parse_seen
 from scheduler.messages import CARD_VERSION, RankCard, RankState
 from scheduler.rank_view import RankView
+from scheduler.rows import parse_book, parse_seen
 
 
 class PoolView(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """A store in this process: the very scripts of the ledger, on a dict, under a clock that the caller moves.
 
-The simulation and the property tests drive it with virtual time; it is exact, deterministic and knows no network. Only
-what the scripts call is here. As in Redis, what a script wrote before an error stays.
+Tests in virtual time and property tests drive it; it is exact, deterministic and knows no network. Only what the
+scripts call is here. As in Redis, what a script wrote before an error stays.
 """
 
 from __future__ import annotations

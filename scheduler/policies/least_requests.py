@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
-from scheduler.policies.context import Context, whole
+from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 
 
 def least_requests(_shape: RequestShape, ranks: Sequence[RankView], _context: Context) -> list[Candidate]:
     """A request costs 1."""
-    return [whole(rank, per_request_s=1.0) for rank in ranks]
+    return [Candidate.whole(rank.card, per_request_s=1.0) for rank in ranks]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
-from scheduler.policies.context import Context, whole
+from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 
 ALPHA_PER_QUEUED_S = 2.0
@@ -34,8 +34,8 @@ def least_work(shape: RequestShape, ranks: Sequence[RankView], context: Context)
 def _candidate(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:
     card, rate = rank.card, rank.seen.prefill_tokens_per_s
     headroom = KV_VETO_SHARE * card.kv_capacity_tokens - shape.prompt_tokens - shape.output_tokens
-    return whole(
-        rank,
+    return Candidate.whole(
+        card,
         alpha * shape.prompt_tokens / rate,
         per_queued_token_s=1 / rate,
         per_request_s=DECODE_LOAD_S * REQUEST_WEIGHT / card.max_num_seqs,

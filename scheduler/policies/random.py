@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
-from scheduler.policies.context import Context, whole
+from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 
 
 def random(_shape: RequestShape, ranks: Sequence[RankView], _context: Context) -> list[Candidate]:
     """Every rank costs the same, so the tie is broken by chance."""
-    return [whole(rank) for rank in ranks]
+    return [Candidate.whole(rank.card) for rank in ranks]

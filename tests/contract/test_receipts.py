@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.calls import Reply
-from scheduler.loads import BookLoad, SeenRank, loads_at
+from scheduler.loads import loads_at
 from scheduler.messages import RankState
+from scheduler.rows import BookLoad, SeenRank
 from scheduler.shortlist import cost_on
 from tests.contract.conftest import virtual_world
 from tests.contract.world import RATE, Gateway, World, ask, record, sample, single

@@ -1,10 +1,10 @@
 """What the ledger must add up to, counted anew in Python from the reservations alone.
 
-Written down from the words of DESIGN section 3 and of scripts/book.lua, not from the script: a request waits for its
-prefill until `prefill_done`; it is a request on its rank until released, on a prefill rank until its prefill is done;
-it is dispatched from `dispatched` on, its decode leg from `prefill_done` on. Its KV is not in the engine until the
-first token (prefill leg: until the prefill is done), then the prompt is in it, and half of the output is growth to
-come; the prefill leg holds the prompt until the first token.
+Written down from the words of docs/design.md, "What load is", and of scripts/book.lua, not from the script: a request
+waits for its prefill until `prefill_done`; it is a request on its rank until released, on a prefill rank until its
+prefill is done; it is dispatched from `dispatched` on, its decode leg from `prefill_done` on. Its KV is not in the
+engine until the first token (prefill leg: until the prefill is done), then the prompt is in it, and half of the output
+is growth to come; the prefill leg holds the prompt until the first token.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from scheduler.decision import Ask, Candidate, LegKind, RequestShape
-from scheduler.loads import BookLoad, SeenRank
 from scheduler.messages import RankCard, RankReport, RankState, Role
 from scheduler.rank_view import RankView
+from scheduler.rows import BookLoad, SeenRank
 from scheduler.view import PoolView
 
 SHAPE = RequestShape(prompt_tokens=1_000, output_tokens=100, prompt_key="k")

@@ -1,4 +1,4 @@
-"""Rows of the ledger, and what they amount to at a pool time."""
+"""What a rank's rows amount to at a pool time."""
 
 from __future__ import annotations
 
@@ -6,57 +6,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.loads import BookLoad, Loads, SeenRank, loads_at, parse_book, parse_seen
-from scheduler.messages import RankState
+from scheduler.loads import Loads, loads_at
+from scheduler.rows import BookLoad
 from tests.scheduler.samples import seen
-
-ROW = "i1 up 0 500 3 -70 1234.5 node/1 501 9 2 400:3"
-
-
-def test_a_load_row_is_read_field_by_field() -> None:
-    assert parse_book("1 2 3 4 5 6 7 8") == BookLoad(1, 2, 3, 4, 5, 6, 7, 8)
-
-
-def test_no_load_row_is_no_load() -> None:
-    assert parse_book("") == BookLoad()
-
-
-@pytest.mark.parametrize("row", ["1 2", "1 2 3 4 5 6 7 8 9", "1 2 3 4 5 6 7 x", " ", "1  2 3 4 5 6 7 8"])
-def test_another_row_is_no_load_row(row: str) -> None:
-    with pytest.raises(ValueError):
-        parse_book(row)
-
-
-def test_a_seen_row_is_read_field_by_field() -> None:
-    assert parse_seen(ROW) == SeenRank(
-        incarnation="i1",
-        state=RankState.UP,
-        drained=False,
-        sampled_ms=500,
-        foreign_requests=3,
-        foreign_kv_tokens=-70,
-        prefill_tokens_per_s=1234.5,
-        owner="node/1",
-        running=2,
-    )
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        pytest.param(ROW, "", id="nothing"),
-        pytest.param("up", "asleep", id="an unknown state"),
-        pytest.param("500", "soon", id="a word for a time"),
-        pytest.param("1234.5", "0", id="no rate"),
-        pytest.param("1234.5", "-1", id="a negative rate"),
-        pytest.param("1234.5", "nan", id="a rate that is no number"),
-        pytest.param(" 3 ", " 3.5 ", id="half a request"),
-        pytest.param(ROW, "i1 up 0 500", id="cut short"),
-    ],
-)
-def test_another_row_is_no_seen_row(old: str, new: str) -> None:
-    with pytest.raises(ValueError):
-        parse_seen(ROW.replace(old, new))
 
 
 @pytest.mark.parametrize(

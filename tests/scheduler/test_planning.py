@@ -9,10 +9,11 @@ import pytest
 
 from scheduler.alone import choose_alone
 from scheduler.decision import UNLIMITED, LegKind
-from scheduler.loads import BookLoad, Loads
+from scheduler.loads import Loads
 from scheduler.messages import Role
-from scheduler.planning import Plan, plan
+from scheduler.planning import Plan, least_queue_s, plan
 from scheduler.policies import policy_named
+from scheduler.rows import BookLoad
 from scheduler.shortlist import cost_on, shortlist
 from scheduler.view import PoolView
 from tests.scheduler.samples import SHAPE, rank, single, view
@@ -132,3 +133,11 @@ def test_the_queue_of_the_view_makes_recomputing_dearer() -> None:
     busy = BookLoad(queued_tokens=2_000, prompts=1)
     idle, loaded = (sure(planned(view(rank("a", book)))) for book in (BookLoad(), busy))
     assert loaded.ask.singles[0].base_s == pytest.approx(5 * idle.ask.singles[0].base_s)
+
+
+def test_the_least_queue_is_in_seconds_of_the_rank_that_has_it() -> None:
+    slow = rank("a", BookLoad(queued_tokens=1_000, prompts=1), heard={"prefill_tokens_per_s": 500.0})
+    fast = rank("b", BookLoad(queued_tokens=3_000, prompts=1), heard={"prefill_tokens_per_s": 6_000.0})
+    loads = {each.card.rank: each.loads(0) for each in (slow, fast)}
+    assert least_queue_s([slow, fast], loads) == 0.5
+    assert least_queue_s([], {}) == 0

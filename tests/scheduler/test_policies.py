@@ -6,13 +6,13 @@ import pytest
 
 from scheduler.decision import UNLIMITED
 from scheduler.errors import UnknownPolicyError
-from scheduler.loads import BookLoad
 from scheduler.policies import POLICIES, policy_named
-from scheduler.policies.context import Context, least_queue_s
+from scheduler.policies.context import Context
 from scheduler.policies.least_requests import least_requests
 from scheduler.policies.least_work import least_work
 from scheduler.policies.random import random
 from scheduler.policies.round_robin import round_robin
+from scheduler.rows import BookLoad
 from scheduler.shortlist import cost_on
 from tests.scheduler.samples import SHAPE, rank
 
@@ -96,11 +96,3 @@ class TestLeastWork:
         ranks = [fast, rank("b", BookLoad(queued_tokens=1_000, prompts=1))]
         costs = [cost_on(each, ranks[at].loads(0)) for at, each in enumerate(least_work(SHAPE, ranks, context()))]
         assert costs[0] < costs[1]
-
-
-def test_the_least_queue_is_in_seconds_of_the_rank_that_has_it() -> None:
-    slow = rank("a", BookLoad(queued_tokens=1_000, prompts=1), heard={"prefill_tokens_per_s": 500.0})
-    fast = rank("b", BookLoad(queued_tokens=3_000, prompts=1), heard={"prefill_tokens_per_s": 6_000.0})
-    loads = {each.card.rank: each.loads(0) for each in (slow, fast)}
-    assert least_queue_s([slow, fast], loads) == 0.5
-    assert least_queue_s([], {}) == 0

@@ -1,0 +1,72 @@
+"""The rows that are told of a rank, as scripts/rows.lua spells them, read into values."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scheduler.messages import RankState
+
+LARGEST = 1 << 53
+"""Up to here Lua's numbers, and floats, are exact."""
+
+
+class BookLoad(msgspec.Struct, frozen=True):
+    """What the reservations on a rank add up to: the fields of a `load` row, times in pool ms."""
+
+    queued_tokens: int = 0
+    prompts: int = 0
+    progress_since_ms: int = 0
+    requests: int = 0
+    dispatched: int = 0
+    unseen_kv_tokens: int = 0
+    engine_kv_tokens: int = 0
+    growth_tokens: int = 0
+
+
+class SeenRank(msgspec.Struct, frozen=True):
+    """What was last heard of a rank: the fields of a `seen` row, times in pool ms."""
+
+    incarnation: str
+    state: RankState
+    drained: bool
+    sampled_ms: int
+    foreign_requests: int
+    foreign_kv_tokens: int
+    prefill_tokens_per_s: float
+    owner: str
+    running: int
+
+
+def parse_book(row: str) -> BookLoad:
+    """A `load` row; an empty one is no load. Raises ValueError for anything else."""
+    if not row:
+        return BookLoad()
+    fields = [_whole(field) for field in row.split(" ")]
+    if len(fields) != len(BookLoad.__struct_fields__):
+        raise ValueError(f"{len(fields)} fields in a load row")
+    return BookLoad(*fields)
+
+
+def parse_seen(row: str) -> SeenRank:
+    """A `seen` row. Raises ValueError if it is not one."""
+    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, _heard, _card, running, *_ = row.split(" ")
+    if not float(rate) > 0:
+        raise ValueError("a rank without a prefill rate cannot be priced")
+    return SeenRank(
+        incarnation=incarnation,
+        state=RankState(state),
+        drained=drained == "1",
+        sampled_ms=_whole(sampled),
+        foreign_requests=_whole(foreign),
+        foreign_kv_tokens=_whole(foreign_kv),
+        prefill_tokens_per_s=float(rate),
+        owner=owner,
+        running=_whole(running),
+    )
+
+
+def _whole(field: str) -> int:
+    value = int(field)
+    if abs(value) > LARGEST:
+        raise ValueError("a number that Lua does not hold")
+    return value
