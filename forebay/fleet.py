@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from forebay.options import variable
 from forebay.ports import LOOPBACK
 from forebay.settings import UpSettings
 from simulator.settings import RankSettings
@@ -50,8 +49,3 @@ def gateway_commands(settings: UpSettings) -> Commands:
         )
         for index, port in enumerate(settings.gateway_ports)
     }
-
-
-def gateway_keys(settings: UpSettings) -> dict[str, str]:
-    """The environment variables with the gateways' keys; an empty one is no key."""
-    return {variable("api_key"): ",".join(settings.api_key), variable("admin_key"): settings.admin_key}

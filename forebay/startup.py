@@ -12,8 +12,9 @@ from rich.console import Console
 from forebay.announcement import announcement
 from forebay.checklist import Checklist
 from forebay.children import Child, Children
-from forebay.fleet import Commands, agent_commands, gateway_commands, gateway_keys, rank_commands
+from forebay.fleet import Commands, agent_commands, gateway_commands, rank_commands
 from forebay.given_redis import given_redis_answers
+from forebay.inheritance import gateway_keys
 from forebay.invocation import Invocation
 from forebay.local_redis import answers_ping, describe_local_redis, local_redis_url
 from forebay.options import variable
