@@ -29,9 +29,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ranks: Annotated[str, Meta(description="HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[str, Meta(description="KV connector of prefill and decode ranks, such as nixl")] = ""
     node: Annotated[
-        str, Meta(pattern=r"^\S*$", description="name of this agent; default: host name and first port")
+        str, Meta(pattern=r"^\S*\Z", description="name of this agent; default: host name and first port")
     ] = ""
-    dp_group: Annotated[str, Meta(pattern=r"^\S*$", description="DP group that these ranks step together with")] = ""
+    dp_group: Annotated[str, Meta(pattern=r"^\S*\Z", description="DP group that these ranks step together with")] = ""
     max_num_seqs: Annotated[
         int, Meta(ge=1, le=1_000_000, description="vLLM's --max-num-seqs, per rank; vLLM does not tell it")
     ] = 256

@@ -23,6 +23,8 @@ _ENDS_AS_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 """Resolvers take such a host for an address, never for a name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
 _LOCALHOST = ("localhost", "127.0.0.1", "::1")
 _MAX_PORT = 65535
+_MOST_PORTS = 1024
+"""More than any node has; a range of all ports would keep the agent busy with refused connections alone."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -65,6 +67,8 @@ def _parse_part(part: str) -> list[Target]:
     last = int(match["last"] or first)
     if not 1 <= first <= _MAX_PORT or not 1 <= last <= _MAX_PORT:
         raise TargetError(f"'{part}' has a port outside 1-{_MAX_PORT}")
+    if last - first >= _MOST_PORTS:
+        raise TargetError(f"'{part}' is a range of more than {_MOST_PORTS} ports")
     if last < first:
         raise TargetError(f"'{part}' is a range that ends before it starts")
     return [Target(host, port) for port in range(first, last + 1)]

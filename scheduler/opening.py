@@ -9,8 +9,8 @@ from scheduler import calls
 from scheduler.keys import PoolKeys
 from scheduler.store import Store
 
-_READABLE = re.compile(rb"([0-9A-Za-z]+) [0-9]+ [0-9]+ [0-9]+")
-"""What scripts/open.lua takes for a head; the first word is the epoch."""
+_READABLE = re.compile(rb"([0-9A-Za-z]+) [0-9]{1,15} [0-9]{1,15} [0-9]{1,15}")
+"""What scripts/rows.lua takes for a head; the first word is the epoch."""
 
 
 async def open_epoch(store: Store, keys: PoolKeys, rng: Random) -> str:

@@ -8,6 +8,8 @@ from scheduler.messages import RankState
 
 LARGEST = 1 << 53
 """Up to here Lua's numbers, and floats, are exact."""
+LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
+"""Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
 
 
 class BookLoad(msgspec.Struct, frozen=True):
@@ -50,8 +52,8 @@ def parse_book(row: str) -> BookLoad:
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
     incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, _heard, _card, running, *_ = row.split(" ")
-    if not float(rate) > 0:
-        raise ValueError("a rank without a prefill rate cannot be priced")
+    if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
+        raise ValueError("a rank without a credible prefill rate cannot be priced")
     return SeenRank(
         incarnation=incarnation,
         state=RankState(state),

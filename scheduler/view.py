@@ -81,7 +81,7 @@ class Folding:
         if not seen:
             return
         try:
-            self._ranks[rank] = _rank_view(former, seen.decode(), load.decode(), card)
+            self._ranks[rank] = _rank_view(rank, former, seen.decode(), load.decode(), card)
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
             self.skipped += 1
 
@@ -94,9 +94,9 @@ def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
     return folding.view(), folding.skipped
 
 
-def _rank_view(former: RankView | None, seen_row: str, load_row: str, card_json: bytes) -> RankView:
+def _rank_view(rank: str, former: RankView | None, seen_row: str, load_row: str, card_json: bytes) -> RankView:
     seen = parse_seen(seen_row)
     card = msgspec.json.decode(card_json, type=RankCard) if card_json else former.card if former else None
-    if card is None or card.v > CARD_VERSION or card.incarnation != seen.incarnation:
+    if card is None or card.v > CARD_VERSION or (card.rank, card.incarnation) != (rank, seen.incarnation):
         raise ValueError("no card that we can read")
     return RankView(card, seen, parse_book(load_row))

@@ -5,7 +5,7 @@
 -- never by more than a quarter of the lease: a freeze, or a failover to a host with another clock, ends no lease.
 -- `jumped` says that it went back or by more than a whole lease; nothing is reaped in such a call.
 local function enter(head_key, epoch, lease_ms)
-  local now_epoch, last, pool_ms, version = string.match(redis.call('GET', head_key) or '', HEAD)
+  local now_epoch, last, pool_ms, version = read_head(redis.call('GET', head_key))
   if now_epoch ~= epoch then return nil end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -18,6 +18,12 @@ local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up 
 
 -- A sample counts whole while it is fresh, then fades; what is forgotten counts for nothing (scheduler/loads.py).
 local FRESH_MS, FORGOTTEN_MS = 2000, 10000
+-- The fields of a head; nothing if it cannot be read, or has a number that Lua could not count on from.
+local function read_head(raw)
+  local epoch, last, pool_ms, version = string.match(raw or '', HEAD)
+  if epoch and #last < 16 and #pool_ms < 16 and #version < 16 then return epoch, last, pool_ms, version end
+end
+
 local NO_LOAD = '0 0 0 0 0 0 0 0'
 local FENCED = -9  -- no number follows it, so no call under that name is applied
 local ID_MODULUS = 281474976710656  -- 2^48: sums of ids stay exact in Lua's numbers

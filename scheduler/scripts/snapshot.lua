@@ -4,7 +4,7 @@
 -- ARGV  lease (ms), epoch, version already known ('-1': none; another epoch counts as none)
 -- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card}
 --       seen is '' for a rank that left; card is '' when it has not changed since
-local epoch, last, pool_ms, version = string.match(redis.call('GET', KEYS[1]) or '', HEAD)
+local epoch, last, pool_ms, version = read_head(redis.call('GET', KEYS[1]))
 if not epoch then return {'closed'} end
 local since = epoch == ARGV[2] and tonumber(ARGV[3]) or -1
 if since > tonumber(version) then since = -1 end  -- what the asker knows was lost: a stale replica was promoted

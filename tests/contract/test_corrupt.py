@@ -134,6 +134,17 @@ async def test_a_corrupt_value_heals(world: World, key: str, field: str, junk: b
         await all_is_well(world, pool)
 
 
+@pytest.mark.parametrize("field", [1, 2, 3])
+@pytest.mark.parametrize("number", [2**53 + 1, 10**18, int("9" * 4_000)])
+async def test_a_head_with_a_number_beyond_counting_heals(world: World, field: int, number: int) -> None:
+    async with living(world) as pool:
+        await place(pool)
+        words = (await world.store.command("GET", world.keys.head)).split()
+        words[field] = b"%d" % number
+        await world.store.command("SET", world.keys.head, b" ".join(words))
+        await all_is_well(world, pool)
+
+
 @pytest.mark.parametrize("member", [b"stranger", b"\xff\xfe\x00\r\n", b""])
 @pytest.mark.parametrize("key", ["lease", "change"])
 async def test_a_corrupt_member_heals(world: World, key: str, member: bytes) -> None:

@@ -47,6 +47,8 @@ def test_a_seen_row_is_read_field_by_field() -> None:
         pytest.param("1234.5", "0", id="no rate"),
         pytest.param("1234.5", "-1", id="a negative rate"),
         pytest.param("1234.5", "nan", id="a rate that is no number"),
+        pytest.param("1234.5", "1e-320", id="a rate that makes any cost infinite"),
+        pytest.param("1234.5", "1e999", id="an infinite rate"),
         pytest.param(" 3 ", " 3.5 ", id="half a request"),
         pytest.param(ROW, "i1 up 0 500", id="cut short"),
     ],
