@@ -21,7 +21,8 @@ import redis
 from scheduler import calls
 from scheduler.decision import Ask, Candidate, LegKind
 from scheduler.store import open_store
-from tests.contract.world import Gateway, World, record, sample
+from tests.contract.world import NumberedGateway, World, sample
+from tests.samples import record
 from tests.servers import RedisServer, redis_server
 
 ROUNDS = 30
@@ -68,7 +69,7 @@ async def register(world: World, names: list[str]) -> None:
     """Reports all ranks, and loads each."""
     for first in range(0, len(names), 500):
         await world.report(*(sample(name) for name in names[first : first + 500]))
-    loader = Gateway(world, "loader")
+    loader = NumberedGateway(world, "loader")
     await loader.join()
     for first in range(0, len(names), 100):
         some = names[first : first + 100]
@@ -76,7 +77,7 @@ async def register(world: World, names: list[str]) -> None:
         await loader.advance({10**9 + each: record(1, f"m {some[each % len(some)]}", tokens=700) for each in ids})
 
 
-async def one_round(world: World, gateway: Gateway, client: redis.Redis, asks: list[Ask]) -> float:
+async def one_round(world: World, gateway: NumberedGateway, client: redis.Redis, asks: list[Ask]) -> float:
     """Microseconds per place."""
     told = [calls.place(world.keys, gateway.next_head(), reservation, ask) for reservation, ask in enumerate(asks)]
     client.config_resetstat()
@@ -114,7 +115,7 @@ async def measure(server: RedisServer) -> None:
                 await world.begin()
                 names = [rank_name(number) for number in range(ranks)]
                 await register(world, names)
-                gateway = Gateway(world)
+                gateway = NumberedGateway(world)
                 await gateway.join()
                 for shape in ("4", "16", "4 + 4", "16 + 16"):
                     asks = [ask_for(shape, names, chance) for _ in range(CALLS)]

@@ -15,7 +15,7 @@ from scheduler.messages import RankReport, RankState
 from tests.agent.fakes import RecordingReporter
 from tests.agent.samples import ABOUT, engine, settings
 from tests.polling import until
-from tests.scheduler.samples import report
+from tests.samples import report
 
 CARD = rank_card("r", Target("h", 1), engine(), "p1", ABOUT, settings())
 UP = report("r", incarnation="p1")

@@ -4,7 +4,7 @@ import pytest
 from agent.node_report import NodeReport
 from agent.report_timing import due_at_s, interval_s
 from scheduler.messages import RankReport, RankState
-from tests.scheduler.samples import report as rank_report
+from tests.samples import report as rank_report
 
 UP = rank_report("r", incarnation="p1")
 

@@ -13,7 +13,7 @@ from forebay.embedded_redis import EmbeddedRedis
 from scheduler.errors import StoreUnavailableError
 from scheduler.store import Store, open_store
 from simulator.store import VirtualStore
-from tests.contract.world import Gateway, World
+from tests.contract.world import NumberedGateway, World
 from tests.servers import cluster_server, needs_redis, redis_server
 
 
@@ -68,9 +68,9 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def gateway(world: World) -> Gateway:
+async def gateway(world: World) -> NumberedGateway:
     """A gateway that has joined the pool and holds nothing."""
-    joined = Gateway(world)
+    joined = NumberedGateway(world)
     assert await joined.join() == [b"ok"]
     return joined
 

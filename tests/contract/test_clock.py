@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.world import LEASE_MS, Gateway, World, ask, sample, single
+from tests.contract.world import LEASE_MS, NumberedGateway, World, sample
 from tests.polling import until
+from tests.samples import ask, single
 
 LONGEST_STEP_MS = LEASE_MS // 4
 AN_HOUR_MS = 3_600_000
@@ -40,7 +41,7 @@ async def test_pool_time_runs_by_the_store_s_own_clock(world: World) -> None:
 
 
 @pytest.mark.parametrize("jump_ms", [AN_HOUR_MS, -AN_HOUR_MS])
-async def test_a_call_after_a_jump_names_no_ended_lease(world: World, gateway: Gateway, jump_ms: int) -> None:
+async def test_a_call_after_a_jump_names_no_ended_lease(world: World, gateway: NumberedGateway, jump_ms: int) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
     await world.passes(LEASE_MS + 500)
@@ -54,7 +55,7 @@ async def test_a_call_after_a_jump_names_no_ended_lease(world: World, gateway: G
 
 
 @pytest.mark.parametrize("jump_ms", [AN_HOUR_MS, -AN_HOUR_MS])
-async def test_nothing_is_reaped_in_a_call_after_a_jump(world: World, gateway: Gateway, jump_ms: int) -> None:
+async def test_nothing_is_reaped_in_a_call_after_a_jump(world: World, gateway: NumberedGateway, jump_ms: int) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
     await world.passes(LEASE_MS + 500)
@@ -65,7 +66,7 @@ async def test_nothing_is_reaped_in_a_call_after_a_jump(world: World, gateway: G
     assert await gateway.held() == {}
 
 
-async def test_a_freeze_ends_no_lease(world: World, gateway: Gateway) -> None:
+async def test_a_freeze_ends_no_lease(world: World, gateway: NumberedGateway) -> None:
     """However long the store stood still, a gateway has most of its lease left to renew it."""
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))

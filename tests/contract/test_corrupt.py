@@ -19,9 +19,9 @@ from scheduler.pool import Pool
 from scheduler.pools import Pools
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
-from tests.contract.world import AGENT, POOL, Gateway, World, ask, card, sample, single
+from tests.contract.world import AGENT, POOL, NumberedGateway, World, sample
 from tests.polling import until
-from tests.scheduler.samples import report
+from tests.samples import ask, card, report, single
 
 SETTINGS = SchedulerSettings(lease_ms=400, renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=1_000)
 SHAPE = RequestShape(prompt_tokens=100, output_tokens=10, prompt_key="k")
@@ -200,7 +200,7 @@ async def test_an_unreadable_rank_is_counted_and_not_placed_on(
 
 
 async def test_a_corrupt_group_sum_is_priced_as_nothing_and_has_the_pool_rebuilt(
-    world: World, gateway: Gateway
+    world: World, gateway: NumberedGateway
 ) -> None:
     await world.report(sample("a"))
     await world.store.command("HSET", world.keys.group, "g1:q", b"\xff", "g1:n", "")

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from scheduler.calls import Reply
-from tests.contract.world import Gateway, World, ask, record, sample, single
+from tests.contract.world import NumberedGateway, World, sample
+from tests.samples import ask, record, single
 
 Send = Callable[..., Awaitable[Reply]]
 
-CALLS: dict[str, Callable[[Gateway], tuple[Send, tuple[Any, ...]]]] = {
+CALLS: dict[str, Callable[[NumberedGateway], tuple[Send, tuple[Any, ...]]]] = {
     "place": lambda gateway: (gateway.place, (ask(single("a")), 2)),
     "advance": lambda gateway: (gateway.advance, ({1: record(1, "m a")},)),
     "release": lambda gateway: (gateway.release, (1,)),
@@ -31,7 +32,7 @@ OUT_OF_TURN: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def holder(world: World, gateway: Gateway) -> Gateway:
+async def holder(world: World, gateway: NumberedGateway) -> NumberedGateway:
     """A gateway whose next number is 3; it holds reservation 1 on rank a."""
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
@@ -40,7 +41,9 @@ async def holder(world: World, gateway: Gateway) -> Gateway:
 
 @pytest.mark.parametrize("out_of_turn", OUT_OF_TURN)
 @pytest.mark.parametrize("kind", CALLS)
-async def test_a_call_out_of_turn_changes_nothing(world: World, holder: Gateway, kind: str, out_of_turn: str) -> None:
+async def test_a_call_out_of_turn_changes_nothing(
+    world: World, holder: NumberedGateway, kind: str, out_of_turn: str
+) -> None:
     before = await world.contents()
     send, args = CALLS[kind](holder)
     assert await send(*args, **OUT_OF_TURN[out_of_turn]) == [b"resync"]
@@ -48,7 +51,7 @@ async def test_a_call_out_of_turn_changes_nothing(world: World, holder: Gateway,
 
 
 @pytest.mark.parametrize("kind", CALLS)
-async def test_the_next_number_is_applied(holder: Gateway, kind: str) -> None:
+async def test_the_next_number_is_applied(holder: NumberedGateway, kind: str) -> None:
     send, args = CALLS[kind](holder)
     assert (await send(*args, number=3))[0] in {b"ok", b"place"}
 
@@ -57,15 +60,15 @@ async def test_the_next_number_is_applied(holder: Gateway, kind: str) -> None:
 @pytest.mark.usefixtures("holder")
 async def test_a_gateway_that_never_joined_changes_nothing(world: World, kind: str) -> None:
     before = await world.contents()
-    send, args = CALLS[kind](Gateway(world, "stranger"))
+    send, args = CALLS[kind](NumberedGateway(world, "stranger"))
     assert await send(*args, number=3) == [b"resync"]
     assert await world.contents() == before
 
 
 @pytest.mark.parametrize("kind", CALLS)
-async def test_an_old_name_changes_nothing(world: World, holder: Gateway, kind: str) -> None:
+async def test_an_old_name_changes_nothing(world: World, holder: NumberedGateway, kind: str) -> None:
     """Calls that were on their way when the gateway took a new name."""
-    await Gateway(world, "g.2").join({1: record(0, "m a")}, former=[holder.name])
+    await NumberedGateway(world, "g.2").join({1: record(0, "m a")}, former=[holder.name])
     before = await world.contents()
     send, args = CALLS[kind](holder)
     assert await send(*args, number=3) == [b"resync"]
@@ -73,7 +76,9 @@ async def test_an_old_name_changes_nothing(world: World, holder: Gateway, kind: 
 
 
 @pytest.mark.parametrize("script", ["report", "drain", "reap"])
-async def test_a_call_without_a_number_is_fenced_by_the_epoch(world: World, holder: Gateway, script: str) -> None:
+async def test_a_call_without_a_number_is_fenced_by_the_epoch(
+    world: World, holder: NumberedGateway, script: str
+) -> None:
     before = await world.contents()
     world.epoch = "e0"
     if script == "report":
@@ -85,10 +90,10 @@ async def test_a_call_without_a_number_is_fenced_by_the_epoch(world: World, hold
     assert await world.contents() == before
 
 
-async def test_a_resync_that_arrives_twice_is_applied_once(world: World, gateway: Gateway) -> None:
+async def test_a_resync_that_arrives_twice_is_applied_once(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"))
     stated = {1: record(0, "m a")}
-    anew = Gateway(world, "g.2")
+    anew = NumberedGateway(world, "g.2")
     assert await anew.join(stated, former=[gateway.name]) == [b"ok"]
     before = await world.contents()
     assert await anew.join(stated, former=[gateway.name]) == [b"resync"]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.world import Gateway, World, ask, sample, single
+from tests.contract.world import NumberedGateway, World, sample
+from tests.samples import ask, single
 
 
 async def test_the_first_to_open_names_the_epoch(world: World) -> None:
     assert await world.begin("another") == "e1"
 
 
-async def test_opening_again_changes_nothing(world: World, gateway: Gateway) -> None:
+async def test_opening_again_changes_nothing(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
     before = await world.contents()
@@ -32,7 +33,7 @@ async def test_opening_again_changes_nothing(world: World, gateway: Gateway) -> 
     ],
 )
 async def test_an_unreadable_epoch_begins_a_new_and_empty_pool(
-    world: World, gateway: Gateway, head: bytes | None
+    world: World, gateway: NumberedGateway, head: bytes | None
 ) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))

@@ -6,7 +6,8 @@ import pytest
 
 from scheduler.decision import LegKind
 from scheduler.messages import Phase
-from tests.contract.world import Gateway, World, ask, leg, record, sample, single
+from tests.contract.world import NumberedGateway, World, sample
+from tests.samples import ask, leg, record, single
 
 NOTHING = [0, 0, 0, 0, 0, 0, 0]
 """Queued tokens, prompts, requests, dispatched, KV tokens not in the engine, KV tokens in it, growth to come."""
@@ -34,7 +35,7 @@ async def ranks(world: World) -> None:
 
 @pytest.mark.parametrize(("kind", "phase", "weight"), WEIGHTS)
 async def test_a_leg_weighs_by_its_phase_and_gives_all_back(
-    world: World, gateway: Gateway, kind: str, phase: Phase, weight: list[int]
+    world: World, gateway: NumberedGateway, kind: str, phase: Phase, weight: list[int]
 ) -> None:
     await gateway.advance({1: record(Phase.PLACED, f"{kind} a")})
     await gateway.advance({1: record(phase, f"{kind} a")})
@@ -44,7 +45,7 @@ async def test_a_leg_weighs_by_its_phase_and_gives_all_back(
     assert await gateway.held() == {}
 
 
-async def test_a_request_walks_through_all_its_phases(world: World, gateway: Gateway) -> None:
+async def test_a_request_walks_through_all_its_phases(world: World, gateway: NumberedGateway) -> None:
     pair = ask(prefills=(leg(LegKind.PREFILL, "a"),), decodes=(leg(LegKind.DECODE, "b"),), transfer_s={"a": {"a": 0.0}})
     await gateway.place(pair)
     for phase in list(Phase)[1:]:
@@ -55,7 +56,7 @@ async def test_a_request_walks_through_all_its_phases(world: World, gateway: Gat
     assert (await gateway.renew())[0] == b"ok"
 
 
-async def test_many_reservations_move_in_one_call(world: World, gateway: Gateway) -> None:
+async def test_many_reservations_move_in_one_call(world: World, gateway: NumberedGateway) -> None:
     await gateway.advance({each: record(Phase.PLACED, "m a") for each in range(1, 301)})
     assert await world.load_row("a") == [30_000, 300, 300, 0, 33_000, 0, 0]
     await gateway.advance({each: record(Phase.FIRST_TOKEN, "m a") for each in range(1, 301)})
@@ -64,20 +65,20 @@ async def test_many_reservations_move_in_one_call(world: World, gateway: Gateway
     assert await world.load_row("a") == NOTHING
 
 
-async def test_an_advance_may_rebind_a_leg_to_another_rank(world: World, gateway: Gateway) -> None:
+async def test_an_advance_may_rebind_a_leg_to_another_rank(world: World, gateway: NumberedGateway) -> None:
     await gateway.advance({1: record(Phase.DISPATCHED, "p a", "d b")})
     await gateway.advance({1: record(Phase.PREFILL_DONE, "p a", "d a")})
     assert await world.load_row("b") == NOTHING
     assert await world.load_row("a") == [0, 0, 1, 1, 110, 100, 0]
 
 
-async def test_an_advance_enters_what_was_placed_without_asking(world: World, gateway: Gateway) -> None:
+async def test_an_advance_enters_what_was_placed_without_asking(world: World, gateway: NumberedGateway) -> None:
     await gateway.advance({9: record(Phase.DISPATCHED, "m a")})
     assert await gateway.held() == {9: record(Phase.DISPATCHED, "m a")}
     assert (await gateway.renew(9))[0] == b"ok"
 
 
-async def test_releasing_twice_gives_back_once(world: World, gateway: Gateway) -> None:
+async def test_releasing_twice_gives_back_once(world: World, gateway: NumberedGateway) -> None:
     await gateway.place(ask(single("a")), 1)
     await gateway.place(ask(single("a")), 2)
     assert await gateway.release(1, 1) == [b"ok"]
@@ -86,22 +87,22 @@ async def test_releasing_twice_gives_back_once(world: World, gateway: Gateway) -
     assert (await gateway.renew(2))[0] == b"ok"
 
 
-async def test_releasing_what_never_was_does_nothing(world: World, gateway: Gateway) -> None:
+async def test_releasing_what_never_was_does_nothing(world: World, gateway: NumberedGateway) -> None:
     before = await world.load_row("a")
     assert await gateway.release(404) == [b"ok"]
     assert await world.load_row("a") == before
     assert (await gateway.renew())[0] == b"ok"
 
 
-async def test_a_gateway_cannot_release_what_another_holds(world: World, gateway: Gateway) -> None:
-    other = Gateway(world, "h")
+async def test_a_gateway_cannot_release_what_another_holds(world: World, gateway: NumberedGateway) -> None:
+    other = NumberedGateway(world, "h")
     await other.join()
     await gateway.place(ask(single("a")), 1)
     await other.release(1)
     assert await gateway.held() == {1: record(Phase.PLACED, "m a")}
 
 
-async def test_group_sums_come_back_too(world: World, gateway: Gateway) -> None:
+async def test_group_sums_come_back_too(world: World, gateway: NumberedGateway) -> None:
     await gateway.place(ask(single("a", group="g1")), 1)
     for phase in list(Phase)[1:]:
         await gateway.advance({1: record(phase, "m a").replace(" -", " g1")})

@@ -15,12 +15,13 @@ from scheduler.messages import RankState
 from scheduler.rows import BookLoad, SeenRank
 from scheduler.shortlist import cost_on
 from tests.contract.conftest import virtual_world
-from tests.contract.world import RATE, Gateway, World, ask, record, sample, single
+from tests.contract.world import RATE, NumberedGateway, World, sample
+from tests.samples import ask, record, single
 
 PRICES: dict[str, Any] = {"per_queued_token_s": 0.001, "per_request_s": 0.25, "per_kv_token_s": 1e-5}
 
 
-async def receipt(gateway: Gateway, *names: str, reservation: int = 900) -> list[Any]:
+async def receipt(gateway: NumberedGateway, *names: str, reservation: int = 900) -> list[Any]:
     """The loads a placement on these ranks sees, one row each; nothing stays reserved."""
     reply = await gateway.place(ask(*(single(name, **PRICES) for name in names), explain=True), reservation)
     assert reply[0] == b"place"
@@ -38,7 +39,9 @@ def expected_row(book: BookLoad, seen: SeenRank, now_ms: int) -> list[float]:
 class TestFormula:
     """On each store, on rows that the scripts themselves wrote."""
 
-    async def test_a_receipt_is_the_python_formula_on_the_snapshot(self, world: World, gateway: Gateway) -> None:
+    async def test_a_receipt_is_the_python_formula_on_the_snapshot(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         names = ["a", "b", "c", "d"]
         await world.report(
             sample("a"), sample("b", requests=3, kv_tokens=700), sample("c", age_ms=1), sample("d", rate=33.3)
@@ -53,12 +56,14 @@ class TestFormula:
             expected = expected_row(rank.book, rank.seen, rank.seen.sampled_ms + row[3])
             assert row == pytest.approx(expected, rel=1e-9)
 
-    async def test_a_receipt_has_a_gap_where_a_rank_cannot_be_placed_on(self, world: World, gateway: Gateway) -> None:
+    async def test_a_receipt_has_a_gap_where_a_rank_cannot_be_placed_on(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"), sample("b", state="down"))
         row, gap, unknown = await receipt(gateway, "a", "b", "c")
         assert (len(row), gap, unknown) == (5, False, False)
 
-    async def test_there_is_no_receipt_unless_asked_for(self, world: World, gateway: Gateway) -> None:
+    async def test_there_is_no_receipt_unless_asked_for(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         assert (await gateway.place(ask(single("a"))))[4] == b""
 
@@ -72,14 +77,16 @@ class TestFormula:
         ],
     )
     async def test_the_running_prompt_s_progress_is_credited(
-        self, world: World, gateway: Gateway, elapsed_ms: int, queued_tokens: float, slack: float
+        self, world: World, gateway: NumberedGateway, elapsed_ms: int, queued_tokens: float, slack: float
     ) -> None:
         await world.report(sample("a"))
         await gateway.advance({each: record(1, "m a", tokens=2_000) for each in (1, 2)})
         await world.passes(elapsed_ms)
         assert (await receipt(gateway, "a"))[0][0] == pytest.approx(queued_tokens, abs=slack)
 
-    async def test_a_finished_prefill_ends_the_credit_for_the_next(self, world: World, gateway: Gateway) -> None:
+    async def test_a_finished_prefill_ends_the_credit_for_the_next(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"))
         await gateway.advance({each: record(1, "m a", tokens=2_000) for each in (1, 2)})
         await world.passes(1_900)
@@ -87,7 +94,7 @@ class TestFormula:
         assert (await receipt(gateway, "a"))[0][0] == pytest.approx(2_000, abs=RATE * 0.4)
 
     async def test_a_prompt_given_back_takes_no_credit_from_the_running_one(
-        self, world: World, gateway: Gateway
+        self, world: World, gateway: NumberedGateway
     ) -> None:
         await world.report(sample("a"))
         await gateway.advance({each: record(1, "m a", tokens=2_000) for each in (1, 2)})
@@ -95,12 +102,14 @@ class TestFormula:
         await gateway.release(2)
         assert (await receipt(gateway, "a"))[0][0] == pytest.approx(600, abs=RATE * 0.4)
 
-    async def test_a_resync_takes_no_credit_from_the_running_prompt(self, world: World, gateway: Gateway) -> None:
+    async def test_a_resync_takes_no_credit_from_the_running_prompt(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         held = {each: record(1, "m a", tokens=2_000) for each in (1, 2)}
         await world.report(sample("a"))
         await gateway.advance(held)
         await world.passes(1_400)
-        anew = Gateway(world, "g.2")
+        anew = NumberedGateway(world, "g.2")
         await anew.join(held, former=[gateway.name])
         assert (await receipt(anew, "a"))[0][0] == pytest.approx(2_600, abs=RATE * 0.4)
 
@@ -116,7 +125,7 @@ class TestFormula:
         ],
     )
     async def test_what_the_engine_said_fades_with_age(
-        self, world: World, gateway: Gateway, age_ms: int, share: float
+        self, world: World, gateway: NumberedGateway, age_ms: int, share: float
     ) -> None:
         await world.report(sample("a", requests=80, kv_tokens=8_000))
         await gateway.advance({1: record(1, "m a")})
@@ -176,6 +185,6 @@ async def place_on(book: BookLoad, seen: SeenRank, now_ms: int) -> Reply:
     await store.command("HSET", keys.load, "a i1", " ".join(map(str, (*fields, *more))))
     said = f"{seen.sampled_ms} {seen.foreign_requests} {seen.foreign_kv_tokens} {seen.prefill_tokens_per_s!r}"
     await store.command("HSET", keys.seen, "a", f"i1 up 0 {said} n/1 0 1 ")
-    gateway = Gateway(world)
+    gateway = NumberedGateway(world)
     await gateway.join()
     return await gateway.place(ask(single("a", **PRICES), explain=True))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from scheduler.messages import RankState
-from tests.contract.world import AGENT, CLAIM_MS, LEASE_MS, Gateway, Told, World, ask, record, sample, single
+from scheduler.reporter import CLAIM_MS
+from tests.contract.world import AGENT, LEASE_MS, NumberedGateway, Told, World, sample
+from tests.samples import ask, record, single
 
 RIVAL = "node-2/0b"
 FINE = Told({}, [], [])
@@ -72,7 +74,7 @@ class TestWhoReports:
         assert await world.store.command("HGET", world.keys.card, "a") is None
         assert await world.report(sample("a"), owner=RIVAL) == FINE
 
-    async def test_a_report_names_gateways_whose_lease_has_ended(self, world: World, gateway: Gateway) -> None:
+    async def test_a_report_names_gateways_whose_lease_has_ended(self, world: World, gateway: NumberedGateway) -> None:
         await world.passes(LEASE_MS + 500)
         assert await world.report() == Told({}, [], [gateway.name])
 
@@ -84,21 +86,23 @@ class TestForeignRequests:
         await world.report(sample("a", requests=5))
         assert await foreign(world) == 5
 
-    async def test_requests_the_ledger_dispatched_are_not_foreign(self, world: World, gateway: Gateway) -> None:
+    async def test_requests_the_ledger_dispatched_are_not_foreign(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         await gateway.advance({each: record(1, "m a") for each in (1, 2)})
         await world.passes(LEASE_MS + 500)
         await world.report(sample("a", requests=5))
         assert await foreign(world) == 3
 
-    async def test_placed_requests_are_not_in_the_engine_yet(self, world: World, gateway: Gateway) -> None:
+    async def test_placed_requests_are_not_in_the_engine_yet(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         await gateway.place(ask(single("a")))
         await world.passes(2_500)
         await world.report(sample("a", requests=5))
         assert await foreign(world) == 5
 
-    async def test_a_late_sample_is_compared_with_the_ledger_of_its_time(self, world: World, gateway: Gateway) -> None:
+    async def test_a_late_sample_is_compared_with_the_ledger_of_its_time(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"))
         await world.passes(3_000)
         await gateway.advance({1: record(1, "m a")})
@@ -126,7 +130,7 @@ class TestForeignRequests:
             await world.report(sample("a", requests=count))
         assert await foreign(world) == expected
 
-    async def test_foreign_is_never_negative(self, world: World, gateway: Gateway) -> None:
+    async def test_foreign_is_never_negative(self, world: World, gateway: NumberedGateway) -> None:
         """Requests take a while to reach the engine."""
         await world.report(sample("a"))
         await gateway.advance({each: record(1, "m a") for each in (1, 2, 3)})
@@ -145,7 +149,7 @@ class TestForeignKv:
         await world.report(sample("a", kv_tokens=5_000))
         assert await kv_tokens(world) == pytest.approx(5_000)
 
-    async def test_tokens_of_our_own_streams_are_counted_once(self, world: World, gateway: Gateway) -> None:
+    async def test_tokens_of_our_own_streams_are_counted_once(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a", kv_tokens=5_000))
         await gateway.advance({1: record(3, "m a")})
         before = await kv_tokens(world)
@@ -153,7 +157,9 @@ class TestForeignKv:
         await world.report(sample("a", kv_tokens=5_100))
         assert before == await kv_tokens(world) == pytest.approx(5_105)
 
-    async def test_a_report_erases_nothing_that_is_not_in_the_engine(self, world: World, gateway: Gateway) -> None:
+    async def test_a_report_erases_nothing_that_is_not_in_the_engine(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"))
         await gateway.advance({1: record(1, "m a")})
         await world.passes(100)
@@ -161,7 +167,9 @@ class TestForeignKv:
         assert await kv_tokens(world) == pytest.approx(110)
         assert await world.load_row("a") == [100, 1, 1, 1, 110, 0, 0]
 
-    async def test_an_engine_that_counts_less_than_we_do_corrects_us_down(self, world: World, gateway: Gateway) -> None:
+    async def test_an_engine_that_counts_less_than_we_do_corrects_us_down(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         """Blocks that requests share are counted once by the engine."""
         await world.report(sample("a"))
         await gateway.advance({each: record(3, "m a") for each in (1, 2)})
@@ -169,7 +177,7 @@ class TestForeignKv:
         await world.report(sample("a", kv_tokens=120))
         assert await kv_tokens(world) == pytest.approx(130)
 
-    async def test_kv_is_never_negative(self, world: World, gateway: Gateway) -> None:
+    async def test_kv_is_never_negative(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         await gateway.advance({1: record(3, "m a")})
         await world.passes(100)
@@ -179,14 +187,16 @@ class TestForeignKv:
 
 
 class TestRestart:
-    async def test_a_restarted_rank_starts_clean(self, world: World, gateway: Gateway) -> None:
+    async def test_a_restarted_rank_starts_clean(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a", requests=5, kv_tokens=900))
         await gateway.advance({1: record(1, "m a")})
         await world.report(sample("a", "i2"))
         rank = (await world.view()).ranks["a"]
         assert (rank.book.requests, rank.seen.foreign_requests, rank.seen.foreign_kv_tokens) == (0, 0, 0)
 
-    async def test_an_old_life_s_page_goes_with_its_last_reservation(self, world: World, gateway: Gateway) -> None:
+    async def test_an_old_life_s_page_goes_with_its_last_reservation(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"))
         await gateway.advance({1: record(1, "m a"), 2: record(3, "m a")})
         await world.report(sample("a", "i2"))
@@ -196,7 +206,7 @@ class TestRestart:
         assert await world.load_row("a") is None
         assert await world.store.command("HKEYS", world.keys.hist) == []
 
-    async def test_a_rank_that_left_leaves_nothing_behind(self, world: World, gateway: Gateway) -> None:
+    async def test_a_rank_that_left_leaves_nothing_behind(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         await gateway.advance({1: record(1, "m a")})
         await world.report(sample("a", state="gone"))
@@ -204,7 +214,9 @@ class TestRestart:
         for key in (world.keys.load, world.keys.hist, world.keys.seen, world.keys.card):
             assert await world.store.command("HKEYS", key) == []
 
-    async def test_an_idle_old_life_leaves_with_the_report_of_the_new(self, world: World, gateway: Gateway) -> None:
+    async def test_an_idle_old_life_leaves_with_the_report_of_the_new(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
         await world.report(sample("a"))
         await gateway.place(ask(single("a")))
         await gateway.release(1)
@@ -213,7 +225,7 @@ class TestRestart:
 
 
 async def test_a_sample_older_than_the_history_is_compared_with_the_oldest_that_is_known(
-    world: World, gateway: Gateway
+    world: World, gateway: NumberedGateway
 ) -> None:
     """The history of a busy rank is cut at 2 KiB, in the middle of an entry."""
     await world.report(sample("a"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.world import LEASE_MS, Gateway, World, ask, record, sample, single
+from tests.contract.world import LEASE_MS, NumberedGateway, World, sample
+from tests.samples import ask, record, single
 
 
 @pytest.fixture(autouse=True)
@@ -12,32 +13,32 @@ async def ranks(world: World) -> None:
     await world.report(sample("a"), sample("b"))
 
 
-async def test_the_stated_set_is_held_under_the_new_name(world: World, gateway: Gateway) -> None:
+async def test_the_stated_set_is_held_under_the_new_name(world: World, gateway: NumberedGateway) -> None:
     stated = {1: record(1, "m a"), 2: record(3, "m b")}
-    anew = Gateway(world, "g.2")
+    anew = NumberedGateway(world, "g.2")
     assert await anew.join(stated, former=[gateway.name]) == [b"ok"]
     assert await anew.held() == stated
     assert (await anew.renew(1, 2))[0] == b"ok"
 
 
-async def test_what_moves_from_an_old_name_is_counted_once(world: World, gateway: Gateway) -> None:
+async def test_what_moves_from_an_old_name_is_counted_once(world: World, gateway: NumberedGateway) -> None:
     await gateway.place(ask(single("a")), 1)
-    anew = Gateway(world, "g.2")
+    anew = NumberedGateway(world, "g.2")
     await anew.join({1: record(1, "m a")}, former=[gateway.name])
     assert await world.load_row("a") == [100, 1, 1, 1, 110, 0, 0]
     assert await gateway.held() == {}
 
 
-async def test_what_the_store_held_too_much_is_reaped_at_once(world: World, gateway: Gateway) -> None:
+async def test_what_the_store_held_too_much_is_reaped_at_once(world: World, gateway: NumberedGateway) -> None:
     await gateway.place(ask(single("a")), 1)
     await gateway.place(ask(single("b")), 2)
-    await Gateway(world, "g.2").join({1: record(0, "m a")}, former=[gateway.name])
+    await NumberedGateway(world, "g.2").join({1: record(0, "m a")}, former=[gateway.name])
     assert await world.reap(gateway.name) == [b"ok", 0]
     assert [await world.load_row(rank) for rank in "ab"] == [[100, 1, 1, 0, 110, 0, 0], [0] * 7]
 
 
-async def test_a_large_set_is_stated_in_pieces(world: World, gateway: Gateway) -> None:
-    anew = Gateway(world, "g.2")
+async def test_a_large_set_is_stated_in_pieces(world: World, gateway: NumberedGateway) -> None:
+    anew = NumberedGateway(world, "g.2")
     first, second = ({each: record(0, "m a") for each in ids} for ids in (range(1, 501), range(501, 800)))
     assert await anew.join(first, former=[gateway.name]) == [b"ok"]
     assert await anew.state(second, former=[gateway.name]) == [b"ok"]
@@ -46,12 +47,12 @@ async def test_a_large_set_is_stated_in_pieces(world: World, gateway: Gateway) -
     assert (await anew.renew(*range(1, 800)))[0] == b"ok"
 
 
-async def test_several_old_names_are_left_behind_when_replies_were_lost(world: World, gateway: Gateway) -> None:
+async def test_several_old_names_are_left_behind_when_replies_were_lost(world: World, gateway: NumberedGateway) -> None:
     await gateway.place(ask(single("a")), 1)
     stated = {1: record(0, "m a")}
-    lost = Gateway(world, "g.2")
+    lost = NumberedGateway(world, "g.2")
     await lost.join(stated, former=["g"])
-    await Gateway(world, "g.3").join(stated, former=["g", "g.2"])
+    await NumberedGateway(world, "g.3").join(stated, former=["g", "g.2"])
     assert await world.load_row("a") == [100, 1, 1, 0, 110, 0, 0]
     assert await lost.release(1) == [b"resync"]
     assert [await world.reap(name) for name in ("g", "g.2")] == [[b"ok", 0]] * 2
@@ -59,20 +60,20 @@ async def test_several_old_names_are_left_behind_when_replies_were_lost(world: W
 
 
 async def test_an_old_name_that_the_store_never_heard_of_does_no_harm(world: World) -> None:
-    assert await Gateway(world, "g.2").join({1: record(0, "m a")}, former=["g.1"]) == [b"ok"]
+    assert await NumberedGateway(world, "g.2").join({1: record(0, "m a")}, former=["g.1"]) == [b"ok"]
     assert await world.reap("g.1") == [b"ok", 0]
 
 
 async def test_a_joined_gateway_has_a_whole_lease(world: World) -> None:
-    await Gateway(world, "g").join()
+    await NumberedGateway(world, "g").join()
     await world.passes(LEASE_MS - 500)
     assert (await world.report() or pytest.fail("no reply")).ended == []
     await world.passes(1_000)
     assert (await world.report() or pytest.fail("no reply")).ended == ["g"]
 
 
-async def test_an_empty_store_is_rebuilt_from_what_gateways_state(world: World, gateway: Gateway) -> None:
-    other = Gateway(world, "h")
+async def test_an_empty_store_is_rebuilt_from_what_gateways_state(world: World, gateway: NumberedGateway) -> None:
+    other = NumberedGateway(world, "h")
     await other.join()
     await gateway.place(ask(single("a")), 1)
     await other.place(ask(single("a")), 2)

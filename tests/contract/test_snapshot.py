@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scheduler.view import Delta
-from tests.contract.world import AGENT, Gateway, World, ask, sample, single
+from tests.contract.world import AGENT, NumberedGateway, World, sample
+from tests.samples import ask, single
 
 
 async def taken(world: World, since: Delta | None = None) -> Delta:
@@ -19,7 +20,7 @@ def ranks(delta: Delta) -> dict[str, tuple[bool, bool, bool]]:
     return {rank.decode(): (bool(seen), bool(load), bool(card)) for rank, seen, load, card in delta.rows}
 
 
-async def test_a_first_snapshot_has_all_there_is(world: World, gateway: Gateway) -> None:
+async def test_a_first_snapshot_has_all_there_is(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"), sample("b"))
     await gateway.place(ask(single("b")))
     assert ranks(await taken(world)) == {"a": (True, False, True), "b": (True, True, True)}
@@ -31,7 +32,7 @@ async def test_nothing_changed_is_nothing_to_read(world: World) -> None:
     assert (await taken(world, first)).rows == ()
 
 
-async def test_a_delta_has_only_what_changed_since(world: World, gateway: Gateway) -> None:
+async def test_a_delta_has_only_what_changed_since(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"), sample("b"), sample("c"))
     first = await taken(world)
     await gateway.place(ask(single("b")))
@@ -61,7 +62,7 @@ async def test_a_rank_that_left_is_told_once(world: World) -> None:
     assert (await taken(world, second)).rows == ()
 
 
-async def test_a_release_is_a_change(world: World, gateway: Gateway) -> None:
+async def test_a_release_is_a_change(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
     first = await taken(world)
@@ -82,7 +83,7 @@ async def test_a_pool_without_an_epoch_is_closed(world: World) -> None:
     assert await world.snapshot() is None
 
 
-async def test_a_snapshot_writes_nothing(world: World, gateway: Gateway) -> None:
+async def test_a_snapshot_writes_nothing(world: World, gateway: NumberedGateway) -> None:
     await world.report(sample("a"))
     await gateway.place(ask(single("a")))
     before, head = await world.contents(), await world.head()
@@ -113,7 +114,7 @@ class TestDrain:
         await world.drain("a", undo=True)
         assert (await world.view()).ranks["a"].seen == before
 
-    async def test_reservations_on_a_drained_rank_live_on(self, world: World, gateway: Gateway) -> None:
+    async def test_reservations_on_a_drained_rank_live_on(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))
         await gateway.place(ask(single("a")))
         await world.drain("a")

@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 from scheduler import calls
 from scheduler.calls import Call, Reply, ReportRow, report_row
-from scheduler.decision import Ask, Candidate, LegKind
+from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
-from scheduler.messages import RankCard, RankReport, RankState, Role
+from scheduler.messages import RankState
+from scheduler.reporter import CLAIM_MS
 from scheduler.reservation import ID_MODULUS
+from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
 from scheduler.view import Delta, PoolView, fold
+from tests.samples import card, report
 
-LEASE_MS = 2_000
-CLAIM_MS = 3_000
+LEASE_MS = SchedulerSettings().lease_ms
 POOL = "meta/a {model}"
 """A name with what could break a key: a slash, a space, braces."""
 AGENT = "node-1/0a"
@@ -126,7 +128,7 @@ class World:
         return held
 
 
-class Gateway:
+class NumberedGateway:
     """One gateway of a world, under one name; it numbers its calls as the scripts demand."""
 
     def __init__(self, world: World, name: str = "g") -> None:
@@ -172,22 +174,6 @@ class Gateway:
         return {int(name): record.decode() for name, record in zip(cells, cells, strict=True)}
 
 
-def card(rank: str, incarnation: str = "i1", *, role: Role = Role.MIXED, **fields: Any) -> RankCard:
-    """A card with what tests do not care about filled in."""
-    known: dict[str, Any] = {
-        "rank": rank,
-        "endpoint": f"http://{rank}",
-        "role": role,
-        "model": POOL,
-        "incarnation": incarnation,
-        "node": "node-1",
-        "max_num_seqs": 8,
-        "max_model_len": 8_192,
-        "kv_capacity_tokens": 100_000,
-    }
-    return RankCard(**known | fields)
-
-
 def sample(
     rank: str,
     incarnation: str = "i1",
@@ -201,9 +187,9 @@ def sample(
     with_card: bool = True,
 ) -> ReportRow:
     """A row of a report, with the rank's card unless told otherwise; `running` are among the `requests`."""
-    told = RankReport(
-        rank=rank,
-        incarnation=incarnation,
+    told = report(
+        rank,
+        incarnation,
         state=RankState(state),
         age_ms=age_ms,
         running=running,
@@ -212,21 +198,3 @@ def sample(
         prefill_tokens_per_s=rate,
     )
     return report_row(told, card(rank, incarnation) if with_card else None)
-
-
-def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: float) -> Candidate:
-    return Candidate(rank, incarnation, LegKind.WHOLE, "", group, base_s, **prices)
-
-
-def leg(kind: LegKind, rank: str, base_s: float = 0.0, *, pair_class: str = "a", **prices: float) -> Candidate:
-    return Candidate(rank, "i1", kind, pair_class, "-", base_s, **prices)
-
-
-def ask(*singles: Candidate, tokens: int = 100, output: int = 10, **fields: Any) -> Ask:
-    """An ask whose whole prompt of `tokens` is uncached."""
-    return Ask(uncached_tokens=tokens, prompt_tokens=tokens, output_tokens=output, singles=singles, **fields)
-
-
-def record(phase: int, *legs: str, tokens: int = 100, output: int = 10) -> str:
-    """A reservation as the ledger spells it; a leg is 'm a' or 'p a' or 'd b', all in incarnation i1 without group."""
-    return " ".join([f"{phase} {tokens} {tokens} {output}", *(f"{each} i1 -" for each in legs)])

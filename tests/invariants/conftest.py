@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.invariants.bench import Bench, Sample
+from tests.invariants.lossy_pool import LossyPool, Sample
 
 
 @pytest.fixture
-def bench() -> Bench:
-    bench = Bench()
-    bench.report(Sample("r0"), Sample("r1"))
-    return bench
+def pool() -> LossyPool:
+    pool = LossyPool()
+    pool.report(Sample("r0"), Sample("r1"))
+    return pool

@@ -12,7 +12,7 @@ from scheduler.decision import Place, RequestShape
 from scheduler.pools import Pools
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
-from tests.invariants.bench import POOL
+from tests.invariants.lossy_pool import POOL
 from tests.polling import until
 
 

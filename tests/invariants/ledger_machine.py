@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from tests.invariants.asks import record
-from tests.invariants.bench import Fate
 from tests.invariants.checks import check_book
+from tests.invariants.lossy_pool import Fate
 from tests.invariants.machine_pool import GROUPS, LEASE_MS, MachinePool
 
 which = st.integers(0, 2)
@@ -75,7 +75,7 @@ class LedgerMachine(MachinePool):
     @rule(who=which, ms=st.integers(1, 3 * LEASE_MS))
     def fall_asleep(self, who: int, ms: int) -> None:
         """It neither renews nor does anything for a while; awake again, it may be refused."""
-        self.asleep_until[self.gateways[who]] = self.bench.store.now_ms + ms
+        self.asleep_until[self.gateways[who]] = self.pool.store.now_ms + ms
         self.excused.add(self.gateways[who])
 
     # --- the agent ----------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class LedgerMachine(MachinePool):
 
     @rule()
     def say_goodbye(self) -> None:
-        self.bench.report(*(self.sample_of(rank)._replace(state="gone") for rank in GROUPS), owner=self.agent)
+        self.pool.report(*(self.sample_of(rank)._replace(state="gone") for rank in GROUPS), owner=self.agent)
 
     @rule(agent=st.sampled_from(["node/1", "node/2"]))
     def restart_agent(self, agent: str) -> None:
@@ -116,31 +116,31 @@ class LedgerMachine(MachinePool):
 
     @rule()
     def remember_replica(self) -> None:
-        self.replica = self.bench.store.snapshot()
+        self.replica = self.pool.store.snapshot()
 
     @rule()
     def promote_replica(self) -> None:
         self.replace_data(self.replica)
-        self.replica = self.bench.store.snapshot()
+        self.replica = self.pool.store.snapshot()
 
     @rule()
     def restart_store_empty(self) -> None:
         self.replace_data({})
 
-    @precondition(lambda self: self.bench.late)
+    @precondition(lambda self: self.pool.late)
     @rule(pick=st.integers(0, 99))
     def a_late_call_arrives(self, pick: int) -> None:
-        self.bench.store.call(self.bench.late.pop(pick % len(self.bench.late)))
+        self.pool.store.call(self.pool.late.pop(pick % len(self.pool.late)))
 
     # --- what must hold -----------------------------------------------------------------------------------------
 
     @invariant()
     def the_book_agrees_with_itself(self) -> None:
-        check_book(self.bench)
+        check_book(self.pool)
 
     @invariant()
     def the_book_agrees_with_every_gateway_without_doubt(self) -> None:
-        live = self.bench.live()
+        live = self.pool.live()
         for gateway in self.gateways:
             if not gateway.in_doubt and gateway not in self.excused:
                 assert live.get(gateway.name, {}) == gateway.live

@@ -8,8 +8,8 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from scheduler.decision import Ask, Candidate, LegKind
 from tests.invariants.asks import ask
-from tests.invariants.bench import Bench, Fate, LostError, Sample
 from tests.invariants.checks import check_settled
+from tests.invariants.lossy_pool import Fate, LossyPool, LostError, Sample
 from tests.invariants.raw_gateway import RawGateway, RefusedError
 
 LEASE_MS = 50
@@ -27,11 +27,11 @@ class MachinePool(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(lease_ms=LEASE_MS)
+        self.pool = LossyPool(lease_ms=LEASE_MS)
         self.lives = dict.fromkeys(GROUPS, 1)
         self.born = 0
         self.agent = "node/1"
-        self.replica = self.bench.store.snapshot()
+        self.replica = self.pool.store.snapshot()
         self.excused: set[RawGateway] = set()
         self.renew_at: dict[RawGateway, int] = {}
         self.asleep_until: dict[RawGateway, int] = {}
@@ -52,15 +52,15 @@ class MachinePool(RuleBasedStateMachine):
                 self.resync_whole(gateway, Fate.ARRIVES)
         self.tick()
         seen = [] if self.is_refused else [f"{rank} i{life}" for rank, life in self.lives.items()]
-        check_settled(self.bench, {gateway.name: gateway.live for gateway in self.gateways}, seen or self.known_lives())
+        check_settled(self.pool, {gateway.name: gateway.live for gateway in self.gateways}, seen or self.known_lives())
 
     def report(self) -> None:
         """The agent says of each rank exactly what the ledger says, so that nothing is foreign."""
-        self.bench.report(*(self.sample_of(rank) for rank in GROUPS), owner=self.agent)
+        self.pool.report(*(self.sample_of(rank) for rank in GROUPS), owner=self.agent)
 
     def tick(self) -> None:
         """A few ms in which all that runs by itself goes on."""
-        store = self.bench.store
+        store = self.pool.store
         store.now_ms += TICK_MS
         for gateway in self.gateways:
             if gateway.in_doubt or store.now_ms < self.asleep_until.get(gateway, 0):
@@ -73,18 +73,18 @@ class MachinePool(RuleBasedStateMachine):
     @property
     def is_refused(self) -> bool:
         """Whether another instance of the agent still has the ranks."""
-        return any(row.split()[7] != self.agent for row in self.bench.rows(self.bench.keys.seen).values())
+        return any(row.split()[7] != self.agent for row in self.pool.rows(self.pool.keys.seen).values())
 
     def known_lives(self) -> list[str]:
-        return [f"{rank} {row.split()[0]}" for rank, row in self.bench.rows(self.bench.keys.seen).items()]
+        return [f"{rank} {row.split()[0]}" for rank, row in self.pool.rows(self.pool.keys.seen).items()]
 
     def newborn(self) -> RawGateway:
         self.born += 1
-        return RawGateway(self.bench, f"gateway-{self.born}@127.0.0.1:8000")
+        return RawGateway(self.pool, f"gateway-{self.born}@127.0.0.1:8000")
 
     def attempt(self, gateway: RawGateway, deed: Callable[[], object]) -> None:
         """A refusal needs an excuse: something that happened to the store or to the gateway."""
-        if self.bench.store.now_ms < self.asleep_until.get(gateway, 0):
+        if self.pool.store.now_ms < self.asleep_until.get(gateway, 0):
             return
         try:
             deed()
@@ -104,7 +104,7 @@ class MachinePool(RuleBasedStateMachine):
 
     def jump_clock(self, ms: int) -> None:
         """Who renews does so again right after, but a report may come first."""
-        self.bench.store.now_ms += ms
+        self.pool.store.now_ms += ms
         for gateway in self.gateways:
             self.renew_at.pop(gateway, None)
             if gateway in self.asleep_until:
@@ -113,19 +113,19 @@ class MachinePool(RuleBasedStateMachine):
         self.tick()
 
     def replace_data(self, data: dict[bytes, object]) -> None:
-        self.bench.store.data = data
+        self.pool.store.data = data
         self.excused.update(self.gateways)
 
     def sample_of(self, rank: str) -> Sample:
         life = f"i{self.lives[rank]}"
-        sums = self.bench.count().lives.get(f"{rank} {life}")
+        sums = self.pool.count().lives.get(f"{rank} {life}")
         requests, kv_tokens = (sums.dispatched, sums.engine_kv) if sums else (0, 0)
         return Sample(rank, life, requests=requests, kv_tokens=kv_tokens, rate=SLOW_RATE)
 
     def ask_for(self, kinds: tuple[str, ...], tokens: int) -> Ask:
         of_kind = {
             kind: tuple(
-                Candidate(rank, f"i{life}", LegKind(kind), "c", GROUPS[rank], 0.0, per_request_s=1.0)
+                Candidate(rank, f"i{life}", LegKind(kind), "a", GROUPS[rank], 0.0, per_request_s=1.0)
                 for rank, life in self.lives.items()
             )
             for kind in kinds
@@ -134,7 +134,7 @@ class MachinePool(RuleBasedStateMachine):
             *of_kind.get("m", ()),
             prefills=of_kind.get("p", ()),
             decodes=of_kind.get("d", ()),
-            transfer_s={"c": {"c": 0.0}},
+            transfer_s={"a": {"a": 0.0}},
             uncached=tokens // 2,
-            prompt=tokens,
+            tokens=tokens,
         )

@@ -12,7 +12,7 @@ from scheduler import calls
 from scheduler.calls import Call, Head, Reply
 from scheduler.decision import Ask
 from scheduler.reservation import ID_MODULUS
-from tests.invariants.bench import Bench, Fate, LostError
+from tests.invariants.lossy_pool import Fate, LossyPool, LostError
 
 
 class RefusedError(Exception):
@@ -22,8 +22,8 @@ class RefusedError(Exception):
 class RawGateway:
     """`live`: what it holds, by id, in the ledger's spelling. `in_doubt` until it stated all and lost nothing since."""
 
-    def __init__(self, bench: Bench, stem: str) -> None:
-        self.bench, self.stem = bench, stem
+    def __init__(self, pool: LossyPool, stem: str) -> None:
+        self.pool, self.stem = pool, stem
         self.live: dict[int, str] = {}
         self.in_doubt = True
         self.names: list[str] = []
@@ -50,7 +50,7 @@ class RawGateway:
 
     def begin(self, piece: int = 500) -> None:
         """Takes the next name and cuts the live set into pieces; `state` sends them."""
-        epoch = self.bench.open()
+        epoch = self.pool.open()
         if epoch != self.epoch:
             self.epoch, self.names = epoch, []
         self._statements += 1
@@ -68,7 +68,7 @@ class RawGateway:
             return
         self.in_doubt = self.is_stating = False
         for name in former:
-            self.bench.reap(name)
+            self.pool.reap(name)
         self.names = self.names[-1:]
         if changed := {i: self.live[i] for i in self._changed if i in self.live}:
             self._say(calls.advance, changed)
@@ -78,17 +78,17 @@ class RawGateway:
 
     def place(self, ask: Ask, fate: Fate = Fate.ARRIVES) -> Reply:
         """place.lua's reply; what it placed is held from now on."""
-        reservation = self.bench.fresh_id()
+        reservation = self.pool.fresh_id()
         reply = self._say(calls.place, reservation, ask, fate=fate)
         if reply[0] == b"place":
-            record = self.bench.rows(self.bench.keys.live(self.name))[str(reservation)]
+            record = self.pool.rows(self.pool.keys.live(self.name))[str(reservation)]
             self.live[reservation] = record
             self._known.add(reservation)
         return reply
 
     def adopt(self, record: str, fate: Fate = Fate.ARRIVES) -> int:
         """Holds a reservation that the store was not asked for."""
-        reservation = self.bench.fresh_id()
+        reservation = self.pool.fresh_id()
         self._set(reservation, record, fate)
         return reservation
 
@@ -107,7 +107,7 @@ class RawGateway:
     def renew(self, fate: Fate = Fate.ARRIVES, wish: str = "stay") -> Reply:
         reply = self._say(calls.renew, len(self._known), sum(self._known) % ID_MODULUS, wish, fate=fate)
         for ended in reply[1]:
-            self.bench.reap(ended.decode())
+            self.pool.reap(ended.decode())
         return reply
 
     def _set(self, reservation: int, record: str, fate: Fate) -> None:
@@ -121,10 +121,10 @@ class RawGateway:
 
     def _say(self, make: Callable[..., Call], *args: object, fate: Fate = Fate.ARRIVES) -> Reply:
         self.number += 1
-        head = Head(self.epoch, self.bench.lease_ms, self.name, self.number)
-        call = make(self.bench.keys, head, *args)
+        head = Head(self.epoch, self.pool.lease_ms, self.name, self.number)
+        call = make(self.pool.keys, head, *args)
         try:
-            reply = self.bench.send(call, fate)
+            reply = self.pool.send(call, fate)
         except LostError:
             self.in_doubt, self.is_stating = True, False
             raise

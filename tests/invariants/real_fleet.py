@@ -16,10 +16,10 @@ from scheduler.pools import Pools
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
-from tests.invariants.bench import POOL, card
-from tests.invariants.recount import Count, GroupSums, Sums, recount
+from tests.invariants.lossy_pool import POOL
+from tests.invariants.recount import Count, count_of, record_of, recount
 from tests.polling import until
-from tests.scheduler.samples import report
+from tests.samples import card, report
 
 RANKS = {"r0": "g", "r1": "g", "r2": ""}
 REPORT_S = 0.1
@@ -56,14 +56,7 @@ class RealFleet:
 
     def records(self) -> dict[int, str]:
         """What users hold, in the ledger's spelling."""
-        spelled = {}
-        for reservation, (_, decision, shape, phase) in self.held.items():
-            head = f"{phase:d} {shape.prompt_tokens} {shape.prompt_tokens} {shape.output_tokens}"
-            legs = [
-                f"{leg.kind} {leg.card.rank} {leg.card.incarnation} {leg.card.dp_group or '-'}" for leg in decision.legs
-            ]
-            spelled[reservation] = " ".join([head, *legs])
-        return spelled
+        return {i: record_of(place, shape, phase) for i, (_, place, shape, phase) in self.held.items()}
 
     async def is_settled(self) -> bool:
         """Whether the ledger is exactly what users hold, and nobody places alone."""
@@ -81,8 +74,8 @@ async def ledger_records(store: Store) -> dict[int, str]:
     keys, found = PoolKeys(POOL), dict[int, str]()
     for name in await _hash(store, keys.gate):
         records = await _hash(store, keys.live(name))
-        if any(int(i) in found for i in records):
-            return {}
+        if twice := {i for i in records if int(i) in found}:
+            raise AssertionError(f"{name} and another gateway hold {twice}")
         found |= {int(i): record for i, record in records.items()}
     return found
 
@@ -90,15 +83,7 @@ async def ledger_records(store: Store) -> dict[int, str]:
 async def ledger_count(store: Store) -> Count:
     """What the ledger says it adds up to; what is nothing is left out."""
     keys = PoolKeys(POOL)
-    rows = {life: [int(cell) for cell in row.split()] for life, row in (await _hash(store, keys.load)).items()}
-    lives = {life: Sums(*row[:2], *row[3:]) for life, row in rows.items()}
-    cells = await _hash(store, keys.group)
-    names = {field.rpartition(":")[0] for field in cells}
-    groups = {name: GroupSums(*(int(cells.get(f"{name}:{part}", 0)) for part in "qnk")) for name in names}
-    return Count(
-        {life: sums for life, sums in lives.items() if any(sums)},
-        {name: sums for name, sums in groups.items() if any(sums)},
-    )
+    return count_of(await _hash(store, keys.load), await _hash(store, keys.group))
 
 
 async def _hash(store: Store, key: str) -> dict[str, str]:

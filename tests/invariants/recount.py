@@ -9,8 +9,11 @@ is growth to come; the prefill leg holds the prompt until the first token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from scheduler.decision import Place, RequestShape
+from scheduler.messages import Phase
 
 PLACED, DISPATCHED, PREFILL_DONE, FIRST_TOKEN = range(4)
 
@@ -87,6 +90,26 @@ def recount(records: Iterable[str]) -> Count:
                 had = groups.get(group, GroupSums())
                 kv = had.kv + sums.unseen_kv + sums.engine_kv + sums.growth
                 groups[group] = GroupSums(had.queued + sums.queued, had.requests + sums.requests, kv)
+    return _count(lives, groups)
+
+
+def count_of(load_rows: Mapping[str, str], group_cells: Mapping[str, str]) -> Count:
+    """What the ledger itself says it adds up to: `load` rows by life, and the cells "<group>:q|n|k"."""
+    rows = {life: [int(cell) for cell in row.split()] for life, row in load_rows.items()}
+    names = {field.rpartition(":")[0] for field in group_cells}
+    return _count(
+        {life: Sums(*row[:2], *row[3:]) for life, row in rows.items()},
+        {name: GroupSums(*(int(group_cells.get(f"{name}:{part}", 0)) for part in "qnk")) for name in names},
+    )
+
+
+def record_of(place: Place, shape: RequestShape, phase: Phase) -> str:
+    """What a user of a gateway holds, in the ledger's spelling."""
+    legs = (f"{leg.kind} {leg.card.rank} {leg.card.incarnation} {leg.card.dp_group or '-'}" for leg in place.legs)
+    return " ".join([f"{phase:d} {shape.prompt_tokens} {shape.prompt_tokens} {shape.output_tokens}", *legs])
+
+
+def _count(lives: dict[str, Sums], groups: dict[str, GroupSums]) -> Count:
     return Count(
         {life: sums for life, sums in lives.items() if any(sums)},
         {group: sums for group, sums in groups.items() if any(sums)},

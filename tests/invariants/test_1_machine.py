@@ -22,7 +22,7 @@ class SeeingMachine(LedgerMachine):
         known = set(lives) & set(self.known_lives())
         if gateway.in_doubt or not known:
             return
-        live = self.bench.live()
+        live = self.pool.live()
         count = recount(record for held in live.values() for record in held.values())
         try:
             receipt = explain(gateway, self.ask_for(("m",), 100))

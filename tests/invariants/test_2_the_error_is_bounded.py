@@ -13,11 +13,12 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.invariants.asks import ask, record, whole
-from tests.invariants.bench import Bench, Sample
+from tests.invariants.asks import ask, record
 from tests.invariants.explained import explain
+from tests.invariants.lossy_pool import LossyPool, Sample
 from tests.invariants.profiles import examples
 from tests.invariants.raw_gateway import RawGateway
+from tests.samples import single
 
 STEP_MS = 20
 LATE_MS = 800
@@ -60,10 +61,10 @@ class Trial:
     """One rank, its engine, a gateway that uses it and one that looks."""
 
     def __init__(self) -> None:
-        self.bench = Bench()
-        self.bench.report(Sample("r0"), Sample("r1"))
-        self.gateway = RawGateway(self.bench, "a").join()
-        self.watcher = RawGateway(self.bench, "b").join()
+        self.pool = LossyPool()
+        self.pool.report(Sample("r0"), Sample("r1"))
+        self.gateway = RawGateway(self.pool, "a").join()
+        self.watcher = RawGateway(self.pool, "b").join()
         self.ours: list[tuple[int, int]] = []
         self.leaves: list[int] = []
         self.foreign, self.step = 0, 0
@@ -91,13 +92,13 @@ class Trial:
         """The engine as it was some steps ago, at most."""
         age = min(steps_old, len(self.moments) - 1)
         moment = self.moments[-1 - age]
-        self.bench.report(Sample("r0", age_ms=age * STEP_MS, requests=moment.counted), Sample("r1"))
+        self.pool.report(Sample("r0", age_ms=age * STEP_MS, requests=moment.counted), Sample("r1"))
         self.heard.append((self._now, moment))
         self._check()
         self._step()
 
     def _check(self) -> None:
-        seen = explain(self.watcher, ask(whole("r1"), whole("r0", 1e6)))[1]
+        seen = explain(self.watcher, ask(single("r1"), single("r0", 1e6)))[1]
         assert seen is not None
         beyond_own = seen.requests - len(self.ours)
         window = [moment for at, moment in self.heard if at >= self._now - WINDOW_MS]
@@ -111,7 +112,7 @@ class Trial:
     def _step(self) -> None:
         self.moments[-1] = self._moment()
         self.step += 1
-        self.bench.store.now_ms += STEP_MS
+        self.pool.store.now_ms += STEP_MS
         if self.step % 20 == 0:
             self.gateway.renew()
             self.watcher.renew()

@@ -18,9 +18,9 @@ from scheduler import ledger
 from scheduler.decision import Decision, RequestShape
 from scheduler.messages import Phase
 from scheduler.settings import SchedulerSettings
-from tests.invariants.bench import POOL
 from tests.invariants.checks import check_book
 from tests.invariants.faulty_link import Fate
+from tests.invariants.lossy_pool import POOL
 from tests.invariants.profiles import examples
 from tests.invariants.virtual_fleet import Gateway, VirtualFleet
 
@@ -53,7 +53,7 @@ class FleetMachine(RuleBasedStateMachine):
             self.fleet.start_gateway()
         self.fleet.run(20)
         self.asking: list[tuple[Gateway, asyncio.Task[Decision]]] = []
-        self.replica = self.fleet.bench.store.snapshot()
+        self.replica = self.fleet.pool.store.snapshot()
 
     @rule(deeds=st.lists(st.tuples(which, works, amounts), min_size=8, max_size=30))
     def work(self, deeds: list[tuple[int, str, int]]) -> None:
@@ -133,22 +133,22 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet.server.is_down = False
 
     def remember_replica(self, _: Gateway, _amount: int) -> None:
-        self.replica = self.fleet.bench.store.snapshot()
+        self.replica = self.fleet.pool.store.snapshot()
 
     def promote_replica(self, gateway: Gateway, amount: int) -> None:
         self.take_the_store_away(gateway, amount // 4)
-        self.fleet.bench.store.data = self.replica
-        self.replica = self.fleet.bench.store.snapshot()
+        self.fleet.pool.store.data = self.replica
+        self.replica = self.fleet.pool.store.snapshot()
 
     def restart_store_empty(self, gateway: Gateway, amount: int) -> None:
         self.take_the_store_away(gateway, amount // 4)
-        self.fleet.bench.store.data = {}
+        self.fleet.pool.store.data = {}
 
     # --- what must hold -----------------------------------------------------------------------------------------
 
     @invariant()
     def the_book_agrees_with_itself(self) -> None:
-        check_book(self.fleet.bench)
+        check_book(self.fleet.pool)
 
     def teardown(self) -> None:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from tests.invariants.bench import stems
 from tests.invariants.ledger_machine import LedgerMachine, which
+from tests.invariants.lossy_pool import stems
 from tests.invariants.machine_pool import LEASE_MS, TICK_MS
 from tests.invariants.profiles import examples
 
@@ -30,7 +30,7 @@ class LeaseMachine(LedgerMachine):
     @rule(pick=st.integers(0, 99))
     def a_late_call_arrives(self, pick: int) -> None:
         """It may be a killed gateway's last word, which begins its lease anew."""
-        if self.bench.late:
+        if self.pool.late:
             super().a_late_call_arrives(pick)
             self.age_ms = dict.fromkeys(self.age_ms, 0)
 
@@ -50,7 +50,7 @@ class LeaseMachine(LedgerMachine):
 
     @invariant()
     def the_dead_are_gone_in_time(self) -> None:
-        held = stems(self.bench.live())
+        held = stems(self.pool.live())
         for stem, age_ms in self.age_ms.items():
             assert age_ms < GONE_WITHIN_MS or stem not in held, f"{stem} has been dead for {age_ms} ms"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.invariants.asks import ask, record, whole
-from tests.invariants.bench import LEASE_MS, Bench, Fate, LostError, Sample
+from tests.invariants.asks import ask, record
 from tests.invariants.checks import check_book, check_settled
+from tests.invariants.lossy_pool import LEASE_MS, Fate, LossyPool, LostError, Sample
 from tests.invariants.raw_gateway import RawGateway, RefusedError
+from tests.samples import single
 
 RENEW_MS = 500
 GONE_WITHIN_MS = 3_000
@@ -16,228 +17,228 @@ SAMPLES = (Sample("r0"), Sample("r1"))
 
 
 @pytest.fixture
-def gateway(bench: Bench) -> RawGateway:
-    gateway = RawGateway(bench, "a").join()
+def gateway(pool: LossyPool) -> RawGateway:
+    gateway = RawGateway(pool, "a").join()
     gateway.adopt(record(1, "m r0"))
     return gateway
 
 
-def test_a_killed_gateways_reservations_go_without_any_traffic(bench: Bench, gateway: RawGateway) -> None:
+def test_a_killed_gateways_reservations_go_without_any_traffic(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.renew()
-    bench.lives_on(LEASE_MS - 400, *SAMPLES)
-    assert bench.live() == {gateway.name: gateway.live}
-    bench.lives_on(GONE_WITHIN_MS - LEASE_MS, *SAMPLES)
-    check_settled(bench, {}, ["r0 i1", "r1 i1"])
+    pool.lives_on(LEASE_MS - 400, *SAMPLES)
+    assert pool.live() == {gateway.name: gateway.live}
+    pool.lives_on(GONE_WITHIN_MS - LEASE_MS, *SAMPLES)
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
 
 
-def test_a_killed_gateways_reservations_go_under_the_traffic_of_others(bench: Bench, gateway: RawGateway) -> None:
-    other = RawGateway(bench, "b").join()
+def test_a_killed_gateways_reservations_go_under_the_traffic_of_others(pool: LossyPool, gateway: RawGateway) -> None:
+    other = RawGateway(pool, "b").join()
     for _ in range(GONE_WITHIN_MS // 100):
-        bench.store.now_ms += 100
-        other.place(ask(whole("r0"), whole("r1")))
+        pool.store.now_ms += 100
+        other.place(ask(single("r0"), single("r1")))
         other.renew()
-        bench.report(*SAMPLES)
-    check_settled(bench, {other.name: other.live}, ["r0 i1", "r1 i1"])
+        pool.report(*SAMPLES)
+    check_settled(pool, {other.name: other.live}, ["r0 i1", "r1 i1"])
     assert len(other.live) == GONE_WITHIN_MS // 100
 
 
-def test_a_lease_is_whole_after_each_renewal(bench: Bench, gateway: RawGateway) -> None:
+def test_a_lease_is_whole_after_each_renewal(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.renew()
-    assert bench.leases()[gateway.name] == bench.pool_ms + LEASE_MS
+    assert pool.leases()[gateway.name] == pool.pool_ms + LEASE_MS
 
 
-def test_a_lease_is_whole_after_a_resync(bench: Bench, gateway: RawGateway) -> None:
-    assert bench.leases()[gateway.name] == bench.pool_ms + LEASE_MS
+def test_a_lease_is_whole_after_a_resync(pool: LossyPool, gateway: RawGateway) -> None:
+    assert pool.leases()[gateway.name] == pool.pool_ms + LEASE_MS
 
 
-def test_each_piece_of_a_resync_renews_the_lease(bench: Bench, gateway: RawGateway) -> None:
+def test_each_piece_of_a_resync_renews_the_lease(pool: LossyPool, gateway: RawGateway) -> None:
     for _ in range(3):
         gateway.adopt(record(1, "m r0"))
     gateway.begin(piece=1)
     while gateway.is_stating:
         gateway.state()
         name = gateway.name
-        bench.lives_on(1_600, *SAMPLES)
-    assert name in bench.leases()
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+        pool.lives_on(1_600, *SAMPLES)
+    assert name in pool.leases()
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
-def test_a_stream_that_lasts_an_hour_stays_while_its_gateway_renews(bench: Bench, gateway: RawGateway) -> None:
+def test_a_stream_that_lasts_an_hour_stays_while_its_gateway_renews(pool: LossyPool, gateway: RawGateway) -> None:
     for _ in range(3_600_000 // RENEW_MS // 10):
-        bench.store.now_ms += RENEW_MS
+        pool.store.now_ms += RENEW_MS
         gateway.renew()
-        bench.report(*SAMPLES)
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+        pool.report(*SAMPLES)
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
-def test_a_gateway_that_misses_three_renewals_is_still_there(bench: Bench, gateway: RawGateway) -> None:
+def test_a_gateway_that_misses_three_renewals_is_still_there(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.renew()
-    bench.lives_on(2_000, *SAMPLES, every_ms=250)
+    pool.lives_on(2_000, *SAMPLES, every_ms=250)
     assert gateway.renew()[0] == b"ok"
 
 
-def test_a_lease_that_ends_at_this_very_instant_has_not_ended(bench: Bench, gateway: RawGateway) -> None:
+def test_a_lease_that_ends_at_this_very_instant_has_not_ended(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.renew()
-    bench.lives_on(LEASE_MS, *SAMPLES, every_ms=250)
-    assert bench.tell()[3] == []
-    assert bench.reap(gateway.name) == [b"ok", 0]
-    assert bench.live()
-    bench.store.now_ms += 1
-    assert bench.tell()[3] == [gateway.name.encode()]
-    bench.reap(gateway.name)
-    assert not bench.live()
+    pool.lives_on(LEASE_MS, *SAMPLES, every_ms=250)
+    assert pool.tell()[3] == []
+    assert pool.reap(gateway.name) == [b"ok", 0]
+    assert pool.live()
+    pool.store.now_ms += 1
+    assert pool.tell()[3] == [gateway.name.encode()]
+    pool.reap(gateway.name)
+    assert not pool.live()
 
 
-def test_a_living_gateway_is_not_reaped_by_name(bench: Bench, gateway: RawGateway) -> None:
-    assert bench.reap(gateway.name) == [b"ok", 0]
-    assert bench.live() == {gateway.name: gateway.live}
+def test_a_living_gateway_is_not_reaped_by_name(pool: LossyPool, gateway: RawGateway) -> None:
+    assert pool.reap(gateway.name) == [b"ok", 0]
+    assert pool.live() == {gateway.name: gateway.live}
 
 
 @pytest.mark.parametrize("jump_ms", [FREEZE_MS, 3_600_000, -5_000, -3_600_000])
 def test_no_living_gateway_is_reaped_by_a_freeze_or_another_hosts_clock(
-    bench: Bench, gateway: RawGateway, jump_ms: int
+    pool: LossyPool, gateway: RawGateway, jump_ms: int
 ) -> None:
     gateway.renew()
-    bench.store.now_ms += 400
-    bench.report(*SAMPLES)
-    bench.store.now_ms += jump_ms
-    bench.report(*SAMPLES)
-    bench.report(*SAMPLES)
+    pool.store.now_ms += 400
+    pool.report(*SAMPLES)
+    pool.store.now_ms += jump_ms
+    pool.report(*SAMPLES)
+    pool.report(*SAMPLES)
     assert gateway.renew()[0] == b"ok"
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
 @pytest.mark.parametrize("jump_ms", [FREEZE_MS, -5_000])
 def test_a_dead_gateway_still_goes_within_three_seconds_of_the_stores_life(
-    bench: Bench, gateway: RawGateway, jump_ms: int
+    pool: LossyPool, gateway: RawGateway, jump_ms: int
 ) -> None:
-    bench.lives_on(800, *SAMPLES)
-    bench.store.now_ms += jump_ms
-    bench.lives_on(GONE_WITHIN_MS - 800, *SAMPLES)
-    check_settled(bench, {}, ["r0 i1", "r1 i1"])
+    pool.lives_on(800, *SAMPLES)
+    pool.store.now_ms += jump_ms
+    pool.lives_on(GONE_WITHIN_MS - 800, *SAMPLES)
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
 
 
-def test_nothing_is_reaped_by_the_call_that_finds_that_time_has_jumped(bench: Bench, gateway: RawGateway) -> None:
-    bench.lives_on(LEASE_MS - 400, *SAMPLES)
+def test_nothing_is_reaped_by_the_call_that_finds_that_time_has_jumped(pool: LossyPool, gateway: RawGateway) -> None:
+    pool.lives_on(LEASE_MS - 400, *SAMPLES)
     for jump_ms in (LEASE_MS + 1, -1):
-        bench.store.now_ms += jump_ms
-        assert bench.reap(gateway.name) == [b"ok", 0]
-        bench.store.now_ms += jump_ms
-        assert bench.tell()[3] == []
-    assert bench.live()
-    bench.store.now_ms += 500
-    assert bench.tell()[3] == [gateway.name.encode()]
+        pool.store.now_ms += jump_ms
+        assert pool.reap(gateway.name) == [b"ok", 0]
+        pool.store.now_ms += jump_ms
+        assert pool.tell()[3] == []
+    assert pool.live()
+    pool.store.now_ms += 500
+    assert pool.tell()[3] == [gateway.name.encode()]
 
 
 @pytest.mark.parametrize("heartbeat_ms", [400, 500, 501, 600, 1_000])
 def test_a_dead_gateway_goes_however_rarely_the_only_agent_reports(
-    bench: Bench, gateway: RawGateway, heartbeat_ms: int
+    pool: LossyPool, gateway: RawGateway, heartbeat_ms: int
 ) -> None:
     for _ in range(6):
-        bench.store.now_ms += heartbeat_ms
-        for ended in bench.tell()[3]:
-            bench.reap(ended.decode())
+        pool.store.now_ms += heartbeat_ms
+        for ended in pool.tell()[3]:
+            pool.reap(ended.decode())
     assert gateway.live
-    assert not bench.live()
+    assert not pool.live()
 
 
-def test_pool_time_moves_by_a_quarter_of_the_lease_at_most_and_never_back(bench: Bench) -> None:
+def test_pool_time_moves_by_a_quarter_of_the_lease_at_most_and_never_back(pool: LossyPool) -> None:
     moved = []
     for step in (0, 7, 500, 501, 10_000, -1, -10_000, 3):
-        before = bench.pool_ms
-        bench.store.now_ms += step
-        bench.tell()
-        moved.append(bench.pool_ms - before)
+        before = pool.pool_ms
+        pool.store.now_ms += step
+        pool.tell()
+        moved.append(pool.pool_ms - before)
     assert moved == [0, 7, 500, 500, 500, 0, 0, 3]
 
 
 def test_a_gateway_that_renews_between_two_pieces_of_its_reaping_must_state_all_anew(
-    bench: Bench, gateway: RawGateway
+    pool: LossyPool, gateway: RawGateway
 ) -> None:
     for _ in range(600):
         gateway.adopt(record(1, "m r0"))
-    bench.lives_on(1_600, *SAMPLES)
+    pool.lives_on(1_600, *SAMPLES)
     for _ in range(2):
-        bench.store.now_ms += 400
-        reply = bench.tell()
+        pool.store.now_ms += 400
+        reply = pool.tell()
     assert reply[3] == [gateway.name.encode()]
-    assert bench.reap(gateway.name) == [b"ok", 101]
+    assert pool.reap(gateway.name) == [b"ok", 101]
     with pytest.raises(RefusedError):
         gateway.renew()
-    check_book(bench)
+    check_book(pool)
     gateway.join()
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
-def test_a_gateway_that_was_reaped_must_state_all_anew(bench: Bench, gateway: RawGateway) -> None:
-    bench.lives_on(GONE_WITHIN_MS, *SAMPLES)
+def test_a_gateway_that_was_reaped_must_state_all_anew(pool: LossyPool, gateway: RawGateway) -> None:
+    pool.lives_on(GONE_WITHIN_MS, *SAMPLES)
     with pytest.raises(RefusedError):
         gateway.renew()
     gateway.join()
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
-def test_reaping_takes_at_most_500_at_a_time(bench: Bench, gateway: RawGateway) -> None:
+def test_reaping_takes_at_most_500_at_a_time(pool: LossyPool, gateway: RawGateway) -> None:
     for _ in range(1_100):
         gateway.adopt(record(1, "m r0"))
-    bench.lives_on(2_000, *SAMPLES)
-    bench.store.now_ms += 1
-    assert [bench.reap(gateway.name)[1] for _ in range(3)] == [601, 101, 0]
-    check_settled(bench, {}, ["r0 i1", "r1 i1"])
+    pool.lives_on(2_000, *SAMPLES)
+    pool.store.now_ms += 1
+    assert [pool.reap(gateway.name)[1] for _ in range(3)] == [601, 101, 0]
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
 
 
-def test_what_an_old_name_still_holds_goes_with_the_next_report(bench: Bench, gateway: RawGateway) -> None:
+def test_what_an_old_name_still_holds_goes_with_the_next_report(pool: LossyPool, gateway: RawGateway) -> None:
     """A placement whose reply was lost is not stated again, and the call that would reap it finds that time jumped."""
     with pytest.raises(LostError):
-        gateway.place(ask(whole("r1")), Fate.REPLY_LOST)
+        gateway.place(ask(single("r1")), Fate.REPLY_LOST)
     gateway.begin()
-    bench.store.now_ms += LEASE_MS + 1
+    pool.store.now_ms += LEASE_MS + 1
     gateway.state()
-    bench.report(*SAMPLES)
-    check_settled(bench, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
+    pool.report(*SAMPLES)
+    check_settled(pool, {gateway.name: gateway.live}, ["r0 i1", "r1 i1"])
 
 
-def test_a_gateway_that_leaves_holds_nothing_from_then_on(bench: Bench, gateway: RawGateway) -> None:
+def test_a_gateway_that_leaves_holds_nothing_from_then_on(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.renew(wish="leave")
     with pytest.raises(RefusedError):
         gateway.renew()
-    bench.report(*SAMPLES)
-    check_settled(bench, {}, ["r0 i1", "r1 i1"])
+    pool.report(*SAMPLES)
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
 
 
-def test_a_gateway_that_left_is_refused_even_before_it_is_reaped(bench: Bench, gateway: RawGateway) -> None:
-    bench.store.now_ms += LEASE_MS + 1
+def test_a_gateway_that_left_is_refused_even_before_it_is_reaped(pool: LossyPool, gateway: RawGateway) -> None:
+    pool.store.now_ms += LEASE_MS + 1
     gateway.renew(wish="leave")
     with pytest.raises(RefusedError):
         gateway.adopt(record(1, "m r1"))
 
 
-def test_a_new_life_under_a_used_name_gets_in_and_ends_the_old_one(bench: Bench, gateway: RawGateway) -> None:
-    again = RawGateway(bench, "a")
+def test_a_new_life_under_a_used_name_gets_in_and_ends_the_old_one(pool: LossyPool, gateway: RawGateway) -> None:
+    again = RawGateway(pool, "a")
     again.live[1] = record(1, "m r1")
     with pytest.raises(RefusedError):
         again.join()
     again.join()
-    bench.lives_on(800, *SAMPLES)
-    check_settled(bench, {again.name: again.live}, ["r0 i1", "r1 i1"])
+    pool.lives_on(800, *SAMPLES)
+    check_settled(pool, {again.name: again.live}, ["r0 i1", "r1 i1"])
 
 
-def test_many_dead_gateways_go_in_time(bench: Bench) -> None:
+def test_many_dead_gateways_go_in_time(pool: LossyPool) -> None:
     for i in range(50):
-        RawGateway(bench, f"g{i}").join().adopt(record(1, "m r0"))
-    bench.lives_on(GONE_WITHIN_MS, *SAMPLES)
-    check_settled(bench, {}, ["r0 i1", "r1 i1"])
+        RawGateway(pool, f"g{i}").join().adopt(record(1, "m r0"))
+    pool.lives_on(GONE_WITHIN_MS, *SAMPLES)
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
 
 
-def test_gateways_reap_one_another_where_no_agent_is_left(bench: Bench, gateway: RawGateway) -> None:
-    other = RawGateway(bench, "b").join()
+def test_gateways_reap_one_another_where_no_agent_is_left(pool: LossyPool, gateway: RawGateway) -> None:
+    other = RawGateway(pool, "b").join()
     for _ in range(GONE_WITHIN_MS // RENEW_MS):
-        bench.store.now_ms += RENEW_MS
+        pool.store.now_ms += RENEW_MS
         other.renew()
-    check_settled(bench, {other.name: {}}, ["r0 i1", "r1 i1"])
+    check_settled(pool, {other.name: {}}, ["r0 i1", "r1 i1"])
 
 
-def test_reaping_a_name_that_has_no_lease_takes_nothing(bench: Bench, gateway: RawGateway) -> None:
-    del bench.store.data[bench.keys.lease.encode()][gateway.name.encode()]
-    assert bench.reap(gateway.name) == [b"ok", 0]
-    assert bench.live() == {gateway.name: gateway.live}
+def test_reaping_a_name_that_has_no_lease_takes_nothing(pool: LossyPool, gateway: RawGateway) -> None:
+    del pool.store.data[pool.keys.lease.encode()][gateway.name.encode()]
+    assert pool.reap(gateway.name) == [b"ok", 0]
+    assert pool.live() == {gateway.name: gateway.live}

@@ -5,135 +5,140 @@ from __future__ import annotations
 import pytest
 
 from scheduler.calls import report_row
-from tests.invariants.asks import ask, record, whole
-from tests.invariants.bench import Bench, Sample, with_card
+from tests.invariants.asks import ask, record
 from tests.invariants.explained import explain
+from tests.invariants.lossy_pool import LossyPool, Sample, with_card
 from tests.invariants.raw_gateway import RawGateway
+from tests.samples import single
 
 
 @pytest.fixture
-def gateway(bench: Bench) -> RawGateway:
-    return RawGateway(bench, "a").join()
+def gateway(pool: LossyPool) -> RawGateway:
+    return RawGateway(pool, "a").join()
 
 
 def test_a_rank_that_was_never_reported_is_not_placed_on(gateway: RawGateway) -> None:
-    assert gateway.place(ask(whole("r9"))) == [b"reject"]
-    assert gateway.place(ask(whole("r9"), whole("r0", 1e6)))[2] == 2
+    assert gateway.place(ask(single("r9"))) == [b"reject"]
+    assert gateway.place(ask(single("r9"), single("r0", 1e6)))[2] == 2
 
 
 def test_a_rank_that_was_never_reported_has_no_line_in_the_receipt(gateway: RawGateway) -> None:
-    unknown, known = explain(gateway, ask(whole("r9"), whole("r0")))
+    unknown, known = explain(gateway, ask(single("r9"), single("r0")))
     assert unknown is None
     assert known is not None
 
 
-def test_a_rank_is_unusable_again_after_the_store_lost_what_was_said_of_it(bench: Bench, gateway: RawGateway) -> None:
-    bench.store.data.clear()
-    bench.report(Sample("r1"))
+def test_a_rank_is_unusable_again_after_the_store_lost_what_was_said_of_it(
+    pool: LossyPool, gateway: RawGateway
+) -> None:
+    pool.store.data.clear()
+    pool.report(Sample("r1"))
     gateway.join()
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    bench.report(Sample("r0"))
-    assert gateway.place(ask(whole("r0")))[0] == b"place"
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
+    pool.report(Sample("r0"))
+    assert gateway.place(ask(single("r0")))[0] == b"place"
 
 
 @pytest.mark.parametrize("state", ["down", "gone"])
-def test_a_rank_that_is_not_up_is_not_placed_on(bench: Bench, gateway: RawGateway, state: str) -> None:
-    bench.report(Sample("r0", state=state))
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+def test_a_rank_that_is_not_up_is_not_placed_on(pool: LossyPool, gateway: RawGateway, state: str) -> None:
+    pool.report(Sample("r0", state=state))
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
 
 
-def test_a_drained_rank_is_not_placed_on_from_that_instant(bench: Bench, gateway: RawGateway) -> None:
-    assert bench.drain("r0") == [b"ok"]
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    bench.report(Sample("r0"))
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    bench.drain("r0", undo=True)
-    assert gateway.place(ask(whole("r0")))[0] == b"place"
-    bench.report(Sample("r0"))
-    assert gateway.place(ask(whole("r0")))[0] == b"place"
+def test_a_drained_rank_is_not_placed_on_from_that_instant(pool: LossyPool, gateway: RawGateway) -> None:
+    assert pool.drain("r0") == [b"ok"]
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
+    pool.report(Sample("r0"))
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
+    pool.drain("r0", undo=True)
+    assert gateway.place(ask(single("r0")))[0] == b"place"
+    pool.report(Sample("r0"))
+    assert gateway.place(ask(single("r0")))[0] == b"place"
 
 
-def test_a_rank_nobody_reported_cannot_be_drained(bench: Bench) -> None:
-    assert bench.drain("r9") == [b"unknown"]
-    assert not bench.rows(bench.keys.drain)
+def test_a_rank_nobody_reported_cannot_be_drained(pool: LossyPool) -> None:
+    assert pool.drain("r9") == [b"unknown"]
+    assert not pool.rows(pool.keys.drain)
 
 
-def test_a_rank_whose_agent_fell_silent_keeps_its_reservations_in_the_load(bench: Bench, gateway: RawGateway) -> None:
+def test_a_rank_whose_agent_fell_silent_keeps_its_reservations_in_the_load(
+    pool: LossyPool, gateway: RawGateway
+) -> None:
     for _ in range(5):
         gateway.adopt(record(1, "m r0"))
     for _ in range(150):
-        bench.store.now_ms += 100
+        pool.store.now_ms += 100
         gateway.renew()
-        bench.report(Sample("r1"))
-    silent, _ = explain(gateway, ask(whole("r0"), whole("r1")))
+        pool.report(Sample("r1"))
+    silent, _ = explain(gateway, ask(single("r0"), single("r1")))
     assert silent is not None
     assert silent.requests == 5
     assert silent.kv == 5 * 111
-    assert gateway.place(ask(whole("r0", per_request_s=1.0), whole("r1", per_request_s=1.0)))[2] == 2
+    assert gateway.place(ask(single("r0", per_request_s=1.0), single("r1", per_request_s=1.0)))[2] == 2
 
 
 def test_a_seen_row_that_cannot_be_read_is_not_placed_on_until_it_is_reported_anew(
-    bench: Bench, gateway: RawGateway
+    pool: LossyPool, gateway: RawGateway
 ) -> None:
-    bench.store.data[bench.keys.seen.encode()][b"r0"] = b"v9 something newer"
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
-    assert bench.tell(report_row(Sample("r0").report()))[2] == [b"r0"]
-    bench.report(Sample("r0"))
-    assert gateway.place(ask(whole("r0")))[0] == b"place"
+    pool.store.data[pool.keys.seen.encode()][b"r0"] = b"v9 something newer"
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
+    assert pool.tell(report_row(Sample("r0").report()))[2] == [b"r0"]
+    pool.report(Sample("r0"))
+    assert gateway.place(ask(single("r0")))[0] == b"place"
 
 
-def test_a_load_row_that_cannot_be_read_is_not_idle(bench: Bench, gateway: RawGateway) -> None:
+def test_a_load_row_that_cannot_be_read_is_not_idle(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.adopt(record(1, "m r0"))
-    bench.store.data[bench.keys.load.encode()][b"r0 i1"] = b"v9 something newer"
-    assert gateway.place(ask(whole("r0"))) == [b"reject"]
+    pool.store.data[pool.keys.load.encode()][b"r0 i1"] = b"v9 something newer"
+    assert gateway.place(ask(single("r0"))) == [b"reject"]
 
 
-def test_a_snapshot_tells_of_a_rank_only_what_changed(bench: Bench, gateway: RawGateway) -> None:
-    first = bench.snapshot()
+def test_a_snapshot_tells_of_a_rank_only_what_changed(pool: LossyPool, gateway: RawGateway) -> None:
+    first = pool.snapshot()
     assert [row[0] for row in first.rows] == [b"r0", b"r1"]
     assert all(row[3] for row in first.rows)
     gateway.adopt(record(1, "m r1"))
-    then = bench.snapshot(first.epoch, first.version)
+    then = pool.snapshot(first.epoch, first.version)
     assert [(row[0], row[2].split()[3], row[3]) for row in then.rows] == [(b"r1", b"1", b"")]
-    assert bench.snapshot(then.epoch, then.version).rows == ()
+    assert pool.snapshot(then.epoch, then.version).rows == ()
 
 
 def test_a_snapshot_has_the_card_of_a_rank_whose_engine_holds_less_than_the_ledger_says(
-    bench: Bench, gateway: RawGateway
+    pool: LossyPool, gateway: RawGateway
 ) -> None:
     gateway.adopt(record(3, "m r0"))
-    first = bench.snapshot()
-    bench.store.now_ms += 300
-    bench.report(Sample("r0", "i1", kv_tokens=60), Sample("r1"))
-    (row, _) = bench.snapshot(first.epoch, first.version).rows
+    first = pool.snapshot()
+    pool.store.now_ms += 300
+    pool.report(Sample("r0", "i1", kv_tokens=60), Sample("r1"))
+    (row, _) = pool.snapshot(first.epoch, first.version).rows
     assert row[1].split()[5] == b"-40"
     assert row[3]
 
 
-def test_a_snapshot_tells_of_a_rank_that_left(bench: Bench) -> None:
-    first = bench.snapshot()
-    bench.report(Sample("r0", state="gone"))
-    assert bench.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b""),)
+def test_a_snapshot_tells_of_a_rank_that_left(pool: LossyPool) -> None:
+    first = pool.snapshot()
+    pool.report(Sample("r0", state="gone"))
+    assert pool.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b""),)
 
 
-def test_a_snapshot_after_a_change_of_epoch_is_whole(bench: Bench) -> None:
-    first = bench.snapshot()
-    bench.store.data.clear()
-    bench.tell(with_card(Sample("r1")))
-    assert [row[0] for row in bench.snapshot(first.epoch, first.version).rows] == [b"r1"]
+def test_a_snapshot_after_a_change_of_epoch_is_whole(pool: LossyPool) -> None:
+    first = pool.snapshot()
+    pool.store.data.clear()
+    pool.tell(with_card(Sample("r1")))
+    assert [row[0] for row in pool.snapshot(first.epoch, first.version).rows] == [b"r1"]
 
 
-def test_a_snapshot_of_a_replica_that_lags_is_whole(bench: Bench) -> None:
+def test_a_snapshot_of_a_replica_that_lags_is_whole(pool: LossyPool) -> None:
     """What we know of later versions is of a suffix that was lost."""
-    replica = bench.store.snapshot()
-    bench.report(Sample("r0", "i2"), Sample("r1"))
-    known = bench.snapshot()
-    bench.store.data = replica
-    again = bench.snapshot(known.epoch, known.version)
+    replica = pool.store.snapshot()
+    pool.report(Sample("r0", "i2"), Sample("r1"))
+    known = pool.snapshot()
+    pool.store.data = replica
+    again = pool.snapshot(known.epoch, known.version)
     assert {row[0]: row[1].split()[0] for row in again.rows} == {b"r0": b"i1", b"r1": b"i1"}
 
 
-def test_a_snapshot_of_thousands_of_ranks_has_them_all(bench: Bench) -> None:
+def test_a_snapshot_of_thousands_of_ranks_has_them_all(pool: LossyPool) -> None:
     names = [f"r{i}" for i in range(2_001)]
-    bench.report(*map(Sample, names))
-    assert sorted(row[0].decode() for row in bench.snapshot().rows if row[1] and row[3]) == sorted(names)
+    pool.report(*map(Sample, names))
+    assert sorted(row[0].decode() for row in pool.snapshot().rows if row[1] and row[3]) == sorted(names)

@@ -157,7 +157,7 @@ def test_a_store_that_froze_for_ten_seconds_has_lost_and_reaped_nothing(fleet: V
     fleet.run(10_000)
     for _ in range(20):
         fleet.run(100)
-        assert sum(sums.requests for sums in fleet.bench.count().lives.values()) >= 9
+        assert sum(sums.requests for sums in fleet.pool.count().lives.values()) >= 9
     assert fleet.differences() == []
 
 

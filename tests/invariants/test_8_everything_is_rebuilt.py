@@ -53,17 +53,17 @@ def test_a_store_that_restarts_empty_is_rebuilt(fleet: VirtualFleet) -> None:
     fleet.server.is_down = True
     fleet.run(1_000)
     unload(fleet, 3)
-    fleet.bench.store.data = {}
+    fleet.pool.store.data = {}
     fleet.server.is_down = False
     fleet.run(WITHIN_MS)
     assert fleet.differences() == []
-    assert {row[0].decode() for row in fleet.bench.snapshot().rows} == set(RANKS)
+    assert {row[0].decode() for row in fleet.pool.snapshot().rows} == set(RANKS)
     assert not any(gateway.pools.degraded for gateway in fleet.gateways)
     assert all(gateway.pools.names() == ["sim"] for gateway in fleet.gateways)
 
 
 def test_no_request_is_refused_while_the_store_is_rebuilt(fleet: VirtualFleet) -> None:
-    fleet.bench.store.data = {}
+    fleet.pool.store.data = {}
     for _ in range(WITHIN_MS // 20):
         load(fleet, 1)
         fleet.run(20)
@@ -72,34 +72,34 @@ def test_no_request_is_refused_while_the_store_is_rebuilt(fleet: VirtualFleet) -
 
 
 def test_a_store_that_restarts_so_fast_that_nobody_notices_is_rebuilt(fleet: VirtualFleet) -> None:
-    fleet.bench.store.data = {}
+    fleet.pool.store.data = {}
     fleet.run(WITHIN_MS)
     assert fleet.differences() == []
 
 
 def test_a_stale_replica_is_put_right(fleet: VirtualFleet) -> None:
-    replica = fleet.bench.store.snapshot()
+    replica = fleet.pool.store.snapshot()
     load(fleet, 5)
     unload(fleet, 4)
     fleet.run(400)
     fleet.server.is_down = True
     fleet.run(800)
     load(fleet, 2)
-    fleet.bench.store.data = replica
+    fleet.pool.store.data = replica
     fleet.server.is_down = False
     fleet.run(WITHIN_MS)
     assert fleet.differences() == []
 
 
 def test_stale_replicas_promoted_one_after_the_other_are_put_right(fleet: VirtualFleet) -> None:
-    staler = fleet.bench.store.snapshot()
+    staler = fleet.pool.store.snapshot()
     load(fleet, 2)
     fleet.run(100)
-    stale = fleet.bench.store.snapshot()
+    stale = fleet.pool.store.snapshot()
     unload(fleet, 3)
     for replica in (stale, staler):
         fleet.server.clock_ahead_ms -= 3_000
-        fleet.bench.store.data = replica
+        fleet.pool.store.data = replica
         fleet.run(700)
     fleet.run(WITHIN_MS - 700)
     assert fleet.differences() == []
@@ -107,11 +107,11 @@ def test_stale_replicas_promoted_one_after_the_other_are_put_right(fleet: Virtua
 
 def test_an_old_master_that_returns_after_an_empty_one_is_put_right(fleet: VirtualFleet) -> None:
     """The old epoch is back, with sets under names of that time."""
-    old = fleet.bench.store.snapshot()
-    fleet.bench.store.data = {}
+    old = fleet.pool.store.snapshot()
+    fleet.pool.store.data = {}
     fleet.run(WITHIN_MS)
     unload(fleet, 5)
-    fleet.bench.store.data = old
+    fleet.pool.store.data = old
     fleet.run(WITHIN_MS)
     assert fleet.differences() == []
 
@@ -121,7 +121,7 @@ def test_a_store_that_restarts_again_in_the_middle_of_a_resync_is_rebuilt(
 ) -> None:
     monkeypatch.setattr(ledger, "PIECE", 1)
     for _ in range(4):
-        fleet.bench.store.data = {}
+        fleet.pool.store.data = {}
         fleet.run(502)
     fleet.run(WITHIN_MS)
     assert fleet.differences() == []
@@ -129,18 +129,18 @@ def test_a_store_that_restarts_again_in_the_middle_of_a_resync_is_rebuilt(
 
 def test_a_drained_rank_that_a_stale_replica_forgot_is_read_as_the_replica_has_it(fleet: VirtualFleet) -> None:
     """All that is left of the lost write is that every gateway agrees again on what the store says."""
-    replica = fleet.bench.store.snapshot()
-    fleet.bench.drain("r0")
+    replica = fleet.pool.store.snapshot()
+    fleet.pool.drain("r0")
     fleet.run(400)
     assert all(gateway.pool.view.ranks["r0"].drained for gateway in fleet.gateways)
-    fleet.bench.store.data = replica
+    fleet.pool.store.data = replica
     fleet.run(WITHIN_MS)
     assert not any(gateway.pool.view.ranks["r0"].drained for gateway in fleet.gateways)
 
 
 def test_a_gateway_that_dies_with_the_store_leaves_nothing(fleet: VirtualFleet) -> None:
-    replica = fleet.bench.store.snapshot()
+    replica = fleet.pool.store.snapshot()
     fleet.kill(fleet.gateways[0])
-    fleet.bench.store.data = replica
+    fleet.pool.store.data = replica
     fleet.run(3_000)
     assert fleet.differences() == []

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 from scheduler.decision import Decision, Place, RequestShape
 from scheduler.errors import StoreUnavailableError
-from scheduler.messages import Phase, RankReport, RankState
+from scheduler.messages import Phase, RankReport
 from scheduler.pool import Pool
 from scheduler.pools import Pools
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
-from tests.invariants.bench import POOL, Bench, card
 from tests.invariants.faulty_link import FaultyLink, Server
-from tests.invariants.recount import recount
+from tests.invariants.lossy_pool import POOL, LossyPool
+from tests.invariants.recount import record_of, recount
 from tests.invariants.virtual_loop import VirtualLoop
+from tests.samples import card, report
 
 
 class Held(NamedTuple):
@@ -30,12 +31,7 @@ class Held(NamedTuple):
 
     def record(self) -> str:
         """In the ledger's spelling."""
-        prompt = self.shape.prompt_tokens
-        head = f"{self.phase:d} {prompt} {prompt} {self.shape.output_tokens}"
-        legs = (
-            f"{leg.kind} {leg.card.rank} {leg.card.incarnation} {leg.card.dp_group or '-'}" for leg in self.place.legs
-        )
-        return " ".join([head, *legs])
+        return record_of(self.place, self.shape, self.phase)
 
 
 class Gateway:
@@ -93,8 +89,8 @@ class VirtualFleet:
         self.settings, self.ranks = settings, ranks
         self.latency_s, self.timeout_s = latency_ms / 1000, timeout_ms / 1000
         self.loop = VirtualLoop()
-        self.bench = Bench(settings.lease_ms)
-        self.server = Server(self.bench.store, self.loop.time)
+        self.pool = LossyPool(settings.lease_ms)
+        self.server = Server(self.pool.store, self.loop.time)
         self.lives = dict.fromkeys(ranks, 1)
         self.requests_in_engine: dict[str, int] = {}
         self._report_s = report_ms / 1000
@@ -143,7 +139,7 @@ class VirtualFleet:
         """How the ledger differs from what the users of living gateways hold; empty: not at all."""
         found = []
         held = {gateway.stem: gateway.held for gateway in self.gateways}
-        live = self.bench.live()
+        live = self.pool.live()
         for name, records in live.items():
             theirs = held.get(name.rpartition(".")[0], {})
             if records != {i: one.record() for i, one in theirs.items()}:
@@ -151,31 +147,23 @@ class VirtualFleet:
         named = {name.rpartition(".")[0] for name in live}
         found += [f"nothing of {stem}'s is there" for stem, theirs in held.items() if theirs and stem not in named]
         count = recount(one.record() for theirs in held.values() for one in theirs.values())
-        if self.bench.count() != count:
-            found.append(f"the ledger adds up to {self.bench.count()}, not to {count}")
+        if self.pool.count() != count:
+            found.append(f"the ledger adds up to {self.pool.count()}, not to {count}")
         return found
 
     async def _report(self) -> None:
         reporter = Reporter(self.agent_link, pool=POOL, node="node", settings=self.settings, rng=Random(0))
         while True:
-            cards = {rank: card(rank, f"i{self.lives[rank]}", group) for rank, group in self.ranks.items()}
+            cards = {rank: card(rank, f"i{self.lives[rank]}", dp_group=group) for rank, group in self.ranks.items()}
             with contextlib.suppress(StoreUnavailableError):
                 await reporter.report([self._sample(rank) for rank in self.ranks], cards)
             await asyncio.sleep(self._report_s)
 
     def _sample(self, rank: str) -> RankReport:
         life = f"i{self.lives[rank]}"
-        sums = self.bench.count().lives.get(f"{rank} {life}")
-        return RankReport(
-            rank=rank,
-            incarnation=life,
-            state=RankState.UP,
-            age_ms=0,
-            running=sums.dispatched if sums else 0,
-            waiting=0,
-            kv_used_tokens=sums.engine_kv if sums else 0,
-            prefill_tokens_per_s=1_000.0,
-        )
+        sums = self.pool.count().lives.get(f"{rank} {life}")
+        running, kv_tokens = (sums.dispatched, sums.engine_kv) if sums else (0, 0)
+        return report(rank, life, running=running, kv_used_tokens=kv_tokens)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         task.cancel()

@@ -19,7 +19,8 @@ from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from simulator.store import VirtualStore
 from tests.polling import until
-from tests.scheduler.samples import SHAPE, card, report
+from tests.samples import card, report
+from tests.scheduler.samples import SHAPE
 
 SETTINGS = SchedulerSettings(renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=2_000)
 MODEL = "m"

@@ -14,7 +14,7 @@ from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
 from scheduler.reservation import Reservation, reserve
-from tests.scheduler.samples import ask, single
+from tests.samples import ask, single
 
 KEYS = PoolKeys("m")
 PLACED = reserve(ask(), (single("a"),))

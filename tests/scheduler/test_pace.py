@@ -7,7 +7,7 @@ import pytest
 from scheduler.pace import report_interval_ms, snapshot_interval_ms
 from scheduler.reporter import Reporter
 from simulator.store import VirtualStore
-from tests.scheduler.samples import card, report
+from tests.samples import card, report
 from tests.scheduler.scene import SETTINGS
 
 

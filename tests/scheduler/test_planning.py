@@ -16,7 +16,8 @@ from scheduler.policies import policy_named
 from scheduler.rows import BookLoad
 from scheduler.shortlist import cost_on, shortlist
 from scheduler.view import PoolView
-from tests.scheduler.samples import SHAPE, rank, single, view
+from tests.samples import single
+from tests.scheduler.samples import SHAPE, rank, view
 
 IDLE = Loads(0, 0, 0)
 

@@ -13,7 +13,7 @@ from scheduler.errors import UnknownRankError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.reporter import Reporter
 from scheduler.store import Store, open_store
-from tests.scheduler.samples import card, report
+from tests.samples import card, report
 from tests.scheduler.scene import SETTINGS
 from tests.servers import needs_redis, redis_server
 

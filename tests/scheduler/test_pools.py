@@ -20,7 +20,8 @@ from scheduler.reporter import CLAIM_MS, Reporter
 from scheduler.store import Store
 from simulator.store import VirtualStore
 from tests.polling import until
-from tests.scheduler.samples import SHAPE, card, report
+from tests.samples import card, report
+from tests.scheduler.samples import SHAPE
 from tests.scheduler.scene import SETTINGS, Wire
 
 ODD_NAMES = ["meta-llama/Llama-3.1-8B", "a {b} c", "}{", "modèle très long", "a:b:c", "100%25", "x\ty", "{}", "日本"]

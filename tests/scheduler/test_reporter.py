@@ -9,7 +9,7 @@ from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.view import Delta, PoolView, fold
 from simulator.store import VirtualStore
-from tests.scheduler.samples import card, report
+from tests.samples import card, report
 
 SETTINGS = SchedulerSettings()
 

@@ -14,7 +14,7 @@ from scheduler.lua import Script, digest, source
 from scheduler.messages import Phase
 from scheduler.reservation import Reservation, ReservedLeg, reserve
 from scheduler.tally import believed, tally_of
-from tests.scheduler.samples import ask, card, single
+from tests.samples import ask, card, single
 
 
 def held(kind: LegKind, phase: Phase, rank: str = "a") -> Reservation:

@@ -13,7 +13,8 @@ from scheduler.decision import Place, Reject
 from scheduler.lua import Script
 from scheduler.messages import RankState
 from tests.polling import until
-from tests.scheduler.samples import SHAPE, card, report
+from tests.samples import card, report
+from tests.scheduler.samples import SHAPE
 from tests.scheduler.scene import SETTINGS, Scene, Wire, at_work
 
 RARELY = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)

@@ -7,7 +7,8 @@ import pytest
 
 from scheduler.messages import CARD_VERSION, RankCard, RankState
 from scheduler.view import Delta, Folding, PoolView, fold
-from tests.scheduler.samples import card, rank, view
+from tests.samples import card
+from tests.scheduler.samples import rank, view
 
 SEEN = b"i1 up 0 500 0 0 1000 node/1 501 9 0 "
 LOAD = b"100 1 400 1 0 110 0 0"

@@ -9,15 +9,17 @@ from typing import NamedTuple
 from scheduler import calls
 from scheduler.calls import Call, Reply, ReportRow, report_row
 from scheduler.keys import PoolKeys
-from scheduler.messages import RankCard, RankReport, RankState, Role
+from scheduler.messages import RankReport, RankState
+from scheduler.reporter import CLAIM_MS
 from scheduler.reservation import ID_MODULUS
+from scheduler.settings import SchedulerSettings
 from scheduler.view import Delta
 from simulator.store import VirtualStore
 from tests.invariants.mutation import script_text
-from tests.invariants.recount import Count, GroupSums, Sums
+from tests.invariants.recount import Count, count_of
+from tests.samples import card, report
 
-LEASE_MS = 2_000
-CLAIM_MS = 3_000
+LEASE_MS = SchedulerSettings().lease_ms
 POOL = "sim"
 AGENT = "node/1"
 STEADY_MS = 400
@@ -50,34 +52,18 @@ class Sample(NamedTuple):
 
     def report(self) -> RankReport:
         """The same on its way to the store; all requests run."""
-        return RankReport(
-            rank=self.rank,
-            incarnation=self.incarnation,
+        return report(
+            self.rank,
+            self.incarnation,
             state=RankState(self.state),
             age_ms=self.age_ms,
             running=self.requests,
-            waiting=0,
             kv_used_tokens=self.kv_tokens,
             prefill_tokens_per_s=self.rate,
         )
 
 
-def card(rank: str, incarnation: str = "i1", dp_group: str = "") -> RankCard:
-    return RankCard(
-        rank=rank,
-        endpoint=f"http://{rank}",
-        role=Role.MIXED,
-        model=POOL,
-        incarnation=incarnation,
-        node="node",
-        max_num_seqs=8,
-        max_model_len=8_192,
-        kv_capacity_tokens=100_000,
-        dp_group=dp_group,
-    )
-
-
-class Bench:
+class LossyPool:
     """The pool; `late` holds calls that are still on their way."""
 
     def __init__(self, lease_ms: int = LEASE_MS) -> None:
@@ -168,14 +154,7 @@ class Bench:
 
     def count(self) -> Count:
         """What the ledger says it adds up to; what is nothing is left out."""
-        lives = {life: Sums(*row[:2], *row[3:]) for life, row in self.loads().items()}
-        cells = self.rows(self.keys.group)
-        names = {field.rpartition(":")[0] for field in cells}
-        groups = {name: GroupSums(*(int(cells.get(f"{name}:{part}", 0)) for part in "qnk")) for name in names}
-        return Count(
-            {life: sums for life, sums in lives.items() if any(sums)},
-            {name: sums for name, sums in groups.items() if any(sums)},
-        )
+        return count_of(self.rows(self.keys.load), self.rows(self.keys.group))
 
     @property
     def pool_ms(self) -> int:
