@@ -2,6 +2,9 @@
 
 Beside the limits: a client that leaves is noticed under pipelining too, trailers do not become headers, bytes that are
 no HTTP are answered in the shape of every other error, and HTTP/1.0 is answered without chunks.
+
+A packet may hold thousands of requests. What came is parsed by the piece, and no further while enough requests wait
+for their turn on this connection; each answer makes room for the next piece.
 """
 
 from __future__ import annotations
@@ -9,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
+from gateway.headers import first
 from gateway.unchunked import Unchunked
 
 MAX_HEAD_BYTES = 65_536
@@ -24,38 +30,64 @@ MAX_HEADERS = 100
 HEAD_S = 30.0
 """How long a head may take from the connection, or from its own first byte, to its end."""
 
+MAX_QUEUED = 16
+"""Requests of one connection that wait for their turn. Clients that pipeline at all send a few."""
+
+PIECE_BYTES = 512
+"""How much is parsed at once outside a body: a few dozen of the shortest requests, or half of a usual head."""
+
+MAX_UNREAD_BYTES = 65_536
+"""What may lie unparsed before no more is read. Until then it is noticed when the client leaves."""
+
 LINGER_S = 2.0
 """How long a refused client is still listened to. Closing at once would reset the connection while the client sends,
 and take our answer from it.
 """
 
 
+class _Flow(FlowControl):
+    """uvicorn's flow control, which reads on whenever a request asks for more; not while it is held."""
+
+    _held = False
+
+    def hold(self, held: bool) -> None:
+        """Stop reading, or read on."""
+        if held:
+            self.pause_reading()
+        elif self._held:
+            super().resume_reading()
+        self._held = held
+
+    def resume_reading(self) -> None:
+        """Read on, unless it is held."""
+        if not self._held:
+            super().resume_reading()
+
+
 class ClientProtocol(HttpToolsProtocol):
     """One client's connection."""
 
+    flow: _Flow
     running: RequestResponseCycle | None = None
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
     _unanswered_bytes = 0
+    _body_left_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client `HEAD_S` for its first head."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
+        self._unread = bytearray()
         self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, within the limits; after a refusal drop it."""
-        if self._refusal is not None:
-            return
-        # The parser keeps what is unfinished and says nothing of it: a header, a target, a trailer without an end.
-        self._unanswered_bytes += len(data)
-        super().data_received(data)
-        if self._unanswered_bytes > MAX_HEAD_BYTES and self._refusal is None:
-            self._refuse(_too_large())
-        if self._timer is None and (self._in_head or not self._is_answering):
-            self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+        if self._refusal is None:
+            self._unread += data
+            self._read_on()
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -80,10 +112,12 @@ class ClientProtocol(HttpToolsProtocol):
         self._unanswered_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+        self._body_left_bytes = int(first(self.headers, b"content-length") or 0)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._unanswered_bytes = 0
+        self._body_left_bytes -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -91,15 +125,17 @@ class ClientProtocol(HttpToolsProtocol):
         self._unanswered_bytes = 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is complete: it is the next request's turn."""
+        super().on_response_complete()
+        self._read_on()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
         self._stop_timer()
+        self._unread.clear()
         super().connection_lost(exc)
         self._end_running()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser, or a limit inside it, has refused."""
-        self._refuse(self._refusal or InvalidRequestError(msg))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
@@ -116,6 +152,29 @@ class ClientProtocol(HttpToolsProtocol):
         """Whether what is wrong is the body of the request that runs, and nothing has been answered yet."""
         cycle = self.running
         return cycle is not None and cycle is self.cycle and cycle.more_body and not cycle.response_started
+
+    def _read_on(self) -> None:
+        if self._unread:
+            self._unset_keepalive_if_required()
+        while self._unread and len(self.pipeline) < MAX_QUEUED and not self.transport.is_closing():
+            size = max(PIECE_BYTES, self._body_left_bytes)
+            piece = bytes(self._unread[:size])
+            del self._unread[:size]
+            self._parse(piece)
+        self.flow.hold(len(self._unread) > MAX_UNREAD_BYTES)
+        if self._timer is None and (self._in_head or not self._is_answering):
+            self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
+
+    def _parse(self, piece: bytes) -> None:
+        # The parser keeps what is unfinished and says nothing of it: a header, a target, a trailer without an end.
+        self._unanswered_bytes += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or InvalidRequestError("Invalid HTTP request received."))
+        else:
+            if self._unanswered_bytes > MAX_HEAD_BYTES:
+                self._refuse(_too_large())
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -136,6 +195,7 @@ class ClientProtocol(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answer with an error, if it is this request's turn to be answered, and close."""
         self._refusal = error
+        self._unread.clear()
         self._stop_timer()
         if self._is_answering and not self._may_still_refuse:
             self.transport.close()
