@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway import errors
+from gateway import errors, upgrade
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
 from gateway.headers import first
 from gateway.unchunked import Unchunked
@@ -121,9 +121,10 @@ class ClientProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is complete."""
+        """The request is complete, or the parser stops after the head of one that offers an upgrade."""
         self._unanswered_bytes = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """An answer is complete: it is the next request's turn."""
@@ -136,6 +137,9 @@ class ClientProtocol(HttpToolsProtocol):
         self._unread.clear()
         super().connection_lost(exc)
         self._end_running()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
@@ -169,7 +173,7 @@ class ClientProtocol(HttpToolsProtocol):
         # The parser keeps what is unfinished and says nothing of it: a header, a target, a trailer without an end.
         self._unanswered_bytes += len(piece)
         try:
-            self.parser.feed_data(piece)
+            self._unread[:0] = upgrade.feed(self, piece)
         except httptools.HttpParserError:
             self._refuse(self._refusal or InvalidRequestError("Invalid HTTP request received."))
         else:
