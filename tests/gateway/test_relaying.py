@@ -182,3 +182,28 @@ async def test_an_answer_that_ends_sooner_than_expected_had_its_prefill_done() -
     async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
         await served.complete()
     assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+async def test_while_a_rank_sends_its_answer_in_crumbs_others_have_their_turns() -> None:
+    crumbs = 20_000
+    turns = 0
+
+    async def sends_crumbs(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(b"x") * crumbs + NO_MORE)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += pool.words()[-1:] == ["first_token"]
+
+    async with (
+        scripted_rank(sends_crumbs) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url)))) as served,
+        anyio.create_task_group() as others,
+    ):
+        others.start_soon(take_turns)
+        response = await served.complete(stream=True)
+        others.cancel_scope.cancel()
+    assert response.content == b"x" * crumbs
+    assert turns > 100
