@@ -25,6 +25,10 @@ RANKS = {"r0": "g", "r1": "g", "r2": ""}
 REPORT_S = 0.1
 
 
+class HeldTwiceError(AssertionError):
+    """Two names hold one reservation; for a moment a forgotten name may, until it is reaped."""
+
+
 class RealFleet:
     """`held` is what users hold: per reservation its decision, shape and phase, over all gateways."""
 
@@ -62,7 +66,7 @@ class RealFleet:
         """Whether the ledger is exactly what users hold, and nobody places alone."""
         if any(gateway.degraded for gateway in self.gateways):
             return False
-        with contextlib.suppress(StoreUnavailableError, StoreRejectedError):
+        with contextlib.suppress(StoreUnavailableError, StoreRejectedError, HeldTwiceError):
             held = await ledger_records(self.store)
             mine = self.records()
             return held == mine and await ledger_count(self.store) == recount(mine.values())
@@ -70,12 +74,12 @@ class RealFleet:
 
 
 async def ledger_records(store: Store) -> dict[int, str]:
-    """All live sets in one; an id that is in two of them fails."""
+    """All live sets in one. Raises HeldTwiceError if an id is in two of them."""
     keys, found = PoolKeys(POOL), dict[int, str]()
     for name in await _hash(store, keys.gate):
         records = await _hash(store, keys.live(name))
         if twice := {i for i in records if int(i) in found}:
-            raise AssertionError(f"{name} and another gateway hold {twice}")
+            raise HeldTwiceError(f"{name} and another name hold {', '.join(twice)}")
         found |= {int(i): record for i, record in records.items()}
     return found
 

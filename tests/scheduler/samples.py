@@ -1,12 +1,13 @@
-"""Ranks as a gateway's view has them, with what a test does not care about filled in."""
+"""Ranks and reservations as a gateway has them, with what a test does not care about filled in."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from scheduler.decision import RequestShape
-from scheduler.messages import RankState
+from scheduler.decision import LegKind, RequestShape
+from scheduler.messages import Phase, RankState
 from scheduler.rank_view import RankView
+from scheduler.reservation import Reservation, ReservedLeg
 from scheduler.rows import BookLoad, SeenRank
 from scheduler.view import PoolView
 from tests.samples import card
@@ -36,3 +37,8 @@ def rank(name: str, book: BookLoad | None = None, *, heard: dict[str, Any] | Non
 
 def view(*ranks: RankView, broken_groups: frozenset[str] = frozenset()) -> PoolView:
     return PoolView("e1", 7, 0, {each.card.rank: each for each in ranks}, broken_groups)
+
+
+def held(kind: LegKind, phase: Phase, rank: str = "a") -> Reservation:
+    leg = ReservedLeg(kind, rank, "i1", "-")
+    return Reservation(phase=phase, uncached_tokens=60, prompt_tokens=100, output_tokens=10, legs=(leg,))

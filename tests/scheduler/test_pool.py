@@ -26,6 +26,7 @@ class TestLeaving:
         async with at_work("a") as scene:
             await scene.place(2)
             scene.wire.is_down = True
+        assert scene.pool.reservations == 0
 
     async def test_an_ask_that_waits_while_the_gateway_ends_is_answered(self) -> None:
         async with asyncio.TaskGroup() as tasks:

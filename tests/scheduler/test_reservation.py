@@ -1,0 +1,25 @@
+"""Reservations, and how the ledger spells them."""
+
+from __future__ import annotations
+
+from scheduler.decision import LegKind
+from scheduler.messages import Phase
+from scheduler.reservation import Reservation, ReservedLeg, reserve
+from tests.samples import ask, single
+from tests.scheduler.samples import held
+
+
+def test_a_reservation_is_spelt_as_the_ledger_reads_it() -> None:
+    legs = (ReservedLeg(LegKind.PREFILL, "a", "i1", "-"), ReservedLeg(LegKind.DECODE, "b", "i2", "g"))
+    pair = Reservation(phase=Phase.DISPATCHED, uncached_tokens=60, prompt_tokens=100, output_tokens=10, legs=legs)
+    assert pair.record() == "1 60 100 10 p a i1 - d b i2 g"
+
+
+def test_a_phase_only_moves_on() -> None:
+    reservation = held(LegKind.WHOLE, Phase.DISPATCHED)
+    assert reservation.at(Phase.FIRST_TOKEN).phase is Phase.FIRST_TOKEN
+    assert reservation.at(Phase.PLACED) is reservation
+
+
+def test_placing_an_ask_makes_a_placed_reservation() -> None:
+    assert reserve(ask(), (single("a"),)).record() == "0 100 100 10 m a i1 -"

@@ -1,0 +1,46 @@
+"""What a gateway's own reservations add up to, and what is believed of a rank."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.decision import LegKind
+from scheduler.loads import Loads
+from scheduler.messages import Phase
+from scheduler.tally import believed, tally_of
+from tests.scheduler.samples import held
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "queued"),
+    [
+        (LegKind.WHOLE, Phase.PLACED, 60),
+        (LegKind.WHOLE, Phase.DISPATCHED, 60),
+        (LegKind.WHOLE, Phase.PREFILL_DONE, 0),
+        (LegKind.WHOLE, Phase.FIRST_TOKEN, 0),
+        (LegKind.PREFILL, Phase.DISPATCHED, 60),
+        (LegKind.DECODE, Phase.DISPATCHED, 0),
+    ],
+)
+def test_a_reservation_queues_its_uncached_tokens_until_they_are_prefilled(
+    kind: LegKind, phase: Phase, queued: int
+) -> None:
+    assert tally_of([held(kind, phase)]) == {"a": Loads(queued, 1, 110)}
+
+
+def test_reservations_on_one_rank_add_up() -> None:
+    both = [held(LegKind.WHOLE, Phase.PLACED), held(LegKind.WHOLE, Phase.FIRST_TOKEN)]
+    assert tally_of([*both, held(LegKind.WHOLE, Phase.PLACED, "b")]) == {
+        "a": Loads(60, 2, 220),
+        "b": Loads(60, 1, 110),
+    }
+
+
+def test_what_was_placed_since_is_added_and_what_ended_since_taken_off() -> None:
+    read = {"a": Loads(500, 5, 5_000), "b": Loads(0, 0, 0)}
+    then, now = {"a": Loads(200, 2, 200)}, {"a": Loads(100, 1, 100), "b": Loads(60, 1, 110)}
+    assert believed(read, then, now) == {"a": Loads(400, 4, 4_900), "b": Loads(60, 1, 110)}
+
+
+def test_loads_are_never_believed_negative() -> None:
+    assert believed({"a": Loads(1, 1, 1)}, {"a": Loads(9, 9, 9)}, {}) == {"a": Loads(0, 0, 0)}
