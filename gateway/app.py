@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -10,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import errors, models
 from gateway.access import AccessLog
@@ -17,9 +19,12 @@ from gateway.auth import KeyGuard
 from gateway.completions import Completion
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
 from gateway.gateway import NOT_REACHED, Gateway
+from gateway.reply import fail
 from gateway.wire import Api
 
 VERSION = version("forebay")
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -33,9 +38,23 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(Exception, _on_exception)
     # The last one added is the outermost.
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    app.add_middleware(_PathGuard)
     app.add_middleware(KeyGuard, keys=gateway.keys)
     app.add_middleware(AccessLog, routes=routes, metrics=gateway.metrics)
     return app
+
+
+class _PathGuard:
+    """ASGI middleware: no path has control characters, though starlette's patterns overlook a newline at the end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and CONTROL_CHARACTERS.search(scope["path"]):
+            await fail(send, UnknownRouteError("Not Found"))
+        else:
+            await self._app(scope, receive, send)
 
 
 def _add_api(app: FastAPI, gateway: Gateway) -> None:

@@ -173,6 +173,8 @@ async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes) -> Non
         ("GET", COMPLETIONS, 405),
         ("DELETE", "/v1/models", 405),
         ("POST", "/healthz", 405),
+        ("POST", COMPLETIONS + "%0A", 404),
+        ("GET", "/v1/models%00", 404),
     ],
 )
 async def test_an_unknown_path_or_method_is_told_in_the_same_shape(method: str, path: str, status: int) -> None:
