@@ -35,10 +35,19 @@ HELD_FROM_RANKS = CONNECTION_HEADERS | {
 }  # fmt: skip
 OWN_PREFIX = b"x-forebay-"
 
+BLANKS = b" \t"
+"""They may stand around a value and are no part of it (RFC 9110 section 5.5); the parser leaves those at its end."""
+
 HELD_FROM_CLIENTS = CONNECTION_HEADERS | {b"content-length", b"date", b"server", b"x-request-id"}
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 MAX_TIMEOUT_MS = 86_400_000
+
+MAX_HEAD_BYTES = 65_536
+"""Start line and headers. Long keys, cookies and trace states take a few KiB; other servers allow 8 to 64."""
+
+MAX_HEADERS = 100
+"""What Apache allows and no client comes near to; each costs a few objects before the key is checked."""
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
@@ -61,7 +70,7 @@ def for_rank(
     """
     held = _named_by_connection(headers)
     passed = [
-        (name, value)
+        (name, value.strip(BLANKS))
         for name, value in headers
         if name not in HELD_FROM_RANKS
         and name not in held

@@ -18,14 +18,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import errors, upgrade
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
-from gateway.headers import first
+from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
 from gateway.unchunked import Unchunked
-
-MAX_HEAD_BYTES = 65_536
-"""Request line and headers. Long keys, cookies and trace states take a few KiB; other servers allow 8 to 64."""
-
-MAX_HEADERS = 100
-"""What Apache allows and no client comes near to; each costs a few objects before the key is checked."""
 
 HEAD_S = 30.0
 """How long a head may take from the connection, or from its own first byte, to its end."""
@@ -111,6 +105,9 @@ class ClientProtocol(HttpToolsProtocol):
         self._in_head = False
         self._unanswered_bytes = 0
         self._stop_timer()
+        if self.parser.get_http_version() == "1.0":
+            # RFC 9110 section 10.1.1: such a client knows no interim answer.
+            self.expect_100_continue = False
         super().on_headers_complete()
         self._body_left_bytes = int(first(self.headers, b"content-length") or 0)
 

@@ -17,12 +17,13 @@ import anyio.lowlevel
 import httpx
 
 from gateway.errors import (
+    InvalidRequestError,
     RankFailedError,
     RankTimeoutError,
     RankUnreachableError,
     TooManyConnectionsError,
 )
-from gateway.headers import Headers, first
+from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, Headers, first
 
 KEPT_CONNECTIONS = 0
 """No connection serves two requests: the library would take what a rank sent past the end of one answer for the
@@ -40,6 +41,7 @@ TURN_S = 0.002
 and a rank that sends a byte a chunk leaves ten thousand of them. The loop's own clock stands still meanwhile.
 """
 
+NO_ADDRESS = "The rank registered no usable address"
 SENT = "http11.send_request_body.complete"
 
 
@@ -110,7 +112,7 @@ class Upstream:
         """Send a request and yield the answer once its head is there; leaving closes it, whatever happened.
 
         `on_sent` is called when the last byte of the request has been written. Raises RankUnreachableError,
-        RankFailedError, RankTimeoutError, TooManyConnectionsError.
+        RankFailedError, RankTimeoutError, TooManyConnectionsError, InvalidRequestError.
         """
         connect_s, first_byte_s, idle_s = self._deadlines
 
@@ -123,8 +125,8 @@ class Upstream:
             request = httpx.Request(
                 "POST", url, headers=headers, content=body, extensions={"timeout": timeouts, "trace": trace}
             )
-        except httpx.InvalidURL as error:
-            raise RankUnreachableError("The rank registered no usable address") from error
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise RankUnreachableError(NO_ADDRESS) from error
         self.open_requests += 1
         try:
             started_s = anyio.current_time()
@@ -157,6 +159,9 @@ def _fault_of(response: httpx.Response) -> str | None:
         return f"The rank answered with status {response.status_code}"
     if any(CONTROL_BYTES.search(value) for _, value in response.headers.raw):
         return "The rank answered with a header that HTTP does not allow"
+    headers = response.headers.raw
+    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+        return f"The rank's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
     return None
 
 
@@ -169,5 +174,9 @@ def _translated() -> Iterator[None]:
         raise TooManyConnectionsError("All connections to ranks are in use", retry_after_ms=1000) from error
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise RankUnreachableError("The rank does not take connections") from error
+    except (httpx.UnsupportedProtocol, UnicodeError) as error:
+        raise RankUnreachableError(NO_ADDRESS) from error
+    except httpx.LocalProtocolError as error:
+        raise InvalidRequestError("A header of the request is none that may be sent on") from error
     except httpx.TransportError as error:
         raise RankFailedError("The rank broke off before its answer was complete") from error

@@ -41,6 +41,35 @@ async def test_a_rank_that_takes_no_connection_is_a_502() -> None:
     assert pool.words() == ["released"]
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://xn--a:80", "http://a..b:80", f"http://{'a' * 64}.b:80", "http://\u00ad:80", "http://[::1:80",
+        "http://a:99999", "ftp://127.0.0.1:9", "127.0.0.1:9", "http://",
+    ],
+)  # fmt: skip
+async def test_an_address_that_is_none_is_a_502_and_shunned(endpoint: str) -> None:
+    pool = FakePool(card(endpoint, rank="odd"))
+    async with serving(FakePools(pool)) as served:
+        response = await served.complete()
+    assert response.status_code == 502
+    error_of(response)
+    assert pool.shunned == ["odd"]
+    assert pool.words() == ["released"]
+
+
+@pytest.mark.parametrize("headers", [["X: y"] * 101, [f"X-{number}: {'y' * 7000}" for number in range(10)]])
+async def test_a_head_larger_than_a_clients_may_be_is_a_502(headers: list[str]) -> None:
+    async def answers(exchange: Exchange) -> None:
+        await exchange.answer("200 OK", COMPLETION, *headers)
+
+    async with scripted_rank(answers) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete()
+    assert response.status_code == 502
+    assert "head" in error_of(response)["message"]
+    assert pool.words()[-1] == "released"
+
+
 async def test_a_rank_that_dies_before_its_answer_is_a_502() -> None:
     async def dies(exchange: Exchange) -> None:
         exchange.abort()

@@ -2,6 +2,9 @@
 
 import pytest
 
+from gateway.errors import InvalidRequestError
+from gateway.server import open_upstream
+from gateway.settings import GatewaySettings
 from scheduler.decision import LegKind
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import CHAT, post, serving
@@ -44,6 +47,23 @@ async def test_headers_that_belong_to_a_connection_or_to_the_gateway_do_not_pass
     assert headers["host"] == rank.url.removeprefix("http://")
     assert headers["x-request-id"] != "mine"
     assert headers["x-name"].encode("latin-1").decode() == "J\u00fcrgen"
+
+
+async def test_blanks_around_a_value_do_not_pass() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        sent = post(CHAT, b'{"messages":[{"role":"user","content":"hi"}]}', "X-A: \t a \tb\t ", "X-B: \t")
+        status, _, _ = await served.send(sent)
+    assert status == 200
+    assert rank.requests[0].header("x-a") == "a \tb"
+    assert rank.requests[0].header("x-b") == ""
+
+
+@pytest.mark.parametrize("header", [(b"x-a", b"a\x00"), (b"x a", b"")])
+async def test_a_header_that_may_not_be_sent_is_the_clients_fault(header: tuple[bytes, bytes]) -> None:
+    async with scripted_rank() as rank, open_upstream(GatewaySettings(redis="redis://unused")) as upstream:
+        with pytest.raises(InvalidRequestError):
+            await upstream.post(rank.url, [header], b"{}", lambda: None).__aenter__()
+    assert rank.requests == []
 
 
 async def test_the_gateways_own_keys_never_reach_a_rank() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.protocol import MAX_HEAD_BYTES, MAX_HEADERS
+from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, Served, checked_error, eventually, post, serving
 from tests.gateway.scripted_rank import (

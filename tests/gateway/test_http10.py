@@ -55,3 +55,11 @@ async def test_an_answer_that_is_no_stream_is_whole(size: int) -> None:
     async with scripted_rank(answers) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         _, answer = await until_closed(served, b'{"prompt":"x"}')
     assert answer == (b"x" * size or COMPLETION)
+
+
+async def test_a_client_is_not_told_to_go_on() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        sent = post(COMPLETIONS, b'{"prompt":"x"}', "Expect: 100-continue")
+        old, _, _ = await served.send(sent.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        new, _, _ = await served.send(sent)
+    assert (old, new) == (200, 100)
