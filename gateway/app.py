@@ -104,7 +104,7 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         """Forebay's version."""
         return JSONResponse({"version": VERSION})
 
-    @app.get("/admin/state")
+    @app.get("/admin/state", include_in_schema=False)
     async def state() -> Response:
         """What this gateway holds now."""
         return JSONResponse(

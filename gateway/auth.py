@@ -1,4 +1,4 @@
-"""Keys: who may use /v1 and who may use /admin.
+"""Keys: who may use /v1 and read the docs, and who may use /admin.
 
 Keys are compared by their digests, all of them every time, so that neither a key's length nor its place in
 the list shows in the time taken. They are never logged.
@@ -16,7 +16,7 @@ from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
 from gateway.headers import first
 from gateway.reply import fail
 
-CLIENT_PATHS = "/v1"
+CLIENT_PATHS = ("/v1", "/docs", "/openapi.json")
 ADMIN_PATHS = "/admin"
 
 
@@ -34,7 +34,7 @@ class KeyRing:
 
     def check(self, path: str, authorization: bytes | None) -> None:
         """Let a request pass, or raise UnauthorizedError (UnknownRouteError for /admin where there is none)."""
-        if _is_under(path, CLIENT_PATHS) and self._clients:
+        if self._clients and any(_is_under(path, prefix) for prefix in CLIENT_PATHS):
             _require(self._clients, authorization)
         elif _is_under(path, ADMIN_PATHS):
             if not self._admins:

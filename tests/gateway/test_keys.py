@@ -40,6 +40,22 @@ async def test_what_is_not_under_v1_needs_no_key() -> None:
             assert (await served.client.get(path)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/oauth2-redirect", "/openapi.json"])
+async def test_the_docs_take_a_key_where_there_is_one(path: str) -> None:
+    async with serving(FakePools(), **KEYS) as served:
+        assert (await served.client.get(path)).status_code == 401
+        assert (await served.client.get(path, headers={"Authorization": "Bearer first-key"})).status_code == 200
+    async with serving(FakePools()) as served:
+        assert (await served.client.get(path)).status_code == 200
+
+
+async def test_the_schema_tells_nothing_of_admin() -> None:
+    async with serving(FakePools()) as served:
+        schema = (await served.client.get("/openapi.json")).json()
+    assert "/v1/models" in schema["paths"]
+    assert [path for path in schema["paths"] if path.startswith("/admin")] == []
+
+
 async def test_admin_takes_the_admin_key_and_no_other() -> None:
     async with serving(FakePools(), **KEYS) as served:
         for key, status in (("first-key", 401), ("root-key", 200)):
