@@ -29,6 +29,12 @@ class Metrics:
             ["route", "status", "pool"],
             registry=registry,
         )
+        self.refused_connections = Counter(
+            "forebay_gateway_refused_connections",
+            "Connections closed for bytes that are no HTTP, or a head that is too large or too slow.",
+            ["status"],
+            registry=registry,
+        )
         self.in_flight = Gauge("forebay_gateway_in_flight_requests", "Requests being served.", registry=registry)
         self.ttft = _seconds(
             "ttft", "From the request's head to the first event of its streamed answer.", SECONDS, registry

@@ -13,6 +13,7 @@ import asyncio
 from typing import Any
 
 import httptools
+from prometheus_client import Counter
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -59,7 +60,7 @@ class _Flow(FlowControl):
 
 
 class ClientProtocol(HttpToolsProtocol):
-    """One client's connection."""
+    """One client's connection. `refused` counts those that were refused, by status."""
 
     flow: _Flow
     running: RequestResponseCycle | None = None
@@ -70,11 +71,15 @@ class ClientProtocol(HttpToolsProtocol):
     _unanswered_bytes = 0
     _body_left_bytes = 0
 
+    def __init__(self, refused: Counter, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._refused = refused
+        self._unread = bytearray()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client `HEAD_S` for its first head."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
-        self._unread = bytearray()
         self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 
     def data_received(self, data: bytes) -> None:
@@ -196,6 +201,7 @@ class ClientProtocol(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         """Answer with an error, if it is this request's turn to be answered, and close."""
         self._refusal = error
+        self._refused.labels(str(errors.status_of(error))).inc()
         self._unread.clear()
         self._stop_timer()
         if self._is_answering and not self._may_still_refuse:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_address
 from signal import SIGINT, SIGTERM
+from typing import cast
 from uuid import uuid4
 
 import anyio
@@ -118,7 +121,8 @@ def _server(gateway: Gateway) -> _Server:
     return _Server(
         uvicorn.Config(
             create_app(gateway),
-            http=ClientProtocol,
+            # uvicorn calls it as it would call the class.
+            http=cast("type[asyncio.Protocol]", partial(ClientProtocol, gateway.metrics.refused_connections)),
             ws="none",
             lifespan="off",
             proxy_headers=False,

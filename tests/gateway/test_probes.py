@@ -159,6 +159,16 @@ async def test_a_client_that_left_first_is_counted_as_such(caplog: pytest.LogCap
     assert (line["status"], line["client_left"]) == (499, True)
 
 
+async def test_what_is_no_request_is_counted_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(FakePools()) as served:
+        for raw in (b"\x16\x03\x01\r\n\r\n", b"GET\r\n\r\n", b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"):
+            await served.send(raw)
+        page = (await served.client.get("/metrics")).text
+    assert 'forebay_gateway_refused_connections_total{status="400"} 2.0' in page
+    assert 'forebay_gateway_refused_connections_total{status="431"} 1.0' in page
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
 async def test_a_fault_of_the_gateway_is_a_500_in_the_same_shape(caplog: pytest.LogCaptureFixture) -> None:
     pool = FakePool(card("http://127.0.0.1:9"))
     pool.place_s = "a fault"  # type: ignore[assignment]
