@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from scheduler.decision import Ask, Candidate, RequestShape
-from scheduler.loads import Loads
+from scheduler.loads import FORGOTTEN_MS, Loads
 from scheduler.messages import Role
 from scheduler.policies import Policy
 from scheduler.policies.context import Context
@@ -47,11 +47,14 @@ def plan(
 ) -> Plan | None:
     """What to ask the store for this request at pool time `pool_ms`; None where no rank can take it.
 
-    `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid` are left out if
-    there are others.
+    `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid`, and those of
+    which nothing was heard for `FORGOTTEN_MS`, are left out if there are others.
     """
     mixed = {rank.card.rank: rank for rank in view.placeable() if rank.card.role is Role.MIXED}
-    ranks = {name: rank for name, rank in mixed.items() if name not in avoid} or mixed
+    usable = {name: rank for name, rank in mixed.items() if name not in avoid} or mixed
+    # Told from the snapshot's own time: where Redis is gone, all would fall silent.
+    since_ms = view.pool_ms - FORGOTTEN_MS
+    ranks = {name: rank for name, rank in usable.items() if rank.seen.heard_ms >= since_ms} or usable
     if not ranks:
         return None
     loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}

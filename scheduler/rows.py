@@ -36,6 +36,7 @@ class SeenRank(msgspec.Struct, frozen=True):
     foreign_kv_tokens: int
     prefill_tokens_per_s: float
     owner: str
+    heard_ms: int
     running: int
 
 
@@ -51,7 +52,7 @@ def parse_book(row: str) -> BookLoad:
 
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
-    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, _heard, _card, running, *_ = row.split(" ")
+    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *_ = row.split(" ")
     if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
     return SeenRank(
@@ -63,6 +64,7 @@ def parse_seen(row: str) -> SeenRank:
         foreign_kv_tokens=_whole(foreign_kv),
         prefill_tokens_per_s=float(rate),
         owner=owner,
+        heard_ms=_whole(heard),
         running=_whole(running),
     )
 

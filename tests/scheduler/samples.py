@@ -25,6 +25,7 @@ def seen(**fields: Any) -> SeenRank:
         "foreign_kv_tokens": 0,
         "prefill_tokens_per_s": 1_000.0,
         "owner": "n/1",
+        "heard_ms": 0,
         "running": 0,
     }
     return SeenRank(**known | fields)
@@ -35,8 +36,8 @@ def rank(name: str, book: BookLoad | None = None, *, heard: dict[str, Any] | Non
     return RankView(card(name, **fields), seen(**heard or {}), book or BookLoad())
 
 
-def view(*ranks: RankView, broken_groups: frozenset[str] = frozenset()) -> PoolView:
-    return PoolView("e1", 7, 0, {each.card.rank: each for each in ranks}, broken_groups)
+def view(*ranks: RankView, broken_groups: frozenset[str] = frozenset(), pool_ms: int = 0) -> PoolView:
+    return PoolView("e1", 7, pool_ms, {each.card.rank: each for each in ranks}, broken_groups)
 
 
 def held(kind: LegKind, phase: Phase, rank: str = "a") -> Reservation:

@@ -52,6 +52,15 @@ class TestPlan:
         assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a",))).ranks) == {"b"}
         assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a", "b"))).ranks) == {"a", "b"}
 
+    def test_a_rank_of_which_nothing_was_heard_for_long_is_left_out_while_there_is_another(self) -> None:
+        heard, silent = rank("a", heard={"heard_ms": 50_000}), rank("b", heard={"heard_ms": 49_999})
+        assert set(sure(planned(view(heard, silent, pool_ms=60_000))).ranks) == {"a"}
+        assert set(sure(planned(view(silent, pool_ms=60_000))).ranks) == {"b"}
+
+    def test_a_silent_rank_is_better_than_one_that_took_no_connection(self) -> None:
+        heard, silent = rank("a", heard={"heard_ms": 60_000}), rank("b")
+        assert set(sure(planned(view(heard, silent, pool_ms=60_000), avoid=("a",))).ranks) == {"b"}
+
     def test_equal_chance_makes_an_equal_plan(self) -> None:
         crowd = view(*(rank(f"r{number}") for number in range(40)))
         assert planned(crowd, seed=5) == planned(crowd, seed=5)

@@ -34,6 +34,7 @@ def test_a_seen_row_is_read_field_by_field() -> None:
         foreign_kv_tokens=-70,
         prefill_tokens_per_s=1234.5,
         owner="node/1",
+        heard_ms=501,
         running=2,
     )
 
