@@ -36,10 +36,21 @@ class Broken(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Unanswered(msgspec.Struct, frozen=True):
+    """The port took the connection and gave no whole answer in time; asked and given up at these monotonic times.
+
+    Frozen processes look so: the kernel takes connections for them.
+    """
+
+    detail: str
+    from_s: float
+    until_s: float
+
+
 class Silent(msgspec.Struct, frozen=True):
-    """No answer in time, or no way to the host."""
+    """No way to the host, or no connection in time: nothing about the rank itself."""
 
     detail: str
 
 
-Evidence = Answered | Refused | EngineDead | Broken | Silent
+Evidence = Answered | Refused | EngineDead | Broken | Unanswered | Silent

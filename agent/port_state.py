@@ -10,6 +10,7 @@ from agent.discovery import rank_names
 from agent.evidence import Answered, Evidence
 from agent.health import PortHealth, judge
 from agent.rank_state import RankTrack, first_track, next_track
+from agent.settings import AgentSettings
 from agent.targets import Target
 from scheduler.messages import RankCard
 
@@ -32,9 +33,9 @@ class PortState(msgspec.Struct, frozen=True, kw_only=True):
         return not self.health.down_because and bool(self.ranks) and all(track.is_idle for track in self.ranks)
 
 
-def fold(port: PortState, evidence: Evidence, prior_tokens_per_s: float, fresh_suffix: str) -> PortState:
+def fold(port: PortState, evidence: Evidence, settings: AgentSettings, fresh_suffix: str) -> PortState:
     """The port after one more look at it."""
-    health = judge(port.health, evidence)
+    health = judge(port.health, evidence, settings.stall_ms / 1e3)
     if not isinstance(evidence, Answered):
         return msgspec.structs.replace(port, health=health)
     page, asked_at_s = evidence.page, evidence.asked_at_s
@@ -45,7 +46,7 @@ def fold(port: PortState, evidence: Evidence, prior_tokens_per_s: float, fresh_s
             known[rank], sample, page.process_start_s, asked_at_s, fresh_suffix, was_refused=port.health.was_refused
         )
         if rank in known
-        else first_track(rank, sample, page.process_start_s, asked_at_s, prior_tokens_per_s)
+        else first_track(rank, sample, page.process_start_s, asked_at_s, settings.prefill_tokens_per_s)
         for rank, sample in zip(names, page.engines, strict=True)
     ]
     left = (

@@ -15,7 +15,7 @@ import msgspec
 
 from agent.discovery import Description, ModelList, VersionAnswer
 from agent.errors import AnswerError, DiscoveryError, PageError, WarmUpError
-from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent
+from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent, Unanswered
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
 from scheduler.messages import RankCard, Role
@@ -64,16 +64,19 @@ class Probe:
 
     async def look(self) -> Evidence:
         """`/health`, then `/metrics`; raises nothing of httpx."""
+        from_s, connection = time.monotonic(), _Connection()
         try:
-            health = await self._get("/health", _LARGEST_ANSWER_BYTES)
+            health = await self._get("/health", _LARGEST_ANSWER_BYTES, trace=connection.trace)
             if health.status == httpx.codes.SERVICE_UNAVAILABLE:
                 return EngineDead()
             asked_at_s = time.monotonic()
-            page = await self._get("/metrics", _LARGEST_PAGE_BYTES)
+            page = await self._get("/metrics", _LARGEST_PAGE_BYTES, trace=connection.trace)
             if httpx.codes.is_server_error(health.status) or not page.is_success:
                 return Broken(f"/health answers {health.status}, /metrics {page.status}")
             return Answered(parse_metrics(page.body), asked_at_s)
         except (httpx.HTTPError, TimeoutError, AnswerError, PageError) as error:
+            if isinstance(error, TimeoutError) and connection.is_taken:
+                return Unanswered(_named(error), from_s, time.monotonic())
             return _evidence_of(error)
 
     async def describe(self) -> Description:
@@ -111,19 +114,19 @@ class Probe:
         except (ValueError, RecursionError) as error:
             raise DiscoveryError(f"{path} is not what vLLM answers: {error}") from error
 
-    async def _get(self, path: str, largest_bytes: int, headers: Mapping[str, str] = MappingProxyType({})) -> Answer:
-        async with asyncio.timeout(self._deadline_s):
-            return await self._ask("GET", path, largest_bytes, headers)
-
-    async def _ask(
-        self, method: str, path: str, largest_bytes: int, headers: Mapping[str, str], **content: Any
+    async def _get(
+        self, path: str, largest_bytes: int, headers: Mapping[str, str] = MappingProxyType({}), **extensions: Any
     ) -> Answer:
+        async with asyncio.timeout(self._deadline_s):
+            return await self._ask("GET", path, largest_bytes, headers, extensions=extensions)
+
+    async def _ask(self, method: str, path: str, largest_bytes: int, headers: Mapping[str, str], **more: Any) -> Answer:
         """The whole answer, in the time that the caller gives. Raises AnswerError and what httpx raises."""
         # Encoded, an answer could be a thousand times longer than what is counted. httpx's own timeouts are per read;
         # an answer that trickles in must meet the deadline as a whole.
         headers = {"accept-encoding": "identity", **headers}
         url = f"{self._url}{path}"
-        async with self._http.stream(method, url, headers=headers, timeout=None, **content) as answer:
+        async with self._http.stream(method, url, headers=headers, timeout=None, **more) as answer:
             encoding = answer.headers.get("content-encoding", "identity")
             if encoding != "identity":
                 raise AnswerError(f"{path} answers in content-encoding {encoding[:40]}, which was not asked for")
@@ -133,6 +136,17 @@ class Probe:
                 if len(body) > largest_bytes:
                     raise AnswerError(f"{path} answers more than {largest_bytes} bytes")
             return Answer(answer.status_code, bytes(body))
+
+
+class _Connection:
+    """Whether the port took the last connection; `trace` hears of it as httpx's extension of that name."""
+
+    def __init__(self) -> None:
+        self.is_taken = False
+
+    async def trace(self, event: str, _details: Mapping[str, Any]) -> None:
+        if event.startswith("connection.connect_tcp."):
+            self.is_taken = event.endswith(".complete")
 
 
 @contextmanager

@@ -54,11 +54,15 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at a busy rank")] = 500
     idle_scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at an idle rank")] = 1000
     probe_timeout_ms: Annotated[
-        int, Meta(ge=1, le=LONGEST_MS, description="deadline of one answer; a late one only ages the sample")
+        int, Meta(ge=1, le=LONGEST_MS, description="deadline of one answer; a late one ages the sample")
     ] = 5000
     stall_ms: Annotated[
         int,
-        Meta(ge=1, le=LONGEST_MS, description="running requests without progress for so long mean the rank is stalled"),
+        Meta(
+            ge=1,
+            le=LONGEST_MS,
+            description="so long without progress of running requests, or with no look answered, is a stall",
+        ),
     ] = 10_000
     heartbeat_ms: Annotated[
         int, Meta(ge=50, le=1000, description="between two reports when nothing changed, in a small pool")

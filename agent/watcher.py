@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from agent.discovery import Description, rank_card
 from agent.errors import AgentError
-from agent.evidence import Answered, Silent
+from agent.evidence import Answered, Silent, Unanswered
 from agent.port_state import PortState, fold, introduce
 from agent.probe import Probe
 from agent.rank_state import RankTrack
@@ -47,13 +47,12 @@ class Watcher:
     async def _look(self) -> bool:
         """Look once; whether the port gave a page of engines."""
         evidence = await self._probe.look()
-        prior_tokens_per_s = self._settings.prefill_tokens_per_s
-        self.port = fold(self.port, evidence, prior_tokens_per_s, fresh_suffix=secrets.token_hex(4))
+        self.port = fold(self.port, evidence, self._settings, fresh_suffix=secrets.token_hex(4))
         self._changed()
         match evidence:
             case Answered():
                 return True
-            case Silent(detail) if self.port.ranks:
+            case Silent(detail) | Unanswered(detail) if self.port.ranks:
                 self._complain(f"gives no answer ({detail}); what is known of it ages")
             case _ if not self.port.ranks:
                 self._complain(f"is not offered: {evidence.detail}")

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent.discovery import rank_card
-from agent.evidence import Broken, EngineDead, Evidence, Refused, Silent
+from agent.evidence import Broken, EngineDead, Evidence, Refused, Silent, Unanswered
 from agent.health import PortHealth, judge, verdict
 from agent.incarnation import Incarnation
 from agent.progress import Progress
@@ -35,8 +35,34 @@ ANSWERED, SILENT, BROKEN = answered(), Silent("ReadTimeout"), Broken("/metrics a
 def test_only_positive_evidence_takes_a_port_down(evidence: list[Evidence], down_because: str) -> None:
     health = PortHealth()
     for one in evidence:
-        health = judge(health, one)
+        health = judge(health, one, stall_s=10.0)
     assert health.down_because == down_because
+
+
+def unanswered(from_s: float, until_s: float) -> Unanswered:
+    return Unanswered("TimeoutError", from_s, until_s)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_stalled"),
+    [
+        pytest.param([unanswered(0, 5), unanswered(5, 9.9)], False, id="not for long enough yet"),
+        pytest.param([unanswered(0, 5), unanswered(5.5, 10)], True, id="two looks in a row"),
+        pytest.param([unanswered(0, 5), unanswered(5.5, 10), SILENT], True, id="and then silence"),
+        pytest.param([unanswered(0, 5), SILENT, unanswered(9, 12)], False, id="silence between is no evidence"),
+        pytest.param([unanswered(0, 5), ANSWERED, unanswered(9, 12)], False, id="an answer between"),
+        pytest.param([unanswered(0, 5), BROKEN, unanswered(9, 12)], False, id="a broken answer is an answer"),
+        pytest.param([unanswered(0, 10), ANSWERED], False, id="it answers again"),
+        pytest.param([unanswered(0, 10), BROKEN], False, id="it answers again, broken"),
+        pytest.param([SILENT] * 99, False, id="silence alone"),
+    ],
+)
+def test_a_port_that_takes_connections_and_never_answers_stalls(evidence: list[Evidence], is_stalled: bool) -> None:
+    health = PortHealth()
+    for one in evidence:
+        health = judge(health, one, stall_s=10.0)
+    assert (health.stalled_because == "connections are taken and not answered (TimeoutError)") is is_stalled
+    assert not health.down_because
 
 
 STUCK = Progress(sampled_at_s=20.0, moved_at_s=5.0, running=1)
@@ -71,6 +97,8 @@ def said_of(track: RankTrack, *, port_down_because: str = "") -> tuple[RankState
 def test_the_first_reason_against_a_rank_is_said(track: RankTrack, state: RankState, because: str) -> None:
     assert said_of(track) == (state, because)
     assert said_of(track, port_down_because="connection refused") == (DOWN, "connection refused")
+    hung = verdict(PortHealth(stalled_because="no answer"), track, stall_ms=10_000)
+    assert hung.state is (DOWN if state is DOWN else STALLED)
     left = msgspec.structs.replace(track, present=False)
     assert said_of(left, port_down_because="connection refused") == (GONE, "its engine left the page")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
@@ -212,7 +213,19 @@ async def test_a_rank_is_never_asked_for_two_pages_at_once() -> None:
     assert rank.most_at_once["/metrics"] == 1
 
 
-async def test_a_rank_that_falls_silent_ages_and_stays_up(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_rank_that_takes_connections_and_answers_nothing_is_stalled_until_it_answers(rank: RankProcess) -> None:
+    name = f"127.0.0.1:{rank.port}"
+    async with node_of(rank.port, probe_timeout_ms=50, stall_ms=200) as node:
+        await node.until_state(name, RankState.UP)
+        rank.process.send_signal(signal.SIGSTOP)
+        try:
+            await node.until_state(name, RankState.STALLED)
+        finally:
+            rank.process.send_signal(signal.SIGCONT)
+        await node.until_state(name, RankState.UP)
+
+
+async def test_a_rank_that_gives_no_answer_ages_and_stays_up_at_first(caplog: pytest.LogCaptureFixture) -> None:
     async with scripted_rank(healthy_answers()) as rank, node_of(rank.port, probe_timeout_ms=50) as node:
         name = f"127.0.0.1:{rank.port}"
         await node.until_state(name, RankState.UP)

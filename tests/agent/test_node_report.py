@@ -14,7 +14,7 @@ PORT = PortState(target=Target("10.0.0.7", 9000))
 
 def seen(port: PortState, *evidence: Evidence) -> PortState:
     for one in evidence:
-        port = fold(port, one, 8000.0, fresh_suffix="aa")
+        port = fold(port, one, settings(), fresh_suffix="aa")
     return port
 
 

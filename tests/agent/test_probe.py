@@ -1,4 +1,5 @@
 import gzip
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from agent.discovery import rank_card
 from agent.errors import DiscoveryError, WarmUpError
-from agent.evidence import Answered, Broken, EngineDead, Refused, Silent
+from agent.evidence import Answered, Broken, EngineDead, Refused, Silent, Unanswered
 from agent.probe import Probe, open_http
 from agent.targets import Target
 from forebay.ports import free_ports
@@ -64,9 +65,23 @@ async def test_a_host_that_cannot_be_found_is_silence(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics"])
-async def test_no_answer_in_time_is_silence(rank: ScriptedRank, client: httpx.AsyncClient, path: str) -> None:
+async def test_a_connection_that_is_taken_and_not_answered_in_time_is_no_silence(
+    rank: ScriptedRank, client: httpx.AsyncClient, path: str
+) -> None:
     rank.answers[path] = None
-    assert isinstance(await probe_of(client, rank.port, probe_timeout_ms=30).look(), Silent)
+    evidence = await probe_of(client, rank.port, probe_timeout_ms=30).look()
+    assert isinstance(evidence, Unanswered)
+    assert evidence.until_s - evidence.from_s >= 0.03
+
+
+async def test_no_connection_in_time_is_silence(client: httpx.AsyncClient) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        # Linux takes one more than the backlog; to the next it does not even answer.
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            assert isinstance(await probe_of(client, address[1], probe_timeout_ms=30).look(), Silent)
 
 
 async def test_a_503_of_health_is_a_dead_engine_and_spares_the_page(
@@ -114,7 +129,7 @@ async def test_a_page_that_drips_for_ever_meets_the_deadline(
     rank: ScriptedRank, client: httpx.AsyncClient, path: str
 ) -> None:
     rank.answers[path], rank.endless[path] = ENDLESS, b"x"
-    assert isinstance(await probe_of(client, rank.port, probe_timeout_ms=50).look(), Silent)
+    assert isinstance(await probe_of(client, rank.port, probe_timeout_ms=50).look(), Unanswered)
 
 
 async def test_answers_are_wanted_plain_and_encoded_ones_are_refused(
