@@ -1,4 +1,7 @@
-"""Watches one port: looks, folds what it saw, introduces new incarnations. Never two looks at once."""
+"""Watches one port: looks and folds what it saw, never two looks at once; introduces new incarnations beside that.
+
+A warm-up may take minutes, and the port's other ranks, or the port itself, may go down meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -30,36 +33,45 @@ class Watcher:
         self._probe = probe
         self._settings = settings
         self._changed = changed
+        self._answered = asyncio.Event()
         self._warming: set[tuple[str, str]] = set()
         self._last_complaint = ""
 
     async def run(self) -> None:
-        """Look at the port until cancelled."""
+        """Look at the port and introduce its ranks until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_looking(), name=f"look at {self.port.target.name}")
+            tasks.create_task(self._keep_introducing(), name=f"introduce ranks of {self.port.target.name}")
+
+    async def _keep_looking(self) -> None:
         while True:
-            if await self._look():
-                await self._introduce_strangers()
+            await self._look()
             await asyncio.sleep(_until_tick_s(time.monotonic(), self._interval_s()))
 
     def _interval_s(self) -> float:
         idle = self.port.is_idle and not self.port.strangers
         return (self._settings.idle_scrape_ms if idle else self._settings.scrape_ms) / 1e3
 
-    async def _look(self) -> bool:
-        """Look once; whether the port gave a page of engines."""
+    async def _look(self) -> None:
         evidence = await self._probe.look()
         self.port = fold(self.port, evidence, self._settings, fresh_suffix=secrets.token_hex(4))
         self._changed()
         match evidence:
             case Answered():
-                return True
+                self._answered.set()
             case Silent(detail) | Unanswered(detail) if self.port.ranks:
                 self._complain(f"gives no answer ({detail}); what is known of it ages")
             case _ if not self.port.ranks:
                 self._complain(f"is not offered: {evidence.detail}")
-        return False
+
+    async def _keep_introducing(self) -> None:
+        while True:
+            await self._answered.wait()
+            self._answered.clear()
+            await self._introduce_strangers()
 
     async def _introduce_strangers(self) -> None:
-        """Give each new incarnation its card. What cannot be introduced is tried again at the next look."""
+        """Give each new incarnation its card. What cannot be introduced is tried again after the next answer."""
         try:
             if self.port.strangers:
                 await self._introduce(await self._probe.describe())

@@ -26,8 +26,8 @@ class Role(StrEnum):
 class RankState(StrEnum):
     """What an agent says of a rank's health; only an `up` rank is placed on.
 
-    A `stalled` one is there but does not get on with its requests, or answers nothing at all: evidence against its DP group
-    only if no member on any node moves (scheduler/groups.py).
+    A `stalled` one is there but does not get on with its requests, or answers nothing at all: evidence against its DP
+    group only if no member on any node moves (scheduler/groups.py).
     """
 
     UP = "up"

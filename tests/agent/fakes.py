@@ -59,6 +59,12 @@ class ScriptedRank:
         self.heads: list[str] = []
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
+        self._hanging: list[asyncio.StreamWriter] = []
+
+    def hang_up(self) -> None:
+        """End the answers that hang."""
+        while self._hanging:
+            self._hanging.pop().transport.abort()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -71,6 +77,7 @@ class ScriptedRank:
             await asyncio.sleep(self.delay_s)
             answer = self.answers.get(path, http(404))
             if answer is None:
+                self._hanging.append(writer)
                 await reader.read()
             else:
                 writer.write(answer)

@@ -169,6 +169,22 @@ async def test_a_rank_is_warmed_up_before_it_is_offered_and_once_in_its_life(ran
         assert sum(rank.series("vllm:request_success_total").values()) == 3
 
 
+async def test_a_port_is_looked_at_while_one_of_its_ranks_is_warmed_up() -> None:
+    used = page_bytes("idle")
+    fresh = used.replace(b'engine="0"', b'engine="1"').replace(b"} 263.0", b"} 0.0")
+    async with scripted_rank(healthy_answers()) as rank, node_of(rank.port, warmup=1) as node:
+        rank.answers |= {"/metrics": http(200, used + fresh), "/v1/completions": None}
+        await until(lambda: "/v1/completions" in rank.asked, "the warm-up of the second engine hangs")
+        await node.until_state(f"127.0.0.1:{rank.port}#0", RankState.UP)
+        rank.answers["/health"] = http(503)
+        await node.until_state(f"127.0.0.1:{rank.port}#0", RankState.DOWN)
+        assert rank.asked.count("/v1/completions") == 1
+        assert node.state_of(f"127.0.0.1:{rank.port}#1") is None
+        rank.answers |= {"/health": http(200), "/v1/completions": http(200, b"{}")}
+        rank.hang_up()
+        await node.until_state(f"127.0.0.1:{rank.port}#1", RankState.UP)
+
+
 async def test_a_rank_whose_warm_up_fails_is_not_offered_until_it_succeeds(
     rank: RankProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
