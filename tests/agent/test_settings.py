@@ -22,6 +22,7 @@ def test_text_values_are_read_as_the_types_they_stand_for() -> None:
         ("role", "both"),
         ("max_num_seqs", "0"),
         ("heartbeat_ms", "soon"),
+        ("heartbeat_ms", "501"),
         ("node", "two words"),
         ("prefill_tokens_per_s", "0"),
         ("rank_api_key", "schl\u00fcssel"),

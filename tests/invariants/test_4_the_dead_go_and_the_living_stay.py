@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler.pace import LATEST_REPORT_MS
 from tests.invariants.asks import ask, record
 from tests.invariants.checks import check_book, check_settled
 from tests.invariants.lossy_pool import LEASE_MS, Fate, LossyPool, LostError, Sample
@@ -29,6 +30,20 @@ def test_a_killed_gateways_reservations_go_without_any_traffic(pool: LossyPool, 
     assert pool.live() == {gateway.name: gateway.live}
     pool.lives_on(GONE_WITHIN_MS - LEASE_MS, *SAMPLES)
     check_settled(pool, {}, ["r0 i1", "r1 i1"])
+
+
+def test_a_sole_agent_that_reports_as_seldom_as_it_may_is_often_enough(pool: LossyPool, gateway: RawGateway) -> None:
+    gateway.renew()
+    pool.lives_on(GONE_WITHIN_MS, *SAMPLES, every_ms=LEASE_MS // 4)
+    check_settled(pool, {}, ["r0 i1", "r1 i1"])
+
+
+def test_the_slow_agents_of_a_large_pool_move_its_time_together(pool: LossyPool, gateway: RawGateway) -> None:
+    gateway.renew()
+    for turn in range(GONE_WITHIN_MS * 4 // LATEST_REPORT_MS):
+        pool.store.now_ms += LATEST_REPORT_MS // 4
+        pool.report(Sample(f"r{turn % 4}"), owner=f"node/{turn % 4}")
+    check_settled(pool, {}, [f"r{number} i1" for number in range(4)])
 
 
 def test_a_killed_gateways_reservations_go_under_the_traffic_of_others(pool: LossyPool, gateway: RawGateway) -> None:
