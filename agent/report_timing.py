@@ -11,7 +11,8 @@ from agent.node_report import NodeReport
 LEAST_GAP_S = 0.05
 """Between two reports of a node, whatever happens or is wished for."""
 _LONGEST_INTERVAL_S = 1.0
-"""A sample counts whole for 2 s, so a node is heard at least every second. What pool time needs is in scheduler/pace.py."""
+"""A sample counts whole for 2 s, so a node is heard at least every second; what pool time needs:
+scheduler/pace.py."""
 
 
 def interval_s(wanted_ms: int) -> float:

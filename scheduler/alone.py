@@ -7,20 +7,26 @@ simulation says so), and the hash needs no state: all gateways send equal prefix
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from heapq import nlargest
 
 from scheduler.decision import Candidate
 from scheduler.loads import Loads
+from scheduler.rank_view import RankView
 from scheduler.shortlist import cost_on
 
 CHOICES = 2
 
 
-def choose_alone(candidates: Sequence[Candidate], loads: Mapping[str, Loads], prompt_key: str) -> Candidate:
-    """The candidate to take; `candidates` is not empty, `loads` by rank."""
-    preferred = sorted(candidates, key=lambda candidate: _weight(candidate.rank, prompt_key), reverse=True)
-    return min(preferred[:CHOICES], key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
+def preferred(ranks: Iterable[RankView], prompt_key: str) -> list[RankView]:
+    """The two ranks, or the only one, that a prompt goes to; whatever their order, and in that of their weight."""
+    return nlargest(CHOICES, ranks, key=lambda rank: _weight(rank.card.rank, prompt_key))
+
+
+def choose_alone(candidates: Sequence[Candidate], loads: Mapping[str, Loads]) -> Candidate:
+    """The cheaper of the candidates, of which there is at least one; `loads` by rank."""
+    return min(candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
 
 
 def _weight(rank: str, prompt_key: str) -> bytes:

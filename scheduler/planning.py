@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 import msgspec
 
-from scheduler.decision import Ask, Candidate, RequestShape
-from scheduler.loads import FORGOTTEN_MS, Loads
-from scheduler.messages import Role
-from scheduler.policies import Policy
+from scheduler.alone import preferred
+from scheduler.decision import Ask, RequestShape
+from scheduler.loads import Loads
+from scheduler.placeable import Placeable
 from scheduler.policies.context import Context
+from scheduler.policies.policy import Policy
 from scheduler.rank_view import RankView
 from scheduler.shortlist import shortlist
 from scheduler.view import PoolView
@@ -22,10 +23,9 @@ whose rate was measured 0.1 % higher gets everything."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """An ask, all candidates of which it is a shortlist, and what the snapshot says of their ranks, by rank."""
+    """An ask, and what the snapshot says of the ranks that were priced for it, by rank."""
 
     ask: Ask
-    candidates: list[Candidate]
     ranks: dict[str, RankView]
     loads: dict[str, Loads]
 
@@ -43,24 +43,50 @@ def plan(
     pool_ms: float,
     turn: int,
     chance: Random,
-    avoid: Collection[str] = (),
+    avoid: frozenset[str] = frozenset(),
 ) -> Plan | None:
     """What to ask the store for this request at pool time `pool_ms`; None where no rank can take it.
 
-    `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid`, and those of
-    which nothing was heard for `FORGOTTEN_MS`, are left out if there are others.
+    `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid`, and those whose
+    agents fell silent, are left out if there are others.
     """
-    mixed = {rank.card.rank: rank for rank in view.placeable() if rank.card.role is Role.MIXED}
-    usable = {name: rank for name, rank in mixed.items() if name not in avoid} or mixed
-    # Told from the snapshot's own time: where Redis is gone, all would fall silent.
-    since_ms = view.pool_ms - FORGOTTEN_MS
-    ranks = {name: rank for name, rank in usable.items() if rank.seen.heard_ms >= since_ms} or usable
-    if not ranks:
+    choice = _choice(view, avoid)
+    if not choice:
         return None
+    return _plan(shape, policy, policy.likely(choice, turn), choice.drawn(chance), pool_ms=pool_ms, chance=chance)
+
+
+def plan_alone(
+    shape: RequestShape, view: PoolView, policy: Policy, *, pool_ms: float, chance: Random, avoid: frozenset[str]
+) -> Plan | None:
+    """What is not asked while the store is gone: its candidates are those that any gateway would prefer for the prompt.
+
+    The rest is as for `plan`.
+    """
+    choice = _choice(view, avoid)
+    if not choice:
+        return None
+    return _plan(shape, policy, preferred(choice.ranks, shape.prompt_key), (), pool_ms=pool_ms, chance=chance)
+
+
+def _choice(view: PoolView, avoid: frozenset[str]) -> Placeable:
+    return view.heard.but(avoid) or view.mixed.but(avoid) or view.mixed
+
+
+def _plan(
+    shape: RequestShape,
+    policy: Policy,
+    likely: Sequence[RankView],
+    drawn: Sequence[RankView],
+    *,
+    pool_ms: float,
+    chance: Random,
+) -> Plan:
+    ranks = {rank.card.rank: rank for rank in (*likely, *drawn)}
     loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}
-    context = Context(turn=turn, least_queue_s=least_queue_s(ranks.values(), loads))
-    candidates = policy(shape, list(ranks.values()), context)
-    asked = shortlist(candidates, loads, chance)
+    context = Context(least_queue_s=least_queue_s(ranks.values(), loads))
+    candidates = policy.price(shape, list(ranks.values()), context)
+    asked = shortlist(candidates, loads, [rank.card.rank for rank in drawn])
     ask = Ask(
         uncached_tokens=shape.prompt_tokens,
         prompt_tokens=shape.prompt_tokens,
@@ -69,11 +95,11 @@ def plan(
         tie_s=1e-9 + TIE_SHARE * min(candidate.base_s for candidate in asked),
         tie_break=chance.random(),
     )
-    return Plan(ask=ask, candidates=candidates, ranks=ranks, loads=loads)
+    return Plan(ask=ask, ranks=ranks, loads=loads)
 
 
 def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:
-    """Seconds of prefill queued on the rank with the least, of the placeable ranks that are considered.
+    """Seconds of prefill queued on the rank with the least, of the placeable ranks that are priced.
 
     `loads` by rank; 0 without ranks.
     """

@@ -17,8 +17,8 @@ from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
 from scheduler.loads import Loads
 from scheduler.messages import Phase
-from scheduler.planning import Plan, plan
-from scheduler.policies import Policy
+from scheduler.planning import Plan, plan, plan_alone
+from scheduler.policies.policy import Policy
 from scheduler.reservation import Reservation, reserve
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
@@ -134,22 +134,22 @@ class Pool:
         self._own_then = tally_of(self._ledger.live.values())
 
     async def _place_once(self, shape: RequestShape, *, explain: bool) -> Decision:
-        now_s = self._clock()
+        if self.degraded:
+            return self._place_alone(shape)
         planned = plan(
             shape,
             self.view,
             self._policy,
-            pool_ms=self.view.pool_ms + (now_s - self._snapshots.read_at) * 1000,
+            pool_ms=self._pool_ms(),
             turn=next(self._turns),
             chance=self._rng,
-            avoid={rank for rank, until_s in self._shunned.items() if now_s < until_s},
+            avoid=self._avoided(),
         )
         if planned is None:
-            return Reject(reason=f"no rank of {self.name} can take a request now")
-        ask = msgspec.structs.replace(planned.ask, explain=explain)
-        placed = None if self.degraded else await self._ledger.place(ask)
+            return self._nothing_placeable()
+        placed = await self._ledger.place(msgspec.structs.replace(planned.ask, explain=explain))
         if placed is None:
-            return self._place_alone(planned, shape.prompt_key)
+            return self._place_alone(shape)
         if placed.reservation is None:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
@@ -162,10 +162,25 @@ class Pool:
             receipt=placed.receipt,
         )
 
-    def _place_alone(self, planned: Plan, prompt_key: str) -> Place:
+    def _pool_ms(self) -> float:
+        return self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000
+
+    def _avoided(self) -> frozenset[str]:
+        now_s = self._clock()
+        return frozenset(rank for rank, until_s in self._shunned.items() if now_s < until_s)
+
+    def _nothing_placeable(self) -> Reject:
+        return Reject(reason=f"no rank of {self.name} can take a request now")
+
+    def _place_alone(self, shape: RequestShape) -> Place | Reject:
+        planned = plan_alone(
+            shape, self.view, self._policy, pool_ms=self._pool_ms(), chance=self._rng, avoid=self._avoided()
+        )
+        if planned is None:
+            return self._nothing_placeable()
         self._ledger.counters["placed_alone"] += 1
         loads = believed(planned.loads, self._own_then, tally_of(self._ledger.live.values()))
-        reservation = reserve(planned.ask, (choose_alone(planned.candidates, loads, prompt_key),))
+        reservation = reserve(planned.ask, (choose_alone(planned.ask.singles, loads),))
         legs = _legs(planned, reservation)
         return Place(
             reservation=self._ledger.adopt(reservation),

@@ -1,14 +1,14 @@
 """Which candidates of many are worth asking the store about.
 
-Up to 16 ranks all of them, so that the choice is exact; beyond that the 8 best on the snapshot and 8 by chance. The
-best alone would herd: all gateways see the same 8 for one snapshot period. The numbers are from the simulation study:
-8 + 8 does at 512 ranks what asking all of them does.
+Up to 16 ranks all of them, so that the choice is exact; beyond that the 8 best on the snapshot and 8 by chance, of all
+ranks and not only of the better ones. The best alone would herd: all gateways see the same 8 for one snapshot period.
+The numbers are from the simulation study: 8 + 8 does at 512 ranks what asking all of them does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import Random
+from heapq import nsmallest
 
 from scheduler.decision import Candidate
 from scheduler.loads import Loads
@@ -28,9 +28,12 @@ def cost_on(candidate: Candidate, loads: Loads) -> float:
     )
 
 
-def shortlist(candidates: Sequence[Candidate], loads: Mapping[str, Loads], chance: Random) -> tuple[Candidate, ...]:
-    """At most 16 candidates; `loads` by rank, `chance` is the request's own."""
+def shortlist(
+    candidates: Sequence[Candidate], loads: Mapping[str, Loads], drawn: Sequence[str]
+) -> tuple[Candidate, ...]:
+    """At most 16 candidates; `loads` by rank, `drawn` those by chance: 16 of all ranks, the first 8 that are left."""
     if len(candidates) <= ALL_UP_TO:
         return tuple(candidates)
-    ordered = sorted(candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
-    return (*ordered[:BEST], *chance.sample(ordered[BEST:], DRAWN))
+    best = nsmallest(BEST, candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
+    others = {candidate.rank: candidate for candidate in candidates if candidate not in best}
+    return (*best, *[others[rank] for rank in drawn if rank in others][:DRAWN])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
 
 from scheduler.groups import broken_groups
-from scheduler.messages import CARD_VERSION, RankCard, RankState
+from scheduler.loads import FORGOTTEN_MS
+from scheduler.messages import CARD_VERSION, RankCard, RankState, Role
+from scheduler.placeable import Placeable
 from scheduler.rank_view import RankView
 from scheduler.rows import parse_book, parse_seen
 
 
-class PoolView(msgspec.Struct, frozen=True):
+class PoolView(msgspec.Struct, frozen=True, dict=True):
     """A pool as of `version` of `epoch`; `pool_ms` was the pool time when it was read.
 
     `broken_groups` are the DP groups that cannot be placed on (groups.py).
@@ -32,6 +35,20 @@ class PoolView(msgspec.Struct, frozen=True):
             for rank in self.ranks.values()
             if rank.state is RankState.UP and not rank.drained and rank.card.dp_group not in self.broken_groups
         ]
+
+    @cached_property
+    def mixed(self) -> Placeable:
+        """Those of them that take whole requests."""
+        return Placeable(rank for rank in self.placeable() if rank.card.role is Role.MIXED)
+
+    @cached_property
+    def heard(self) -> Placeable:
+        """Those of `mixed` whose agents did not fall silent.
+
+        Silence is told from the snapshot's own time: where Redis is gone, all would fall silent.
+        """
+        since_ms = self.pool_ms - FORGOTTEN_MS
+        return Placeable(rank for rank in self.mixed.ranks if rank.seen.heard_ms >= since_ms)
 
 
 class Delta(msgspec.Struct, frozen=True):

@@ -6,22 +6,20 @@ the candidate's cost on the loads at the instant of the placement; the policy on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from scheduler.decision import Candidate, RequestShape
 from scheduler.errors import UnknownPolicyError
-from scheduler.policies.context import Context
-from scheduler.policies.least_requests import least_requests
-from scheduler.policies.least_work import least_work
-from scheduler.policies.random import random
-from scheduler.policies.round_robin import round_robin
-from scheduler.rank_view import RankView
-
-Policy = Callable[[RequestShape, Sequence[RankView], Context], list[Candidate]]
+from scheduler.policies import least_requests, least_work, random, round_robin
+from scheduler.policies.policy import Policy
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
-    {policy.__name__: policy for policy in (least_work, least_requests, round_robin, random)}
+    {
+        "least_work": Policy(least_work.least_work, least_work.likely),
+        "least_requests": Policy(least_requests.least_requests, least_requests.likely),
+        "round_robin": Policy(round_robin.round_robin, round_robin.likely),
+        "random": Policy(random.random, random.likely),
+    }
 )
 
 

@@ -6,10 +6,6 @@ import msgspec
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """`turn` counts this gateway's placements.
+    """`least_queue_s` is the shortest queue of the ranks that are priced, in seconds of prefill."""
 
-    `least_queue_s` is the shortest queue of the ranks that are considered, in seconds of prefill.
-    """
-
-    turn: int
     least_queue_s: float

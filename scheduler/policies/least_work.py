@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.decision import Candidate, RequestShape
+from scheduler.placeable import Placeable
 from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 
@@ -29,6 +30,19 @@ def least_work(shape: RequestShape, ranks: Sequence[RankView], context: Context)
     """Prefill and decode cost of the whole request on each rank."""
     alpha = 1 + min(ALPHA_MOST, ALPHA_PER_QUEUED_S * context.least_queue_s)
     return [_candidate(shape, rank, alpha) for rank in ranks]
+
+
+def likely(ranks: Placeable, _turn: int) -> Sequence[RankView]:
+    """Those on which any request would cost the least: own prefill, progress and the age of samples left out."""
+    return ranks.least(_load_s)
+
+
+def _load_s(rank: RankView) -> float:
+    card, seen, book = rank.card, rank.seen, rank.book
+    requests = book.requests + seen.foreign_requests
+    kv_tokens = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens + seen.foreign_kv_tokens
+    decode_load = REQUEST_WEIGHT * requests / card.max_num_seqs + kv_tokens / card.kv_capacity_tokens
+    return book.queued_tokens / seen.prefill_tokens_per_s + DECODE_LOAD_S * decode_load
 
 
 def _candidate(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:

@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from scheduler.alone import choose_alone
+from scheduler.alone import choose_alone, preferred
 from scheduler.decision import UNLIMITED, LegKind
 from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.planning import Plan, least_queue_s, plan
-from scheduler.policies import policy_named
+from scheduler.policies import POLICIES, policy_named
 from scheduler.rows import BookLoad
 from scheduler.shortlist import cost_on, shortlist
 from scheduler.view import PoolView
@@ -23,7 +23,7 @@ IDLE = Loads(0, 0, 0)
 
 
 def planned(of: PoolView, *, policy: str = "least_work", seed: int = 1, avoid: tuple[str, ...] = ()) -> Plan | None:
-    return plan(SHAPE, of, policy_named(policy), pool_ms=0, turn=0, chance=Random(seed), avoid=avoid)
+    return plan(SHAPE, of, policy_named(policy), pool_ms=0, turn=0, chance=Random(seed), avoid=frozenset(avoid))
 
 
 def sure(result: Plan | None) -> Plan:
@@ -62,9 +62,9 @@ class TestPlan:
         assert set(sure(planned(view(heard, silent, pool_ms=60_000), avoid=("a",))).ranks) == {"b"}
 
     def test_equal_chance_makes_an_equal_plan(self) -> None:
-        crowd = view(*(rank(f"r{number}") for number in range(40)))
-        assert planned(crowd, seed=5) == planned(crowd, seed=5)
-        assert planned(crowd, seed=5) != planned(crowd, seed=6)
+        pool = crowd(40)
+        assert planned(pool, seed=5) == planned(pool, seed=5)
+        assert planned(pool, seed=5) != planned(pool, seed=6)
 
     @pytest.mark.parametrize("role", [Role.PREFILL, Role.DECODE])
     def test_a_rank_of_one_role_takes_no_whole_request(self, role: Role) -> None:
@@ -75,18 +75,76 @@ class TestPlan:
         assert planned(view(rank("a", heard={"drained": True}))) is None
 
 
+def crowd(ranks: int) -> PoolView:
+    """Ranks with 1, 2, 3 ... requests in them."""
+    return view(*(rank(f"r{number}", BookLoad(requests=number + 1)) for number in range(ranks)))
+
+
+def names(result: Plan) -> list[str]:
+    return [each.rank for each in result.ask.singles]
+
+
+class TestLargePools:
+    def test_up_to_sixty_four_ranks_are_all_priced(self) -> None:
+        assert len(sure(planned(crowd(64))).ranks) == 64
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_of_many_only_some_are_priced(self, policy: str) -> None:
+        result = sure(planned(crowd(500), policy=policy))
+        assert len(result.ranks) <= 80
+        assert len(set(names(result))) == len(result.ask.singles) == 16
+
+    @pytest.mark.parametrize("policy", ["least_work", "least_requests"])
+    def test_the_eight_best_of_all_are_asked_and_eight_of_all_the_rest(self, policy: str) -> None:
+        drawn: Counter[str] = Counter()
+        pool = crowd(100)
+        for seed in range(200):
+            chosen = names(sure(planned(pool, policy=policy, seed=seed)))
+            assert chosen[:8] == [f"r{number}" for number in range(8)]
+            drawn.update(chosen[8:])
+        assert len(drawn) == 92, "every other rank has its chance"
+        assert max(drawn.values()) < 4 * min(drawn.values()), "and all about the same"
+
+    def test_the_rank_with_the_fewest_requests_is_asked_however_long_its_queue(self) -> None:
+        queued = rank("queued", BookLoad(queued_tokens=10**6, prompts=1))
+        pool = view(*crowd(500).ranks.values(), queued)
+        assert names(sure(planned(pool, policy="least_requests")))[0] == "queued"
+        assert names(sure(planned(pool, policy="least_work")))[0] != "queued"
+
+    def test_in_turn_means_all_ranks(self) -> None:
+        pool, policy = crowd(150), policy_named("round_robin")
+        cheapest = [
+            names(sure(plan(SHAPE, pool, policy, pool_ms=0, turn=turn, chance=Random(turn))))[0] for turn in range(300)
+        ]
+        assert cheapest == sorted(pool.ranks) * 2
+
+    def test_by_chance_means_all_ranks(self) -> None:
+        pool, drawn = crowd(100), Counter[str]()
+        for seed in range(200):
+            drawn.update(names(sure(planned(pool, policy="random", seed=seed))))
+        assert len(drawn) == 100
+
+    def test_ranks_to_avoid_and_silent_ones_are_left_out_of_many_too(self) -> None:
+        silent = [rank(f"s{number}") for number in range(100)]
+        heard = [rank(f"r{number}", BookLoad(requests=9), heard={"heard_ms": 60_000}) for number in range(100)]
+        pool = view(*silent, *heard, pool_ms=60_000)
+        avoid = tuple(f"r{number}" for number in range(95))
+        assert set(sure(planned(pool, avoid=avoid)).ranks) == {f"r{number}" for number in range(95, 100)}
+        assert set(sure(planned(pool)).ranks) <= {each.card.rank for each in heard}
+
+
 class TestShortlist:
     def test_up_to_sixteen_are_all_asked_in_their_order(self) -> None:
         candidates = [single(f"r{number}", float(-number)) for number in range(16)]
         loads = {each.rank: IDLE for each in candidates}
-        assert shortlist(candidates, loads, Random(1)) == tuple(candidates)
+        assert shortlist(candidates, loads, ["r3"]) == tuple(candidates)
 
     def test_of_more_the_eight_best_and_eight_by_chance(self) -> None:
         candidates = [single(f"r{number}", float(number % 100)) for number in range(100)]
         loads = {each.rank: IDLE for each in candidates}
         drawn: Counter[str] = Counter()
         for seed in range(200):
-            chosen = shortlist(candidates, loads, Random(seed))
+            chosen = shortlist(candidates, loads, Random(seed).sample(sorted(loads), 16))
             assert len(chosen) == len(set(chosen)) == 16
             assert [each.rank for each in chosen[:8]] == [f"r{number}" for number in range(8)]
             drawn.update(each.rank for each in chosen[8:])
@@ -95,7 +153,7 @@ class TestShortlist:
     def test_the_best_are_so_on_their_loads(self) -> None:
         candidates = [single(f"r{number}", per_request_s=1.0) for number in range(20)]
         loads = {each.rank: Loads(0, number % 20, 0) for number, each in enumerate(candidates)}
-        assert shortlist(candidates, loads, Random(1))[0].rank == "r0"
+        assert shortlist(candidates, loads, [])[0].rank == "r0"
 
     def test_a_cost_is_linear_in_the_loads(self) -> None:
         candidate = single("a", 1.0, per_queued_token_s=0.1, per_request_s=2.0, per_kv_token_s=0.01)
@@ -105,8 +163,8 @@ class TestShortlist:
 
 class TestAlone:
     def choose(self, names: str, key: str, loads: dict[str, Loads] | None = None) -> str:
-        candidates = [single(name, per_request_s=1.0) for name in names]
-        return choose_alone(candidates, loads or dict.fromkeys(names, IDLE), key).rank
+        candidates = [single(each.card.rank, per_request_s=1.0) for each in preferred(map(rank, names), key)]
+        return choose_alone(candidates, loads or dict.fromkeys(names, IDLE)).rank
 
     def test_equal_prompts_go_to_the_same_two_ranks(self) -> None:
         names = "abcdefgh"
