@@ -84,8 +84,8 @@ def report(keys: PoolKeys, epoch: str, lease_ms: int, owner: str, claim_ms: int,
     return Call(Script.REPORT, names, (epoch, lease_ms, owner, claim_ms, msgspec.json.encode(rows)))
 
 
-def report_row(report: RankReport, card: RankCard | None = None, *, drain: bool = False) -> ReportRow:
-    """One rank of a report; `card` goes along if it is new, `drain` has the rank drained as in the last epoch."""
+def report_row(report: RankReport, card: RankCard | None = None, *, drains: int = 0) -> ReportRow:
+    """One rank of a report; `card` goes along if it is new, `drains` is how often it was drained and undrained."""
     return (
         report.rank,
         report.incarnation,
@@ -95,7 +95,7 @@ def report_row(report: RankReport, card: RankCard | None = None, *, drain: bool 
         report.kv_used_tokens,
         report.prefill_tokens_per_s,
         msgspec.json.encode(card).decode() if card else "",
-        int(drain),
+        drains,
         report.running,
     )
 

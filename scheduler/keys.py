@@ -38,7 +38,7 @@ class PoolKeys:
         self.card = f"{self._base}:card"
         """Hash: rank -> messages.RankCard as JSON. report.lua."""
         self.drain = f"{self._base}:drain"
-        """Hash: rank -> 1 while it is drained; outlives restarts of rank and agent. drain.lua."""
+        """Hash: rank -> how often it was drained and undrained; outlives epochs. drain.lua; report.lua restates it."""
 
     def live(self, gateway: str) -> str:
         """Hash: reservation id -> record (scripts/book.lua), for one gateway under one of its names."""

@@ -37,9 +37,9 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.RENEW: ("rows", "clock", "gateways"),
     Script.RESYNC: _BOOK,
     Script.REAP: _BOOK,
-    Script.REPORT: _ROSTER,
+    Script.REPORT: (*_ROSTER, "drains"),
     Script.SNAPSHOT: ("rows",),
-    Script.DRAIN: ("rows", "clock"),
+    Script.DRAIN: ("rows", "clock", "drains"),
 }
 
 

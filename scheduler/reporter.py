@@ -35,9 +35,8 @@ class Reporter:
         self._rng = rng or Random()
         self._owner = f"{'_'.join(node.split())}/{self._rng.getrandbits(32):08x}"
         self._epoch = ""
-        self._last_epoch = ""
         self._reports = itertools.count()
-        self._drained: set[str] = set()
+        self._drains: dict[str, int] = {}
         self._told: dict[str, RankReport] = {}
         self._cards: dict[str, RankCard] = {}
         self._ranks_in_pool = 0
@@ -75,17 +74,14 @@ class Reporter:
             await self._store.command("SADD", POOLS, self._pool)
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng)
-            # Drains outlive an epoch, but not a store that lost all; an undrained rank must stay so otherwise.
-            lost = self._drained if self._last_epoch not in {"", self._epoch} else set()
-            rows = [calls.report_row(report, cards.get(report.rank), drain=report.rank in lost) for report in reports]
+            # The store may have lost what operators said of a rank; the higher count is the later word.
+            rows = [calls.report_row(r, cards.get(r.rank), drains=self._drains.get(r.rank, 0)) for r in reports]
             call = calls.report(keys, self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, rows)
             (reply,) = await self._store.run([call])
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
                 self._ranks_in_pool = reply[5]
-                if not cardless:
-                    self._last_epoch = self._epoch
-                    self._drained = set(_texts(reply[4]))
+                self._drains |= zip(_texts(reply[4][::2]), reply[4][1::2], strict=True)
                 owners = dict(zip(refused[::2], (owner.rpartition("/")[0] for owner in refused[1::2]), strict=True))
                 return owners, cardless, reply[3]
             self._epoch = ""

@@ -3,19 +3,19 @@
 -- KEYS  head lease card load hist group change seen drain
 -- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
---       card or '', 1 to have it drained as it was in the last epoch, requests running]; state 'gone': it leaves
+--       card or '', how often it was drained and undrained, requests running]; state 'gone': it leaves
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
---       ranks that are drained, how many ranks the pool has}
+--       how often each rank was drained and undrained: rank, count, .., how many ranks the pool has}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
-local owner, refused, cardless, drained = ARGV[3], {}, {}, {}
+local owner, refused, cardless, counts = ARGV[3], {}, {}, {}
 
 local function has_card(rank, incarnation)
   local readable, card = pcall(cjson.decode, redis.call('HGET', KEYS[3], rank) or '')
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, drain, running)
+local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
@@ -26,11 +26,13 @@ local function write_seen(old, rank, incarnation, state, age, requests, kv, rate
     redis.call('HSET', KEYS[3], rank, card)
     version = call.version
   end
-  if drain == 1 then redis.call('HSET', KEYS[9], rank, 1) end
-  local is_drained = redis.call('HEXISTS', KEYS[9], rank)
-  if is_drained == 1 then drained[#drained + 1] = rank end
+  local stored = drains(KEYS[9], rank)
+  local count = math.max(stored, known)
+  if count > stored then redis.call('HSET', KEYS[9], rank, string.format('%d', count)) end
+  counts[#counts + 1] = rank
+  counts[#counts + 1] = count
   redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %d %s',
-    incarnation, state, is_drained, sampled, math.max(0, foreign), kv - in_engine, rate,
+    incarnation, state, count % 2, sampled, math.max(0, foreign), kv - in_engine, rate,
     owner, call.ms, version, running, queue))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
@@ -54,4 +56,4 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   end
   redis.call('ZADD', k.change, call.version, rank)
 end
-return {'ok', refused, cardless, ended(KEYS[2], call), drained, redis.call('HLEN', k.seen)}
+return {'ok', refused, cardless, ended(KEYS[2], call), counts, redis.call('HLEN', k.seen)}

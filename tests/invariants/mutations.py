@@ -169,7 +169,9 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (2, "requests - sent, FRESH_MS)", "requests - sent, 200)"),
             (2, "math.max(0, foreign)", "math.abs(foreign)"),
             (2, "kv - in_engine", "kv"),
-            (6, "redis.call('HEXISTS', KEYS[9], rank)", "0"),
+            (6, "count % 2, sampled", "0, sampled"),
+            (8, "math.max(stored, known)", "stored"),
+            (8, "math.max(stored, known)", "known"),
             (5, "if old.incarnation and old.incarnation ~= incarnation then tidy", "if false then tidy"),
             (3, "if load and not string.match(load, LOAD) then end_epoch() end", ""),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "false"),
@@ -184,7 +186,8 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         "drain": (
             (3, "if not call then return {'resync'} end", "call = call or {version = 0}"),
             (6, "(string.gsub(seen, DRAINED, '%1 ' .. ARGV[4]))", "seen"),
-            (6, "redis.call('HSET', KEYS[3], ARGV[3], 1)", "redis.call('HGET', KEYS[3], ARGV[3])"),
+            (8, "count % 2 ~= tonumber(ARGV[4])", "false"),
+            (8, "count + 1", "ARGV[4]"),
             (6, "if not seen then return {'unknown'} end", "seen = seen or ''"),
         ),
         "open": (

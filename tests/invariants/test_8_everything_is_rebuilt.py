@@ -127,15 +127,19 @@ def test_a_store_that_restarts_again_in_the_middle_of_a_resync_is_rebuilt(
     assert fleet.differences() == []
 
 
-def test_a_drained_rank_that_a_stale_replica_forgot_is_read_as_the_replica_has_it(fleet: VirtualFleet) -> None:
-    """All that is left of the lost write is that every gateway agrees again on what the store says."""
+@pytest.mark.parametrize("undo", [False, True])
+def test_what_an_operator_said_last_of_a_rank_outlives_a_stale_replica(fleet: VirtualFleet, undo: bool) -> None:
+    """The agent heard of it, and says it again."""
+    if undo:
+        fleet.pool.drain("r0")
+        fleet.run(400)
     replica = fleet.pool.store.snapshot()
-    fleet.pool.drain("r0")
+    fleet.pool.drain("r0", undo=undo)
     fleet.run(400)
-    assert all(gateway.pool.view.ranks["r0"].drained for gateway in fleet.gateways)
     fleet.pool.store.data = replica
     fleet.run(WITHIN_MS)
-    assert not any(gateway.pool.view.ranks["r0"].drained for gateway in fleet.gateways)
+    assert {gateway.pool.view.ranks["r0"].drained for gateway in fleet.gateways} == {not undo}
+    assert not any(gateway.pool.view.ranks["r1"].drained for gateway in fleet.gateways)
 
 
 def test_a_gateway_that_dies_with_the_store_leaves_nothing(fleet: VirtualFleet) -> None:
