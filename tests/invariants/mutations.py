@@ -183,6 +183,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (6, "redis.call('ZADD', k.change, call.version, rank)", ""),
             (4, "ended(KEYS[2], call)", "{}"),
         ),
+        "drains": ((8, "redis.call('HGET', key, rank) or ''", "''"),),
         "drain": (
             (3, "if not call then return {'resync'} end", "call = call or {version = 0}"),
             (6, "(string.gsub(seen, DRAINED, '%1 ' .. ARGV[4]))", "seen"),
