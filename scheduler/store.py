@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import anyio
@@ -20,6 +20,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from scheduler.calls import Call, Reply, Word
+from scheduler.error_replies import Meaning, meaning_of
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
@@ -32,10 +33,14 @@ asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the
 _NO_LOGIN = ("HELLO must be called with the client already authenticated", "Authentication required", "NOAUTH")
 """How Redis begins to say so to a client that gave no password."""
 _REFUSED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
-_GONE = (
-    *(errors.ConnectionError, errors.TimeoutError, errors.ReadOnlyError, errors.MasterDownError),
-    *(errors.OutOfMemoryError, errors.TryAgainError, errors.ClusterError, errors.RedisClusterException, OSError),
+_GONE = (errors.ConnectionError, errors.TimeoutError, errors.ClusterError, errors.RedisClusterException, OSError)
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (errors.ReadOnlyError, "READONLY "),
+    (errors.OutOfMemoryError, "OOM "),
+    (errors.MasterDownError, "MASTERDOWN "),
+    (errors.ResponseError, ""),
 )
+"""The codes that the library takes off a reply to make them classes; it leaves the others where they were."""
 
 
 class Store(Protocol):
@@ -56,7 +61,7 @@ class RedisStore:
 
     async def command(self, *words: Word) -> Reply:
         """See Store."""
-        async with _exchange():
+        async with self._exchange():
             reply = await self._client.execute_command(*words)
         # redis-py makes dicts and sets of some replies; ours are as the server sent them.
         if isinstance(reply, dict):
@@ -71,38 +76,56 @@ class RedisStore:
             # Numbered calls after the first unknown one were refused, and the others may run twice.
             replies[first:] = await self._send([("EVAL", source(call.script), call) for call in calls[first:]])
         for reply in replies:
-            if isinstance(reply, BaseException):
-                raise _ours(reply) from reply
+            if isinstance(reply, Exception):
+                async with self._exchange():
+                    raise reply
         return replies
 
     async def _send(self, commands: Sequence[tuple[str, str, Call]]) -> list[Reply]:
-        async with _exchange():
+        async with self._exchange():
             pipeline = self._client.pipeline(transaction=False)
             for verb, text, call in commands:
                 pipeline.execute_command(verb, text, len(call.keys), *call.keys, *call.args)
             replies: list[Reply] = await pipeline.execute(raise_on_error=False)
         return replies
 
+    @asynccontextmanager
+    async def _exchange(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                yield
+        except (errors.RedisError, errors.RedisClusterException, OSError) as error:
+            if _meaning(error) is Meaning.DEMOTED:
+                await self._leave_demoted()
+            raise _ours(error) from error
 
-def _ours(error: BaseException) -> Exception:
+    async def _leave_demoted(self) -> None:
+        """The next exchange connects anew: the name in the URL may lead to the master by now.
+
+        A cluster's replica names the master, and the library follows it.
+        """
+        if isinstance(self._client, Redis):
+            with suppress(errors.RedisError, OSError):
+                await self._client.connection_pool.disconnect()
+
+
+def _ours(error: Exception) -> Exception:
     # A server that does not know a command, such as HELLO, repeats its arguments: with HELLO that is the password.
     text, _, _ = str(error).partition(", with args beginning with")
     if isinstance(error, _REFUSED) and text.startswith(_NO_LOGIN):
         return StoreRejectedError("Redis wants a password: redis://:PASSWORD@host")
     if isinstance(error, _REFUSED):
         return StoreRejectedError(f"Redis refuses us: {text}")
-    if isinstance(error, _GONE):
+    if isinstance(error, _GONE) or _meaning(error) in {Meaning.PASSING, Meaning.DEMOTED}:
         return StoreUnavailableError(f"Redis does not answer: {text or type(error).__name__}")
     return StoreRejectedError(f"Redis answered: {text}")
 
 
-@asynccontextmanager
-async def _exchange() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            yield
-    except (errors.RedisError, errors.RedisClusterException, OSError) as error:
-        raise _ours(error) from error
+def _meaning(error: Exception) -> Meaning:
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
+    text = str(error)
+    # It takes off `ERR` too, whenever it knows some of the texts that may follow.
+    return meaning_of(f"ERR {text}" if text.startswith("Error running script") else code + text)
 
 
 @asynccontextmanager

@@ -1,0 +1,44 @@
+"""What an error that Redis answers means for us: ask again later, ask another server, or asking is in vain. Pure."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+_INSIDE_A_SCRIPT = re.compile(r"ERR Error running script .*?@user_script: ?\d+: -?([A-Z]+) ", re.DOTALL)
+"""How Redis before 7 words an error of a command in a script."""
+
+_PASSING = frozenset(
+    {
+        "LOADING",  # it reads its file after a start
+        "MASTERDOWN",  # a replica that has lost its master
+        "TRYAGAIN",  # keys are on their way to another node of the cluster
+        "CLUSTERDOWN",  # some slots have no node now
+        "NOREPLICAS",  # fewer replicas than a write must reach
+        "MISCONF",  # its last save failed; the next may not
+        "BUSY",  # a script of somebody's runs long
+        "OOM",  # no memory left; somebody may free some
+    }
+)
+
+
+class Meaning(StrEnum):
+    """What to make of an error reply."""
+
+    PASSING = "passing"
+    """The server cannot serve now; asked later it may."""
+    DEMOTED = "demoted"
+    """It is a replica, and the master is where a new connection leads."""
+    WRONG_TYPE = "wrong type"
+    """A key is not of the type that a command needs."""
+    REFUSED = "refused"
+    """Asking again will not cure it: no login, no permission, or a mistake."""
+
+
+def meaning_of(reply: str) -> Meaning:
+    """The meaning of an error reply, which begins with its code, as in `OOM command not allowed ...`."""
+    inside = _INSIDE_A_SCRIPT.match(reply)
+    code = inside[1] if inside else reply.partition(" ")[0]
+    if code in _PASSING:
+        return Meaning.PASSING
+    return {"READONLY": Meaning.DEMOTED, "WRONGTYPE": Meaning.WRONG_TYPE}.get(code, Meaning.REFUSED)
