@@ -139,7 +139,7 @@ class Ledger:
         epoch = await open_epoch(self._store, self._keys, self._rng)
         if epoch != self._epoch:
             self._epoch, self._names = epoch, []
-        former = self._names
+        former = self._names = await self._names_in_the_store()
         self.statements += 1
         self._names = [*former, statement_name(self._gateway, self.statements)]
         self._number = 0
@@ -154,6 +154,13 @@ class Ledger:
             await reap(self._store, self._keys, epoch, self._settings.lease_ms, name)
         self._names = self._names[-1:]
         self._misses = 0
+
+    async def _names_in_the_store(self) -> list[str]:
+        """Our names, without those that only failed statements had: they would be more with every failure."""
+        if len(self._names) < 2:
+            return self._names
+        known = set(await self._store.command("HKEYS", self._keys.gate))
+        return [name for name in self._names if name.encode() in known]
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()

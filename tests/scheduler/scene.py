@@ -10,7 +10,7 @@ from random import Random
 from scheduler import admin
 from scheduler.calls import Call, Reply, Word
 from scheduler.decision import Place
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.policies import policy_named
@@ -34,6 +34,9 @@ class Wire:
         self.batches: list[list[Script]] = []
         self.most_at_once = 0
         self.is_down = False
+        self.refused: frozenset[Script] = frozenset()
+        self.refusal: SchedulerError = StoreRejectedError("no permission")
+        self.most_keys = 0
         self.replies_to_lose = 0
         self._at_once = 0
         self._free = asyncio.Event()
@@ -52,10 +55,13 @@ class Wire:
             await self._travel()
             return await self.store.run(calls)
         self.batches.append([call.script for call in calls])
+        self.most_keys = max([self.most_keys, *(len(call.keys) for call in calls)])
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             await self._travel()
+            if self.refused.intersection(call.script for call in calls):
+                raise self.refusal
             replies = await self.store.run(calls)
             await asyncio.sleep(0)
         finally:

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from scheduler.decision import Place
+from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.lua import Script
 from scheduler.messages import Phase
 from tests.polling import until
 from tests.scheduler.samples import SHAPE
 from tests.scheduler.scene import SETTINGS, Scene, at_work
 
+KEYS_OF_A_RESYNC = 9
 HASTY = msgspec.structs.replace(SETTINGS, place_deadline_ms=30)
 
 
@@ -185,6 +187,20 @@ class TestLoss:
             await until(lambda: scene.pool.counters["resyncs"] > 0, "the gateway noticed")
             await scene.becomes_exact()
             assert scene.pool.reservations == 5
+
+    @pytest.mark.parametrize("refusal", [StoreRejectedError("no permission"), StoreUnavailableError("no memory")])
+    async def test_statements_that_fail_leave_no_names_behind(self, refusal: SchedulerError) -> None:
+        async with at_work("a") as scene:
+            await scene.place(3)
+            await scene.becomes_exact()
+            scene.wire.refusal = refusal
+            scene.wire.refused = frozenset({Script.RESYNC, Script.RENEW})
+            start = len(scene.wire.batches)
+            await until(lambda: batches_since(scene, start).count([Script.RESYNC]) >= 9, "nine statements failed")
+            scene.wire.refused = frozenset()
+            await until(lambda: not scene.pool.degraded, "the store is used again")
+            await scene.becomes_exact()
+            assert scene.wire.most_keys <= KEYS_OF_A_RESYNC + 2, "the name it had and the last that failed"
 
     async def test_a_large_set_is_stated_in_pieces(self) -> None:
         async with at_work("a") as scene:
