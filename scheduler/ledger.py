@@ -23,7 +23,7 @@ from scheduler.gateway_name import statement_name
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
 from scheduler.opening import open_epoch
-from scheduler.reaping import reap, reap_ended
+from scheduler.reaping import Reaper, reap
 from scheduler.reservation import ID_MODULUS, Reservation
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
@@ -46,11 +46,13 @@ class Ledger:
 
     `degraded` is set when the store cannot be asked: before the first contact, when a connection broke, or after three
     asks in a row went unanswered for `place_deadline_ms`; it ends with the first exchange answered within that time.
-    `statements` counts how often the live set was stated, each time under a new name.
+    `statements` counts how often the live set was stated, each time under a new name. `reaper` gets the gateways whose
+    lease has ended.
     """
 
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
         self._store, self._keys, self._gateway, self._settings, self._rng = store, keys, gateway, settings, rng
+        self.reaper = Reaper(store, keys, settings.lease_ms)
         self.live: dict[int, Reservation] = {}
         self.counters: Counter[str] = Counter()
         self.degraded = True
@@ -135,7 +137,10 @@ class Ledger:
             return  # the lease ends by itself
 
     async def _join(self) -> None:
-        """States the whole live set under a new name, and has what the old names still hold given back."""
+        """States the whole live set under a new name.
+
+        The old names' leases have ended by it, so the next renewal names them to the reaper.
+        """
         epoch = await open_epoch(self._store, self._keys, self._rng)
         if epoch != self._epoch:
             self._epoch, self._names = epoch, []
@@ -150,8 +155,6 @@ class Ledger:
             piece = dict(records[first : first + PIECE])
             await self._exchange([calls.resync(self._keys, self._next_head(), former, piece)])
         self._known = set(stated)
-        for name in former:
-            await reap(self._store, self._keys, epoch, self._settings.lease_ms, name)
         self._names = self._names[-1:]
         self._misses = 0
 
@@ -191,7 +194,7 @@ class Ledger:
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
             self._answer(pending, StoreAnswer.read(pending, reply))
         if renew:
-            await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, replies[0][1])
+            self.reaper.take(self._epoch, replies[0][1])
 
     async def _exchange(self, told: list[Call]) -> list[Reply]:
         started = asyncio.get_running_loop().time()

@@ -125,6 +125,7 @@ class Pool:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._ledger.run(), name=f"ledger of {self.name}")
+                tasks.create_task(self._ledger.reaper.run(), name=f"reaper of {self.name}")
                 tasks.create_task(self._snapshots.run(), name=f"snapshots of {self.name}")
         finally:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from scheduler import calls
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.store import Store
 
 PIECE = 500
 """Reservations given back in one call, so that no call holds Redis for long."""
+
+
+class Reaper:
+    """Reaps in a task of its own, so that no placement waits until a dead gateway's reservations are given back."""
+
+    def __init__(self, store: Store, keys: PoolKeys, lease_ms: int) -> None:
+        self._store, self._keys, self._lease_ms = store, keys, lease_ms
+        self._named: dict[bytes, str] = {}
+        self._wake = asyncio.Event()
+
+    def take(self, epoch: str, gateways: Iterable[bytes]) -> None:
+        """These gateways' leases have ended in `epoch`; returns at once."""
+        self._named |= dict.fromkeys(gateways, epoch)
+        if self._named:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Reaps what it is told until cancelled. What fails is told again: a script names it with each renewal."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            named, self._named = self._named, {}
+            with suppress(StoreUnavailableError, StoreRejectedError):
+                for gateway, epoch in named.items():
+                    await reap_ended(self._store, self._keys, epoch, self._lease_ms, [gateway])
 
 
 async def reap_ended(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateways: Sequence[bytes]) -> None:

@@ -38,6 +38,9 @@ class Wire:
         self.refusal: SchedulerError = StoreRejectedError("no permission")
         self.most_keys = 0
         self.replies_to_lose = 0
+        self.reaps_asked = 0
+        self.may_reap = asyncio.Event()
+        self.may_reap.set()
         self._at_once = 0
         self._free = asyncio.Event()
         self._free.set()
@@ -50,8 +53,11 @@ class Wire:
         self._free.set()
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
-        """See scheduler.store.Store. A snapshot is another conversation than the ledger's."""
-        if calls and calls[0].script is Script.SNAPSHOT:
+        """See scheduler.store.Store. Snapshots and reaping are other conversations than the ledger's."""
+        if calls and calls[0].script in {Script.SNAPSHOT, Script.REAP}:
+            self.reaps_asked += calls[0].script is Script.REAP
+            if calls[0].script is Script.REAP:
+                await self.may_reap.wait()
             await self._travel()
             return await self.store.run(calls)
         self.batches.append([call.script for call in calls])

@@ -7,6 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
+from scheduler import calls
+from scheduler.calls import Head
 from scheduler.decision import Place
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.lua import Script
@@ -119,6 +121,37 @@ class TestDeadline:
                 scene.wire.let_go()
                 await until(lambda: _answered(scene), "an answer in time")
             assert not scene.pool.degraded
+
+
+class TestReaping:
+    async def test_no_placement_waits_until_a_dead_gateway_s_reservations_are_given_back(self) -> None:
+        async with at_work("a", settings=HASTY) as scene:
+            scene.wire.may_reap.clear()
+            await _dies_holding(scene, {1: "0 100 100 10 m a i1 -"})
+            await until(lambda: scene.wire.reaps_asked > 0, "the dead gateway is being reaped")
+            placed = [(await scene.place())[0] for _ in range(5)]
+            assert [place.alone for place in placed] == [False] * 5
+            scene.wire.may_reap.set()
+            await scene.becomes_exact()
+
+    async def test_a_reap_that_failed_is_made_again(self) -> None:
+        async with at_work("a") as scene:
+            scene.wire.may_reap.clear()
+            await _dies_holding(scene, {1: "0 100 100 10 m a i1 -"})
+            await until(lambda: scene.wire.reaps_asked > 0, "the dead gateway is being reaped")
+            scene.wire.is_down = True
+            scene.wire.may_reap.set()
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            scene.wire.is_down = False
+            await scene.becomes_exact()
+
+
+async def _dies_holding(scene: Scene, records: dict[int, str]) -> None:
+    """Another gateway held these, and its lease has ended."""
+    head = Head(scene.pool.view.epoch, SETTINGS.lease_ms, "dead@host:2.1", 1)
+    await scene.wire.store.run([calls.resync(scene.keys, head, (), records)])
+    await scene.wire.store.command("ZADD", scene.keys.lease, 0, head.gateway)
+    scene.wire.store.now_ms += 100
 
 
 async def _answered(scene: Scene) -> bool:
