@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
 from random import Random
 from typing import Literal
 
 from scheduler import calls
 from scheduler.batch import Batch, Pending, StoreAnswer
-from scheduler.calls import Call, Head, Reply
+from scheduler.calls import Call, Reply
 from scheduler.decision import Ask
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
-from scheduler.gateway_name import statement_name
+from scheduler.gateway_name import Names
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
 from scheduler.opening import open_epoch
@@ -46,12 +47,12 @@ class Ledger:
 
     `degraded` is set when the store cannot be asked: before the first contact, when a connection broke, or after three
     asks in a row went unanswered for `place_deadline_ms`; it ends with the first exchange answered within that time.
-    `statements` counts how often the live set was stated, each time under a new name. `reaper` gets the gateways whose
-    lease has ended.
+    `reaper` gets the gateways whose lease has ended.
     """
 
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
-        self._store, self._keys, self._gateway, self._settings, self._rng = store, keys, gateway, settings, rng
+        self._store, self._keys, self._settings, self._rng = store, keys, settings, rng
+        self._names = Names(gateway, settings.lease_ms)
         self.reaper = Reaper(store, keys, settings.lease_ms)
         self.live: dict[int, Reservation] = {}
         self.counters: Counter[str] = Counter()
@@ -59,12 +60,13 @@ class Ledger:
         self._batch = Batch()
         self._known: set[int] = set()
         self._wake = asyncio.Event()
-        self._epoch = ""
-        self._names: list[str] = []
-        self.statements = 0
-        self._number = 0
         self._misses = 0
         self._complaint = ""
+
+    @property
+    def statements(self) -> int:
+        """How often the live set was stated anew."""
+        return self._names.statements
 
     async def place(self, ask: Ask) -> StoreAnswer | None:
         """The store's answer, or None if it gave none in time; then nothing stays reserved."""
@@ -127,43 +129,40 @@ class Ledger:
         """Gives everything back and ends the lease; call it after `run` has ended."""
         for reservation_id in list(self.live):
             self.release(reservation_id)
-        if self.degraded or not self._names:
+        if self.degraded or not self._names.all:
             return
-        try:
-            await self._send(self._batch.take())
-            await self._store.run([self._renewal("leave")])
-            await reap(self._store, self._keys, self._epoch, self._settings.lease_ms, self._names[-1])
-        except (_Resync, StoreUnavailableError, StoreRejectedError):
-            return  # the lease ends by itself
+        with suppress(_Resync, StoreUnavailableError, StoreRejectedError):  # else the lease ends by itself
+            names = self._names.all
+            try:
+                await self._depart()
+            except _Resync:  # `run` ended within an exchange: the store may hold anything
+                await self._join()
+                await self._depart()
+            for name in {*names, *self._names.all}:
+                await reap(self._store, self._keys, self._names.epoch, self._settings.lease_ms, name)
+
+    async def _depart(self) -> None:
+        await self._send(self._batch.take())
+        await self._exchange([self._renewal("leave")])
 
     async def _join(self) -> None:
         """States the whole live set under a new name.
 
         The old names' leases have ended by it, so the next renewal names them to the reaper.
         """
-        epoch = await open_epoch(self._store, self._keys, self._rng)
-        if epoch != self._epoch:
-            self._epoch, self._names = epoch, []
-        former = self._names = await self._names_in_the_store()
-        self.statements += 1
-        self._names = [*former, statement_name(self._gateway, self.statements)]
-        self._number = 0
+        self._names.enter(await open_epoch(self._store, self._keys, self._rng))
+        if len(self._names.all) > 1:
+            self._names.keep(set(await self._store.command("HKEYS", self._keys.gate)))
+        former = self._names.begin()
         stated = dict(self.live)
         self._batch.forget_states()
         records = [(reservation_id, held.record()) for reservation_id, held in stated.items()]
         for first in range(0, max(1, len(records)), PIECE):
             piece = dict(records[first : first + PIECE])
-            await self._exchange([calls.resync(self._keys, self._next_head(), former, piece)])
+            await self._exchange([calls.resync(self._keys, self._names.next_head(), former, piece)])
         self._known = set(stated)
-        self._names = self._names[-1:]
+        self._names.settle()
         self._misses = 0
-
-    async def _names_in_the_store(self) -> list[str]:
-        """Our names, without those that only failed statements had: they would be more with every failure."""
-        if len(self._names) < 2:
-            return self._names
-        known = set(await self._store.command("HKEYS", self._keys.gate))
-        return [name for name in self._names if name.encode() in known]
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -182,7 +181,7 @@ class Ledger:
         """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
         told = [self._renewal("stay")] if renew else []
         try:
-            told += batch.calls(self._keys, self._next_head)
+            told += batch.calls(self._keys, self._names.next_head)
             if not told:
                 return
             replies = await self._exchange(told)
@@ -194,7 +193,7 @@ class Ledger:
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
             self._answer(pending, StoreAnswer.read(pending, reply))
         if renew:
-            self.reaper.take(self._epoch, replies[0][1])
+            self.reaper.take(self._names.epoch, replies[0][1])
 
     async def _exchange(self, told: list[Call]) -> list[Reply]:
         started = asyncio.get_running_loop().time()
@@ -237,11 +236,7 @@ class Ledger:
 
     def _renewal(self, wish: Literal["stay", "leave"]) -> Call:
         id_sum = sum(self._known) % ID_MODULUS
-        return calls.renew(self._keys, self._next_head(), len(self._known), id_sum, wish)
-
-    def _next_head(self) -> Head:
-        self._number += 1
-        return Head(self._epoch, self._settings.lease_ms, self._names[-1], self._number)
+        return calls.renew(self._keys, self._names.next_head(), len(self._known), id_sum, wish)
 
     def _fresh_id(self) -> int:
         return self._rng.randrange(1, ID_MODULUS)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 
+from scheduler import admin
 from scheduler.decision import Place, Reject
 from scheduler.messages import Phase
 from tests.polling import until
@@ -21,6 +23,21 @@ class TestLeaving:
         assert await scene.is_exact()
         assert scene.pool.reservations == 0
         assert await scene.wire.store.command("HKEYS", scene.keys.gate) == []
+
+    @pytest.mark.parametrize("steps", range(12))
+    async def test_a_gateway_that_ends_within_an_exchange_gives_everything_back(self, steps: int) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async with at_work("a") as scene:
+                held = await scene.place(5)
+                for place in held[:3]:
+                    scene.pool.release(place.reservation)
+                asking = tasks.create_task(scene.place(2), name="asking")
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+            await asking
+        assert await scene.wire.store.command("HKEYS", scene.keys.gate) == []
+        now = await admin.status(scene.wire.store, scene.settings)
+        assert (now.reservations, [rank.reservations for rank in now.ranks]) == (0, [0])
 
     async def test_a_gateway_that_ends_while_the_store_is_away_ends_all_the_same(self) -> None:
         async with at_work("a") as scene:
