@@ -42,9 +42,10 @@ class Head(NamedTuple):
     number: int
 
 
-def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = ()) -> Call:
-    """open.lua: `epoch` begins if the pool has none; then the live sets of `gateways` go too."""
-    return Call(Script.OPEN, (*keys.of_the_epoch(), *map(keys.live, gateways)), (epoch,))
+def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = (), *, spoilt: str = "") -> Call:
+    """open.lua: `epoch` begins if the pool has none or the `spoilt` one; then the live sets of `gateways` go too."""
+    head, *others = keys.of_the_epoch()
+    return Call(Script.OPEN, (head, keys.drain, *others, *map(keys.live, gateways)), (epoch, spoilt))
 
 
 def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:

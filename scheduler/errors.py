@@ -15,6 +15,10 @@ class StoreRejectedError(SchedulerError):
     """Redis answered with an error that asking again will not cure: a wrong password, a missing permission."""
 
 
+class StoreWrongTypeError(StoreRejectedError):
+    """A key is not of the type that scheduler/keys.py says: somebody else wrote it, and the pool has to begin anew."""
+
+
 class StoreUrlError(SchedulerError, ValueError):
     """A store URL that cannot be understood; the message names the part."""
 

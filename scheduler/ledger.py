@@ -19,7 +19,7 @@ from scheduler import calls
 from scheduler.batch import Batch, Pending, StoreAnswer
 from scheduler.calls import Call, Reply
 from scheduler.decision import Ask
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.gateway_name import Names
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
@@ -53,7 +53,7 @@ class Ledger:
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
         self._store, self._keys, self._settings, self._rng = store, keys, settings, rng
         self._names = Names(gateway, settings.lease_ms)
-        self.reaper = Reaper(store, keys, settings.lease_ms)
+        self.reaper = Reaper(store, keys, settings.lease_ms, rng)
         self.live: dict[int, Reservation] = {}
         self.counters: Counter[str] = Counter()
         self.degraded = True
@@ -62,6 +62,7 @@ class Ledger:
         self._wake = asyncio.Event()
         self._misses = 0
         self._complaint = ""
+        self._spoilt_epoch = ""
 
     @property
     def statements(self) -> int:
@@ -150,7 +151,7 @@ class Ledger:
 
         The old names' leases have ended by it, so the next renewal names them to the reaper.
         """
-        self._names.enter(await open_epoch(self._store, self._keys, self._rng))
+        self._names.enter(await open_epoch(self._store, self._keys, self._rng, spoilt=self._spoilt_epoch))
         if len(self._names.all) > 1:
             self._names.keep(set(await self._store.command("HKEYS", self._keys.gate)))
         former = self._names.begin()
@@ -232,6 +233,7 @@ class Ledger:
             self._complaint = str(error)
             self.counters["store_losses"] += 1
             log.warning("placing without the shared ledger: %s", error)
+        self._spoilt_epoch = self._names.epoch if isinstance(error, StoreWrongTypeError) else ""
         self.degraded = True
 
     def _renewal(self, wish: Literal["stay", "leave"]) -> Call:

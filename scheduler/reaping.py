@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from random import Random
 
 from scheduler import calls
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.keys import PoolKeys
+from scheduler.opening import open_epoch
 from scheduler.store import Store
 
 PIECE = 500
@@ -18,8 +20,8 @@ PIECE = 500
 class Reaper:
     """Reaps in a task of its own, so that no placement waits until a dead gateway's reservations are given back."""
 
-    def __init__(self, store: Store, keys: PoolKeys, lease_ms: int) -> None:
-        self._store, self._keys, self._lease_ms = store, keys, lease_ms
+    def __init__(self, store: Store, keys: PoolKeys, lease_ms: int, rng: Random) -> None:
+        self._store, self._keys, self._lease_ms, self._rng = store, keys, lease_ms, rng
         self._named: dict[bytes, str] = {}
         self._wake = asyncio.Event()
 
@@ -37,7 +39,13 @@ class Reaper:
             named, self._named = self._named, {}
             with suppress(StoreUnavailableError, StoreRejectedError):
                 for gateway, epoch in named.items():
-                    await reap_ended(self._store, self._keys, epoch, self._lease_ms, [gateway])
+                    await self._reap(epoch, gateway)
+
+    async def _reap(self, epoch: str, gateway: bytes) -> None:
+        try:
+            await reap_ended(self._store, self._keys, epoch, self._lease_ms, [gateway])
+        except StoreWrongTypeError:
+            await open_epoch(self._store, self._keys, self._rng, spoilt=epoch)
 
 
 async def reap_ended(store: Store, keys: PoolKeys, epoch: str, lease_ms: int, gateways: Sequence[bytes]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from scheduler import calls
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
@@ -53,7 +53,10 @@ class Reporter:
             more, _, ended = await self._tell(missing, cards)
             refused |= more
         self._cards = {rank: card for rank, card in cards.items() if rank not in refused}
-        await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
+        try:
+            await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
+        except StoreWrongTypeError:
+            self._epoch = await open_epoch(self._store, self._keys, self._rng, spoilt=self._epoch)
         return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:
@@ -72,12 +75,17 @@ class Reporter:
         keys = self._keys
         if cards or next(self._reports) % REPORTS_TO_NAME_POOL == 0:
             await self._store.command("SADD", POOLS, self._pool)
+        spoilt = ""
         for _ in range(2):
-            self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng)
+            self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng, spoilt=spoilt)
             # The store may have lost what operators said of a rank; the higher count is the later word.
             rows = [calls.report_row(r, cards.get(r.rank), drains=self._drains.get(r.rank, 0)) for r in reports]
             call = calls.report(keys, self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, rows)
-            (reply,) = await self._store.run([call])
+            try:
+                (reply,) = await self._store.run([call])
+            except StoreWrongTypeError:
+                spoilt, self._epoch = self._epoch, ""
+                continue
             if reply[0] == b"ok":
                 refused, cardless = _texts(reply[1]), _texts(reply[2])
                 self._ranks_in_pool = reply[5]

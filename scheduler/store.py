@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 
 from scheduler.calls import Call, Reply, Word
 from scheduler.error_replies import Meaning, meaning_of
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
 
@@ -47,7 +47,9 @@ class Store(Protocol):
     """What the scheduler needs of Redis; tests in virtual time bring another one."""
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
-        """Runs the calls in order in one round trip; raises StoreUnavailableError or StoreRejectedError."""
+        """Runs the calls in order in one round trip; raises StoreUnavailableError or StoreRejectedError, the
+        latter as StoreWrongTypeError where a key is of the wrong type.
+        """
 
     async def command(self, *words: Word) -> Reply:
         """Runs one plain command; raises the same."""
@@ -118,7 +120,8 @@ def _ours(error: Exception) -> Exception:
         return StoreRejectedError(f"Redis refuses us: {text}")
     if isinstance(error, _GONE) or _meaning(error) in {Meaning.PASSING, Meaning.DEMOTED}:
         return StoreUnavailableError(f"Redis does not answer: {text or type(error).__name__}")
-    return StoreRejectedError(f"Redis answered: {text}")
+    wrong_type = _meaning(error) is Meaning.WRONG_TYPE
+    return (StoreWrongTypeError if wrong_type else StoreRejectedError)(f"Redis answered: {text}")
 
 
 def _meaning(error: Exception) -> Meaning:

@@ -14,7 +14,8 @@ from typing import Any
 from lupa.lua51 import LuaError, LuaRuntime, lua_type
 
 from scheduler.calls import Call, Reply, Word
-from scheduler.errors import StoreRejectedError
+from scheduler.error_replies import Meaning, meaning_of
+from scheduler.errors import StoreRejectedError, StoreWrongTypeError
 from scheduler.lua import Script, source
 from simulator.redis_commands import CommandError, RedisCommands, Status, spelt
 
@@ -61,7 +62,7 @@ class VirtualStore:
         try:
             reply = self._commands.execute(*map(_wire, words))
         except CommandError as error:
-            raise StoreRejectedError(f"Redis answered: {error}") from error
+            raise _rejection(error) from error
         return reply.text if isinstance(reply, Status) else reply
 
     def call(self, call: Call) -> Reply:
@@ -74,7 +75,7 @@ class VirtualStore:
         try:
             return _reply(body(keys, args))
         except (CommandError, LuaError) as error:
-            raise StoreRejectedError(f"Redis answered: {error}") from error
+            raise _rejection(error) from error
 
     def snapshot(self) -> dict[bytes, Any]:
         """All data as it is now, for a replica that lags."""
@@ -108,6 +109,11 @@ class VirtualStore:
 
     def _encode(self, table: Any) -> bytes:
         return json.dumps(_json_of(table), separators=(",", ":")).encode()
+
+
+def _rejection(error: Exception) -> StoreRejectedError:
+    wrong_type = meaning_of(str(error)) is Meaning.WRONG_TYPE
+    return (StoreWrongTypeError if wrong_type else StoreRejectedError)(f"Redis answered: {error}")
 
 
 def _json_of(value: Any) -> Any:

@@ -192,8 +192,8 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (6, "if not seen then return {'unknown'} end", "seen = seen or ''"),
         ),
         "open": (
-            (3, "if epoch then return epoch end", ""),
-            (3, "for _, key in ipairs(KEYS) do redis.call('DEL', key) end", ""),
+            (3, "if epoch and epoch ~= ARGV[2] then return epoch end", ""),
+            (3, "redis.call('DEL', key)", ""),
         ),
         "roster": (
             (2, "if read_seen(rank).incarnation == incarnation then return end", ""),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.calls import Call
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.lua import Script
 from scheduler.store import Store, open_store
 from tests.polling import until
@@ -61,8 +61,9 @@ class TestScripts:
     async def test_a_script_s_own_error_is_a_rejection(self, redis_process: RedisServer) -> None:
         async with open_store(redis_process.url) as store:
             await store.command("SADD", "{x}:set", "member")
-            with pytest.raises(StoreRejectedError, match="WRONGTYPE"):
-                await store.run([opening("e1", "{x}:set")])
+            drain = Call(Script.DRAIN, ("{x}:set", "{x}:seen", "{x}:drain", "{x}:change"), ("e1", 2_000, "a", 1))
+            with pytest.raises(StoreWrongTypeError, match="WRONGTYPE"):
+                await store.run([drain])
 
 
 class TestTrouble:
