@@ -104,6 +104,13 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             "forebay_gateway_degraded", "Whether any pool goes on without the store.", self._pools.degraded
         )
+        ages = GaugeMetricFamily(
+            "forebay_gateway_snapshot_age_seconds", "Since the pool's ranks were last read.", labels=["pool"]
+        )
+        for name in self._pools.names():
+            if pool := self._pools.get(name):
+                ages.add_metric([name], pool.snapshot_age_s)
+        yield ages
         events = CounterMetricFamily("forebay_scheduler_events", "What the scheduler counts.", labels=["event"])
         for event, count in sorted(self._pools.counters.items()):
             events.add_metric([event], count)

@@ -36,6 +36,10 @@ class Pool(Protocol):
     def view(self) -> PoolView:
         """The latest snapshot."""
 
+    @property
+    def snapshot_age_s(self) -> float:
+        """How long ago it was read."""
+
     async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
         """Choose ranks and reserve them; an answer nobody waits for any more is released by the pool."""
 

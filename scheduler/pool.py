@@ -67,8 +67,16 @@ class Pool:
 
     @property
     def degraded(self) -> bool:
-        """Whether requests are placed without the shared ledger: it is lost or slow, or knows no rank yet."""
-        return self._ledger.degraded or self._snapshots.rebuilding
+        """Whether requests are placed without the shared ledger: it is lost or slow, or knows no rank yet.
+
+        Or no snapshot could be read for long.
+        """
+        return self._ledger.degraded or self._snapshots.rebuilding or self._snapshots.is_stale
+
+    @property
+    def snapshot_age_s(self) -> float:
+        """How long ago the last snapshot was read."""
+        return self._snapshots.age_s
 
     @property
     def view(self) -> PoolView:
@@ -82,10 +90,11 @@ class Pool:
 
     @property
     def counters(self) -> Counter[str]:
-        """Events since the start: resyncs (that the store asked for), place_misses, store_losses, placed_alone,
-        unreadable_rows.
+        """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
+        placed_alone, unreadable_rows.
         """
-        return self._ledger.counters + Counter(unreadable_rows=self._snapshots.unreadable)
+        read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
+        return self._ledger.counters + read
 
     @property
     def reservations(self) -> int:

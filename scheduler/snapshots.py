@@ -8,6 +8,7 @@ after a resync the store may have lost what it had told us, and a row that could
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from scheduler import calls
@@ -24,8 +25,12 @@ SOONEST_S = 0.02
 """Between two snapshots, however many ask for one."""
 SLICE_ROWS = 128
 """Folded at a time, in less than 1 ms."""
+STALE_S = 10.0
+"""From this age on a snapshot says too little of a pool to share it: what was heard of its ranks has faded."""
 REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
+
+log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -33,6 +38,7 @@ class Snapshots:
 
     `statements` answers how often the gateway stated its reservations; `on_read` is called after each snapshot. `clock`
     answers monotonic seconds. `rebuilding`: the store began anew and knows no rank yet, and the last snapshot holds.
+    `losses` counts the store's complaints, one that is repeated once, and `unreadable` counts rows.
     """
 
     def __init__(
@@ -52,11 +58,23 @@ class Snapshots:
         self.was_read = False
         self.rebuilding = False
         self.unreadable = 0
+        self.losses = 0
+        self._complaint = ""
         self._rebuilt_by: float | None = None
         self._statements_then = -1
         self._reread_at: float | None = None
         self._wanted = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the last snapshot was read."""
+        return self._clock() - self.read_at
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the last snapshot is too old to share the pool by."""
+        return self.age_s > STALE_S
 
     async def run(self) -> None:
         """Reads every `snapshot_ms`, a large pool less often, and sooner when asked; until cancelled."""
@@ -92,9 +110,10 @@ class Snapshots:
         call = calls.snapshot(self._keys, self._settings.lease_ms, known.epoch, known.version)
         try:
             (reply,) = await self._store.run([call])
-        except (StoreUnavailableError, StoreRejectedError):
+        except (StoreUnavailableError, StoreRejectedError) as error:
+            self._lost(error)
             return
-        self.was_read = True
+        self.was_read, self._complaint = True, ""
         if reply[0] == b"closed":
             return  # a pool that is being rebuilt keeps its last snapshot
         self._statements_then = statements
@@ -112,6 +131,12 @@ class Snapshots:
         self.view = view
         self.read_at = read_at
         self._on_read()
+
+    def _lost(self, error: Exception) -> None:
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            self.losses += 1
+            log.warning("keeping the last snapshot: %s", error)
 
     def _known(self) -> PoolView:
         """What the next delta is laid over: nothing after a doubt."""

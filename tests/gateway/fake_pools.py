@@ -54,6 +54,7 @@ class FakePool:
         self.answer = answer
         self.kind = LegKind.WHOLE
         self.degraded = False
+        self.snapshot_age_s = 0.25
         self.first_token_s = 3600.0
         self.stalls_above_tokens = 1 << 30
         self.stalled = 0

@@ -6,12 +6,15 @@ import asyncio
 from random import Random
 
 import msgspec
+import pytest
 
 from scheduler import admin
 from scheduler.calls import Call, Reply
 from scheduler.decision import Place, Reject
+from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.lua import Script
 from scheduler.messages import RankState
+from simulator.store import VirtualStore
 from tests.polling import until
 from tests.samples import card, report
 from tests.scheduler.samples import SHAPE
@@ -30,6 +33,21 @@ def count_snapshots(wire: Wire) -> list[int]:
         return await run(calls)
 
     wire.store.run = counting  # type: ignore[assignment, method-assign]
+    return asked
+
+
+def refuse_snapshots(wire: Wire, refusal: SchedulerError) -> list[int]:
+    """A list that grows by one with every snapshot refused."""
+    asked: list[int] = []
+    run = wire.store.run
+
+    async def refusing(calls: list[Call]) -> list[Reply]:
+        if calls[0].script is Script.SNAPSHOT:
+            asked.append(1)
+            raise refusal
+        return await run(calls)
+
+    wire.store.run = refusing  # type: ignore[assignment, method-assign]
     return asked
 
 
@@ -99,6 +117,21 @@ async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later
         await store.command("HSET", scene.keys.seen, "a", row)
         scene.now_s += 1
         await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
+
+
+async def test_snapshots_that_fail_are_told_once_and_end_in_placing_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async with at_work("a") as scene:
+        asked = refuse_snapshots(scene.wire, StoreRejectedError("no permission to read"))
+        await until(lambda: len(asked) >= 5, "five snapshots failed")
+        assert scene.pool.counters["snapshot_losses"] == 1
+        assert [told.getMessage() for told in caplog.records] == ["keeping the last snapshot: no permission to read"]
+        assert not scene.pool.degraded
+        scene.now_s += 11
+        assert (scene.pool.snapshot_age_s, scene.pool.degraded) == (11, True)
+        assert [place.alone for place in await scene.place()] == [True]
+        scene.wire.store.run = VirtualStore.run.__get__(scene.wire.store)  # type: ignore[method-assign]
+        await until(lambda: not scene.pool.degraded, "a snapshot was read")
+        assert scene.pool.snapshot_age_s == 0
 
 
 async def test_a_rank_that_took_no_connection_is_left_out_for_a_while() -> None:
