@@ -77,7 +77,9 @@ class Folding:
 
     def __init__(self, view: PoolView, delta: Delta) -> None:
         self._delta = delta
-        self._ranks = dict(view.ranks) if view.epoch == delta.epoch else {}
+        # An older version is of a store that lost what it had told us, and then it tells all it knows.
+        follows = view.epoch == delta.epoch and view.version <= delta.version
+        self._ranks = dict(view.ranks) if follows else {}
         self.skipped = 0
 
     def slices(self, rows: int) -> Iterator[None]:

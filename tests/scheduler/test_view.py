@@ -55,6 +55,13 @@ def test_another_epoch_begins_with_nothing() -> None:
     assert set(folded((b"a", SEEN, LOAD, CARD), former=view(rank("b")), epoch="e2").ranks) == {"a"}
 
 
+def test_an_older_version_of_the_same_epoch_begins_with_nothing() -> None:
+    """A promoted replica that lagged knows less than it had told us, and then tells all it knows."""
+    former = view(rank("a"), rank("b"))
+    older, _ = fold(former, delta((b"a", SEEN, LOAD, CARD), version=former.version - 1))
+    assert set(older.ranks) == {"a"}
+
+
 def test_a_large_delta_is_folded_in_slices() -> None:
     rows = [(name.encode(), SEEN, LOAD, coded(card(name))) for name in ("a", "b", "c", "d", "e")]
     folding = Folding(PoolView(), delta(*rows))
