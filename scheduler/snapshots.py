@@ -23,7 +23,7 @@ REBUILD_WITHIN_S = 10.0
 """How long the agents of a store that began anew may take."""
 SOONEST_S = 0.02
 """Between two snapshots, however many ask for one."""
-SLICE_ROWS = 128
+SLICE_ROWS = 64
 """Folded at a time, in less than 1 ms."""
 STALE_S = 10.0
 """From this age on a snapshot says too little of a pool to share it: what was heard of its ranks has faded."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
 
-from scheduler.groups import broken_groups
+from scheduler.groups import Groups
 from scheduler.loads import FORGOTTEN_MS
 from scheduler.messages import CARD_VERSION, RankCard, RankState, Role
 from scheduler.placeable import Placeable
 from scheduler.rank_view import RankView
 from scheduler.rows import parse_book, parse_seen
+
+GROUPED_PER_ROW = 8
+"""How many ranks' groups are looked at in the time in which one row is read."""
 
 
 class PoolView(msgspec.Struct, frozen=True, dict=True):
@@ -25,7 +28,7 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
     epoch: str = ""
     version: int = -1
     pool_ms: int = 0
-    ranks: Mapping[str, RankView] = MappingProxyType({})
+    ranks: MappingProxyType[str, RankView] = MappingProxyType({})
     broken_groups: frozenset[str] = frozenset()
 
     def placeable(self) -> list[RankView]:
@@ -79,21 +82,26 @@ class Folding:
         self._delta = delta
         # An older version is of a store that lost what it had told us, and then it tells all it knows.
         follows = view.epoch == delta.epoch and view.version <= delta.version
-        self._ranks = dict(view.ranks) if follows else {}
+        self._ranks = view.ranks.copy() if follows else {}
+        self._groups = Groups(delta.pool_ms)
         self.skipped = 0
 
     def slices(self, rows: int) -> Iterator[None]:
-        """Folds up to `rows` rows at each step."""
+        """Folds up to `rows` rows at each step, then looks at the groups of all ranks."""
         for first in range(0, len(self._delta.rows), rows):
             for row in self._delta.rows[first : first + rows]:
                 self._fold(*row)
+            yield
+        ranks = list(self._ranks.values())
+        for first in range(0, len(ranks), GROUPED_PER_ROW * rows):
+            self._groups.see(ranks[first : first + GROUPED_PER_ROW * rows])
             yield
 
     def view(self) -> PoolView:
         """The next view; call it when all slices are folded."""
         delta = self._delta
-        broken = broken_groups(self._ranks.values(), delta.pool_ms)
-        return PoolView(delta.epoch, delta.version, delta.pool_ms, MappingProxyType(self._ranks), broken)
+        ranks = MappingProxyType(self._ranks)
+        return PoolView(delta.epoch, delta.version, delta.pool_ms, ranks, self._groups.broken())
 
     def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes) -> None:
         former = self._ranks.pop(rank := name.decode(errors="replace"), None)

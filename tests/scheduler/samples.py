@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from scheduler.decision import LegKind, RequestShape
@@ -37,7 +38,7 @@ def rank(name: str, book: BookLoad | None = None, *, heard: dict[str, Any] | Non
 
 
 def view(*ranks: RankView, broken_groups: frozenset[str] = frozenset(), pool_ms: int = 0) -> PoolView:
-    return PoolView("e1", 7, pool_ms, {each.card.rank: each for each in ranks}, broken_groups)
+    return PoolView("e1", 7, pool_ms, MappingProxyType({each.card.rank: each for each in ranks}), broken_groups)
 
 
 def held(kind: LegKind, phase: Phase, rank: str = "a") -> Reservation:

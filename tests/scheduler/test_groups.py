@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.groups import WORD_MS, broken_groups
+from scheduler.groups import WORD_MS, Groups
 from scheduler.loads import FORGOTTEN_MS
 from scheduler.messages import RankState
 from scheduler.rank_view import RankView
@@ -32,6 +32,13 @@ LONG_DRAINED = member("drained", drained=True, silent_ms=WORD_MS + 1)
 SILENT = member("silent", running=3, age_ms=FORGOTTEN_MS + 1)
 
 
+def broken(members: list[RankView]) -> frozenset[str]:
+    groups = Groups(NOW_MS)
+    for each in members:
+        groups.see([each])
+    return groups.broken()
+
+
 @pytest.mark.parametrize(
     ("members", "is_broken"),
     [
@@ -48,8 +55,8 @@ SILENT = member("silent", running=3, age_ms=FORGOTTEN_MS + 1)
     ],
 )
 def test_a_group_is_broken_by_evidence_against_all_of_it(members: list[RankView], is_broken: bool) -> None:
-    assert broken_groups(members, NOW_MS) == ({"g"} if is_broken else set())
+    assert broken(members) == ({"g"} if is_broken else set())
 
 
 def test_a_rank_in_no_group_breaks_none() -> None:
-    assert broken_groups([rank("a", heard={"state": RankState.DOWN})], NOW_MS) == frozenset()
+    assert broken([rank("a", heard={"state": RankState.DOWN})]) == frozenset()
