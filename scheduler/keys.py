@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-PREFIX = "forebay"
+SCHEMA = 1
+"""One more whenever a row or a key is spelled anew (scripts/rows.lua): while processes are exchanged one by one, those
+that spell it otherwise keep a ledger of their own, instead of taking each other's rows for junk."""
+PREFIX = f"forebay:{SCHEMA}"
 POOLS = f"{PREFIX}:pools"
 """Set of pool names. Agents add, gateways read."""
 

@@ -16,6 +16,7 @@ from forebay.invocation import Invocation
 from forebay.settings import UpSettings
 from forebay.startup import Startup
 from forebay.supervise import CannotStartError
+from scheduler.keys import POOLS
 from tests.e2e.up_process import adjacent_free_ports, all_gone, children_of, environment, up_running
 from tests.servers import RedisServer, redis_server
 
@@ -77,7 +78,7 @@ async def test_a_store_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 def poison(redis: RedisServer) -> None:
     with redis.client() as client:
-        client.set("forebay:pools", "no set")
+        client.set(POOLS, "no set")
 
 
 def test_variables_meant_for_other_commands_are_named_and_not_passed_on(tmp_path: Path) -> None:

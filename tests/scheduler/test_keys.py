@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scheduler.keys import PoolKeys
+from scheduler.keys import SCHEMA, PoolKeys
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from scheduler.keys import PoolKeys
 def test_all_keys_of_a_pool_are_in_one_slot(pool: str) -> None:
     keys = PoolKeys(pool)
     every = {*keys.of_the_epoch(), keys.drain, *keys.book(keys.live("g@host:1.1"))}
-    tags = {re.match(r"forebay:\{([^{}]*)\}:[a-z]+", key) for key in every}
+    tags = {re.match(rf"forebay:{SCHEMA}:\{{([^{{}}]*)\}}:[a-z]+", key) for key in every}
     assert None not in tags
     assert len({tag[1] for tag in tags if tag}) == 1
 
