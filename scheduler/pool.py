@@ -67,7 +67,7 @@ class Pool:
 
     @property
     def degraded(self) -> bool:
-        """Whether requests are placed without the shared ledger: it is lost or slow, or knows no rank yet.
+        """Whether requests are placed without the shared ledger: it is lost or slow, or is being rebuilt.
 
         Or no snapshot could be read for long.
         """

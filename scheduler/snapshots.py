@@ -19,8 +19,10 @@ from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
 from scheduler.view import Delta, Folding, PoolView
 
-REBUILD_WITHIN_S = 10.0
-"""How long the agents of a store that began anew may take."""
+FIRST_BACK_WITHIN_S = 10.0
+"""How long the first agent of a store that began anew may take."""
+ALL_BACK_WITHIN_S = 2.0
+"""How long the others may take then: each reports at least every second."""
 SOONEST_S = 0.02
 """Between two snapshots, however many ask for one."""
 SLICE_ROWS = 64
@@ -37,7 +39,7 @@ class Snapshots:
     """The pool's last snapshot, read at monotonic time `read_at`.
 
     `statements` answers how often the gateway stated its reservations; `on_read` is called after each snapshot. `clock`
-    answers monotonic seconds. `rebuilding`: the store began anew and knows no rank yet, and the last snapshot holds.
+    answers monotonic seconds. `rebuilding`: the store began anew, not all ranks are back, and the last snapshot holds.
     `losses` counts the store's complaints, one that is repeated once, and `unreadable` counts rows.
     """
 
@@ -145,7 +147,8 @@ class Snapshots:
         return PoolView() if doubted or unread else self.view
 
     def _rebuild_deadline(self, view: PoolView) -> float | None:
-        """By when agents have told a store that began anew and knows no rank; None for any other store."""
-        if view.ranks or not self.view.ranks or view.epoch == self.view.epoch:
+        """By when agents have told a store that began anew of all ranks; None where none is missing."""
+        if view.epoch == self.view.epoch or not self.view.ranks.keys() - view.ranks.keys():
             return None
-        return self._rebuilt_by or self._clock() + REBUILD_WITHIN_S
+        by = self._clock() + (ALL_BACK_WITHIN_S if view.ranks else FIRST_BACK_WITHIN_S)
+        return min(by, self._rebuilt_by or by)

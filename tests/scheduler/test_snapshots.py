@@ -96,6 +96,32 @@ async def test_a_rank_that_left_before_the_writes_that_were_lost_is_gone() -> No
         await until(lambda: set(scene.pool.view.ranks) == {"a", "b"}, "the rank nobody reports is gone")
 
 
+async def test_while_a_store_is_rebuilt_the_first_ranks_back_do_not_get_everything() -> None:
+    async with at_work("a", "b", "c") as scene:
+        scene.wire.store.data = {}
+        await scene.report("a")
+        await until(lambda: scene.pool.degraded and not ledger_is_lost(scene), "the gateway is back")
+        placed = [place for _ in range(10) for place in await scene.place(3)]
+        assert all(place.alone for place in placed)
+        assert len({place.legs[0].card.rank for place in placed}) > 1
+        await scene.report("b", "c")
+        await until(lambda: not scene.pool.degraded, "all are back")
+        assert [place.alone for place in await scene.place()] == [False]
+
+
+async def test_a_rank_that_does_not_come_back_is_given_up() -> None:
+    async with at_work("a", "b") as scene:
+        scene.wire.store.data = {}
+        await scene.report("a")
+        await until(lambda: scene.pool.degraded and not ledger_is_lost(scene), "the gateway is back")
+        scene.now_s += 3
+        await until(lambda: set(scene.pool.view.ranks) == {"a"} and not scene.pool.degraded, "the pool is one rank")
+
+
+def ledger_is_lost(scene: Scene) -> bool:
+    return scene.pool._ledger.degraded
+
+
 async def test_a_row_that_could_not_be_read_once_hides_its_rank_only_until_it_is_mended() -> None:
     async with at_work("a", "b") as scene:
         await scene.wire.store.command("HSET", scene.keys.seen, "a", "i1 odd 0 0 0 0 1 n/1 0 0")
