@@ -13,8 +13,8 @@ from scheduler.keys import PoolKeys
 from scheduler.opening import open_epoch
 from scheduler.store import Store
 
-PIECE = 500
-"""Reservations given back in one call, so that no call holds Redis for long."""
+PIECE = 100
+"""Reservations given back in one call. It holds Redis for about 2 ms, and placements go between two of them."""
 
 
 class Reaper:
