@@ -29,7 +29,7 @@ async def test_with_redis_killed_every_request_is_placed_and_told_when_it_is_bac
             assert all(gateway.degraded and gateway.ready for gateway in fleet.gateways)
             server.start()
             await until(fleet.is_settled, "all is told")
-            await until(lambda: not any(gateway.degraded for gateway in fleet.gateways), "the new epoch knows the ranks")
+            await until(lambda: not any(gateway.degraded for gateway in fleet.gateways), "ranks are known")
             decision = await fleet.place()
             assert isinstance(decision, Place)
             assert not decision.alone
