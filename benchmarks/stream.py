@@ -37,7 +37,7 @@ class Answer(msgspec.Struct, kw_only=True):
 
     @property
     def inter_token_s(self) -> float | None:
-        """Mean over the tokens after the first chunk; None for an answer of one chunk."""
+        """Mean over the tokens after the first, None for one chunk; too low by the other tokens of the first chunk."""
         if len(self.chunks_s) < 2:
             return None
         return (self.chunks_s[-1] - self.chunks_s[0]) / (self.completion_tokens - 1)
