@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 
 from scheduler.alone import preferred
-from scheduler.decision import Ask, RequestShape
+from scheduler.decision import Ask, Candidate, RequestShape
 from scheduler.loads import Loads
 from scheduler.placeable import Placeable
 from scheduler.policies.context import Context
@@ -17,9 +17,9 @@ from scheduler.rank_view import RankView
 from scheduler.shortlist import shortlist
 from scheduler.view import PoolView
 
-TIE_SHARE = 0.01
-"""Of the least base cost: what a rank's learned rate is known to (docs/adr/0004). Without it, of two idle ranks the one
-whose rate was measured 0.1 % higher gets everything."""
+TIE_SHARE = 0.05
+"""Of the request's own prefill: what a rank's learned rate is known to (docs/adr/0004). Without it, of two idle ranks
+the one whose rate was measured 0.1 % higher gets everything."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,10 +92,15 @@ def _plan(
         prompt_tokens=shape.prompt_tokens,
         output_tokens=shape.output_tokens,
         singles=asked,
-        tie_s=1e-9 + TIE_SHARE * min(candidate.base_s for candidate in asked),
+        tie_s=_tie_s(shape, asked, ranks),
         tie_break=chance.random(),
     )
     return Plan(ask=ask, ranks=ranks, loads=loads)
+
+
+def _tie_s(shape: RequestShape, asked: Sequence[Candidate], ranks: Mapping[str, RankView]) -> float:
+    own_prefill_s = min(shape.prompt_tokens / ranks[each.rank].seen.prefill_tokens_per_s for each in asked)
+    return 1e-9 + TIE_SHARE * min(own_prefill_s, *(each.base_s for each in asked))
 
 
 def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:

@@ -44,9 +44,15 @@ class TestPlan:
         assert 0 <= asked.tie_break < 1
 
     def test_a_difference_smaller_than_a_rate_is_known_to_is_a_tie(self) -> None:
-        asked = sure(planned(view(rank("a"), rank("b")))).ask
-        assert asked.tie_s == pytest.approx(0.01 * min(each.base_s for each in asked.singles), rel=1e-6)
-        assert sure(planned(view(rank("a"), rank("b")), policy="round_robin")).ask.tie_s < 1e-6
+        fast = rank("b", heard={"prefill_tokens_per_s": 2_000.0})
+        assert sure(planned(view(rank("a"), fast))).ask.tie_s == pytest.approx(0.05 * 0.5)
+        assert sure(planned(view(rank("a"), fast), policy="round_robin")).ask.tie_s < 1e-6
+
+    def test_long_queues_make_no_more_a_tie(self) -> None:
+        queued = [rank(name, BookLoad(queued_tokens=90_000, prompts=9)) for name in "ab"]
+        asked = sure(planned(view(*queued))).ask
+        assert asked.singles[0].base_s > 5
+        assert asked.tie_s == pytest.approx(0.05 * 1)
 
     def test_a_rank_to_avoid_is_left_out_while_there_is_another(self) -> None:
         assert set(sure(planned(view(rank("a"), rank("b")), avoid=("a",))).ranks) == {"b"}
