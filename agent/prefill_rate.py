@@ -10,8 +10,9 @@ is no more than the time the rank was busy while they ran (W). So one window say
 Windows end when they hold enough tokens. Those of short prompts are left out: they measure a step's fixed cost. The
 answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
 compiled a kernel (26 s seen on a real vLLM) nor requests that happened to finish together can move it far. The prior is
-one more window: it decides alone at first and is outvoted by two at the latest. A decode rank that pulls its KV
-computes next to nothing and keeps the prior.
+one more window, and until three windows are known the rate is not believed to be below it: in an idle pool a rank that
+seems slower than its like gets no request, and so would never be known better. A decode rank that pulls its KV computes
+next to nothing and keeps the prior.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from agent.metrics_page import EngineSample
 _WINDOW_TOKENS = 1024
 _LEAST_MEAN_PROMPT_TOKENS = 256
 _WINDOWS_KEPT = 32
+_WINDOWS_TO_BE_SLOW = 3
 _HEAVIEST_WINDOW_TOKENS = 4 * _WINDOW_TOKENS
 _FASTEST_TOKENS_PER_S = 1e12
 """No engine comes near it; a window that shows more has sums that are not to be believed."""
@@ -55,10 +57,11 @@ class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tokens_per_s(self) -> float:
-        """The median of the windows by their tokens, the prior being one of them; above 0."""
+        """The median of the windows by their tokens, the prior being one of them; above 0, at first not below it."""
         votes = sorted([*self.seen, (self.prior_tokens_per_s, float(_WINDOW_TOKENS))])
         weights = list(itertools.accumulate(weight for _, weight in votes))
-        return votes[bisect.bisect_left(weights, weights[-1] / 2)][0]
+        median = votes[bisect.bisect_left(weights, weights[-1] / 2)][0]
+        return median if len(self.seen) >= _WINDOWS_TO_BE_SLOW else max(median, self.prior_tokens_per_s)
 
 
 def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float) -> PrefillRate:

@@ -67,6 +67,15 @@ def test_one_request_that_compiled_a_kernel_does_not_move_the_rate() -> None:
     assert learned((4_000, 26.0, 1, 26.0), *steady) == pytest.approx(10_000)
 
 
+@pytest.mark.parametrize(("rounds", "rate"), [(1, PRIOR), (2, PRIOR), (3, 5_000)])
+def test_a_rank_is_not_believed_slow_for_its_first_prompts(rounds: int, rate: float) -> None:
+    assert learned((4_000, 0.8, 1, 1.0), rounds=rounds) == pytest.approx(rate)
+
+
+def test_a_rank_may_be_faster_than_was_thought_at_once() -> None:
+    assert learned((40_000, 2.0, 1, 2.0)) == pytest.approx(20_000)
+
+
 def test_a_changed_rate_is_followed() -> None:
     fast, slow = (2_000.0, 0.2, 1.0, 0.5), (2_000.0, 0.8, 1.0, 1.0)
     assert learned(*[fast] * 40, *[slow] * 20) == pytest.approx(2_500)
