@@ -159,15 +159,23 @@ class ClientProtocol(HttpToolsProtocol):
         cycle = self.running
         return cycle is not None and cycle is self.cycle and cycle.more_body and not cycle.response_started
 
+    @property
+    def _has_enough_queued(self) -> bool:
+        """Whether so many requests wait for their turn, or so much of one's body, that no more is parsed."""
+        return len(self.pipeline) >= MAX_QUEUED or (bool(self.pipeline) and len(self.cycle.body) > MAX_UNREAD_BYTES)
+
     def _read_on(self) -> None:
         if self._unread:
             self._unset_keepalive_if_required()
-        while self._unread and len(self.pipeline) < MAX_QUEUED and not self.transport.is_closing():
+        while self._unread and not self._has_enough_queued and not self.transport.is_closing():
             size = max(PIECE_BYTES, self._body_left_bytes)
             piece = bytes(self._unread[:size])
             del self._unread[:size]
             self._parse(piece)
         self.flow.hold(len(self._unread) > MAX_UNREAD_BYTES)
+        if self.pipeline:
+            # uvicorn stops reading when it queues a request; the one that runs would never learn that its client left.
+            self.flow.resume_reading()
         if self._timer is None and (self._in_head or not self._is_answering):
             self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 

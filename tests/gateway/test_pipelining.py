@@ -13,12 +13,17 @@ from tests.gateway.scripted_rank import COMPLETION, Exchange, completes, scripte
 
 GET = b"GET /healthz HTTP/1.1\r\n\r\n"
 FLOOD = 3000
+LONG_BODY_BYTES = 4_000_000
 A_FEW = 4
 """How many times as many requests may be held as may be queued: they are parsed by the piece."""
 
 
 def requests_held() -> int:
     return sum(isinstance(one, RequestResponseCycle) for one in gc.get_objects())
+
+
+def longest_body_held() -> int:
+    return max((len(one.body) for one in gc.get_objects() if isinstance(one, RequestResponseCycle)), default=0)
 
 
 async def test_of_a_flood_of_requests_few_are_held_and_all_are_answered_in_order() -> None:
@@ -50,6 +55,39 @@ async def test_a_client_that_leaves_with_many_requests_unread_leaves_nothing() -
         await eventually(lambda: len(rank.requests) == 1)
         writer.close()
         await eventually(lambda: rank.open_connections == served.gateway.alive == len(pool.live) == 0)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(GET, id="a request"),
+        pytest.param(GET * (2 * MAX_QUEUED), id="many requests"),
+        pytest.param(post(COMPLETIONS, b" " * (MAX_UNREAD_BYTES + 40_000)), id="a long body"),
+    ],
+)
+async def test_a_client_that_sends_on_while_it_waits_and_leaves_leaves_nothing(second: bytes) -> None:
+    async with scripted_rank(stalls) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(post(COMPLETIONS, b'{"prompt":"x"}'))
+        await eventually(lambda: len(rank.requests) == 1)
+        writer.write(second)
+        await writer.drain()
+        await eventually(lambda: requests_held() > 1)
+        writer.close()
+        await eventually(lambda: rank.open_connections == served.gateway.alive == len(pool.live) == 0)
+
+
+async def test_a_body_whose_turn_has_not_come_is_not_read_on_for_ever() -> None:
+    async with scripted_rank(stalls) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(post(COMPLETIONS, b'{"prompt":"x"}'))
+        await eventually(lambda: len(rank.requests) == 1)
+        writer.write(post(COMPLETIONS, b" " * LONG_BODY_BYTES))
+        await eventually(lambda: longest_body_held() > MAX_UNREAD_BYTES)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert longest_body_held() < LONG_BODY_BYTES // 4
+        writer.transport.abort()
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 14\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\ne\r\n"])
