@@ -9,7 +9,7 @@ port, that is of all engines behind it (`judge`):
 | connection refused | down at once |
 | `/health` answers 503 | down at once |
 | a broken answer (reset, 5xx, too long, no page of engines) | down at the second in a row |
-| connections taken and not answered for `stall_ms`, nothing else between | stalled |
+| connections taken and not answered for `stall_ms`, nothing else between | stalled, until an answer |
 | silence (no route, no connection in time) | as it was |
 
 Then the first of these that holds is said of a rank (`verdict`):
@@ -76,7 +76,9 @@ def judge(health: PortHealth, evidence: Evidence, stall_s: float) -> PortHealth:
         case Broken(detail):
             broken = health.broken_in_a_row + 1
             down_because = detail if broken >= _BROKEN_ANSWERS_BEFORE_DOWN else health.down_because
-            return PortHealth(down_because, broken, health.was_refused)
+            return msgspec.structs.replace(
+                health, down_because=down_because, broken_in_a_row=broken, unanswered_from_s=None
+            )
         case Unanswered(detail, from_s, until_s):
             first_s = from_s if health.unanswered_from_s is None else health.unanswered_from_s
             is_stalled = until_s - first_s >= stall_s

@@ -10,7 +10,7 @@ import anyio
 
 from agent.node import run_node
 from agent.settings import AgentSettings
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.keys import PoolKeys
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
@@ -38,6 +38,8 @@ async def _ask_once(store: Store, settings: AgentSettings) -> None:
         await store.command("GET", PoolKeys(settings.model).head)
     except StoreUnavailableError as error:
         log.warning("node %s: %s; going on, and reporting as soon as it does", settings.node_name, error)
+    except StoreWrongTypeError:
+        return  # the first report begins the pool anew
 
 
 async def _cancel_on_signal(scope: anyio.CancelScope) -> None:

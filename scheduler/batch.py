@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,11 @@ from scheduler.decision import Ask, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
 from scheduler.reservation import Reservation, reserve
+
+PIECE = 100
+"""Reservations told in one call, so that a gateway that has thousands to tell of does not hold the store for long."""
+
+_Item = TypeVar("_Item")
 
 
 class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +63,10 @@ class Pending(msgspec.Struct, eq=False):
     reservation_id: int
     ask: Ask
     answer: asyncio.Future[StoreAnswer | None]
+
+
+def _pieces(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    return (items[first : first + PIECE] for first in range(0, len(items), PIECE))
 
 
 class Batch:
@@ -105,8 +114,7 @@ class Batch:
         told = []
         if self.stated:
             records = {reservation_id: stated.record() for reservation_id, stated in self.stated.items()}
-            told.append(calls.advance(keys, next_head(), records))
-        if self.released:
-            told.append(calls.release(keys, next_head(), self.released))
+            told += [calls.advance(keys, next_head(), dict(piece)) for piece in _pieces(list(records.items()))]
+        told += [calls.release(keys, next_head(), piece) for piece in _pieces(self.released)]
         told += [calls.place(keys, next_head(), pending.reservation_id, pending.ask) for pending in self.asks]
         return told

@@ -52,7 +52,7 @@ class Ledger:
 
     def __init__(self, store: Store, keys: PoolKeys, *, gateway: str, settings: SchedulerSettings, rng: Random) -> None:
         self._store, self._keys, self._settings, self._rng = store, keys, settings, rng
-        self._names = Names(gateway, settings.lease_ms)
+        self.names = Names(gateway, settings.lease_ms)
         self.reaper = Reaper(store, keys, settings.lease_ms, rng)
         self.live: dict[int, Reservation] = {}
         self.counters: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Ledger:
     @property
     def statements(self) -> int:
         """How often the live set was stated anew."""
-        return self._names.statements
+        return self.names.statements
 
     async def place(self, ask: Ask) -> StoreAnswer | None:
         """The store's answer, or None if it gave none in time; then nothing stays reserved."""
@@ -130,17 +130,17 @@ class Ledger:
         """Gives everything back and ends the lease; call it after `run` has ended."""
         for reservation_id in list(self.live):
             self.release(reservation_id)
-        if self.degraded or not self._names.all:
+        if self.degraded or not self.names.all:
             return
         with suppress(_Resync, StoreUnavailableError, StoreRejectedError):  # else the lease ends by itself
-            names = self._names.all
+            names = self.names.all
             try:
                 await self._depart()
             except _Resync:  # `run` ended within an exchange: the store may hold anything
                 await self._join()
                 await self._depart()
-            for name in {*names, *self._names.all}:
-                await reap(self._store, self._keys, self._names.epoch, self._settings.lease_ms, name)
+            for name in {*names, *self.names.all}:
+                await reap(self._store, self._keys, self.names.epoch, self._settings.lease_ms, name)
 
     async def _depart(self) -> None:
         await self._send(self._batch.take())
@@ -151,18 +151,18 @@ class Ledger:
 
         The old names' leases have ended by it, so the next renewal names them to the reaper.
         """
-        self._names.enter(await open_epoch(self._store, self._keys, self._rng, spoilt=self._spoilt_epoch))
-        if len(self._names.all) > 1:
-            self._names.keep(set(await self._store.command("HKEYS", self._keys.gate)))
-        former = self._names.begin()
+        self.names.enter(await open_epoch(self._store, self._keys, self._rng, spoilt=self._spoilt_epoch))
+        if len(self.names.all) > 1:
+            self.names.keep(set(await self._store.command("HKEYS", self._keys.gate)))
+        former = self.names.begin()
         stated = dict(self.live)
         self._batch.forget_states()
         records = [(reservation_id, held.record()) for reservation_id, held in stated.items()]
         for first in range(0, max(1, len(records)), PIECE):
             piece = dict(records[first : first + PIECE])
-            await self._exchange([calls.resync(self._keys, self._names.next_head(), former, piece)])
+            await self._exchange([calls.resync(self._keys, self.names.next_head(), former, piece)])
         self._known = set(stated)
-        self._names.settle()
+        self.names.settle()
         self._misses = 0
 
     async def _serve(self) -> None:
@@ -182,7 +182,7 @@ class Ledger:
         """One exchange: the lease first, while what the store holds is exactly what we know it holds."""
         told = [self._renewal("stay")] if renew else []
         try:
-            told += batch.calls(self._keys, self._names.next_head)
+            told += batch.calls(self._keys, self.names.next_head)
             if not told:
                 return
             replies = await self._exchange(told)
@@ -194,7 +194,7 @@ class Ledger:
         for pending, reply in zip(batch.asks, replies[len(replies) - len(batch.asks) :], strict=True):
             self._answer(pending, StoreAnswer.read(pending, reply))
         if renew:
-            self.reaper.take(self._names.epoch, replies[0][1])
+            self.reaper.take(self.names.epoch, replies[0][1])
 
     async def _exchange(self, told: list[Call]) -> list[Reply]:
         started = asyncio.get_running_loop().time()
@@ -233,12 +233,12 @@ class Ledger:
             self._complaint = str(error)
             self.counters["store_losses"] += 1
             log.warning("placing without the shared ledger: %s", error)
-        self._spoilt_epoch = self._names.epoch if isinstance(error, StoreWrongTypeError) else ""
+        self._spoilt_epoch = self.names.epoch if isinstance(error, StoreWrongTypeError) else ""
         self.degraded = True
 
     def _renewal(self, wish: Literal["stay", "leave"]) -> Call:
         id_sum = sum(self._known) % ID_MODULUS
-        return calls.renew(self._keys, self._names.next_head(), len(self._known), id_sum, wish)
+        return calls.renew(self._keys, self.names.next_head(), len(self._known), id_sum, wish)
 
     def _fresh_id(self) -> int:
         return self._rng.randrange(1, ID_MODULUS)

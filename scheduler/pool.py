@@ -71,6 +71,9 @@ class Pool:
 
         Or no snapshot could be read for long.
         """
+        if self._ledger.names.epoch != self.view.epoch:
+            self._snapshots.hurry()  # the store began anew: which ranks it knows shows in the next snapshot
+            return True
         return self._ledger.degraded or self._snapshots.rebuilding or self._snapshots.is_stale
 
     @property
@@ -108,8 +111,9 @@ class Pool:
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
         """
         decision = await self._place_once(shape, explain=explain)
-        if isinstance(decision, Reject) and not self.degraded:
-            await self._snapshots.newer()
+        if isinstance(decision, Reject):
+            if not self.degraded:
+                await self._snapshots.newer()
             decision = await self._place_once(shape, explain=explain)
         return decision
 

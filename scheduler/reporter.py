@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -74,7 +75,8 @@ class Reporter:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
         if cards or next(self._reports) % REPORTS_TO_NAME_POOL == 0:
-            await self._store.command("SADD", POOLS, self._pool)
+            with suppress(StoreWrongTypeError):  # operators are told by whoever reads it; ranks come first
+                await self._store.command("SADD", POOLS, self._pool)
         spoilt = ""
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng, spoilt=spoilt)

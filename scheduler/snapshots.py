@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 from scheduler import calls
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
@@ -33,6 +34,13 @@ REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
 
 log = logging.getLogger(__name__)
+
+
+class _Rebuild(NamedTuple):
+    """A wait for ranks to be back: in which epoch, whether one is back already, and until when."""
+
+    stage: tuple[str, bool]
+    until_s: float
 
 
 class Snapshots:
@@ -62,7 +70,7 @@ class Snapshots:
         self.unreadable = 0
         self.losses = 0
         self._complaint = ""
-        self._rebuilt_by: float | None = None
+        self._rebuild: _Rebuild | None = None
         self._statements_then = -1
         self._reread_at: float | None = None
         self._wanted = asyncio.Event()
@@ -95,6 +103,10 @@ class Snapshots:
             except TimeoutError:
                 continue
 
+    def hurry(self) -> None:
+        """Have the next snapshot read at once."""
+        self._wanted.set()
+
     async def newer(self) -> None:
         """Returns after a snapshot begun from now on, or after `place_deadline_ms`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -124,10 +136,12 @@ class Snapshots:
         for _ in folding.slices(SLICE_ROWS):
             await asyncio.sleep(0)
         view = folding.view()
-        self._reread_at = read_at + REREAD_S if folding.skipped else None
+        if known.version < 0:
+            self._reread_at = None
+        if folding.skipped and self._reread_at is None:
+            self._reread_at = read_at + REREAD_S
         self.unreadable += folding.skipped
-        self._rebuilt_by = self._rebuild_deadline(view)
-        self.rebuilding = self._rebuilt_by is not None and self._clock() < self._rebuilt_by
+        self.rebuilding = self._is_being_rebuilt(view)
         if self.rebuilding:
             return
         self.view = view
@@ -146,9 +160,17 @@ class Snapshots:
         unread = self._reread_at is not None and self._clock() >= self._reread_at
         return PoolView() if doubted or unread else self.view
 
-    def _rebuild_deadline(self, view: PoolView) -> float | None:
-        """By when agents have told a store that began anew of all ranks; None where none is missing."""
-        if view.epoch == self.view.epoch or not self.view.ranks.keys() - view.ranks.keys():
-            return None
-        by = self._clock() + (ALL_BACK_WITHIN_S if view.ranks else FIRST_BACK_WITHIN_S)
-        return min(by, self._rebuilt_by or by)
+    def _is_being_rebuilt(self, view: PoolView) -> bool:
+        """Whether a store that began anew, or lost what it had last heard, still waits for agents to tell it of ranks.
+
+        It is given one time until the first is back and another for the rest, in each epoch.
+        """
+        lost_some = view.epoch != self.view.epoch or view.version < self.view.version
+        if not lost_some or not self.view.ranks.keys() - view.ranks.keys():
+            self._rebuild = None
+            return False
+        stage = (view.epoch, bool(view.ranks))
+        if self._rebuild is None or self._rebuild.stage != stage:
+            within_s = ALL_BACK_WITHIN_S if view.ranks else FIRST_BACK_WITHIN_S
+            self._rebuild = _Rebuild(stage, self._clock() + within_s)
+        return self._clock() < self._rebuild.until_s

@@ -22,6 +22,8 @@ ALPHA_PER_QUEUED_S = 2.0
 ALPHA_MOST = 8.0
 REQUEST_WEIGHT = 2.0
 KV_VETO_SHARE = 0.95
+TYPICAL_TOKENS = 4_096
+"""Of a prompt, to know fast ranks from slow ones before a request's own length is known; alpha is left out too."""
 DECODE_LOAD_S = 1.0
 """What a decode load of 1 (see above) is worth in seconds of TTFT on a rank that does both."""
 
@@ -33,7 +35,7 @@ def least_work(shape: RequestShape, ranks: Sequence[RankView], context: Context)
 
 
 def likely(ranks: Placeable, _turn: int) -> Sequence[RankView]:
-    """Those on which any request would cost the least: own prefill, progress and the age of samples left out."""
+    """Those on which a request of `TYPICAL_TOKENS` would cost the least, progress and the age of samples left out."""
     return ranks.least(_load_s)
 
 
@@ -42,7 +44,7 @@ def _load_s(rank: RankView) -> float:
     requests = book.requests + seen.foreign_requests
     kv_tokens = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens + seen.foreign_kv_tokens
     decode_load = REQUEST_WEIGHT * requests / card.max_num_seqs + kv_tokens / card.kv_capacity_tokens
-    return book.queued_tokens / seen.prefill_tokens_per_s + DECODE_LOAD_S * decode_load
+    return (book.queued_tokens + TYPICAL_TOKENS) / seen.prefill_tokens_per_s + DECODE_LOAD_S * decode_load
 
 
 def _candidate(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:

@@ -18,6 +18,8 @@ local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up 
 
 -- A sample counts whole while it is fresh, then fades; what is forgotten counts for nothing (scheduler/loads.py).
 local FRESH_MS, FORGOTTEN_MS = 2000, 10000
+local BEYOND = string.rep('%d', 16)  -- a number that Lua could not count on from has so many digits in a row
+
 -- The fields of a head; nothing if it cannot be read, or has a number that Lua could not count on from.
 local function read_head(raw)
   local epoch, last, pool_ms, version = string.match(raw or '', HEAD)

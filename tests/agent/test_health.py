@@ -53,7 +53,7 @@ def unanswered(from_s: float, until_s: float) -> Unanswered:
         pytest.param([unanswered(0, 5), ANSWERED, unanswered(9, 12)], False, id="an answer between"),
         pytest.param([unanswered(0, 5), BROKEN, unanswered(9, 12)], False, id="a broken answer is an answer"),
         pytest.param([unanswered(0, 10), ANSWERED], False, id="it answers again"),
-        pytest.param([unanswered(0, 10), BROKEN], False, id="it answers again, broken"),
+        pytest.param([unanswered(0, 10), BROKEN], True, id="a broken answer is no sign of life"),
         pytest.param([SILENT] * 99, False, id="silence alone"),
     ],
 )

@@ -14,6 +14,7 @@ from scheduler.decision import Place, Reject
 from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.lua import Script
 from scheduler.messages import RankState
+from scheduler.settings import SchedulerSettings
 from simulator.store import VirtualStore
 from tests.polling import until
 from tests.samples import card, report
@@ -96,8 +97,9 @@ async def test_a_rank_that_left_before_the_writes_that_were_lost_is_gone() -> No
         await until(lambda: set(scene.pool.view.ranks) == {"a", "b"}, "the rank nobody reports is gone")
 
 
-async def test_while_a_store_is_rebuilt_the_first_ranks_back_do_not_get_everything() -> None:
-    async with at_work("a", "b", "c") as scene:
+@pytest.mark.parametrize("settings", [SETTINGS, RARELY])
+async def test_while_a_store_is_rebuilt_the_first_ranks_back_do_not_get_everything(settings: SchedulerSettings) -> None:
+    async with at_work("a", "b", "c", settings=settings) as scene:
         scene.wire.store.data = {}
         await scene.report("a")
         await until(lambda: scene.pool.degraded and not ledger_is_lost(scene), "the gateway is back")
@@ -105,8 +107,35 @@ async def test_while_a_store_is_rebuilt_the_first_ranks_back_do_not_get_everythi
         assert all(place.alone for place in placed)
         assert len({place.legs[0].card.rank for place in placed}) > 1
         await scene.report("b", "c")
+        scene.pool._snapshots.hurry()
         await until(lambda: not scene.pool.degraded, "all are back")
         assert [place.alone for place in await scene.place()] == [False]
+
+
+async def test_a_store_that_is_lost_again_while_it_is_rebuilt_is_given_its_time_again() -> None:
+    async with at_work("a") as scene:
+        for _ in range(2):
+            scene.wire.store.data = {}
+            await until(lambda: scene.pool._ledger.names.epoch == epoch_of(scene) != "", "the gateway is back")
+            scene.now_s += 7
+            await a_snapshot_is_read(scene)
+            assert scene.pool.degraded
+            assert [place.alone for place in await scene.place()] == [True]
+        scene.now_s += 11
+        await until(lambda: not scene.pool.view.ranks, "the pool is believed to be empty")
+
+
+async def test_ranks_that_a_stale_replica_never_heard_of_are_waited_for() -> None:
+    async with at_work("a") as scene:
+        replica = scene.wire.store.snapshot()
+        await scene.report("b")
+        await until(lambda: "b" in scene.pool.view.ranks, "the gateway knows the second rank")
+        scene.wire.store.data = replica
+        await until(lambda: scene.pool.degraded, "the loss was noticed")
+        assert [place.alone for place in await scene.place()] == [True]
+        await scene.report("a", "b")
+        await until(lambda: not scene.pool.degraded, "all are back")
+        assert set(scene.pool.view.ranks) == {"a", "b"}
 
 
 async def test_a_rank_that_does_not_come_back_is_given_up() -> None:
@@ -120,6 +149,16 @@ async def test_a_rank_that_does_not_come_back_is_given_up() -> None:
 
 def ledger_is_lost(scene: Scene) -> bool:
     return scene.pool._ledger.degraded
+
+
+def epoch_of(scene: Scene) -> str:
+    """The store's; empty where there is none."""
+    head: bytes = scene.wire.store.data.get(scene.keys.head.encode(), b"")
+    return head.partition(b" ")[0].decode()
+
+
+async def a_snapshot_is_read(scene: Scene) -> None:
+    await scene.pool._snapshots.newer()
 
 
 async def test_a_row_that_could_not_be_read_once_hides_its_rank_only_until_it_is_mended() -> None:
@@ -143,6 +182,20 @@ async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later
         await store.command("HSET", scene.keys.seen, "a", row)
         scene.now_s += 1
         await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
+
+
+async def test_a_mended_row_is_read_however_often_snapshots_come() -> None:
+    async with at_work("a", "b") as scene:
+        store = scene.wire.store
+        row = await store.command("HGET", scene.keys.seen, "a")
+        await store.command("HSET", scene.keys.seen, "a", "i1 odd 0 0 0 0 1 n/1 0 0")
+        await admin.drain(store, "a", SETTINGS)
+        await until(lambda: "a" not in scene.pool.view.ranks, "the unreadable rank is not in the view")
+        await store.command("HSET", scene.keys.seen, "a", row)
+        for _ in range(12):
+            scene.now_s += 0.25
+            await a_snapshot_is_read(scene)
+        assert "a" in scene.pool.view.ranks
 
 
 async def test_snapshots_that_fail_are_told_once_and_end_in_placing_alone(caplog: pytest.LogCaptureFixture) -> None:
