@@ -14,11 +14,11 @@ from typing import Any
 
 import httptools
 from prometheus_client import Counter
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors, upgrade
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
+from gateway.flow import Flow
 from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
 from gateway.unchunked import Unchunked
 
@@ -40,29 +40,13 @@ and take our answer from it.
 """
 
 
-class _Flow(FlowControl):
-    """uvicorn's flow control, which reads on whenever a request asks for more; not while it is held."""
-
-    _held = False
-
-    def hold(self, held: bool) -> None:
-        """Stop reading, or read on."""
-        if held:
-            self.pause_reading()
-        elif self._held:
-            super().resume_reading()
-        self._held = held
-
-    def resume_reading(self) -> None:
-        """Read on, unless it is held."""
-        if not self._held:
-            super().resume_reading()
-
-
 class ClientProtocol(HttpToolsProtocol):
-    """One client's connection. `refused` counts those that were refused, by status."""
+    """One client's connection. `refused` counts those that were refused, by status.
 
-    flow: _Flow
+    A client that reads nothing for `client_idle_s` while there is something for it loses its connection.
+    """
+
+    flow: Flow
     running: RequestResponseCycle | None = None
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -71,15 +55,16 @@ class ClientProtocol(HttpToolsProtocol):
     _unanswered_bytes = 0
     _body_left_bytes = 0
 
-    def __init__(self, refused: Counter, *args: Any, **options: Any) -> None:
+    def __init__(self, refused: Counter, client_idle_s: float, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._refused = refused
+        self._client_idle_s = client_idle_s
         self._unread = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client `HEAD_S` for its first head."""
         super().connection_made(transport)
-        self.flow = _Flow(transport)
+        self.flow = Flow(transport, self._client_idle_s)
         self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 
     def data_received(self, data: bytes) -> None:
@@ -131,14 +116,27 @@ class ClientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is complete: it is the next request's turn."""
         super().on_response_complete()
+        if self.transport.is_closing():
+            self.flow.watch()
         self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
         self._stop_timer()
+        self.flow.unwatch()
         self._unread.clear()
         super().connection_lost(exc)
         self._end_running()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No further request came."""
+        self._close()
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.flow.watch()
 
     def _should_upgrade(self) -> bool:
         return False
@@ -202,7 +200,7 @@ class ClientProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
         elif not self._in_head:
             # A proxy that connects ahead of need would take a 408 for the answer to its next request.
-            self.transport.close()
+            self._close()
         else:
             self._refuse(RequestTooSlowError(f"The request's head did not arrive within {HEAD_S:g} s"))
 
@@ -213,7 +211,7 @@ class ClientProtocol(HttpToolsProtocol):
         self._unread.clear()
         self._stop_timer()
         if self._is_answering and not self._may_still_refuse:
-            self.transport.close()
+            self._close()
             return
         self._end_running()
         body = errors.body_of(error)
@@ -221,7 +219,11 @@ class ClientProtocol(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(STATUS_LINE[errors.status_of(error)] + head + b"\r\n" + body)
         self.transport.write_eof()
-        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
+        self._timer = self.loop.call_later(LINGER_S, self._close)
+
+    def _close(self) -> None:
+        self.transport.close()
+        self.flow.watch()
 
     def _end_running(self) -> None:
         if self.running is not None and not self.running.response_complete:

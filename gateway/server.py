@@ -118,11 +118,13 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
 
 
 def _server(gateway: Gateway) -> _Server:
+    client_idle_s = gateway.settings.client_idle_ms / 1000
+    protocol = partial(ClientProtocol, gateway.metrics.refused_connections, client_idle_s)
     return _Server(
         uvicorn.Config(
             create_app(gateway),
             # uvicorn calls it as it would call the class.
-            http=cast("type[asyncio.Protocol]", partial(ClientProtocol, gateway.metrics.refused_connections)),
+            http=cast("type[asyncio.Protocol]", protocol),
             ws="none",
             lifespan="off",
             proxy_headers=False,

@@ -1,0 +1,66 @@
+"""uvicorn's flow control, for clients that send more than may be held and for those that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+
+class Flow(FlowControl):
+    """Reads on whenever a request asks for more, except while it is held, as uvicorn's would not.
+
+    A client that has read nothing of what lies ready for it for `client_idle_s` loses its connection: closing would
+    wait for it for ever.
+    """
+
+    _held = False
+    _timer: asyncio.TimerHandle | None = None
+    _unread_bytes = 0
+
+    def __init__(self, transport: asyncio.Transport, client_idle_s: float) -> None:
+        super().__init__(transport)
+        self._client_idle_s = client_idle_s
+
+    def hold(self, held: bool) -> None:
+        """Stop reading, or read on."""
+        if held:
+            self.pause_reading()
+        elif self._held:
+            super().resume_reading()
+        self._held = held
+
+    def resume_reading(self) -> None:
+        """Read on, unless it is held."""
+        if not self._held:
+            super().resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered."""
+        super().pause_writing()
+        self.watch()
+
+    def resume_writing(self) -> None:
+        """The client has read almost everything; while the connection closes, it has to read the rest too."""
+        super().resume_writing()
+        if not self._transport.is_closing():
+            self.unwatch()
+
+    def watch(self) -> None:
+        """Begin to look whether the client reads; `pause_writing` does, and whoever closes the connection must."""
+        if self._timer is None:
+            self._unread_bytes = self._transport.get_write_buffer_size()
+            self._timer = asyncio.get_running_loop().call_later(self._client_idle_s, self._look)
+
+    def unwatch(self) -> None:
+        """No longer look: the client reads, or the connection is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._transport.get_write_buffer_size() < self._unread_bytes:
+            self.watch()
+        else:
+            self._transport.abort()
