@@ -16,7 +16,7 @@ import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway import errors, upgrade
+from gateway import errors, framing, upgrade
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
 from gateway.flow import Flow
 from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
@@ -95,6 +95,9 @@ class ClientProtocol(HttpToolsProtocol):
         self._in_head = False
         self._unanswered_bytes = 0
         self._stop_timer()
+        self._refusal = framing.fault_of(self.parser.get_http_version(), self.headers)
+        if self._refusal is not None:
+            raise self._refusal
         if self.parser.get_http_version() == "1.0":
             # RFC 9110 section 10.1.1: such a client knows no interim answer.
             self.expect_100_continue = False
@@ -126,6 +129,8 @@ class ClientProtocol(HttpToolsProtocol):
         self.flow.unwatch()
         self._unread.clear()
         super().connection_lost(exc)
+        # uvicorn leaves it running if the connection was reset.
+        self._unset_keepalive_if_required()
         self._end_running()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -150,12 +155,6 @@ class ClientProtocol(HttpToolsProtocol):
     @property
     def _is_answering(self) -> bool:
         return self.running is not None and not self.running.response_complete
-
-    @property
-    def _may_still_refuse(self) -> bool:
-        """Whether what is wrong is the body of the request that runs, and nothing has been answered yet."""
-        cycle = self.running
-        return cycle is not None and cycle is self.cycle and cycle.more_body and not cycle.response_started
 
     @property
     def _has_enough_queued(self) -> bool:
@@ -205,12 +204,12 @@ class ClientProtocol(HttpToolsProtocol):
             self._refuse(RequestTooSlowError(f"The request's head did not arrive within {HEAD_S:g} s"))
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer with an error, if it is this request's turn to be answered, and close."""
+        """Answer with an error, unless an answer has begun, and close."""
         self._refusal = error
         self._refused.labels(str(errors.status_of(error))).inc()
         self._unread.clear()
         self._stop_timer()
-        if self._is_answering and not self._may_still_refuse:
+        if self.running is not None and self.running.response_started and self._is_answering:
             self._close()
             return
         self._end_running()
@@ -228,6 +227,8 @@ class ClientProtocol(HttpToolsProtocol):
     def _end_running(self) -> None:
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
+            # Else it would ask for its body after our last byte.
+            self.running.waiting_for_100_continue = False
             self.running.message_event.set()
 
     def _stop_timer(self) -> None:

@@ -1,6 +1,7 @@
 """What a client sends wrong is told in OpenAI's shape, and nothing is placed for it."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -154,14 +155,30 @@ async def test_a_client_that_stops_inside_its_body_is_told_so() -> None:
     assert fakes.placed == 0
 
 
+def framed_by(headers: str) -> bytes:
+    return post(COMPLETIONS, b"").replace(b"Content-Length: 0", headers.encode()) + b"0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "raw", [b"\x16\x03\x01 hello\r\n\r\n", post(COMPLETIONS, b"").replace(b"Host: gateway", b"X-A: a\x0bb")]
+    "raw",
+    [
+        pytest.param(b"\x16\x03\x01 hello\r\n\r\n", id="another protocol"),
+        pytest.param(post(COMPLETIONS, b"").replace(b"Host: gateway", b"X-A: a\x0bb"), id="a control character"),
+        pytest.param(framed_by("Transfer-Encoding: chunked\r\nExpect: 100-continue")[:-5] + b"zz\r\n", id="a chunk"),
+        pytest.param(framed_by("Transfer-Encoding: gzip, chunked"), id="another coding"),
+        pytest.param(framed_by("Transfer-Encoding: chunked, chunked"), id="a coding twice"),
+        pytest.param(framed_by("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked"), id="two lines of codings"),
+        pytest.param(b"GET /healthz HTTP/2.0\r\n\r\n", id="a later version"),
+        pytest.param(b"GET /healthz HTTP/0.9\r\n\r\n", id="an earlier version"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n\x00\r\n\r\n", id="garbage after a request"),
+    ],
 )
-async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes) -> None:
+async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(pools_of_nobody()) as served:
         status, headers, body = await served.send(raw)
     assert (status, headers["connection"]) == (400, "close")
     checked_error(400, body)
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize(

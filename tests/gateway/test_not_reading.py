@@ -1,7 +1,9 @@
-"""Clients that take no more of their answer: what waits for them is given up, and their sockets with it."""
+"""Clients that take no more of their answer: what waits for them is given up, and all of their connection with it."""
 
+import asyncio
 import gc
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,8 +43,12 @@ def mute_client(served: Served, sent: bytes) -> Iterator[socket.socket]:
         yield client
 
 
+def connections() -> list[ClientProtocol]:
+    return [one for one in gc.get_objects() if isinstance(one, ClientProtocol) and one in one.connections]
+
+
 def connections_held() -> int:
-    return sum(isinstance(one, ClientProtocol) and one in one.connections for one in gc.get_objects())
+    return len(connections())
 
 
 GET_METRICS = b"GET /metrics HTTP/1.1\r\nHost: g\r\n\r\n"
@@ -69,3 +75,16 @@ async def test_a_client_that_does_not_read_loses_its_socket(script: object, sent
             await eventually(lambda: connections_held() == 1)
             await eventually(lambda: connections_held() == 0)
             await eventually(lambda: served.gateway.alive == len(pool.live) == 0)
+
+
+async def test_of_a_connection_that_was_reset_no_timer_remains() -> None:
+    async with serving(FakePools()) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        (connection,) = connections()
+        reset_on_close = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
+        writer.transport.abort()
+        await eventually(lambda: connections_held() == 0)
+        assert connection.timeout_keep_alive_task is None
