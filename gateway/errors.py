@@ -156,6 +156,9 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", b"application/json")]
     if isinstance(error, UnauthorizedError):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, RequestTooSlowError):
+        # Nobody knows when the rest of the request will be over (RFC 9110 section 15.5.9).
+        headers.append((b"connection", b"close"))
     if error.retry_after_ms is not None:
         headers.append((b"retry-after", b"%d" % max(1, -(-error.retry_after_ms // 1000))))
     return headers

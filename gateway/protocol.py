@@ -14,12 +14,13 @@ from typing import Any
 
 import httptools
 from prometheus_client import Counter
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors, framing, upgrade
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
 from gateway.flow import Flow
 from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
+from gateway.lingering import Closer, CycleTransport
 from gateway.unchunked import Unchunked
 
 HEAD_S = 30.0
@@ -34,11 +35,6 @@ PIECE_BYTES = 512
 MAX_UNREAD_BYTES = 65_536
 """What may lie unparsed before no more is read. Until then it is noticed when the client leaves."""
 
-LINGER_S = 2.0
-"""How long a refused client is still listened to. Closing at once would reset the connection while the client sends,
-and take our answer from it.
-"""
-
 
 class ClientProtocol(HttpToolsProtocol):
     """One client's connection. `refused` counts those that were refused, by status.
@@ -47,6 +43,7 @@ class ClientProtocol(HttpToolsProtocol):
     """
 
     flow: Flow
+    closer: Closer
     running: RequestResponseCycle | None = None
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -54,6 +51,7 @@ class ClientProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _unanswered_bytes = 0
     _body_left_bytes = 0
+    _keeps_alive_with_body = False
 
     def __init__(self, refused: Counter, client_idle_s: float, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -65,11 +63,12 @@ class ClientProtocol(HttpToolsProtocol):
         """Give the client `HEAD_S` for its first head."""
         super().connection_made(transport)
         self.flow = Flow(transport, self._client_idle_s)
+        self.closer = Closer(transport, self.flow)
         self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, within the limits; after a refusal drop it."""
-        if self._refusal is None:
+        """Parse what came, within the limits; after the last answer drop it."""
+        if self._is_open:
             self._unread += data
             self._read_on()
 
@@ -102,30 +101,36 @@ class ClientProtocol(HttpToolsProtocol):
             # RFC 9110 section 10.1.1: such a client knows no interim answer.
             self.expect_100_continue = False
         super().on_headers_complete()
+        self._keeps_alive_with_body = self.expect_100_continue and self.cycle.keep_alive
+        if self._keeps_alive_with_body:
+            # Without having asked for the body nobody can tell whether it comes next, or another request.
+            self.cycle.keep_alive = False
         self._body_left_bytes = int(first(self.headers, b"content-length") or 0)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._unanswered_bytes = 0
         self._body_left_bytes -= len(body)
+        self._keep_alive_with_body()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete, or the parser stops after the head of one that offers an upgrade."""
         self._unanswered_bytes = 0
         if not self.parser.should_upgrade():
+            self._keep_alive_with_body()
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """An answer is complete: it is the next request's turn."""
-        super().on_response_complete()
-        if self.transport.is_closing():
-            self.flow.watch()
-        self._read_on()
+        if self._is_open:
+            super().on_response_complete()
+            self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
         self._stop_timer()
+        self.closer.cancel()
         self.flow.unwatch()
         self._unread.clear()
         super().connection_lost(exc)
@@ -135,10 +140,11 @@ class ClientProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request came."""
-        self._close()
+        self.closer.close()
 
     def shutdown(self) -> None:
         """The server stops."""
+        self._keeps_alive_with_body = False
         super().shutdown()
         if self.transport.is_closing():
             self.flow.watch()
@@ -148,9 +154,14 @@ class ClientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
+        cycle.transport = CycleTransport(cycle, self.closer)
         if cycle.scope["http_version"] == "1.0":
             app = Unchunked(app, cycle)
         super()._start_asgi_task(cycle, app)
+
+    @property
+    def _is_open(self) -> bool:
+        return not self.closer.lingers and not self.transport.is_closing()
 
     @property
     def _is_answering(self) -> bool:
@@ -164,7 +175,7 @@ class ClientProtocol(HttpToolsProtocol):
     def _read_on(self) -> None:
         if self._unread:
             self._unset_keepalive_if_required()
-        while self._unread and not self._has_enough_queued and not self.transport.is_closing():
+        while self._unread and not self._has_enough_queued and self._is_open:
             size = max(PIECE_BYTES, self._body_left_bytes)
             piece = bytes(self._unread[:size])
             del self._unread[:size]
@@ -173,7 +184,7 @@ class ClientProtocol(HttpToolsProtocol):
         if self.pipeline:
             # uvicorn stops reading when it queues a request; the one that runs would never learn that its client left.
             self.flow.resume_reading()
-        if self._timer is None and (self._in_head or not self._is_answering):
+        if self._timer is None and self._is_open and (self._in_head or not self._is_answering):
             self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
 
     def _parse(self, piece: bytes) -> None:
@@ -199,7 +210,7 @@ class ClientProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(HEAD_S, self._on_slow_head)
         elif not self._in_head:
             # A proxy that connects ahead of need would take a 408 for the answer to its next request.
-            self._close()
+            self.closer.close()
         else:
             self._refuse(RequestTooSlowError(f"The request's head did not arrive within {HEAD_S:g} s"))
 
@@ -210,19 +221,15 @@ class ClientProtocol(HttpToolsProtocol):
         self._unread.clear()
         self._stop_timer()
         if self.running is not None and self.running.response_started and self._is_answering:
-            self._close()
+            self.closer.close()
             return
         self._end_running()
-        body = errors.body_of(error)
-        headers = [*errors.headers_of(error), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[errors.status_of(error)] + head + b"\r\n" + body)
-        self.transport.write_eof()
-        self._timer = self.loop.call_later(LINGER_S, self._close)
+        self.closer.answer_last(error)
 
-    def _close(self) -> None:
-        self.transport.close()
-        self.flow.watch()
+    def _keep_alive_with_body(self) -> None:
+        if self._keeps_alive_with_body and not self.cycle.response_started:
+            self._keeps_alive_with_body = False
+            self.cycle.keep_alive = True
 
     def _end_running(self) -> None:
         if self.running is not None and not self.running.response_complete:
