@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -41,6 +40,7 @@ class Reporter:
         self._told: dict[str, RankReport] = {}
         self._cards: dict[str, RankCard] = {}
         self._ranks_in_pool = 0
+        self._is_listed = False
 
     async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
         """Tells the store of this node's ranks; a card goes along when it is new or the store lacks it.
@@ -49,7 +49,8 @@ class Reporter:
         StoreRejectedError.
         """
         self._told |= {report.rank: report for report in reports}
-        refused, cardless, ended = await self._tell(reports, self._news(reports, cards))
+        news = self._news(reports, cards)
+        refused, cardless, ended = await self._tell(reports, news)
         if missing := [report for report in reports if report.rank in set(cardless)]:
             more, _, ended = await self._tell(missing, cards)
             refused |= more
@@ -58,6 +59,10 @@ class Reporter:
             await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
         except StoreWrongTypeError:
             self._epoch = await open_epoch(self._store, self._keys, self._rng, spoilt=self._epoch)
+        self._is_listed &= not (news or cardless or next(self._reports) % REPORTS_TO_NAME_POOL == 0)
+        if not self._is_listed:  # last, so that a list of the wrong type keeps no rank from being heard
+            await self._store.command("SADD", POOLS, self._pool)
+            self._is_listed = True
         return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:
@@ -74,9 +79,6 @@ class Reporter:
     ) -> tuple[dict[str, str], list[str], list[bytes]]:
         """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
         keys = self._keys
-        if cards or next(self._reports) % REPORTS_TO_NAME_POOL == 0:
-            with suppress(StoreWrongTypeError):  # operators are told by whoever reads it; ranks come first
-                await self._store.command("SADD", POOLS, self._pool)
         spoilt = ""
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng, spoilt=spoilt)

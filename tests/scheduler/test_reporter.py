@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler import calls
-from scheduler.keys import PoolKeys
+from scheduler.errors import StoreWrongTypeError
+from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankState
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
@@ -29,3 +32,13 @@ async def test_a_member_that_runs_requests_keeps_the_group_of_a_stalled_one_whol
     assert {name: rank.seen.running for name, rank in view.ranks.items()} == {"a": 2, "b": 1}
     await agent.report([stalled, report("b", waiting=3)], cards)
     assert read(store).broken_groups == {"g"}
+
+
+async def test_a_list_of_pools_that_is_none_is_told_and_keeps_no_rank_from_being_heard() -> None:
+    store = VirtualStore()
+    reporter = Reporter(store, pool="m", node="n", settings=SETTINGS)
+    await store.command("SET", POOLS, "junk")
+    for incarnation in ("i1", "i2"):
+        with pytest.raises(StoreWrongTypeError):
+            await reporter.report([report("a", incarnation=incarnation)], {"a": card("a", incarnation=incarnation)})
+        assert read(store).ranks["a"].card.incarnation == incarnation
