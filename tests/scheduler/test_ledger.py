@@ -240,9 +240,11 @@ class TestLoss:
             scene.wire.is_down = True
             await until(lambda: scene.pool.degraded, "the loss was noticed")
             await scene.place(1_201)
+            start = len(scene.wire.batches)
             scene.wire.is_down = False
             await until(lambda: not scene.pool.degraded, "the store is used again")
             await scene.becomes_exact()
+            assert batches_since(scene, start).count([Script.RESYNC]) == 3
 
 
 class TestCancellation:

@@ -172,7 +172,8 @@ async def test_a_row_that_could_not_be_read_once_hides_its_rank_only_until_it_is
         await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
 
 
-async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later() -> None:
+@pytest.mark.parametrize("steps_s", [[1.0], [0.25] * 12], ids=["at once", "with snapshots between"])
+async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later(steps_s: list[float]) -> None:
     async with at_work("a", "b") as scene:
         store = scene.wire.store
         row = await store.command("HGET", scene.keys.seen, "a")
@@ -180,20 +181,8 @@ async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later
         await admin.drain(store, "a", SETTINGS)
         await until(lambda: "a" not in scene.pool.view.ranks, "the unreadable rank is not in the view")
         await store.command("HSET", scene.keys.seen, "a", row)
-        scene.now_s += 1
-        await until(lambda: "a" in scene.pool.view.ranks, "the mended rank is back")
-
-
-async def test_a_mended_row_is_read_however_often_snapshots_come() -> None:
-    async with at_work("a", "b") as scene:
-        store = scene.wire.store
-        row = await store.command("HGET", scene.keys.seen, "a")
-        await store.command("HSET", scene.keys.seen, "a", "i1 odd 0 0 0 0 1 n/1 0 0")
-        await admin.drain(store, "a", SETTINGS)
-        await until(lambda: "a" not in scene.pool.view.ranks, "the unreadable rank is not in the view")
-        await store.command("HSET", scene.keys.seen, "a", row)
-        for _ in range(12):
-            scene.now_s += 0.25
+        for step_s in steps_s:
+            scene.now_s += step_s
             await a_snapshot_is_read(scene)
         assert "a" in scene.pool.view.ranks
 
