@@ -26,12 +26,14 @@ class LegKind(StrEnum):
 class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     """What placement needs to know of a request, in tokens; the gateway estimates it.
 
-    `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key.
+    `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key. `pairable`: it may be
+    served in two legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt).
     """
 
     prompt_tokens: int
     output_tokens: int
     prompt_key: str
+    pairable: bool = False
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):

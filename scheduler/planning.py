@@ -22,6 +22,13 @@ TIE_SHARE = 0.05
 the one whose rate was measured 0.1 % higher gets everything."""
 
 
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway places by: a policy, and the connectors it speaks, for only ranks with one of these are paired."""
+
+    policy: Policy
+    connectors: frozenset[str] = frozenset()
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """An ask, and what the snapshot says of the ranks that were priced for it, by rank."""
 

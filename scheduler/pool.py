@@ -17,8 +17,7 @@ from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
 from scheduler.loads import Loads
 from scheduler.messages import Phase
-from scheduler.planning import Plan, plan, plan_alone
-from scheduler.policies.policy import Policy
+from scheduler.planning import Plan, Rules, plan, plan_alone
 from scheduler.reservation import Reservation, reserve
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
@@ -33,7 +32,7 @@ SHUN_S = 2.0
 
 
 class Pool:
-    """One pool: its last snapshot, this gateway's reservations in it, and the policy that places.
+    """One pool: its last snapshot, this gateway's reservations in it, and the rules it places by.
 
     `clock` answers monotonic seconds.
     """
@@ -42,7 +41,7 @@ class Pool:
         self,
         name: str,
         store: Store,
-        policy: Policy,
+        rules: Rules,
         *,
         gateway: str,
         settings: SchedulerSettings,
@@ -60,7 +59,7 @@ class Pool:
             on_read=self._remember_own,
             clock=clock,
         )
-        self._policy, self._rng, self._clock = policy, rng, clock
+        self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
         self._own_then: dict[str, Loads] = {}
         self._shunned: dict[str, float] = {}
@@ -104,18 +103,35 @@ class Pool:
         """How many reservations this gateway holds."""
         return len(self._ledger.live)
 
-    async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
-        """Decides where a request goes and reserves it there.
+    async def place(
+        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+    ) -> Decision:
+        """Decides where a request goes and reserves it there; ranks to `avoid` are taken only where no other is left.
 
         Never fails for Redis: without it the decision is made alone and says so. Safe to cancel: an answer that nobody
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
         """
-        decision = await self._place_once(shape, explain=explain)
+        decision = await self._place_once(shape, explain=explain, avoid=avoid)
         if isinstance(decision, Reject):
             if not self.degraded:
                 await self._snapshots.newer()
-            decision = await self._place_once(shape, explain=explain)
+            decision = await self._place_once(shape, explain=explain, avoid=avoid)
         return decision
+
+    async def rebind(self, reservation: int) -> Leg | None:
+        """The prefill of a pair is done: answers the decode leg to go on with.
+
+        None if its rank cannot be placed on any more, or the reservation was released.
+        """
+        held = self._ledger.live.get(reservation)
+        if held is None:
+            return None
+        self._ledger.advance(reservation, Phase.PREFILL_DONE)
+        placed = held.legs[-1]
+        for rank in self.view.placeable():
+            if (rank.card.rank, rank.card.incarnation) == (placed.rank, placed.incarnation):
+                return Leg(kind=placed.kind, card=rank.card)
+        return None
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """The request has come to a later phase; returns at once."""
@@ -147,23 +163,24 @@ class Pool:
     def _remember_own(self) -> None:
         self._own_then = tally_of(self._ledger.live.values())
 
-    async def _place_once(self, shape: RequestShape, *, explain: bool) -> Decision:
+    async def _place_once(self, shape: RequestShape, *, explain: bool, avoid: frozenset[str]) -> Decision:
+        avoid = avoid | self._shunned_now()
         if self.degraded:
-            return self._place_alone(shape)
+            return self._place_alone(shape, avoid)
         planned = plan(
             shape,
             self.view,
-            self._policy,
+            self._rules.policy,
             pool_ms=self._pool_ms(),
             turn=next(self._turns),
             chance=self._rng,
-            avoid=self._avoided(),
+            avoid=avoid,
         )
         if planned is None:
             return self._nothing_placeable()
         placed = await self._ledger.place(msgspec.structs.replace(planned.ask, explain=explain))
         if placed is None:
-            return self._place_alone(shape)
+            return self._place_alone(shape, avoid)
         if placed.reservation is None:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
@@ -179,16 +196,16 @@ class Pool:
     def _pool_ms(self) -> float:
         return self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000
 
-    def _avoided(self) -> frozenset[str]:
+    def _shunned_now(self) -> frozenset[str]:
         now_s = self._clock()
         return frozenset(rank for rank, until_s in self._shunned.items() if now_s < until_s)
 
     def _nothing_placeable(self) -> Reject:
         return Reject(reason=f"no rank of {self.name} can take a request now")
 
-    def _place_alone(self, shape: RequestShape) -> Place | Reject:
+    def _place_alone(self, shape: RequestShape, avoid: frozenset[str]) -> Place | Reject:
         planned = plan_alone(
-            shape, self.view, self._policy, pool_ms=self._pool_ms(), chance=self._rng, avoid=self._avoided()
+            shape, self.view, self._rules.policy, pool_ms=self._pool_ms(), chance=self._rng, avoid=avoid
         )
         if planned is None:
             return self._nothing_placeable()

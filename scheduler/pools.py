@@ -13,6 +13,7 @@ from random import Random
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.gateway_name import gateway_name
 from scheduler.keys import POOLS
+from scheduler.planning import Rules
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.settings import SchedulerSettings
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Pools:
-    """The pools of one store. `life` must be unique among all lives of all gateways. Raises UnknownPolicyError."""
+    """The pools of one store. `life` must be unique among all lives of all gateways. Raises UnknownPolicyError.
+
+    `connectors` are those the gateway speaks: only ranks with one of these are paired.
+    """
 
     def __init__(
         self,
@@ -33,12 +37,13 @@ class Pools:
         life: str,
         address: str,
         settings: SchedulerSettings,
+        connectors: frozenset[str] = frozenset(),
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._settings, self._clock = store, settings, clock
         self.gateway = gateway_name(life, address)
-        self._policy = policy_named(settings.policy)
+        self._rules = Rules(policy=policy_named(settings.policy), connectors=connectors)
         self._rng = rng or Random()
         self._pools: dict[str, Pool] = {}
         self.ready = False
@@ -103,7 +108,7 @@ class Pools:
             pool = Pool(
                 name,
                 self._store,
-                self._policy,
+                self._rules,
                 gateway=self.gateway,
                 settings=self._settings,
                 rng=self._rng,

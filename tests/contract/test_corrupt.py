@@ -14,6 +14,7 @@ from scheduler import admin
 from scheduler.decision import Place, RequestShape
 from scheduler.errors import SchedulerError
 from scheduler.messages import CARD_VERSION, Phase
+from scheduler.planning import Rules
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.pools import Pools
@@ -188,7 +189,7 @@ async def test_an_unreadable_rank_is_counted_and_not_placed_on(
     pool = Pool(
         POOL,
         world.store,
-        policy_named("least_work"),
+        Rules(policy=policy_named("least_work")),
         gateway="g",
         settings=SETTINGS,
         rng=Random(1),

@@ -13,6 +13,7 @@ from scheduler.decision import Place
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
+from scheduler.planning import Rules
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.reporter import Reporter
@@ -101,7 +102,7 @@ class Scene:
         self.pool = Pool(
             MODEL,
             self.wire,
-            policy_named(policy),
+            Rules(policy=policy_named(policy)),
             gateway="g@host:1",
             settings=settings,
             rng=Random(2),
