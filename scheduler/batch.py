@@ -2,67 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from scheduler import calls
 from scheduler.calls import Call, Head
-from scheduler.decision import Ask, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.messages import Phase
-from scheduler.reservation import Reservation, reserve
+from scheduler.pending import Pending
+from scheduler.reservation import Reservation
 
 PIECE = 100
 """Reservations told in one call, so that a gateway that has thousands to tell of does not hold the store for long."""
 
 _Item = TypeVar("_Item")
-
-
-class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The store's answer to an ask: a reservation, or none because all are full (`wait`) or none can be placed on."""
-
-    reservation_id: int
-    reservation: Reservation | None = None
-    wait: bool = False
-    cost_s: float = 0.0
-    receipt: tuple[PricedRank, ...] = ()
-
-    @staticmethod
-    def read(pending: Pending, reply: list[Any]) -> StoreAnswer:
-        """Reads a reply of place.lua."""
-        if reply[0] != b"place":
-            return StoreAnswer(reservation_id=pending.reservation_id, wait=reply[0] == b"wait")
-        ask = pending.ask
-        candidates = (*ask.singles, *ask.prefills, *ask.decodes)
-        loads = msgspec.json.decode(reply[4]) if reply[4] else []
-        return StoreAnswer(
-            reservation_id=pending.reservation_id,
-            reservation=reserve(ask, tuple(candidates[place - 1] for place in reply[2:4] if place)),
-            cost_s=float(reply[1]),
-            receipt=tuple(
-                PricedRank(
-                    rank=candidate.rank,
-                    queued_tokens=row[0],
-                    requests=row[1],
-                    kv_tokens=row[2],
-                    report_age_ms=int(row[3]),
-                    cost_s=row[4],
-                )
-                for candidate, row in zip(candidates, loads, strict=False)
-                if row
-            ),
-        )
-
-
-class Pending(msgspec.Struct, eq=False):
-    """An ask that awaits its answer; None answers it when the store was lost."""
-
-    reservation_id: int
-    ask: Ask
-    answer: asyncio.Future[StoreAnswer | None]
 
 
 def _pieces(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
@@ -74,16 +27,29 @@ class Batch:
 
     def __init__(self) -> None:
         self.asks: list[Pending] = []
+        self.rebinds: dict[int, Pending] = {}
         self.stated: dict[int, Reservation] = {}
         self.released: list[int] = []
         self.timer_set = False
+
+    @property
+    def awaited(self) -> list[Pending]:
+        """Everything that has an answer, in the order in which it is told."""
+        return [*self.rebinds.values(), *self.asks]
 
     def state(self, reservation_id: int, reservation: Reservation) -> None:
         """The reservation is this now; a later word replaces an earlier one."""
         self.stated[reservation_id] = reservation
 
+    def rebind(self, pending: Pending) -> None:
+        """Asks for the decode leg of `pending.held`; asked again, an earlier question gets no answer."""
+        self._give_up_rebind(pending.reservation_id)
+        self.rebinds[pending.reservation_id] = pending
+
     def release(self, reservation_id: int) -> None:
         """The reservation is no more. That its prefill was done is told all the same: the next prompt runs since."""
+        if given_up := self._give_up_rebind(reservation_id):
+            self.stated[reservation_id] = given_up
         stated = self.stated.get(reservation_id)
         if stated and stated.phase < Phase.PREFILL_DONE:
             del self.stated[reservation_id]
@@ -97,24 +63,37 @@ class Batch:
         """All that has gathered, as a batch of its own; this one starts empty."""
         full = Batch()
         full.asks = [pending for pending in self.asks if not pending.answer.done()]
+        full.rebinds = {each: pending for each, pending in self.rebinds.items() if not pending.answer.done()}
         full.stated, full.released = self.stated, self.released
-        self.asks, self.timer_set = [], False
+        self.asks, self.rebinds, self.timer_set = [], {}, False
         self.forget_states()
         return full
 
     def abandon(self) -> None:
         """The store was lost: nobody need wait for it."""
-        for pending in self.asks:
-            if not pending.answer.done():
-                pending.answer.set_result(None)
-        self.asks = []
+        for pending in self.awaited:
+            pending.give_up()
+        self.asks, self.rebinds = [], {}
 
     def calls(self, keys: PoolKeys, next_head: Callable[[], Head]) -> list[Call]:
-        """The script calls, releases before asks so that these see the room."""
+        """The script calls, what gives back before what takes, so that asks see the room."""
         told = []
         if self.stated:
             records = {reservation_id: stated.record() for reservation_id, stated in self.stated.items()}
             told += [calls.advance(keys, next_head(), dict(piece)) for piece in _pieces(list(records.items()))]
         told += [calls.release(keys, next_head(), piece) for piece in _pieces(self.released)]
-        told += [calls.place(keys, next_head(), pending.reservation_id, pending.ask) for pending in self.asks]
+        for pending in self.awaited:
+            reservation_id, ask = pending.reservation_id, pending.ask
+            if pending.held:
+                told.append(calls.rebind(keys, next_head(), reservation_id, pending.held.record(), ask))
+            else:
+                told.append(calls.place(keys, next_head(), reservation_id, ask))
         return told
+
+    def _give_up_rebind(self, reservation_id: int) -> Reservation | None:
+        """The reservation whose rebinding is not asked for any more, if there was one."""
+        pending = self.rebinds.pop(reservation_id, None)
+        if pending is None:
+            return None
+        pending.give_up()
+        return pending.held

@@ -53,6 +53,11 @@ def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:
     return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, msgspec.json.encode(ask)))
 
 
+def rebind(keys: PoolKeys, head: Head, reservation_id: int, record: str, ask: Ask) -> Call:
+    """rebind.lua; `record` is the reservation's, its prefill done."""
+    return Call(Script.REBIND, _book(keys, head), (*head, reservation_id, record, msgspec.json.encode(ask)))
+
+
 def advance(keys: PoolKeys, head: Head, records: Mapping[int, str]) -> Call:
     """advance.lua; `records` by reservation id."""
     return Call(Script.ADVANCE, _book(keys, head), (*head, *_pairs(records)))

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 _ROSTER = ("rows", "clock", "gateways", "past", "roster")
 _BOOK = (*_ROSTER, "book")
+_CHOICE = (*_BOOK, "price", "choice")
 
 
 class Script(StrEnum):
@@ -19,6 +20,7 @@ class Script(StrEnum):
 
     OPEN = "open"
     PLACE = "place"
+    REBIND = "rebind"
     ADVANCE = "advance"
     RELEASE = "release"
     RENEW = "renew"
@@ -31,7 +33,8 @@ class Script(StrEnum):
 
 _PARTS: dict[Script, tuple[str, ...]] = {
     Script.OPEN: ("rows",),
-    Script.PLACE: (*_BOOK, "price"),
+    Script.PLACE: _CHOICE,
+    Script.REBIND: _CHOICE,
     Script.ADVANCE: _BOOK,
     Script.RELEASE: _BOOK,
     Script.RENEW: ("rows", "clock", "gateways"),

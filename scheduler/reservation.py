@@ -38,6 +38,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
         """The same reservation in a later phase; an earlier one changes nothing."""
         return msgspec.structs.replace(self, phase=phase) if phase > self.phase else self
 
+    def bound_to(self, decode: Candidate) -> Reservation:
+        """The same pair with its prefill done and this decode leg instead of its own."""
+        legs = (*(leg for leg in self.legs if leg.kind is not LegKind.DECODE), _leg(decode))
+        return msgspec.structs.replace(self.at(Phase.PREFILL_DONE), legs=legs)
+
 
 def reserve(ask: Ask, chosen: tuple[Candidate, ...]) -> Reservation:
     """The reservation that placing `ask` on the chosen candidates makes."""
@@ -46,5 +51,9 @@ def reserve(ask: Ask, chosen: tuple[Candidate, ...]) -> Reservation:
         uncached_tokens=ask.uncached_tokens,
         prompt_tokens=ask.prompt_tokens,
         output_tokens=ask.output_tokens,
-        legs=tuple(ReservedLeg(c.kind, c.rank, c.incarnation, c.group) for c in chosen),
+        legs=tuple(map(_leg, chosen)),
     )
+
+
+def _leg(candidate: Candidate) -> ReservedLeg:
+    return ReservedLeg(candidate.kind, candidate.rank, candidate.incarnation, candidate.group)

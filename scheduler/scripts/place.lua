@@ -11,21 +11,10 @@ local row = call and admit(KEYS[2], gateway, number)
 if not row then return {'resync'} end
 local ask = cjson.decode(ARGV[6])
 
-local rows, names, lives = {}, {}, {}
-for _, list in ipairs({ask.singles, ask.prefills, ask.decodes}) do
-  for _, candidate in ipairs(list) do
-    rows[#rows + 1] = candidate
-    lives[#lives + 1] = candidate[1] .. ' ' .. candidate[2]
-    names[#names + 1] = candidate[1]
-  end
-end
-local loads, seens = redis.call('HMGET', k.load, unpack(lives)), redis.call('HMGET', k.seen, unpack(names))
-
+local rows, loads, seens = candidates({ask.singles, ask.prefills, ask.decodes})
 local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
-local chosen, cost = nil, nil
-for _, top in pairs(best.m) do
-  if not cost or top.cost < cost then chosen, cost = {top}, top.cost end
-end
+local single = least_of(best.m)
+local chosen, cost = {single}, single and single.cost
 for p_class, p in pairs(best.p) do
   for d_class, seconds in pairs(ask.transfer_s[p_class] or {}) do
     local d = best.d[d_class]
@@ -33,17 +22,15 @@ for p_class, p in pairs(best.p) do
   end
 end
 
-if not chosen or (cost >= FULL_S and not ask.spill) then
+if not cost or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
-  return {chosen and 'wait' or 'reject'}
+  return {cost and 'wait' or 'reject'}
 end
 local record = string.format('0 %d %d %d', ask.uncached_tokens, ask.prompt_tokens, ask.output_tokens)
 local legs, chance = {0, 0}, ask.tie_break
-for n, ties in ipairs(chosen) do
-  local spread = chance * #ties
-  legs[n], chance = ties[math.floor(spread) + 1], spread - math.floor(spread)
-  local leg = rows[legs[n]]
-  record = table.concat({record, leg[3], leg[1], leg[2], leg[5]}, ' ')
+for n, top in ipairs(chosen) do
+  legs[n], chance = draw(top, chance)
+  record = with_leg(record, rows[legs[n]])
 end
 row.count = row.count + settle(KEYS[3], id, false, record, call)
 row.sum = (row.sum + id) % ID_MODULUS

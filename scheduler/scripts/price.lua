@@ -1,4 +1,4 @@
--- What a candidate costs on the loads of this instant; prepended to place.lua.
+-- What a candidate costs on the loads of this instant; prepended to the scripts that choose.
 --
 -- row     a candidate as decision.Candidate lists its fields: 1 rank, 2 incarnation, 3 kind, 4 pair class, 5 group,
 --         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none)
@@ -35,22 +35,4 @@ local function price(row, load, seen, ms)
   local full = above(queued, row[13]) or above(requests, row[14]) or above(kv, row[15])
   if full and requests > 0 then cost = cost + FULL_S end
   return cost, queued, requests, kv, ms - sampled
-end
-
--- By kind and class: the least cost, and the positions of all candidates that cost no more than `tie_s` above it. Then,
--- if asked to explain, what each candidate was priced on, false for one that cannot be placed on.
-local function cheapest(rows, loads, seens, ms, ask)
-  local best, costs, receipt = {m = {}, p = {}, d = {}}, {}, {}
-  for i, row in ipairs(rows) do
-    local cost, queued, requests, kv, age_ms = price(row, loads[i], seens[i], ms)
-    costs[i] = cost or false
-    if ask.explain then receipt[i] = cost and {queued, requests, kv, age_ms, cost} or false end
-    local top = best[row[3]][row[4]]
-    if cost and not (top and top.cost <= cost) then best[row[3]][row[4]] = {cost = cost} end
-  end
-  for i, row in ipairs(rows) do
-    local top = best[row[3]][row[4]]
-    if costs[i] and costs[i] <= top.cost + ask.tie_s then top[#top + 1] = i end
-  end
-  return best, receipt
 end

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from scheduler.calls import Reply
+from scheduler.decision import LegKind
 from tests.contract.world import NumberedGateway, World, sample
-from tests.samples import ask, record, single
+from tests.samples import ask, leg, record, single
 
 Send = Callable[..., Awaitable[Reply]]
 
 CALLS: dict[str, Callable[[NumberedGateway], tuple[Send, tuple[Any, ...]]]] = {
     "place": lambda gateway: (gateway.place, (ask(single("a")), 2)),
+    "rebind": lambda gateway: (gateway.rebind, (1, record(2, "p a", "d a"), ask(decodes=(leg(LegKind.DECODE, "a"),)))),
     "advance": lambda gateway: (gateway.advance, ({1: record(1, "m a")},)),
     "release": lambda gateway: (gateway.release, (1,)),
     "renew": lambda gateway: (gateway.renew, (1,)),

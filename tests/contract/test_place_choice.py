@@ -106,6 +106,16 @@ class TestPairs:
         )
         assert await gateway.place(asked) == [b"reject"]
 
+    async def test_the_tolerance_makes_prefill_legs_equal_and_no_decode_legs(self, gateway: NumberedGateway) -> None:
+        asked = ask(
+            prefills=(leg(P, "a", 1.0), leg(P, "b", 1.1)),
+            decodes=(leg(D, "c", 1.0), leg(D, "d", 1.1)),
+            transfer_s={"a": {"a": 0.0}},
+            tie_s=0.2,
+            tie_break=0.99,
+        )
+        assert (await gateway.place(asked))[2:4] == [2, 3]
+
     async def test_chance_decides_both_legs_apart(self, gateway: NumberedGateway) -> None:
         asked = ask(
             prefills=(leg(P, "a"), leg(P, "b")), decodes=(leg(D, "c"), leg(D, "d")), transfer_s={"a": {"a": 0.0}}

@@ -148,6 +148,11 @@ class NumberedGateway:
     async def place(self, ask: Ask, reservation: int = 1, number: int | None = None, epoch: str = "") -> Reply:
         return await self._run(calls.place, reservation, ask, number=number, epoch=epoch)
 
+    async def rebind(
+        self, reservation: int, record: str, ask: Ask, number: int | None = None, epoch: str = ""
+    ) -> Reply:
+        return await self._run(calls.rebind, reservation, record, ask, number=number, epoch=epoch)
+
     async def advance(self, held: Mapping[int, str], number: int | None = None, epoch: str = "") -> Reply:
         return await self._run(calls.advance, held, number=number, epoch=epoch)
 

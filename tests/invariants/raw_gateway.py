@@ -1,6 +1,6 @@
 """A gateway's side of the protocol as a few plain calls, each of which may get lost.
 
-It follows the words of scheduler/ledger.py and of the scripts: calls are numbered; after any doubt nothing is sent but
+It follows the words of scheduler/writer.py and of the scripts: calls are numbered; after any doubt nothing is sent but
 a resync under the next name, in pieces, which names the former ones.
 """
 

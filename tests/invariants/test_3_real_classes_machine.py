@@ -14,7 +14,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from scheduler import ledger
+from scheduler import writer
 from scheduler.decision import Decision, RequestShape
 from scheduler.messages import Phase
 from scheduler.settings import SchedulerSettings
@@ -46,7 +46,7 @@ class FleetMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(ledger, "PIECE", 2)
+        self.patch.setattr(writer, "PIECE", 2)
         self.fleet = VirtualFleet(SETTINGS, ranks={"r0": "g", "r1": "g", "r2": ""}, report_ms=5, timeout_ms=20)
         self.fleet.run(5)
         for _ in range(GATEWAYS):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scheduler import ledger
+from scheduler import writer
 from scheduler.decision import Place, RequestShape
 from scheduler.messages import Phase
 from scheduler.settings import SchedulerSettings
@@ -119,7 +119,7 @@ def test_an_old_master_that_returns_after_an_empty_one_is_put_right(fleet: Virtu
 def test_a_store_that_restarts_again_in_the_middle_of_a_resync_is_rebuilt(
     fleet: VirtualFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "PIECE", 1)
+    monkeypatch.setattr(writer, "PIECE", 1)
     for _ in range(4):
         fleet.pool.store.data = {}
         fleet.run(502)

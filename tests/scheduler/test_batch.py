@@ -7,12 +7,13 @@ import itertools
 
 import msgspec
 
-from scheduler.batch import Batch, Pending, StoreAnswer
+from scheduler.batch import Batch
 from scheduler.calls import Head, Word
 from scheduler.decision import Ask, LegKind, PricedRank
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import Phase
+from scheduler.pending import Pending, StoreAnswer
 from scheduler.reservation import Reservation, reserve
 from tests.samples import ask, single
 

@@ -1,0 +1,28 @@
+-- rebind: a pair's prefill is done; choose its decode leg anew on the loads of this instant and write it, in one step.
+--
+-- KEYS  head gate live load hist group change seen
+-- ARGV  epoch, lease (ms), gateway, number, reservation id, record: prefill done, the legs as they are so far,
+--       ask (JSON: decision.Ask; its decodes alone, of which there is one at least)
+-- reply {'resync'}: also where the ledger has no such reservation
+--       | {'reject'}: no candidate can be placed on; the record is written as it was given
+--       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's
+-- What the request itself weighs on its present rank is credited by whoever asks (the candidate's base and caps). It
+-- has to go on somewhere: where all are full the cheapest is taken.
+local call = enter(KEYS[1], ARGV[1], ARGV[2])
+local gateway, number, id, record = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local row = call and admit(KEYS[2], gateway, number)
+local old = row and redis.call('HGET', KEYS[3], id)
+if not old then return {'resync'} end
+local ask = cjson.decode(ARGV[7])
+
+local rows, loads, seens = candidates({ask.decodes})
+local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
+local top, leg = least_of(best.d), nil
+if top then
+  leg = draw(top, ask.tie_break)
+  record = with_leg(string.match(record, '^(.+) d %S+ %S+ %S+$'), rows[leg])
+end
+settle(KEYS[3], id, old, record, call)
+applied(KEYS[2], gateway, number, row)
+if not top then return {'reject'} end
+return {'place', string.format('%.9f', top.cost), leg, 0, ask.explain and cjson.encode(receipt) or ''}
