@@ -19,7 +19,9 @@ from tests.polling import until
 from tests.samples import ask, leg, record
 from tests.scheduler.scene import SETTINGS, Scene, at_work
 
-HASTY = msgspec.structs.replace(SETTINGS, place_deadline_ms=30)
+RARELY = msgspec.structs.replace(SETTINGS, renew_ms=60_000)
+"""No renewal is on its way when a test holds the wire."""
+HASTY = msgspec.structs.replace(RARELY, place_deadline_ms=30)
 PAIR = ask(prefills=(leg(LegKind.PREFILL, "a"),), decodes=(leg(LegKind.DECODE, "b"),), transfer_s={"a": {"a": 0.0}})
 STAYED, MOVED = record(Phase.PREFILL_DONE, "p a", "d b"), record(Phase.PREFILL_DONE, "p a", "d c")
 
@@ -55,7 +57,7 @@ class PairScene:
 
 
 @asynccontextmanager
-async def a_pair(settings: SchedulerSettings = SETTINGS) -> AsyncIterator[PairScene]:
+async def a_pair(settings: SchedulerSettings = RARELY) -> AsyncIterator[PairScene]:
     async with at_work("a", "b", "c", settings=settings) as scene:
         while (placed := await scene.pool._ledger.place(PAIR)) is None:
             continue  # on a busy machine it may take longer than a hasty gateway waits
