@@ -7,11 +7,11 @@ simulation says so), and the hash needs no state: all gateways send equal prefix
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from heapq import nlargest
 
-from scheduler.decision import Candidate
+from scheduler.decision import Ask, Candidate
 from scheduler.loads import Loads
 from scheduler.rank_view import RankView
 from scheduler.shortlist import cost_on
@@ -24,9 +24,26 @@ def preferred(ranks: Iterable[RankView], prompt_key: str) -> list[RankView]:
     return nlargest(CHOICES, ranks, key=lambda rank: _weight(rank.card.rank, prompt_key))
 
 
-def choose_alone(candidates: Sequence[Candidate], loads: Mapping[str, Loads]) -> Candidate:
-    """The cheaper of the candidates, of which there is at least one; `loads` by rank."""
+def cheapest(candidates: Iterable[Candidate], loads: Mapping[str, Loads]) -> Candidate:
+    """The cheapest of candidates, of which there is at least one; `loads` by rank."""
     return min(candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
+
+
+def choose_alone(ask: Ask, loads: Mapping[str, Loads]) -> tuple[Candidate, ...]:
+    """The cheapest single rank or pair of an ask that has at least one of them; `loads` by rank."""
+
+    def cost_s(candidate: Candidate) -> float:
+        return cost_on(candidate, loads[candidate.rank])
+
+    costs: list[tuple[float, tuple[Candidate, ...]]] = [(cost_s(single), (single,)) for single in ask.singles]
+    for prefill in ask.prefills:
+        seconds = ask.transfer_s[prefill.pair_class]
+        costs += [
+            (cost_s(prefill) + cost_s(decode) + seconds[decode.pair_class], (prefill, decode))
+            for decode in ask.decodes
+            if decode.pair_class in seconds
+        ]
+    return min(costs, key=lambda cost: cost[0])[1]
 
 
 def _weight(rank: str, prompt_key: str) -> bytes:

@@ -62,9 +62,9 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     cap_kv_tokens: float = UNLIMITED
 
     @staticmethod
-    def whole(card: RankCard, base_s: float = 0.0, **prices: float) -> Candidate:
-        """One that takes the whole request on one rank; `prices` are further fields by name."""
-        return Candidate(card.rank, card.incarnation, LegKind.WHOLE, "", card.dp_group or "-", base_s, **prices)
+    def on(card: RankCard, kind: LegKind, base_s: float = 0.0, **prices: float) -> Candidate:
+        """One leg on one rank, its pair class left open; `prices` are further fields by name."""
+        return Candidate(card.rank, card.incarnation, kind, "", card.dp_group or "-", base_s, **prices)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

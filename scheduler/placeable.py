@@ -6,7 +6,7 @@ all of them is found once, and kept with the snapshot that these ranks are from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from heapq import nsmallest
 from random import Random
@@ -21,6 +21,9 @@ on a rank depends on the request too, and on what has aged since the snapshot.""
 DRAWN = 16
 """And so many by chance, from all: enough that 8 of them are none of the 8 best."""
 
+REMEMBERED = 16
+"""Sets of names that were left out. A request that failed brings its own."""
+
 Load = Callable[[RankView], float]
 
 
@@ -29,33 +32,50 @@ class Placeable:
 
     def __init__(self, ranks: Iterable[RankView]) -> None:
         self.ranks = tuple(ranks)
-        self._least: dict[Load, Sequence[RankView]] = {}
+        self._least: dict[tuple[Load, int], Sequence[RankView]] = {}
         self._but: dict[frozenset[str], Placeable] = {}
 
     def __len__(self) -> int:
         return len(self.ranks)
+
+    def __contains__(self, rank: RankView) -> bool:
+        return rank is self._named.get(rank.card.rank)
+
+    @cached_property
+    def _named(self) -> Mapping[str, RankView]:
+        return {rank.card.rank: rank for rank in self.ranks}
 
     @cached_property
     def by_name(self) -> Sequence[RankView]:
         """In the order of their names."""
         return sorted(self.ranks, key=lambda rank: rank.card.rank)
 
-    def least(self, load: Load) -> Sequence[RankView]:
-        """All of few ranks; of many the `LIKELY` ones of the least load."""
-        if len(self.ranks) <= ALL_UP_TO:
-            return self.ranks
-        if load not in self._least:
-            self._least[load] = nsmallest(LIKELY, self.ranks, key=load)
-        return self._least[load]
+    @cached_property
+    def by_class(self) -> Mapping[str, Placeable]:
+        """The ranks of each pair class."""
+        classes: dict[str, list[RankView]] = {}
+        for rank in self.ranks:
+            classes.setdefault(rank.card.pair_class, []).append(rank)
+        return {name: Placeable(ranks) for name, ranks in classes.items()}
 
-    def drawn(self, chance: Random) -> Sequence[RankView]:
-        """Up to `DRAWN` of all, in an order by chance."""
-        return chance.sample(self.ranks, min(DRAWN, len(self.ranks)))
+    def least(self, load: Load, share: int) -> Sequence[RankView]:
+        """All of few ranks; of many the `LIKELY` ones of the least load, where `share` groups have as many together."""
+        if len(self.ranks) <= ALL_UP_TO // share:
+            return self.ranks
+        if (load, share) not in self._least:
+            self._least[load, share] = nsmallest(LIKELY // share, self.ranks, key=load)
+        return self._least[load, share]
+
+    def drawn(self, chance: Random, share: int) -> Sequence[RankView]:
+        """Up to `DRAWN` of all, in an order by chance, where `share` groups have as many together."""
+        return chance.sample(self.ranks, min(DRAWN // share, len(self.ranks)))
 
     def but(self, names: frozenset[str]) -> Placeable:
         """Those that are none of these."""
         if not names:
             return self
         if names not in self._but:
+            if len(self._but) >= REMEMBERED:
+                self._but.clear()
             self._but[names] = Placeable(rank for rank in self.ranks if rank.card.rank not in names)
         return self._but[names]

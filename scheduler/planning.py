@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 from random import Random
 
 import msgspec
 
-from scheduler.alone import preferred
-from scheduler.decision import Ask, Candidate, RequestShape
+from scheduler.choice import Choice, choose
+from scheduler.decision import Ask, Candidate, Leg, LegKind, RequestShape
 from scheduler.loads import Loads
-from scheduler.placeable import Placeable
+from scheduler.pairing import PairCandidates, Paired, pair_anywhere, pair_by_place
+from scheduler.picks import PairPicks, Picked, Picks, pick, pick_alone
 from scheduler.policies.context import Context
 from scheduler.policies.policy import Policy
 from scheduler.rank_view import RankView
-from scheduler.shortlist import shortlist
+from scheduler.reservation import Reservation, ReservedLeg
+from scheduler.shortlist import MOST, cost_on, shortlist
 from scheduler.view import PoolView
 
 TIE_SHARE = 0.05
 """Of the request's own prefill: what a rank's learned rate is known to (docs/adr/0004). Without it, of two idle ranks
 the one whose rate was measured 0.1 % higher gets everything."""
+LOCAL = 2
+"""Decode ranks that are asked to prefill by themselves where pairs are asked too: the best ones (docs/adr/0011)."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +46,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         queued_tokens = self.loads[rank].queued_tokens + self.ask.uncached_tokens
         return queued_tokens / self.ranks[rank].seen.prefill_tokens_per_s
 
+    def leg(self, reserved: ReservedLeg) -> Leg:
+        """A leg that was reserved, for whoever sends the request."""
+        return Leg(kind=reserved.kind, card=self.ranks[reserved.rank].card)
+
+    def legs(self, reservation: Reservation) -> tuple[Leg, ...]:
+        """All legs of a reservation that was made by this plan."""
+        return tuple(map(self.leg, reservation.legs))
+
 
 def plan(
     shape: RequestShape,
     view: PoolView,
-    policy: Policy,
+    rules: Rules,
     *,
     pool_ms: float,
     turn: int,
@@ -55,59 +68,105 @@ def plan(
     """What to ask the store for this request at pool time `pool_ms`; None where no rank can take it.
 
     `turn` counts the placements of the asking gateway; `chance` is the request's own. Ranks to `avoid`, and those whose
-    agents fell silent, are left out if there are others.
+    agents fell silent, are left out if there are others (choice.py).
     """
-    choice = _choice(view, avoid)
+    choice = choose(shape, view, rules.connectors, avoid)
     if not choice:
         return None
-    return _plan(shape, policy, policy.likely(choice, turn), choice.drawn(chance), pool_ms=pool_ms, chance=chance)
+    picked = pick(choice, rules.policy, turn, chance)
+    return _Prices(shape, rules.policy, choice, picked, pool_ms).plan(chance)
 
 
 def plan_alone(
-    shape: RequestShape, view: PoolView, policy: Policy, *, pool_ms: float, chance: Random, avoid: frozenset[str]
+    shape: RequestShape, view: PoolView, rules: Rules, *, pool_ms: float, chance: Random, avoid: frozenset[str]
 ) -> Plan | None:
     """What is not asked while the store is gone: its candidates are those that any gateway would prefer for the prompt.
 
     The rest is as for `plan`.
     """
-    choice = _choice(view, avoid)
+    choice = choose(shape, view, rules.connectors, avoid)
     if not choice:
         return None
-    return _plan(shape, policy, preferred(choice.ranks, shape.prompt_key), (), pool_ms=pool_ms, chance=chance)
+    picked = pick_alone(choice, shape.prompt_key, chance)
+    return _Prices(shape, rules.policy, choice, picked, pool_ms).plan(chance)
 
 
-def _choice(view: PoolView, avoid: frozenset[str]) -> Placeable:
-    return view.heard.but(avoid) or view.mixed.but(avoid) or view.mixed
+class _Prices:
+    """What one request costs on the ranks that were picked for it."""
 
+    def __init__(self, shape: RequestShape, policy: Policy, choice: Choice, picked: Picked, pool_ms: float) -> None:
+        self._shape, self._policy, self._picked = shape, policy, picked
+        prefilling = [*picked.mixed.ranks, *picked.alone.ranks]
+        prefilling += [rank for pair in picked.pairs for rank in pair.prefill.ranks]
+        decoding = [rank for pair in picked.pairs for rank in pair.decode.ranks]
+        self._ranks = {rank.card.rank: rank for rank in (*prefilling, *decoding)}
+        self._loads = {name: rank.loads(pool_ms) for name, rank in self._ranks.items()}
+        self._least_queue_s = least_queue_s(prefilling, self._loads)
+        self._disaggregated = bool(choice.decode)
 
-def _plan(
-    shape: RequestShape,
-    policy: Policy,
-    likely: Sequence[RankView],
-    drawn: Sequence[RankView],
-    *,
-    pool_ms: float,
-    chance: Random,
-) -> Plan:
-    ranks = {rank.card.rank: rank for rank in (*likely, *drawn)}
-    loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}
-    context = Context(least_queue_s=least_queue_s(ranks.values(), loads))
-    candidates = policy.price(shape, list(ranks.values()), context)
-    asked = shortlist(candidates, loads, [rank.card.rank for rank in drawn])
-    ask = Ask(
-        uncached_tokens=shape.prompt_tokens,
-        prompt_tokens=shape.prompt_tokens,
-        output_tokens=shape.output_tokens,
-        singles=asked,
-        tie_s=_tie_s(shape, asked, ranks),
-        tie_break=chance.random(),
-    )
-    return Plan(ask=ask, ranks=ranks, loads=loads)
+    def plan(self, chance: Random) -> Plan:
+        """The ask for the ranks that are the best of these, and for some by chance."""
+        pairs = [self._pair(pair, MOST // len(self._picked.pairs)) for pair in self._picked.pairs]
+        singles = (*self._whole(chance), *self._local(pairs))
+        tie_s = self._tie_s([*singles, *(each for pair in pairs for each in pair.prefills)])
+        paired = self._paired(pairs, tie_s, chance)
+        ask = Ask(
+            uncached_tokens=self._shape.prompt_tokens,
+            prompt_tokens=self._shape.prompt_tokens,
+            output_tokens=self._shape.output_tokens,
+            singles=singles,
+            prefills=paired.prefills,
+            decodes=paired.decodes,
+            transfer_s=paired.transfer_s,
+            tie_s=tie_s,
+            tie_break=chance.random(),
+        )
+        return Plan(ask=ask, ranks=self._ranks, loads=self._loads)
 
+    def _whole(self, chance: Random) -> Sequence[Candidate]:
+        mixed, alone = self._picked.mixed, self._picked.alone
+        candidates = self._price(LegKind.WHOLE, mixed.ranks, is_first=self._picked.mixed_first)
+        candidates += self._price(LegKind.WHOLE, alone.ranks, is_first=self._picked.alone_first)
+        drawn = [rank.card.rank for rank in (*mixed.drawn, *alone.drawn)]
+        if mixed.drawn and alone.drawn:
+            chance.shuffle(drawn)
+        return shortlist(candidates, self._loads, drawn)
 
-def _tie_s(shape: RequestShape, asked: Sequence[Candidate], ranks: Mapping[str, RankView]) -> float:
-    own_prefill_s = min(shape.prompt_tokens / ranks[each.rank].seen.prefill_tokens_per_s for each in asked)
-    return 1e-9 + TIE_SHARE * min(own_prefill_s, *(each.base_s for each in asked))
+    def _local(self, pairs: Sequence[PairCandidates]) -> Sequence[Candidate]:
+        if not self._policy.in_seconds or not pairs:
+            return ()
+        ranks = [self._ranks[each.rank] for pair in pairs for each in pair.decodes]
+        candidates = self._price(LegKind.WHOLE, ranks, is_first=True)
+        return nsmallest(LOCAL, candidates, key=lambda candidate: cost_on(candidate, self._loads[candidate.rank]))
+
+    def _pair(self, pair: PairPicks, most: int) -> PairCandidates:
+        return PairCandidates(
+            self._shortlist(LegKind.PREFILL, pair.prefill, most),
+            self._shortlist(LegKind.DECODE, pair.decode, most),
+            0.0 if pair.is_first else self._policy.later_s,
+        )
+
+    def _shortlist(self, kind: LegKind, picks: Picks, most: int) -> Sequence[Candidate]:
+        candidates = self._price(kind, picks.ranks, is_first=True)
+        return shortlist(candidates, self._loads, [rank.card.rank for rank in picks.drawn], most)
+
+    def _price(self, kind: LegKind, ranks: Sequence[RankView], *, is_first: bool) -> list[Candidate]:
+        context = Context(
+            least_queue_s=self._least_queue_s,
+            disaggregated=self._disaggregated,
+            later_s=0.0 if is_first else self._policy.later_s,
+        )
+        return self._policy.price(kind, self._shape, ranks, context)
+
+    def _paired(self, pairs: Sequence[PairCandidates], tie_s: float, chance: Random) -> Paired:
+        if not self._policy.in_seconds:
+            return pair_anywhere(pairs)
+        return pair_by_place(pairs, self._ranks, prompt_tokens=self._shape.prompt_tokens, tie_s=tie_s, chance=chance)
+
+    def _tie_s(self, prefilling: Sequence[Candidate]) -> float:
+        rates = [self._ranks[each.rank].seen.prefill_tokens_per_s for each in prefilling]
+        own_prefill_s = self._shape.prompt_tokens / max(rates)
+        return 1e-9 + TIE_SHARE * min(own_prefill_s, *(each.base_s for each in prefilling))
 
 
 def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:

@@ -11,18 +11,17 @@ from random import Random
 import anyio
 import msgspec
 
-from scheduler.alone import choose_alone
+from scheduler.choice import missing
 from scheduler.decision import Decision, Leg, Place, Reject, RequestShape, Wait
 from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
-from scheduler.loads import Loads
 from scheduler.messages import Phase
-from scheduler.planning import Plan, Rules, plan, plan_alone
-from scheduler.reservation import Reservation, reserve
+from scheduler.placing_alone import PlacingAlone
+from scheduler.planning import Rules, plan
+from scheduler.rebinding import plan_rebinding
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
 from scheduler.store import Store
-from scheduler.tally import believed, tally_of
 from scheduler.view import PoolView
 
 RETRY_AFTER_MS = 1_000
@@ -51,17 +50,17 @@ class Pool:
         self.name = name
         keys = PoolKeys(name)
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
+        self._alone = PlacingAlone(name, self._ledger, rules, rng)
         self._snapshots = Snapshots(
             store,
             keys,
             settings,
             statements=lambda: self._ledger.statements,
-            on_read=self._remember_own,
+            on_read=self._alone.remember,
             clock=clock,
         )
         self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
-        self._own_then: dict[str, Loads] = {}
         self._shunned: dict[str, float] = {}
 
     @property
@@ -119,19 +118,29 @@ class Pool:
         return decision
 
     async def rebind(self, reservation: int) -> Leg | None:
-        """The prefill of a pair is done: answers the decode leg to go on with.
+        """The prefill of a pair is done: answers the decode leg to go on with, that of the placement or a better one.
 
-        None if its rank cannot be placed on any more, or the reservation was released.
+        None if no decode rank can go on with it any more, or the reservation was released. Never fails for Redis:
+        without it the leg is kept if its rank can be placed on. Safe to cancel.
         """
         held = self._ledger.live.get(reservation)
         if held is None:
             return None
-        self._ledger.advance(reservation, Phase.PREFILL_DONE)
-        placed = held.legs[-1]
-        for rank in self.view.placeable():
-            if (rank.card.rank, rank.card.incarnation) == (placed.rank, placed.incarnation):
-                return Leg(kind=placed.kind, card=rank.card)
-        return None
+        planned = plan_rebinding(
+            held,
+            self.view,
+            self._rules,
+            pool_ms=self._pool_ms(),
+            chance=self._rng,
+            avoid=self._shunned_now(),
+        )
+        if planned is None:
+            self._ledger.advance(reservation, Phase.PREFILL_DONE)
+            return None
+        answer = None if self.degraded else await self._ledger.rebind(reservation, planned.ask)
+        if answer is None:
+            return self._alone.rebind(reservation, planned)
+        return planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """The request has come to a later phase; returns at once."""
@@ -160,34 +169,31 @@ class Pool:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):
                 await self._ledger.leave()
 
-    def _remember_own(self) -> None:
-        self._own_then = tally_of(self._ledger.live.values())
-
     async def _place_once(self, shape: RequestShape, *, explain: bool, avoid: frozenset[str]) -> Decision:
         avoid = avoid | self._shunned_now()
         if self.degraded:
-            return self._place_alone(shape, avoid)
+            return self._alone.place(shape, self.view, self._pool_ms(), avoid)
         planned = plan(
             shape,
             self.view,
-            self._rules.policy,
+            self._rules,
             pool_ms=self._pool_ms(),
             turn=next(self._turns),
             chance=self._rng,
             avoid=avoid,
         )
         if planned is None:
-            return self._nothing_placeable()
+            return Reject(reason=missing(self.view, self.name))
         placed = await self._ledger.place(msgspec.structs.replace(planned.ask, explain=explain))
         if placed is None:
-            return self._place_alone(shape, avoid)
+            return self._alone.place(shape, self.view, self._pool_ms(), avoid)
         if placed.reservation is None:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
         return Place(
             reservation=placed.reservation_id,
-            legs=_legs(planned, placed.reservation),
+            legs=planned.legs(placed.reservation),
             cost_s=placed.cost_s,
             first_token_s=planned.first_token_s(placed.reservation.legs[0].rank),
             receipt=placed.receipt,
@@ -199,28 +205,3 @@ class Pool:
     def _shunned_now(self) -> frozenset[str]:
         now_s = self._clock()
         return frozenset(rank for rank, until_s in self._shunned.items() if now_s < until_s)
-
-    def _nothing_placeable(self) -> Reject:
-        return Reject(reason=f"no rank of {self.name} can take a request now")
-
-    def _place_alone(self, shape: RequestShape, avoid: frozenset[str]) -> Place | Reject:
-        planned = plan_alone(
-            shape, self.view, self._rules.policy, pool_ms=self._pool_ms(), chance=self._rng, avoid=avoid
-        )
-        if planned is None:
-            return self._nothing_placeable()
-        self._ledger.counters["placed_alone"] += 1
-        loads = believed(planned.loads, self._own_then, tally_of(self._ledger.live.values()))
-        reservation = reserve(planned.ask, (choose_alone(planned.ask.singles, loads),))
-        legs = _legs(planned, reservation)
-        return Place(
-            reservation=self._ledger.adopt(reservation),
-            legs=legs,
-            cost_s=0.0,
-            first_token_s=planned.first_token_s(reservation.legs[0].rank),
-            alone=True,
-        )
-
-
-def _legs(planned: Plan, reservation: Reservation) -> tuple[Leg, ...]:
-    return tuple(Leg(kind=leg.kind, card=planned.ranks[leg.rank].card) for leg in reservation.legs)

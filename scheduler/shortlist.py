@@ -13,9 +13,7 @@ from heapq import nsmallest
 from scheduler.decision import Candidate
 from scheduler.loads import Loads
 
-ALL_UP_TO = 16
-BEST = 8
-DRAWN = 8
+MOST = 16
 
 
 def cost_on(candidate: Candidate, loads: Loads) -> float:
@@ -29,11 +27,12 @@ def cost_on(candidate: Candidate, loads: Loads) -> float:
 
 
 def shortlist(
-    candidates: Sequence[Candidate], loads: Mapping[str, Loads], drawn: Sequence[str]
+    candidates: Sequence[Candidate], loads: Mapping[str, Loads], drawn: Sequence[str], most: int = MOST
 ) -> tuple[Candidate, ...]:
-    """At most 16 candidates; `loads` by rank, `drawn` those by chance: 16 of all ranks, the first 8 that are left."""
-    if len(candidates) <= ALL_UP_TO:
+    """At most `most` candidates; `loads` by rank, `drawn` as many by chance of all ranks, of which half come along."""
+    if len(candidates) <= most:
         return tuple(candidates)
-    best = nsmallest(BEST, candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
-    others = {candidate.rank: candidate for candidate in candidates if candidate not in best}
-    return (*best, *[others[rank] for rank in drawn if rank in others][:DRAWN])
+    best = nsmallest(most // 2, candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
+    asked = {candidate.rank for candidate in best}
+    others = {candidate.rank: candidate for candidate in candidates if candidate.rank not in asked}
+    return (*best, *[others[rank] for rank in drawn if rank in others][: most - len(best)])

@@ -21,10 +21,7 @@ def tally_of(reservations: Iterable[Reservation]) -> dict[str, Loads]:
     tally: dict[str, Loads] = {}
     for held in reservations:
         for leg in held.legs:
-            waits = leg.kind is not LegKind.DECODE and held.phase < Phase.PREFILL_DONE
-            queued = held.uncached_tokens if waits else 0
-            more = Loads(queued, 1, held.prompt_tokens + held.output_tokens)
-            tally[leg.rank] = _sum(tally.get(leg.rank, NOTHING), more, 1)
+            tally[leg.rank] = _sum(tally.get(leg.rank, NOTHING), _weight(leg.kind, held), 1)
     return tally
 
 
@@ -33,6 +30,15 @@ def believed(read: Mapping[str, Loads], then: Mapping[str, Loads], now: Mapping[
     return {
         rank: _sum(_sum(loads, now.get(rank, NOTHING), 1), then.get(rank, NOTHING), -1) for rank, loads in read.items()
     }
+
+
+def _weight(kind: LegKind, held: Reservation) -> Loads:
+    prefills = kind is not LegKind.DECODE and held.phase < Phase.PREFILL_DONE
+    queued_tokens = held.uncached_tokens if prefills else 0
+    if kind is LegKind.PREFILL:  # holds its KV until the decode rank has fetched it
+        kv_tokens = held.prompt_tokens if held.phase < Phase.FIRST_TOKEN else 0
+        return Loads(queued_tokens, int(prefills), kv_tokens)
+    return Loads(queued_tokens, 1, held.prompt_tokens + held.output_tokens)
 
 
 def _sum(one: Loads, other: Loads, sign: int) -> Loads:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -40,18 +40,22 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
         ]
 
     @cached_property
-    def mixed(self) -> Placeable:
-        """Those of them that take whole requests."""
-        return Placeable(rank for rank in self.placeable() if rank.card.role is Role.MIXED)
+    def by_role(self) -> Mapping[Role, Placeable]:
+        """The placeable ranks of each role."""
+        ranks = self.placeable()
+        return {role: Placeable(rank for rank in ranks if rank.card.role is role) for role in Role}
 
     @cached_property
-    def heard(self) -> Placeable:
-        """Those of `mixed` whose agents did not fall silent.
+    def heard_by_role(self) -> Mapping[Role, Placeable]:
+        """Those of them whose agents did not fall silent.
 
         Silence is told from the snapshot's own time: where Redis is gone, all would fall silent.
         """
         since_ms = self.pool_ms - FORGOTTEN_MS
-        return Placeable(rank for rank in self.mixed.ranks if rank.seen.heard_ms >= since_ms)
+        return {
+            role: Placeable(rank for rank in placeable.ranks if rank.seen.heard_ms >= since_ms)
+            for role, placeable in self.by_role.items()
+        }
 
 
 class Delta(msgspec.Struct, frozen=True):

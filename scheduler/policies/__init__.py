@@ -1,7 +1,7 @@
 """Placement policies: pure functions from ranks to linear costs, one file each, found by name here.
 
-A policy sees the ranks a request may go to whole (role mixed) and gives each a candidate. What the script minimises is
-the candidate's cost on the loads at the instant of the placement; the policy only says how loads are priced.
+A policy sees the ranks that a leg of a request may go to and gives each a candidate. What the script minimises is the
+candidates' cost on the loads at the instant of the placement; the policy only says how loads are priced.
 """
 
 from __future__ import annotations
@@ -11,14 +11,33 @@ from types import MappingProxyType
 
 from scheduler.errors import UnknownPolicyError
 from scheduler.policies import least_requests, least_work, random, round_robin
+from scheduler.policies.order import by_chance, by_turn
 from scheduler.policies.policy import Policy
+
+TIE_S = 1e-6
+"""What a group costs more whose turn it is not, where only ties are for it to decide."""
+TURN_S = 1e3
+"""The same where nothing else decides: the other groups are for when the first has no rank left."""
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
-        "least_work": Policy(least_work.least_work, least_work.likely),
-        "least_requests": Policy(least_requests.least_requests, least_requests.likely),
-        "round_robin": Policy(round_robin.round_robin, round_robin.likely),
-        "random": Policy(random.random, random.likely),
+        "least_work": Policy(
+            price=least_work.least_work,
+            likely=least_work.likely,
+            order=by_chance,
+            later_s=0.0,
+            in_seconds=True,
+            rebinds=True,
+        ),
+        "least_requests": Policy(
+            price=least_requests.least_requests,
+            likely=least_requests.likely,
+            order=by_chance,
+            later_s=TIE_S,
+            rebinds=True,
+        ),
+        "round_robin": Policy(price=round_robin.round_robin, likely=round_robin.likely, order=by_turn, later_s=TURN_S),
+        "random": Policy(price=random.random, likely=random.likely, order=by_chance, later_s=TURN_S),
     }
 )
 

@@ -6,14 +6,19 @@ recomputing a prefix costs everybody behind it, and nothing where a rank is idle
 the prefix term is zero as long as there is no prefix index, so u is the whole prompt.
 
 Decode costs w * requests / max_num_seqs + KV / capacity with w = 2 (1 to 3 are equal in the simulation), and a rank on
-which KV + prompt + expected output would pass 95 % of its capacity counts as full.
+which KV + prompt + expected output would pass 95 % of its capacity counts as full; one that prefills for others, from
+KV + prompt on.
+
+Where the pool has decode ranks, a prefill on a rank that decodes too costs 3 * (requests + 1) * u more, for the tokens
+it holds up (docs/adr/0011).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scheduler.decision import Candidate, RequestShape
+from scheduler.decision import Candidate, LegKind, RequestShape
+from scheduler.messages import Role
 from scheduler.placeable import Placeable
 from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
@@ -21,6 +26,8 @@ from scheduler.rank_view import RankView
 ALPHA_PER_QUEUED_S = 2.0
 ALPHA_MOST = 8.0
 REQUEST_WEIGHT = 2.0
+HARM_WEIGHT = 3.0
+"""What a second for which a prefill holds up another request's tokens weighs against a second until a first token."""
 KV_VETO_SHARE = 0.95
 TYPICAL_TOKENS = 4_096
 """Of a prompt, to know fast ranks from slow ones before a request's own length is known; alpha is left out too."""
@@ -28,33 +35,69 @@ DECODE_LOAD_S = 1.0
 """What a decode load of 1 (see above) is worth in seconds of TTFT on a rank that does both."""
 
 
-def least_work(shape: RequestShape, ranks: Sequence[RankView], context: Context) -> list[Candidate]:
-    """Prefill and decode cost of the whole request on each rank."""
+def least_work(kind: LegKind, shape: RequestShape, ranks: Sequence[RankView], context: Context) -> list[Candidate]:
+    """Prefill and decode cost of the whole request on each rank, or the one of these that a leg is about."""
+    if kind is LegKind.DECODE:
+        return [_decode(shape, rank) for rank in ranks]
     alpha = 1 + min(ALPHA_MOST, ALPHA_PER_QUEUED_S * context.least_queue_s)
-    return [_candidate(shape, rank, alpha) for rank in ranks]
+    if kind is LegKind.PREFILL:
+        return [_prefill(shape, rank, alpha) for rank in ranks]
+    harm = HARM_WEIGHT if context.disaggregated else 0.0
+    return [_whole(shape, rank, alpha, harm) for rank in ranks]
 
 
-def likely(ranks: Placeable, _turn: int) -> Sequence[RankView]:
+def likely(ranks: Placeable, _turn: int, share: int) -> Sequence[RankView]:
     """Those on which a request of `TYPICAL_TOKENS` would cost the least, progress and the age of samples left out."""
-    return ranks.least(_load_s)
+    return ranks.least(_load_s, share)
 
 
 def _load_s(rank: RankView) -> float:
     card, seen, book = rank.card, rank.seen, rank.book
+    own_tokens = 0 if card.role is Role.DECODE else TYPICAL_TOKENS
+    prefill_s = (book.queued_tokens + own_tokens) / seen.prefill_tokens_per_s
+    if card.role is Role.PREFILL:
+        return prefill_s
     requests = book.requests + seen.foreign_requests
     kv_tokens = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens + seen.foreign_kv_tokens
     decode_load = REQUEST_WEIGHT * requests / card.max_num_seqs + kv_tokens / card.kv_capacity_tokens
-    return (book.queued_tokens + TYPICAL_TOKENS) / seen.prefill_tokens_per_s + DECODE_LOAD_S * decode_load
+    return prefill_s + DECODE_LOAD_S * decode_load
 
 
-def _candidate(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:
-    card, rate = rank.card, rank.seen.prefill_tokens_per_s
-    headroom = KV_VETO_SHARE * card.kv_capacity_tokens - shape.prompt_tokens - shape.output_tokens
-    return Candidate.whole(
-        card,
+def _prefill(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:
+    rate = rank.seen.prefill_tokens_per_s
+    return Candidate.on(
+        rank.card,
+        LegKind.PREFILL,
         alpha * shape.prompt_tokens / rate,
         per_queued_token_s=1 / rate,
+        cap_kv_tokens=_headroom(rank, shape.prompt_tokens),
+    )
+
+
+def _decode(shape: RequestShape, rank: RankView) -> Candidate:
+    card = rank.card
+    return Candidate.on(
+        card,
+        LegKind.DECODE,
         per_request_s=DECODE_LOAD_S * REQUEST_WEIGHT / card.max_num_seqs,
         per_kv_token_s=DECODE_LOAD_S / card.kv_capacity_tokens,
-        cap_kv_tokens=max(0.0, headroom),
+        cap_kv_tokens=_headroom(rank, shape.prompt_tokens + shape.output_tokens),
     )
+
+
+def _whole(shape: RequestShape, rank: RankView, alpha: float, harm: float) -> Candidate:
+    card, rate = rank.card, rank.seen.prefill_tokens_per_s
+    own_s = shape.prompt_tokens / rate
+    return Candidate.on(
+        card,
+        LegKind.WHOLE,
+        (alpha + harm) * own_s,
+        per_queued_token_s=1 / rate,
+        per_request_s=DECODE_LOAD_S * REQUEST_WEIGHT / card.max_num_seqs + harm * own_s,
+        per_kv_token_s=DECODE_LOAD_S / card.kv_capacity_tokens,
+        cap_kv_tokens=_headroom(rank, shape.prompt_tokens + shape.output_tokens),
+    )
+
+
+def _headroom(rank: RankView, own_tokens: int) -> float:
+    return max(0.0, KV_VETO_SHARE * rank.card.kv_capacity_tokens - own_tokens)

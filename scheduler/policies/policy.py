@@ -1,4 +1,4 @@
-"""What a policy is: which ranks are worth a price, and what a request costs on each."""
+"""What a policy is: which ranks are worth a price, and what a leg of a request costs on each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from scheduler.decision import Candidate, RequestShape
+from scheduler.decision import Candidate, LegKind, RequestShape
 from scheduler.placeable import Placeable
 from scheduler.policies.context import Context
+from scheduler.policies.order import Order
 from scheduler.rank_view import RankView
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A way to choose.
 
-    `likely` names ranks that may be the best, by the snapshot and the turn, which counts this gateway's placements; the
-    planner adds some by chance. `price` answers one candidate for each rank it is given, in their order.
+    `likely` names ranks of one role that may be the best, by the snapshot and the turn, which counts this gateway's
+    placements; its last argument is how many pair classes share the prices. The planner adds some by chance. `price`
+    answers one candidate for each rank it is given, in their order, for one kind of leg; a whole request may be priced
+    on a decode rank.
+
+    `order` says which group of ranks has its turn, and `later_s` what all others cost more. `in_seconds`: costs are
+    seconds, so that the transfer between two legs adds to them, and to prefill on a decode rank is one more alternative
+    to a pair; else that is done only where no pair can be made. `rebinds`: a decode rank is left for a better one when
+    the prefill is done.
     """
 
-    price: Callable[[RequestShape, Sequence[RankView], Context], list[Candidate]]
-    likely: Callable[[Placeable, int], Sequence[RankView]]
+    price: Callable[[LegKind, RequestShape, Sequence[RankView], Context], list[Candidate]]
+    likely: Callable[[Placeable, int, int], Sequence[RankView]]
+    order: Order
+    later_s: float
+    in_seconds: bool = False
+    rebinds: bool = False

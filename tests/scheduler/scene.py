@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -13,18 +13,21 @@ from scheduler.decision import Place
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
-from scheduler.planning import Rules
-from scheduler.policies import policy_named
+from scheduler.messages import RankCard
 from scheduler.pool import Pool
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
+from scheduler.tally import tally_of
 from simulator.store import VirtualStore
 from tests.polling import until
 from tests.samples import card, report
-from tests.scheduler.samples import SHAPE
+from tests.scheduler.samples import SHAPE, rules
 
 SETTINGS = SchedulerSettings(renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=2_000)
 MODEL = "m"
+
+CardOf = Callable[[str, str], RankCard]
+"""A rank's card, by its name and incarnation."""
 
 
 class Wire:
@@ -93,7 +96,8 @@ class Wire:
 class Scene:
     """A pool, its wire, and the agent of its ranks."""
 
-    def __init__(self, settings: SchedulerSettings, *, policy: str = "least_requests") -> None:
+    def __init__(self, settings: SchedulerSettings, *, policy: str = "least_requests", card_of: CardOf = card) -> None:
+        self._card_of = card_of
         self.wire = Wire()
         self.keys = PoolKeys(MODEL)
         self.settings = settings
@@ -102,7 +106,7 @@ class Scene:
         self.pool = Pool(
             MODEL,
             self.wire,
-            Rules(policy=policy_named(policy)),
+            rules(policy, "nixl"),
             gateway="g@host:1",
             settings=settings,
             rng=Random(2),
@@ -112,7 +116,7 @@ class Scene:
     async def report(self, *names: str, incarnation: str = "i1") -> None:
         await self.agent.report(
             [report(name, incarnation=incarnation) for name in names],
-            {name: card(name, incarnation=incarnation) for name in names},
+            {name: self._card_of(name, incarnation) for name in names},
         )
 
     async def place(self, count: int = 1) -> list[Place]:
@@ -123,9 +127,11 @@ class Scene:
     async def is_exact(self) -> bool:
         """Whether the ledger holds just what the pool holds, and the sums of the ranks say so too."""
         now = await admin.status(self.wire.store, self.settings)
-        on_ranks = sum(rank.reservations for rank in now.ranks)
+        on_ranks = {rank.rank: rank.reservations for rank in now.ranks if rank.reservations}
+        live = self.pool._ledger.live
+        legs = {name: load.requests for name, load in tally_of(live.values()).items() if load.requests}
         stored = {int(each) for gateway in await self._names() for each in await self._held(gateway)}
-        return now.reservations == on_ranks == len(stored) and stored == set(self.pool._ledger.live)
+        return now.reservations == len(stored) and stored == set(live) and on_ranks == legs
 
     async def becomes_exact(self) -> None:
         await until(self.is_exact, "the ledger holds what the gateway holds")
@@ -141,10 +147,10 @@ class Scene:
 
 @asynccontextmanager
 async def at_work(
-    *ranks: str, settings: SchedulerSettings = SETTINGS, policy: str = "least_requests"
+    *ranks: str, settings: SchedulerSettings = SETTINGS, policy: str = "least_requests", card_of: CardOf = card
 ) -> AsyncIterator[Scene]:
     """A scene whose pool runs, has joined and has read of its ranks; it is told to end afterwards."""
-    scene = Scene(settings, policy=policy)
+    scene = Scene(settings, policy=policy, card_of=card_of)
     await scene.report(*ranks)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(scene.pool.run(), name="pool")

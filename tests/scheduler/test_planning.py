@@ -7,23 +7,22 @@ from random import Random
 
 import pytest
 
-from scheduler.alone import choose_alone, preferred
 from scheduler.decision import UNLIMITED, LegKind
 from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.planning import Plan, least_queue_s, plan
-from scheduler.policies import POLICIES, policy_named
+from scheduler.policies import POLICIES
 from scheduler.rows import BookLoad
 from scheduler.shortlist import cost_on, shortlist
 from scheduler.view import PoolView
 from tests.samples import single
-from tests.scheduler.samples import SHAPE, rank, view
+from tests.scheduler.samples import SHAPE, rank, rules, view
 
 IDLE = Loads(0, 0, 0)
 
 
 def planned(of: PoolView, *, policy: str = "least_work", seed: int = 1, avoid: tuple[str, ...] = ()) -> Plan | None:
-    return plan(SHAPE, of, policy_named(policy), pool_ms=0, turn=0, chance=Random(seed), avoid=frozenset(avoid))
+    return plan(SHAPE, of, rules(policy), pool_ms=0, turn=0, chance=Random(seed), avoid=frozenset(avoid))
 
 
 def sure(result: Plan | None) -> Plan:
@@ -72,9 +71,8 @@ class TestPlan:
         assert planned(pool, seed=5) == planned(pool, seed=5)
         assert planned(pool, seed=5) != planned(pool, seed=6)
 
-    @pytest.mark.parametrize("role", [Role.PREFILL, Role.DECODE])
-    def test_a_rank_of_one_role_takes_no_whole_request(self, role: Role) -> None:
-        assert planned(view(rank("a", role=role))) is None
+    def test_a_prefill_rank_takes_no_whole_request(self) -> None:
+        assert planned(view(rank("a", role=Role.PREFILL))) is None
 
     def test_without_ranks_there_is_no_plan(self) -> None:
         assert planned(view()) is None
@@ -118,9 +116,9 @@ class TestLargePools:
         assert names(sure(planned(pool, policy="least_work")))[0] != "queued"
 
     def test_in_turn_means_all_ranks(self) -> None:
-        pool, policy = crowd(150), policy_named("round_robin")
+        pool, in_turn = crowd(150), rules("round_robin")
         cheapest = [
-            names(sure(plan(SHAPE, pool, policy, pool_ms=0, turn=turn, chance=Random(turn))))[0] for turn in range(300)
+            names(sure(plan(SHAPE, pool, in_turn, pool_ms=0, turn=turn, chance=Random(turn))))[0] for turn in range(300)
         ]
         assert cheapest == sorted(pool.ranks) * 2
 
@@ -165,42 +163,6 @@ class TestShortlist:
         candidate = single("a", 1.0, per_queued_token_s=0.1, per_request_s=2.0, per_kv_token_s=0.01)
         assert cost_on(candidate, Loads(10, 3, 100)) == pytest.approx(1 + 1 + 6 + 1)
         assert candidate.cap_requests == UNLIMITED
-
-
-class TestAlone:
-    def choose(self, names: str, key: str, loads: dict[str, Loads] | None = None) -> str:
-        candidates = [single(each.card.rank, per_request_s=1.0) for each in preferred(map(rank, names), key)]
-        return choose_alone(candidates, loads or dict.fromkeys(names, IDLE)).rank
-
-    def test_equal_prompts_go_to_the_same_two_ranks(self) -> None:
-        names = "abcdefgh"
-        for key in map(str, range(30)):
-            first = self.choose(names, key)
-            second = self.choose(names, key, {name: Loads(0, float(name == first), 0) for name in names})
-            assert first != second
-            busy = {name: Loads(0, 0.0 if name not in {first, second} else 5.0, 0) for name in names}
-            assert self.choose(names, key, busy) in {first, second}, "prefixes outweigh loads"
-
-    def test_the_cheaper_of_the_two_is_taken(self) -> None:
-        first = self.choose("ab", "k")
-        other = "b" if first == "a" else "a"
-        assert self.choose("ab", "k", {first: Loads(0, 2, 0), other: Loads(0, 1, 0)}) == other
-
-    def test_the_order_of_the_candidates_does_not_matter(self) -> None:
-        assert self.choose("abcdef", "k") == self.choose("fedcba", "k")
-
-    def test_prompts_spread_over_all_ranks(self) -> None:
-        taken = Counter(self.choose("abcd", str(key)) for key in range(400))
-        assert min(taken.values()) > 60
-
-    def test_a_rank_that_leaves_moves_only_its_own_prompts(self) -> None:
-        keys = [str(key) for key in range(200)]
-        before = {key: self.choose("abcde", key) for key in keys}
-        after = {key: self.choose("abcd", key) for key in keys}
-        assert all(after[key] == before[key] for key in keys if before[key] != "e")
-
-    def test_one_rank_is_enough(self) -> None:
-        assert self.choose("a", "k") == "a"
 
 
 def test_the_queue_of_the_view_makes_recomputing_dearer() -> None:

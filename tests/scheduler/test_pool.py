@@ -91,25 +91,3 @@ class TestPlacing:
                 decision = await scene.pool.place(SHAPE, avoid=frozenset(avoid))
                 assert isinstance(decision, Place)
                 assert decision.legs[0].card.rank in expected
-
-
-class TestRebinding:
-    async def test_the_prefill_is_done_and_the_request_goes_on_where_it_was_placed(self) -> None:
-        async with at_work("a") as scene:
-            (place,) = await scene.place()
-            assert await scene.pool.rebind(place.reservation) == place.legs[-1]
-            assert scene.pool._ledger.live[place.reservation].phase is Phase.PREFILL_DONE
-            await scene.becomes_exact()
-
-    async def test_a_request_cannot_go_on_where_no_rank_is_left(self) -> None:
-        async with at_work("a") as scene:
-            (place,) = await scene.place()
-            await scene.agent.goodbye()
-            await until(lambda: not scene.pool.view.ranks, "the gateway read of it")
-            assert await scene.pool.rebind(place.reservation) is None
-
-    async def test_a_request_that_was_given_back_does_not_go_on(self) -> None:
-        async with at_work("a") as scene:
-            (place,) = await scene.place()
-            scene.pool.release(place.reservation)
-            assert await scene.pool.rebind(place.reservation) is None

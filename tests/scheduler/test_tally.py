@@ -18,7 +18,6 @@ from tests.scheduler.samples import held
         (LegKind.WHOLE, Phase.DISPATCHED, 60),
         (LegKind.WHOLE, Phase.PREFILL_DONE, 0),
         (LegKind.WHOLE, Phase.FIRST_TOKEN, 0),
-        (LegKind.PREFILL, Phase.DISPATCHED, 60),
         (LegKind.DECODE, Phase.DISPATCHED, 0),
     ],
 )
@@ -26,6 +25,19 @@ def test_a_reservation_queues_its_uncached_tokens_until_they_are_prefilled(
     kind: LegKind, phase: Phase, queued: int
 ) -> None:
     assert tally_of([held(kind, phase)]) == {"a": Loads(queued, 1, 110)}
+
+
+@pytest.mark.parametrize(
+    ("phase", "loads"),
+    [
+        (Phase.PLACED, Loads(60, 1, 100)),
+        (Phase.DISPATCHED, Loads(60, 1, 100)),
+        (Phase.PREFILL_DONE, Loads(0, 0, 100)),
+        (Phase.FIRST_TOKEN, Loads(0, 0, 0)),
+    ],
+)
+def test_a_prefill_rank_holds_a_prompt_until_it_was_fetched(phase: Phase, loads: Loads) -> None:
+    assert tally_of([held(LegKind.PREFILL, phase)]) == {"a": loads}
 
 
 def test_reservations_on_one_rank_add_up() -> None:

@@ -1,0 +1,109 @@
+"""The ranks that are priced for one request: of all that it may go to the likely ones, and some by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from scheduler.alone import CHOICES, preferred
+from scheduler.choice import Choice, PairRanks
+from scheduler.placeable import Placeable
+from scheduler.policies.order import by_chance
+from scheduler.policies.policy import Policy
+from scheduler.rank_view import RankView
+from scheduler.shortlist import MOST
+
+MOST_CLASSES = 4
+"""Pair classes that one request is priced on; a pool that is being upgraded has two."""
+
+
+class Picks(NamedTuple):
+    """Ranks of one role."""
+
+    likely: Sequence[RankView] = ()
+    drawn: Sequence[RankView] = ()
+
+    @staticmethod
+    def of(ranks: Placeable, policy: Policy, turn: int, share: int, chance: Random) -> Picks:
+        """Of these ranks, where `share` pair classes share the prices; see Policy.likely."""
+        likely = policy.likely(ranks, turn, share)
+        # Where all ranks will be asked about, none need be drawn.
+        all_asked = len(likely) == len(ranks) <= MOST // share
+        return Picks(likely, () if all_asked else ranks.drawn(chance, share))
+
+    @property
+    def ranks(self) -> Sequence[RankView]:
+        """Each of them once."""
+        return list({rank.card.rank: rank for rank in (*self.likely, *self.drawn)}.values())
+
+
+class PairPicks(NamedTuple):
+    """Ranks of one pair class, and whether it is this class's turn."""
+
+    prefill: Picks
+    decode: Picks
+    is_first: bool
+
+
+class Picked(NamedTuple):
+    """All that is priced: mixed ranks, decode ranks as if these were mixed, and pairs; and which group's turn it is.
+
+    There are either decode ranks or pairs.
+    """
+
+    mixed: Picks
+    alone: Picks
+    pairs: Sequence[PairPicks]
+    mixed_first: bool
+    alone_first: bool
+
+
+def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
+    """Of ranks that the store will be asked about; `turn` counts the placements of the asking gateway."""
+    pairs = choice.pairs if len(choice.pairs) <= MOST_CLASSES else chance.sample(choice.pairs, MOST_CLASSES)
+    share = max(1, len(pairs))
+    alone = Placeable(()) if pairs else choice.decode
+    sizes = [len(choice.mixed), len(alone), *(len(prefill) + len(decode) for prefill, decode in pairs)]
+    first, turn = policy.order(sizes, turn, chance)
+
+    def some(ranks: Placeable, share: int) -> Picks:
+        return Picks.of(ranks, policy, turn, share, chance)
+
+    return Picked(
+        mixed=some(choice.mixed, 1),
+        alone=some(alone, 1),
+        pairs=[
+            PairPicks(some(prefill, share), some(decode, share), first == group)
+            for group, (prefill, decode) in enumerate(pairs, 2)
+        ],
+        mixed_first=first == 0,
+        alone_first=first == 1,
+    )
+
+
+def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
+    """Of ranks that nobody will be asked about: for what prefills, those that any gateway would prefer for the prompt.
+
+    For what only decodes, any two that pair with them.
+    """
+    whole = choice.mixed.ranks if choice.pairs else (*choice.mixed.ranks, *choice.decode.ranks)
+    liked = Picks(preferred(whole, prompt_key))
+    pairs = _pairs_alone(choice.pairs, prompt_key, chance)
+    first, _ = by_chance([len(whole), *(len(pair.prefill.ranks) + len(pair.decode.ranks) for pair in pairs)], 0, chance)
+    return Picked(
+        mixed=liked,
+        alone=Picks(),
+        pairs=[pair._replace(is_first=first == group) for group, pair in enumerate(pairs, 1)],
+        mixed_first=first == 0,
+        alone_first=False,
+    )
+
+
+def _pairs_alone(pairs: Sequence[PairRanks], prompt_key: str, chance: Random) -> list[PairPicks]:
+    liked = {rank.card.rank for rank in preferred((rank for pair in pairs for rank in pair.prefill.ranks), prompt_key)}
+    return [
+        PairPicks(Picks(prefill), Picks(chance.sample(pair.decode.ranks, min(CHOICES, len(pair.decode)))), False)
+        for pair in pairs
+        if (prefill := [rank for rank in pair.prefill.ranks if rank.card.rank in liked])
+    ]

@@ -1,0 +1,121 @@
+"""Which ranks a request may go to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scheduler.choice import Choice, choose, decoding, missing
+from scheduler.placeable import Placeable
+from scheduler.view import PoolView
+from tests.scheduler.samples import PAIRABLE, SHAPE, pd_rank, view
+
+NIXL = frozenset({"nixl"})
+SILENT = {"heard_ms": 0}
+HEARD = {"heard_ms": 60_000}
+
+
+def names(ranks: Placeable) -> set[str]:
+    return {each.card.rank for each in ranks.ranks}
+
+
+def pairs(choice: Choice) -> list[tuple[set[str], set[str]]]:
+    return [(names(pair.prefill), names(pair.decode)) for pair in choice.pairs]
+
+
+def chosen(of: PoolView, *avoid: str, connectors: frozenset[str] = NIXL) -> Choice:
+    return choose(PAIRABLE, of, connectors, frozenset(avoid))
+
+
+def test_ranks_are_told_apart_by_their_roles() -> None:
+    choice = chosen(view(*map(pd_rank, ("m1", "p1", "p2", "d1"))))
+    assert (names(choice.mixed), names(choice.decode)) == ({"m1"}, {"d1"})
+    assert pairs(choice) == [({"p1", "p2"}, {"d1"})]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"connector": "mooncake"}, {"engine_version": "0.33.0"}, {"kv_geometry": "other"}], ids=str
+)
+def test_ranks_pair_only_where_connector_version_and_geometry_agree(fields: dict[str, Any]) -> None:
+    choice = chosen(view(pd_rank("p1"), pd_rank("d1", **fields)), connectors=frozenset({"nixl", "mooncake"}))
+    assert (names(choice.decode), choice.pairs) == ({"d1"}, [])
+
+
+def test_each_class_pairs_with_itself() -> None:
+    new: dict[str, Any] = {"engine_version": "0.33.0"}
+    choice = chosen(
+        view(pd_rank("p1"), pd_rank("d1"), pd_rank("p2", **new), pd_rank("d2", **new), pd_rank("d3", **new))
+    )
+    assert pairs(choice) == [({"p1"}, {"d1"}), ({"p2"}, {"d2", "d3"})]
+
+
+def test_only_connectors_that_the_gateway_speaks_are_paired() -> None:
+    pool = view(pd_rank("p1"), pd_rank("d1"))
+    assert chosen(pool, connectors=frozenset()).pairs == []
+    assert chosen(view(pd_rank("p1", connector=""), pd_rank("d1", connector=""))).pairs == []
+
+
+def test_a_request_that_cannot_be_split_is_not_paired() -> None:
+    choice = choose(SHAPE, view(pd_rank("p1"), pd_rank("d1")), NIXL, frozenset())
+    assert (names(choice.decode), choice.pairs) == ({"d1"}, [])
+
+
+def test_silent_ranks_are_left_out_where_their_role_has_others() -> None:
+    pool = view(
+        pd_rank("p1", heard=SILENT),
+        pd_rank("p2", heard=SILENT),
+        pd_rank("d1", heard=SILENT),
+        pd_rank("d2", heard=HEARD),
+        pool_ms=60_000,
+    )
+    assert pairs(chosen(pool)) == [({"p1", "p2"}, {"d2"})]
+
+
+def test_an_avoided_prefill_rank_is_done_without() -> None:
+    pool = view(*map(pd_rank, ("p1", "p2", "d1")))
+    assert pairs(chosen(pool, "p1")) == [({"p2"}, {"d1"})]
+    choice = chosen(pool, "p1", "p2")
+    assert (names(choice.decode), choice.pairs) == ({"d1"}, [])
+
+
+def test_an_avoided_decode_rank_is_taken_only_where_no_other_rank_can_answer() -> None:
+    pool = view(*map(pd_rank, ("p1", "d1", "d2")))
+    assert pairs(chosen(pool, "d1")) == [({"p1"}, {"d2"})]
+    assert pairs(chosen(pool, "d1", "d2")) == [({"p1"}, {"d1", "d2"})]
+    with_mixed = view(*map(pd_rank, ("p1", "d1", "m1")))
+    choice = chosen(with_mixed, "d1")
+    assert (names(choice.mixed), names(choice.decode), choice.pairs) == ({"m1"}, set(), [])
+
+
+def test_without_ranks_that_answer_there_is_no_choice() -> None:
+    assert not chosen(view())
+    assert not chosen(view(pd_rank("p1")))
+    assert chosen(view(pd_rank("d1")))
+
+
+def test_what_is_missing_is_named() -> None:
+    assert missing(view(pd_rank("p1")), "x") == "no decode rank of x can take a request now"
+    assert missing(view(), "x") == "no rank of x can take a request now"
+
+
+class TestDecoding:
+    CLASS = pd_rank("d1").card.pair_class
+
+    def test_only_ranks_of_the_class_are_gone_on_with(self) -> None:
+        pool = view(*map(pd_rank, ("d1", "d2", "p1", "m1")), pd_rank("d3", kv_geometry="other"))
+        assert names(decoding(pool, self.CLASS, frozenset())) == {"d1", "d2"}
+
+    def test_silent_and_avoided_ones_are_the_last_choice(self) -> None:
+        pool = view(pd_rank("d1", heard=HEARD), pd_rank("d2", heard=SILENT), pool_ms=60_000)
+        assert names(decoding(pool, self.CLASS, frozenset())) == {"d1"}
+        assert names(decoding(pool, self.CLASS, frozenset({"d1"}))) == {"d2"}
+        assert names(decoding(pool, self.CLASS, frozenset({"d1", "d2"}))) == {"d1", "d2"}
+
+    def test_a_silent_rank_of_the_class_is_better_than_none(self) -> None:
+        other = pd_rank("d1", heard=HEARD, kv_geometry="other")
+        pool = view(other, pd_rank("d2", heard=SILENT), pool_ms=60_000)
+        assert names(decoding(pool, self.CLASS, frozenset())) == {"d2"}
+
+    def test_there_may_be_none(self) -> None:
+        assert not decoding(view(pd_rank("p1")), self.CLASS, frozenset())

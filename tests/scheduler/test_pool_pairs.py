@@ -1,0 +1,239 @@
+"""Pairs of prefill and decode ranks at a gateway's pool: placed, rebound, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from scheduler.decision import Decision, Leg, LegKind, Place, Reject
+from scheduler.messages import Phase, RankState
+from scheduler.policies import POLICIES
+from tests.polling import until
+from tests.samples import report
+from tests.scheduler.samples import PAIRABLE, SHAPE, pd_card
+from tests.scheduler.scene import SETTINGS, Scene, at_work
+
+TWO_AND_TWO = ("p1", "p2", "d1", "d2")
+
+
+@asynccontextmanager
+async def pairs_at_work(*ranks: str, policy: str = "least_work") -> AsyncIterator[Scene]:
+    async with at_work(*ranks, policy=policy, card_of=pd_card) as scene:
+        await until(lambda: set(scene.pool.view.ranks) == set(ranks), "all ranks are known")
+        yield scene
+
+
+def placed(decision: Decision) -> Place:
+    assert isinstance(decision, Place), decision
+    return decision
+
+
+async def pair(scene: Scene) -> Place:
+    return placed(await scene.pool.place(PAIRABLE))
+
+
+def on(place: Place) -> list[tuple[LegKind, str]]:
+    return [(leg.kind, leg.card.rank) for leg in place.legs]
+
+
+def other(rank: str) -> str:
+    return {"d1": "d2", "d2": "d1"}[rank]
+
+
+async def down(scene: Scene, rank: str) -> None:
+    """An agent says of a rank that it is down, and the gateway reads of it."""
+    await scene.agent.report([report(rank, state=RankState.DOWN)], {rank: pd_card(rank)})
+    await until(lambda: scene.pool.view.ranks[rank].state is RankState.DOWN, "the gateway read of it")
+
+
+class TestPlacing:
+    async def test_a_request_is_prefilled_on_one_rank_and_decoded_on_another(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            place = await pair(scene)
+            assert [leg.kind for leg in place.legs] == [LegKind.PREFILL, LegKind.DECODE]
+            assert [leg.card.role.value for leg in place.legs] == ["prefill", "decode"]
+            assert (place.alone, place.first_token_s) == (False, 1.0)
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_all_ranks_of_a_pool_are_used(self, policy: str) -> None:
+        async with pairs_at_work(*TWO_AND_TWO, policy=policy) as scene:
+            used: Counter[str] = Counter()
+            for _ in range(24):
+                used.update(name for _, name in on(await pair(scene)))
+            assert set(used) == set(TWO_AND_TWO)
+            if policy != "random":
+                assert min(used.values()) >= 8
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_mixed_ranks_beside_them_are_used_too(self, policy: str) -> None:
+        async with pairs_at_work("m1", *TWO_AND_TWO, policy=policy) as scene:
+            used: Counter[str] = Counter()
+            for _ in range(30):
+                used.update(name for _, name in on(await pair(scene)))
+            assert set(used) == {"m1", *TWO_AND_TWO}
+
+    async def test_a_request_that_cannot_be_split_is_served_by_a_decode_rank(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            ((kind, rank),) = on(placed(await scene.pool.place(SHAPE)))
+            assert (kind, rank[0]) == (LegKind.WHOLE, "d")
+
+    async def test_without_a_prefill_rank_decode_ranks_serve_alone(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            await down(scene, "p1")
+            await down(scene, "p2")
+            assert on(await pair(scene))[0][1] in {"d1", "d2"}
+
+    async def test_a_prefill_rank_that_failed_is_avoided_and_then_done_without(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            for avoid, expected in [({"p1"}, "p2"), ({"p2"}, "p1")]:
+                decision = await scene.pool.place(PAIRABLE, avoid=frozenset(avoid))
+                assert on(placed(decision))[0] == (LegKind.PREFILL, expected)
+            decision = await scene.pool.place(PAIRABLE, avoid=frozenset({"p1", "p2"}))
+            assert [kind for kind, _ in on(placed(decision))] == [LegKind.WHOLE]
+
+    async def test_what_is_missing_is_named(self) -> None:
+        async with pairs_at_work("p1") as scene:
+            decision = await scene.pool.place(PAIRABLE)
+            assert isinstance(decision, Reject)
+            assert decision.reason == "no decode rank of m can take a request now"
+
+    async def test_alone_pairs_are_placed_too(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            scene.wire.is_down = True
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            used: Counter[str] = Counter()
+            for _ in range(8):
+                place = await pair(scene)
+                assert (place.alone, len(place.legs)) == (True, 2)
+                used.update(name for _, name in on(place))
+            assert used == dict.fromkeys(TWO_AND_TWO, 4)
+
+
+class TestRebinding:
+    async def test_a_pair_goes_on_where_it_was_placed(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            for place in [await pair(scene) for _ in range(6)]:
+                assert await scene.pool.rebind(place.reservation) == place.legs[1]
+                assert scene.pool._ledger.live[place.reservation].phase is Phase.PREFILL_DONE
+            await scene.becomes_exact()
+
+    async def test_a_pair_goes_on_where_there_is_less_to_do_by_now(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            held = [await pair(scene) for _ in range(8)]
+            (stays, *_), leaves = ([each for each in held if each.legs[1].card.rank == name] for name in ("d1", "d2"))
+            for each in leaves:
+                scene.pool.release(each.reservation)
+            leg = await scene.pool.rebind(stays.reservation)
+            assert leg is not None
+            assert (leg.kind, leg.card.rank) == (LegKind.DECODE, "d2")
+            await scene.becomes_exact()
+
+    async def test_a_pair_whose_decode_rank_went_down_goes_on_elsewhere(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            place = await pair(scene)
+            placed_on = place.legs[1].card.rank
+            await down(scene, placed_on)
+            leg = await scene.pool.rebind(place.reservation)
+            assert leg is not None
+            assert leg.card.rank == other(placed_on)
+            await scene.becomes_exact()
+
+    async def test_the_store_may_know_that_it_went_down_before_the_gateway_does(self) -> None:
+        rarely = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
+        async with at_work(*TWO_AND_TWO, settings=rarely, policy="least_work", card_of=pd_card) as scene:
+            place = await pair(scene)
+            placed_on = place.legs[1].card.rank
+            await scene.agent.report([report(placed_on, state=RankState.DOWN)], {placed_on: pd_card(placed_on)})
+            leg = await scene.pool.rebind(place.reservation)
+            assert leg is not None
+            assert leg.card.rank == other(placed_on)
+
+    async def test_a_rank_that_took_no_connection_is_left(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            place = await pair(scene)
+            scene.pool.shun(place.legs[1].card.rank)
+            leg = await scene.pool.rebind(place.reservation)
+            assert leg is not None
+            assert leg.card.rank == other(place.legs[1].card.rank)
+
+    async def test_without_a_decode_rank_a_pair_cannot_go_on(self) -> None:
+        async with pairs_at_work("p1", "d1") as scene:
+            place = await pair(scene)
+            await down(scene, "d1")
+            assert await scene.pool.rebind(place.reservation) is None
+            assert scene.pool._ledger.live[place.reservation].phase is Phase.PREFILL_DONE
+
+    async def test_nor_where_only_the_store_knows_that_there_is_none(self) -> None:
+        rarely = msgspec.structs.replace(SETTINGS, snapshot_ms=60_000)
+        async with at_work("p1", "d1", settings=rarely, policy="least_work", card_of=pd_card) as scene:
+            place = await pair(scene)
+            await scene.agent.report([report("d1", state=RankState.DOWN)], {"d1": pd_card("d1")})
+            assert await scene.pool.rebind(place.reservation) is None
+
+    async def test_a_pair_that_was_given_back_does_not_go_on(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            place = await pair(scene)
+            scene.pool.release(place.reservation)
+            assert await scene.pool.rebind(place.reservation) is None
+
+    async def test_a_pair_given_back_while_it_is_rebound_stays_given_back(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene, asyncio.TaskGroup() as tasks:
+            place = await pair(scene)
+            scene.wire.hold()
+            going_on = tasks.create_task(scene.pool.rebind(place.reservation), name="going on")
+            await asyncio.sleep(0.001)
+            scene.pool.release(place.reservation)
+            scene.wire.let_go()
+            assert await going_on is None
+            await scene.becomes_exact()
+            assert scene.pool.reservations == 0
+
+    async def test_a_client_that_leaves_meanwhile_harms_nothing(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene, asyncio.TaskGroup() as tasks:
+            place = await pair(scene)
+            scene.wire.hold()
+            going_on = tasks.create_task(scene.pool.rebind(place.reservation), name="going on")
+            await asyncio.sleep(0.001)
+            going_on.cancel()
+            scene.wire.let_go()
+            await scene.becomes_exact()
+            scene.pool.release(place.reservation)
+            await scene.becomes_exact()
+
+
+class TestRebindingAlone:
+    @pytest.mark.parametrize("is_slow", [True, False])
+    async def test_a_pair_stays_where_it_is(self, *, is_slow: bool) -> None:
+        soon = msgspec.structs.replace(SETTINGS, place_deadline_ms=20)
+        async with at_work(*TWO_AND_TWO, settings=soon, policy="least_work", card_of=pd_card) as scene:
+            place = await pair(scene)
+            if is_slow:
+                scene.wire.hold()
+            else:
+                scene.wire.is_down = True
+                await until(lambda: scene.pool.degraded, "the loss was noticed")
+            assert await scene.pool.rebind(place.reservation) == place.legs[1]
+            assert scene.pool._ledger.live[place.reservation].phase is Phase.PREFILL_DONE
+            scene.wire.is_down = False
+            scene.wire.let_go()
+            await scene.becomes_exact()
+
+    async def test_a_pair_whose_decode_rank_is_gone_goes_on_elsewhere(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            place = await pair(scene)
+            scene.wire.is_down = True
+            await until(lambda: scene.pool.degraded, "the loss was noticed")
+            scene.pool.shun(place.legs[1].card.rank)
+            leg = await scene.pool.rebind(place.reservation)
+            assert leg == Leg(kind=LegKind.DECODE, card=pd_card(other(place.legs[1].card.rank)))
+            scene.wire.is_down = False
+            await scene.becomes_exact()
+            assert [each.rank for each in scene.pool._ledger.live[place.reservation].legs] == [
+                place.legs[0].card.rank,
+                leg.card.rank,
+            ]
