@@ -76,7 +76,7 @@ def rank_card(
         kv_capacity_tokens=_kv_capacity_tokens(engine, settings),
         block_size=engine.cache.block_size if engine.cache else 0,
         engine_version=about.version,
-        connector=settings.connector,
+        connector=settings.kv_connector,
         kv_geometry=_kv_geometry(engine),
         dp_group=settings.dp_group,
         labels=settings.label,

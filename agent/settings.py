@@ -14,6 +14,7 @@ from scheduler.messages import Role
 
 LONGEST_MS = 3_600_000
 """An hour."""
+DEFAULT_CONNECTOR = "nixl"
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +28,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
     ranks: Annotated[str, Meta(description="HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
-    connector: Annotated[str, Meta(description="KV connector of prefill and decode ranks, such as nixl")] = ""
+    connector: Annotated[
+        str,
+        Meta(
+            pattern=r"^\S*\Z",
+            description="KV connector of the ranks; default: nixl for prefill and decode ranks, none for mixed ones",
+        ),
+    ] = ""
     node: Annotated[
         str, Meta(pattern=r"^\S*\Z", description="name of this agent; default: host name and first port")
     ] = ""
@@ -80,6 +87,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def targets(self) -> tuple[Target, ...]:
         """The ports to attach to."""
         return parse_targets(self.ranks)
+
+    @property
+    def kv_connector(self) -> str:
+        """The connector that the ranks register with; "" for none."""
+        return self.connector or ("" if self.role is Role.MIXED else DEFAULT_CONNECTOR)
 
     @property
     def node_name(self) -> str:

@@ -39,3 +39,17 @@ def test_the_default_name_tells_agents_of_one_host_apart() -> None:
     first, second = (settings(node="", ranks=ranks).node_name for ranks in ("h:9000-9003", "h:9004"))
     assert first != second
     assert first.endswith("-9000")
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "registered"),
+    [
+        ("mixed", "", ""),
+        ("prefill", "", "nixl"),
+        ("decode", "", "nixl"),
+        ("mixed", "nixl", "nixl"),
+        ("prefill", "none", "none"),
+    ],
+)
+def test_ranks_of_a_pair_have_the_nixl_connector_unless_told_otherwise(role: str, given: str, registered: str) -> None:
+    assert settings(role=Role(role), connector=given).kv_connector == registered
