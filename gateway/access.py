@@ -29,8 +29,9 @@ OTHER_ROUTE = "other"
 class RequestRecord(msgspec.Struct, kw_only=True):
     """What is known of one request, filled in while it lives.
 
-    `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the rank was sent. Times are monotonic,
-    in seconds. A status of 0 means that nothing has been answered yet.
+    `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last
+    attempt, `prefill_rank` and `rank` which they were: the one that answers, and the one before it, if any. Times are
+    monotonic, in seconds. A status of 0 means that nothing has been answered yet.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     started_s: float
     status: int = 0
     pool: str = ""
+    prefill_rank: str = ""
     rank: str = ""
     attempt_id: str = ""
     first_token_s: float | None = None
@@ -115,6 +117,7 @@ class AccessLog:
             "method": method,
             "route": record.route,
             "pool": record.pool,
+            "prefill_rank": record.prefill_rank,
             "rank": record.rank,
             "attempt_id": record.attempt_id,
             "status": record.status,

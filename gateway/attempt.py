@@ -1,124 +1,87 @@
-"""One attempt at one rank: send the request, relay the answer, advance the reservation, release it."""
+"""One attempt to serve a placed request, on one rank or a pair: run it, then give the reservation back."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from http import HTTPStatus
-from uuid import uuid4
+from typing import assert_never
 
-import msgspec
-
-from gateway.access import RequestRecord
-from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError
+from gateway.answer_leg import AnswerLeg
+from gateway.connectors import CONNECTORS
+from gateway.connectors.connector import Order
+from gateway.dispatch import Dispatch
+from gateway.edits import Edits, stops_at_recomputed
+from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError, RecomputedError
 from gateway.gateway import Gateway
-from gateway.headers import Headers, for_rank
+from gateway.notes import Notes
+from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.pair import PullPair
+from gateway.phases import Phases
 from gateway.placing import Pool
-from gateway.relay import relay
-from gateway.reply import Reply
-from gateway.usage import Usage
-from gateway.wire import Api, Body
-from scheduler.decision import Leg, LegKind, Place
-from scheduler.messages import Phase
-
-log = logging.getLogger(__name__)
-
-PATHS = {Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"}
+from gateway.request import Request
+from scheduler.decision import Leg, Place
+from scheduler.messages import RankCard, Role
 
 
 class Attempt:
     """One try to serve a placed request; made once, run once. `run` owns the reservation from its first line on."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, place: Place, record: RequestRecord, reply: Reply) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, place: Place) -> None:
         self._gateway = gateway
         self._pool = pool
+        self._request = request
         self._place = place
-        self._record = record
-        self._reply = reply
-        self._shows_first_token = True
-        self._has_first_token = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._phases = Phases(pool, place.reservation)
+        self._notes = Notes(gateway, pool, request)
 
-    async def run(self, api: Api, client_headers: Headers, body: Body, *, explain: bool) -> Usage | None:
-        """Send the body to the rank of the placement's last leg, relay its answer and return the usage in it, if any.
+    async def run(self, *, is_last: bool) -> Outcome:
+        """Send the request where it was placed and relay the answer; `is_last`: also if that is a failure.
 
-        `explain` adds the x-forebay-* headers and logs a receipt. Raises RankUnreachableError (and has the pool shun
-        the rank), RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError. The reservation is
-        released whatever happens.
+        Raises what is not to be tried anew: RankUnreachableError, RankFailedError, RankTimeoutError, RecomputedError,
+        TooManyConnectionsError, ClientGoneError. The reservation is released whatever happens.
         """
         try:
-            # The decode rank of a pair can serve alone.
-            leg = self._place.legs[-1]
-            self._note(leg)
-            if explain:
-                self._explain(leg)
-            return await self._dispatch(leg, api, client_headers, body)
+            self._notes.placed(self._place)
+            match self._place.legs:
+                case (prefill, decode):
+                    return await self._run_pair(prefill, decode, is_last=is_last)
+                case (leg, *_):
+                    return await self._run_whole(leg.card)
+                case _:
+                    raise AssertionError("a placement has one leg or two")
+        finally:
+            self._phases.release()
+
+    async def _run_pair(self, prefill: Leg, decode: Leg, *, is_last: bool) -> Outcome:
+        match CONNECTORS[prefill.card.connector].order:
+            case Order.PREFILL_FIRST as order:
+                pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
+                return await pair.run(self._place.reservation, (prefill, decode), is_last=is_last)
+            case order:
+                assert_never(order)
+
+    async def _run_whole(self, card: RankCard) -> Outcome:
+        dispatch = Dispatch(self._gateway, self._request)
+        self._request.record.attempt_id = dispatch.attempt_id
+        answer = AnswerLeg(self._gateway, self._pool, self._request, dispatch, self._phases)
+        body = self._request.body
+        speaks_kv = card.role is not Role.MIXED or card.connector
+        edits = Edits(own_stop=stops_at_recomputed(body.fields)) if speaks_kv else None
+        try:
+            return Served(await answer.run(card, body.forward, on_sent=self._on_sent, edits=edits))
         except RankUnreachableError as error:
-            self._pool.shun(self._place.legs[-1].card.rank)
-            self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
+            self._pool.shun(card.rank)
+            self._notes.failed(error)
             raise
         except (RankFailedError, RankTimeoutError) as error:
-            self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
+            self._notes.failed(error)
             raise
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._pool.release(self._place.reservation)
-
-    async def _dispatch(self, leg: Leg, api: Api, client_headers: Headers, body: Body) -> Usage | None:
-        self._record.attempt_id = uuid4().hex
-        rank_headers = for_rank(
-            client_headers,
-            attempt_id=self._record.attempt_id,
-            local_index=leg.card.local_index,
-            hold_authorization=self._gateway.keys.holds_any,
-            rank_key=self._gateway.settings.rank_api_key,
-        )
-        url = leg.card.endpoint + PATHS[api]
-        self._shows_first_token = body.streamed
-        async with self._gateway.upstream.post(url, rank_headers, body.forward, self._on_sent) as answer:
-            usage = await relay(answer, self._reply, tap_usage=body.usage_streamed, on_first_token=self._on_first_token)
-        if answer.status == HTTPStatus.OK:
-            self._advance_to_first_token()
-        self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - self._record.started_s)
-        return usage
+        except RecomputedError as error:
+            self._notes.failed(error)
+            if self._request.reply.started:
+                raise
+            return Failed(Trouble.RECOMPUTED, card.rank, error)
 
     def _on_sent(self) -> None:
-        self._pool.advance(self._place.reservation, Phase.DISPATCHED)
-        if not self._shows_first_token:
+        self._phases.dispatched()
+        if not self._request.body.streamed:
             # Else it would weigh as a queued prompt until its last token.
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._place.first_token_s, self._advance_to_first_token)
-
-    def _advance_to_first_token(self) -> None:
-        if not self._has_first_token:
-            self._has_first_token = True
-            self._pool.advance(self._place.reservation, Phase.FIRST_TOKEN)
-
-    def _on_first_token(self) -> None:
-        self._advance_to_first_token()
-        self._record.first_token_s = time.monotonic()
-        ttft_s = self._record.first_token_s - self._record.started_s
-        self._gateway.metrics.ttft.labels(self._pool.name).observe(ttft_s)
-
-    def _note(self, leg: Leg) -> None:
-        self._record.rank = leg.card.rank
-        self._gateway.metrics.placements[self._pool.name, leg.card.rank] += 1
-        if self._place.alone:
-            self._gateway.metrics.degraded.labels(self._pool.name).inc()
-
-    def _explain(self, leg: Leg) -> None:
-        name = b"x-forebay-prefill" if leg.kind is LegKind.PREFILL else b"x-forebay-decode"
-        self._reply.extra.append((name, leg.card.rank.encode()))
-        self._reply.extra.append((b"x-forebay-gateway", self._gateway.name.encode()))
-        receipt = {
-            "event": "receipt",
-            "id": self._record.id,
-            "pool": self._pool.name,
-            "rank": leg.card.rank,
-            "cost_s": self._place.cost_s,
-            "alone": self._place.alone,
-            "candidates": self._place.receipt,
-        }
-        log.info(msgspec.json.encode(receipt).decode())
+            self._phases.first_token_in(self._place.first_token_s)

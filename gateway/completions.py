@@ -1,4 +1,4 @@
-"""One completions request's life: read, place, attempt, release.
+"""One completions request's life: read it, serve it, and end it whenever its client leaves.
 
 A client that leaves is a normal path. It is watched for from the last byte of its body on; when it closes, whatever the
 request is doing is cancelled: the connection to the rank closes (which is how vLLM aborts) and the reservation is
@@ -7,9 +7,7 @@ given back, exactly once, on this path as on every other.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
-from typing import assert_never
 
 import anyio
 from starlette.responses import Response
@@ -17,16 +15,15 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import bounds, headers, prompt, wire
 from gateway.access import RequestRecord, record_of
-from gateway.attempt import Attempt
-from gateway.errors import GatewayError, NoRankError, PoolFullError
-from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.errors import GatewayError
+from gateway.gateway import Gateway
 from gateway.headers import Headers
 from gateway.intake import read_body, wait_until_gone
-from gateway.placing import Pool
 from gateway.reply import ClientGoneError, Reply
+from gateway.request import Request
+from gateway.serving import Serving
 from gateway.shape import answers_of, shape_of
 from gateway.wire import Api
-from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
 
 TURN_S = 0.001
 """A pause of no length would let only those go on who are ready already, and no socket be read."""
@@ -96,34 +93,12 @@ class _Request:
         pool = self._gateway.pool_for(body.model)
         self._record.pool = pool.name
         shape = shape_of(self._api, body, asked, self._gateway.estimator(pool))
-        place = self._place_or_raise(pool, await self._decide(pool, shape))
-        attempt = Attempt(self._gateway, pool, place, self._record, self._reply)
-        usage = await attempt.run(self._api, self._headers, body, explain=self._explain)
+        request = Request(self._api, self._headers, body, asked, self._record, self._reply, self._explain)
+        usage = await Serving(self._gateway, pool, request).run(shape)
         if usage is not None:
             metrics = self._gateway.metrics
             metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
             self._gateway.learn(pool, self._api, asked, usage, answers=answers_of(body, asked))
-
-    async def _decide(self, pool: Pool, shape: RequestShape) -> Decision:
-        asked_s = time.monotonic()
-        decision = await pool.place(shape, explain=self._explain)
-        self._gateway.metrics.place.labels(pool.name).observe(time.monotonic() - asked_s)
-        return decision
-
-    def _place_or_raise(self, pool: Pool, decision: Decision) -> Place:
-        match decision:
-            case Place():
-                return decision
-            case Wait():
-                self._gateway.metrics.not_placed.labels(pool.name, "wait").inc()
-                raise PoolFullError(
-                    f"Every rank of `{pool.name}` is full; try again later", retry_after_ms=decision.retry_after_ms
-                )
-            case Reject():
-                self._gateway.metrics.not_placed.labels(pool.name, "reject").inc()
-                raise NoRankError(decision.reason, retry_after_ms=RETRY_AFTER_MS)
-            case _:
-                assert_never(decision)
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

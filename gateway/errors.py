@@ -89,6 +89,14 @@ class RankTimeoutError(GatewayError):
     """The rank was silent for longer than it may be."""
 
 
+class RankNotReachedError(GatewayError):
+    """The decode rank did not take the request for as long as the KV it was to fetch is surely held."""
+
+
+class RecomputedError(GatewayError):
+    """The decode rank ran out of KV cache and gave the request up."""
+
+
 class DeadlineExceededError(GatewayError):
     """The time the client gave the request is over."""
 
@@ -119,10 +127,12 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         InternalError: ErrorKind(500, "InternalServerError"),
         RankUnreachableError: ErrorKind(502, "Bad Gateway"),
         RankFailedError: ErrorKind(502, "Bad Gateway"),
+        RecomputedError: ErrorKind(502, "Bad Gateway"),
         NoRankError: ErrorKind(503, "Service Unavailable"),
         ShuttingDownError: ErrorKind(503, "Service Unavailable"),
         TooManyConnectionsError: ErrorKind(503, "Service Unavailable"),
         RankTimeoutError: ErrorKind(504, "Gateway Timeout"),
+        RankNotReachedError: ErrorKind(504, "Gateway Timeout"),
         DeadlineExceededError: ErrorKind(504, "Gateway Timeout"),
     }
 )

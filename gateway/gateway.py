@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import anyio
 
 from gateway.auth import KeyRing
+from gateway.errands import Errands
 from gateway.errors import (
     AmbiguousModelError,
     DeadlineExceededError,
@@ -51,6 +52,7 @@ class Gateway:
         self.started_s = started_s
         self.keys = KeyRing(settings.api_key, settings.admin_key)
         self.metrics = Metrics()
+        self.errands = Errands()
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.stopping = False
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)

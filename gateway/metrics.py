@@ -57,6 +57,7 @@ class Metrics:
         self.rank_errors = Counter(
             "forebay_gateway_rank_errors", "Answers a rank did not complete.", ["pool", "error"], registry=registry
         )
+        self.pairs = PairMetrics(registry)
         self.estimate_ratio = Histogram(
             "forebay_gateway_prompt_estimate_ratio",
             "Prompt tokens estimated at placement, as a share of those the engine counted.",
@@ -68,6 +69,25 @@ class Metrics:
     def page(self) -> bytes:
         """The page a scraper reads."""
         return generate_latest(self.registry)
+
+
+class PairMetrics:
+    """What requests served in two legs add."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.prefill = _seconds("prefill", "From a request to a prefill rank to its whole answer.", SECONDS, registry)
+        self.retries = Counter(
+            "forebay_gateway_retries",
+            "Requests that were placed anew, by what went wrong before.",
+            ["pool", "reason"],
+            registry=registry,
+        )
+        self.freed = Counter(
+            "forebay_gateway_freed_prefills",
+            "Prefills that no decode rank was to fetch any more, by whether one took word of it.",
+            ["pool", "freed"],
+            registry=registry,
+        )
 
 
 def _seconds(name: str, what: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> Histogram:
@@ -89,7 +109,9 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metric families, in the order of the page."""
         placed = CounterMetricFamily(
-            "forebay_gateway_placements", "Requests placed on a rank that is in the pool now.", labels=["pool", "rank"]
+            "forebay_gateway_placements",
+            "Requests sent to a rank that is in the pool now; a pair counts for both.",
+            labels=["pool", "rank"],
         )
         for (pool_name, rank), count in list(self._placements.items()):
             pool = self._pools.get(pool_name)

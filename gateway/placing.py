@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from scheduler.decision import Decision, RequestShape
-from scheduler.messages import Phase, RankCard
+from scheduler.decision import Decision, Leg, RequestShape
+from scheduler.messages import Phase, RankCard, RankState
 
 
 class RankView(Protocol):
@@ -15,6 +15,10 @@ class RankView(Protocol):
     @property
     def card(self) -> RankCard:
         """What stays true of the rank."""
+
+    @property
+    def state(self) -> RankState:
+        """What its agent last said of its health."""
 
 
 class PoolView(Protocol):
@@ -40,8 +44,16 @@ class Pool(Protocol):
     def snapshot_age_s(self) -> float:
         """How long ago it was read."""
 
-    async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
-        """Choose ranks and reserve them; an answer nobody waits for any more is released by the pool."""
+    async def place(
+        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+    ) -> Decision:
+        """Choose ranks and reserve them, those to `avoid` only where no other is left.
+
+        An answer nobody waits for any more is released by the pool.
+        """
+
+    async def rebind(self, reservation: int) -> Leg | None:
+        """Say that the prefill of a pair is done; the decode leg to go on with, or None if there is none left."""
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""

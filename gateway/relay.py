@@ -1,4 +1,4 @@
-"""From a rank's answer to the client's reply, byte for byte.
+"""From a rank's answer to the client's reply, byte for byte but for what a client is not shown.
 
 A stream of events passes as it comes. What is not a stream is small and complete when the engine sends it, so it is
 read whole first: a rank that dies inside it is then an error with a status of its own, not half an answer.
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import NamedTuple
 
 from gateway import usage
+from gateway.edits import Edits, edited
+from gateway.errors import RankFailedError
+from gateway.event_editor import EventEditor
 from gateway.headers import for_client
+from gateway.opening import Opening, opening_of
 from gateway.reply import Reply
 from gateway.upstream import RankAnswer
 from gateway.usage import Usage
@@ -18,48 +23,114 @@ from gateway.usage import Usage
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
 
+EDITED_BYTES = 64_000_000
+"""An answer that is to be edited is always read whole; no engine sends a larger one."""
 
-async def relay(
-    answer: RankAnswer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]
-) -> Usage | None:
-    """Pass an answer on and return the usage it reports, if it is asked for (`tap_usage`, for streams) and there.
 
-    `on_first_token` is called when the first event of a stream is there. Raises RankFailedError, RankTimeoutError,
-    ClientGoneError.
+class Manner(NamedTuple):
+    """How an answer is relayed.
+
+    `tap_usage` reads the usage out of a stream; `edits` are made in it, None for none. `on_first_token` is called when
+    the first event of a stream is there. `may_retry`: there is somebody else to ask, so nothing goes to the client
+    before the answer is known to be no failure.
     """
+
+    tap_usage: bool
+    on_first_token: Callable[[], None]
+    edits: Edits | None = None
+    may_retry: bool = False
+
+
+async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
+    """Pass an answer on and return the usage it reports, if it is asked for (for streams) and there.
+
+    Raises RankFailedError, RankTimeoutError, RecomputedError, ClientGoneError.
+    """
+    if manner.may_retry and answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RankFailedError(f"The rank answered with status {answer.status}")
     if answer.is_event_stream:
-        return await _relay_events(answer, reply, tap_usage=tap_usage, on_first_token=on_first_token)
-    return await _relay_whole(answer, reply)
+        return await _relay_events(answer, reply, manner)
+    return await _relay_whole(answer, reply, manner)
 
 
-async def _relay_events(
-    answer: RankAnswer, reply: Reply, *, tap_usage: bool, on_first_token: Callable[[], None]
-) -> Usage | None:
+async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
+    """The whole body. Raises RankFailedError, RankTimeoutError."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await answer.read():
+        parts.append(part)
+        size += len(part)
+        if size > max_bytes:
+            raise RankFailedError(f"The rank's answer is larger than {max_bytes} bytes")
+    return b"".join(parts)
+
+
+async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
+    events = _EditedEvents(answer, manner.edits) if manner.edits else answer
+    beginning = await _opened(events) if manner.may_retry else b""
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
     tail = b""
     waiting = True
-    while part := await answer.read():
+    while part := beginning or await events.read():
+        beginning = b""
         # A comment only keeps the connection alive; the first event comes with the first token.
         if waiting and not part.startswith(b":"):
             waiting = False
-            on_first_token()
-        if tap_usage:
+            manner.on_first_token()
+        if manner.tap_usage:
             tail = (tail + part)[-usage.TAIL_BYTES :]
         await reply.write(part)
     await reply.end()
     return usage.of_stream(tail)
 
 
-async def _relay_whole(answer: RankAnswer, reply: Reply) -> Usage | None:
-    parts: list[bytes] = []
-    size = 0
-    while part := await answer.read():
-        parts.append(part)
-        size += len(part)
-        if size > WHOLE_BYTES:
-            await _relay_rest(answer, reply, b"".join(parts))
-            return None
-    body = b"".join(parts)
+class _EditedEvents:
+    """A stream's events, edited; reads like the answer it comes from."""
+
+    def __init__(self, answer: RankAnswer, edits: Edits) -> None:
+        self._answer = answer
+        self._editor = EventEditor(edits)
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end. Raises what the answer's `read` does, and RecomputedError."""
+        while self._editor.error is None:
+            part = await self._answer.read()
+            passed = self._editor.feed(part) if part else self._editor.finish()
+            if passed or (not part and self._editor.error is None):
+                return passed
+        raise self._editor.error
+
+
+async def _opened(events: RankAnswer | _EditedEvents) -> bytes:
+    """The beginning of a stream up to the first event that says more than a role. Raises RankFailedError instead if it
+    is an error, or there is none.
+    """
+    beginning = b""
+    while part := await events.read():
+        beginning += part
+        match opening_of(beginning):
+            case Opening.GOOD:
+                return beginning
+            case Opening.ERROR:
+                raise RankFailedError("The rank began its stream with an error")
+            case Opening.SILENT:
+                continue
+    raise RankFailedError("The rank ended its stream before it had begun")
+
+
+async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
+    if manner.edits:
+        body = edited(await read_whole(answer, EDITED_BYTES), manner.edits, streamed=False)
+    else:
+        parts: list[bytes] = []
+        size = 0
+        while part := await answer.read():
+            parts.append(part)
+            size += len(part)
+            if size > WHOLE_BYTES:
+                await _relay_rest(answer, reply, b"".join(parts))
+                return None
+        body = b"".join(parts)
     await reply.whole(answer.status, for_client(answer.headers), body)
     return usage.of_body(body) if answer.status == HTTPStatus.OK else None
 

@@ -19,6 +19,7 @@ import anyio
 import uvicorn
 
 from gateway.app import create_app
+from gateway.connectors import CONNECTORS
 from gateway.gateway import Gateway
 from gateway.protocol import ClientProtocol
 from gateway.settings import GatewaySettings
@@ -56,7 +57,13 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
             address = settings.advertise or _reachable_at(listener)
-            pools = Pools(store, life=uuid4().hex[:8], address=address, settings=settings.scheduler)
+            pools = Pools(
+                store,
+                life=uuid4().hex[:8],
+                address=address,
+                settings=settings.scheduler,
+                connectors=frozenset(CONNECTORS),
+            )
             started_s = int(datetime.now(tz=UTC).timestamp())
             gateway = Gateway(settings, pools, upstream, name=pools.gateway, started_s=started_s)
             async with anyio.create_task_group() as tasks:
@@ -98,7 +105,7 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
             await anyio.sleep(POLL_S)
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
-        async with anyio.create_task_group() as tasks:
+        async with gateway.errands.open(), anyio.create_task_group() as tasks:
             tasks.start_soon(run, name="http server")
             tasks.start_soon(announce, name="announce")
             try:

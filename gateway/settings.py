@@ -62,6 +62,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="how long a rank may take to its answer's first byte: queue and prefill included",
         ),
     ] = 1_800_000
+    prefill_ms: Annotated[
+        int,
+        Meta(ge=1, le=LONGEST_MS, description="how long a prefill rank may take to its whole answer, queue included"),
+    ] = 300_000
     idle_ms: Annotated[int, Meta(ge=1, le=LONGEST_MS, description="how long a rank may pause inside an answer")] = (
         300_000
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.pairable import is_pairable
 from gateway.prompt import Prompt
 from gateway.wire import Api, Body
 from scheduler.decision import RequestShape
@@ -29,4 +30,5 @@ def shape_of(api: Api, body: Body, asked: Prompt, estimator: TokenEstimator) -> 
         prompt_tokens=min(prompt_tokens, MAX_TOKENS),
         output_tokens=max(0, min(output_tokens, MAX_TOKENS)),
         prompt_key=asked.key,
+        pairable=is_pairable(api, body, asked),
     )

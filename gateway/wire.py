@@ -50,6 +50,7 @@ class Api(StrEnum):
 
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 STREAM_OPTIONS_DECODER = msgspec.json.Decoder(_StreamOptions | None, strict=False)

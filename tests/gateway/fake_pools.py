@@ -8,18 +8,28 @@ from typing import NamedTuple
 import anyio
 
 from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
-from scheduler.messages import Phase, RankCard, Role
+from scheduler.messages import Phase, RankCard, RankState, Role
 
 
-def card(endpoint: str, *, rank: str = "", local_index: int | None = None, max_model_len: int = 4096) -> RankCard:
+def card(
+    endpoint: str,
+    *,
+    rank: str = "",
+    role: Role = Role.MIXED,
+    local_index: int | None = None,
+    max_model_len: int = 4096,
+    block_size: int = 0,
+) -> RankCard:
     return RankCard(
         rank=rank or endpoint.removeprefix("http://"),
         endpoint=endpoint,
-        role=Role.MIXED,
+        role=role,
         model="sim",
         incarnation="1",
         node="node",
         local_index=local_index,
+        block_size=block_size,
+        connector="" if role is Role.MIXED else "nixl",
         max_num_seqs=64,
         max_model_len=max_model_len,
         kv_capacity_tokens=100_000,
@@ -32,6 +42,7 @@ NOWHERE = card("http://127.0.0.1:9")
 
 class FakeRankView(NamedTuple):
     card: RankCard
+    state: RankState = RankState.UP
 
 
 class FakePoolView(NamedTuple):
@@ -39,26 +50,40 @@ class FakePoolView(NamedTuple):
 
 
 class FakePool:
-    """Places on its cards in turn, after a delay between 0 and `place_s`; `answer` replaces its decisions.
+    """Places on its cards in turn (or always on the first ones), after a delay between 0 and `place_s`.
+
+    `answer` replaces its decisions.
+
+    What is pairable goes to a prefill and a decode rank if it has any. A rebinding answers the next of `rebinds`, else
+    the rank placed on, after `rebind_s`.
 
     A prompt of more than `stalls_above_tokens` is never placed, and counted in `stalled`.
     `history` has every word it was told of a reservation, in order; `live` what was not released.
     """
 
     def __init__(
-        self, *cards: RankCard, name: str = "sim", place_s: float = 0.0, answer: Decision | None = None
+        self,
+        *cards: RankCard,
+        name: str = "sim",
+        place_s: float = 0.0,
+        answer: Decision | None = None,
+        takes_turns: bool = True,
     ) -> None:
         self.name = name
         self.view = FakePoolView({one.rank: FakeRankView(one) for one in cards})
         self.place_s = place_s
         self.answer = answer
-        self.kind = LegKind.WHOLE
+        self._takes_turns = takes_turns
         self.degraded = False
         self.snapshot_age_s = 0.25
         self.first_token_s = 3600.0
         self.stalls_above_tokens = 1 << 30
         self.stalled = 0
+        self.placed: dict[int, tuple[Leg, ...]] = {}
+        self.rebinds: list[RankCard | None] = []
+        self.rebind_s = 0.0
         self.asked: list[RequestShape] = []
+        self.avoided: list[frozenset[str]] = []
         self.explained: list[bool] = []
         self.history: list[tuple[int, str]] = []
         self.live: set[int] = set()
@@ -66,13 +91,15 @@ class FakePool:
         self.shunned: list[str] = []
         self._random = Random(7)
 
-    async def place(self, shape: RequestShape, *, explain: bool = False) -> Decision:
+    async def place(
+        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+    ) -> Decision:
         self.asked.append(shape)
+        self.avoided.append(avoid)
         self.explained.append(explain)
         if self.answer is not None:
             return self.answer
         reservation = len(self.asked)
-        cards = [rank.card for rank in self.view.ranks.values()]
         self.live.add(reservation)
         try:
             if shape.prompt_tokens > self.stalls_above_tokens:
@@ -83,14 +110,32 @@ class FakePool:
             self.live.remove(reservation)
             self.given_back += 1
             raise
-        leg = Leg(kind=self.kind, card=cards[reservation % len(cards)])
+        self.placed[reservation] = self._legs(reservation, shape, avoid)
         return Place(
             reservation=reservation,
-            legs=(leg,),
+            legs=self.placed[reservation],
             cost_s=0.5,
             first_token_s=self.first_token_s,
             alone=self.degraded,
         )
+
+    def _legs(self, reservation: int, shape: RequestShape, avoid: frozenset[str]) -> tuple[Leg, ...]:
+        turn = reservation if self._takes_turns else 0
+        cards = [rank.card for rank in self.view.ranks.values()]
+        prefills = [card for card in cards if card.role is Role.PREFILL]
+        prefills = [card for card in prefills if card.rank not in avoid] or prefills
+        others = [card for card in cards if card.role is not Role.PREFILL]
+        others = [card for card in others if card.rank not in avoid] or others
+        if prefills and shape.pairable:
+            prefill = Leg(kind=LegKind.PREFILL, card=prefills[turn % len(prefills)])
+            return (prefill, Leg(kind=LegKind.DECODE, card=others[turn % len(others)]))
+        return (Leg(kind=LegKind.WHOLE, card=others[turn % len(others)]),)
+
+    async def rebind(self, reservation: int) -> Leg | None:
+        self.history.append((reservation, "prefill_done"))
+        await anyio.sleep(self.rebind_s)
+        card = self.rebinds.pop(0) if self.rebinds else self.placed[reservation][-1].card
+        return Leg(kind=LegKind.DECODE, card=card) if card else None
 
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))

@@ -192,5 +192,5 @@ async def test_a_receipt_is_logged_where_one_was_asked_for(caplog: pytest.LogCap
     async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url, rank="r1"))), explain=True) as served:
         await served.complete(headers={"x-forebay-explain": "1"})
         await served.complete()
-    (receipt,) = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.attempt"]
+    (receipt,) = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.notes"]
     assert (receipt["event"], receipt["rank"], receipt["cost_s"], receipt["candidates"]) == ("receipt", "r1", 0.5, [])

@@ -1,0 +1,75 @@
+"""The leg whose answer the client gets: the whole request, or the decode leg of a pair."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import anyio
+
+from gateway.dispatch import Dispatch
+from gateway.edits import Edits
+from gateway.errors import RankNotReachedError
+from gateway.gateway import Gateway
+from gateway.phases import Phases
+from gateway.placing import Pool
+from gateway.relay import Manner, relay
+from gateway.request import Request
+from gateway.usage import Usage
+from scheduler.messages import RankCard
+
+
+class AnswerLeg:
+    """One rank's answer to one client. `reached` says whether the rank has the request."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, dispatch: Dispatch, phases: Phases) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._request = request
+        self._dispatch = dispatch
+        self._phases = phases
+        self.reached = False
+
+    async def run(
+        self,
+        card: RankCard,
+        body: bytes,
+        *,
+        on_sent: Callable[[], None],
+        edits: Edits | None,
+        may_retry: bool = False,
+        reach_within_s: float = math.inf,
+    ) -> Usage | None:
+        """Send the body, relay the answer and return the usage in it, if any.
+
+        The rank must have the request `reach_within_s` from now, and have begun to answer if a stream is asked for.
+        Raises RankUnreachableError, RankNotReachedError, RankFailedError, RankTimeoutError, RecomputedError,
+        TooManyConnectionsError, ClientGoneError.
+        """
+        streamed = self._request.body.streamed
+        manner = Manner(self._request.body.usage_streamed, self._on_first_token, edits, may_retry)
+        with anyio.move_on_after(reach_within_s) as reaching:
+
+            def sent() -> None:
+                self.reached = True
+                if not streamed:
+                    reaching.deadline = math.inf
+                on_sent()
+
+            async with self._dispatch.post(card, body, sent) as answer:
+                reaching.deadline = math.inf
+                usage = await relay(answer, self._request.reply, manner)
+                if answer.status == 200:
+                    self._phases.first_token()
+        if reaching.cancelled_caught:
+            raise RankNotReachedError("The decode rank did not take the request while its KV was surely held")
+        started_s = self._request.record.started_s
+        self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)
+        return usage
+
+    def _on_first_token(self) -> None:
+        self._phases.first_token()
+        record = self._request.record
+        record.first_token_s = time.monotonic()
+        self._gateway.metrics.ttft.labels(self._pool.name).observe(record.first_token_s - record.started_s)

@@ -1,0 +1,9 @@
+"""The connectors a gateway speaks, by the name that ranks register with. Only ranks with one of these are paired."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.connectors.connector import Connector
+from gateway.connectors.nixl import Nixl
+
+CONNECTORS: Mapping[str, Connector] = MappingProxyType({"nixl": Nixl()})

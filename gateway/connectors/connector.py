@@ -1,0 +1,59 @@
+"""What a KV connector's protocol asks of a gateway. Pure.
+
+Each connector is one small module. It says in which order the legs of a pair start, what each of them carries, what of
+the first leg's answer the second one needs, and how KV is freed that nobody will fetch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+from msgspec import Raw
+
+from gateway.prefill_answer import PrefillAnswer
+from gateway.wire import Api
+from scheduler.messages import RankCard
+
+
+class Order(StrEnum):
+    """In which order the legs of a pair start."""
+
+    PREFILL_FIRST = "prefill_first"
+    """The decode rank fetches KV that is ready: its leg is sent when the prefill has been answered."""
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What a prefill rank hands to a decode rank, of the shape the connector knows.
+
+    `params` are as the rank wrote them; `remote_host` is where it says its KV is; `cached_tokens` of the prompt it had
+    from its prefix cache, None where it does not say.
+    """
+
+    params: Raw
+    remote_host: str
+    cached_tokens: int | None
+
+
+class Connector(Protocol):
+    """One connector; `order` is when its legs start."""
+
+    @property
+    def order(self) -> Order:
+        """In which order the legs start."""
+
+    def prefill_params(self) -> Raw:
+        """The kv_transfer_params that the prefill leg carries."""
+
+    def handover(self, answer: PrefillAnswer, prefill: RankCard) -> Handover | None:
+        """What of the prefill rank's answer the decode leg needs; None if it offers no KV.
+
+        Raises RankFailedError if it is of a shape that a decode rank must not be given.
+        """
+
+    def decode_params(self, handover: Handover, prefill: RankCard, decode: RankCard) -> Raw:
+        """The kv_transfer_params that the decode leg carries."""
+
+    def freeing_body(self, api: Api, params: Raw, attempt_id: str) -> bytes:
+        """The body of a request to a decode rank that makes it free KV it was offered, and does nothing else."""

@@ -1,0 +1,37 @@
+"""One leg's request to its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from uuid import uuid4
+
+from gateway.gateway import Gateway
+from gateway.headers import for_rank
+from gateway.request import Request
+from gateway.upstream import RankAnswer
+from gateway.wire import Api
+from scheduler.messages import RankCard
+
+PATHS: Mapping[Api, str] = MappingProxyType({Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"})
+
+
+class Dispatch:
+    """Sends the legs of one attempt, all under one id of their own."""
+
+    def __init__(self, gateway: Gateway, request: Request) -> None:
+        self._gateway = gateway
+        self._request = request
+        self.attempt_id = uuid4().hex
+
+    def post(self, card: RankCard, body: bytes, on_sent: Callable[[], None]) -> AbstractAsyncContextManager[RankAnswer]:
+        """Send a body to a rank, as `Upstream.post` does."""
+        headers = for_rank(
+            self._request.headers,
+            attempt_id=self.attempt_id,
+            local_index=card.local_index,
+            hold_authorization=self._gateway.keys.holds_any,
+            rank_key=self._gateway.settings.rank_api_key,
+        )
+        return self._gateway.upstream.post(card.endpoint + PATHS[self._request.api], headers, body, on_sent)

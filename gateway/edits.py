@@ -1,0 +1,109 @@
+"""What a client is not shown of a decode rank's answer, or is shown otherwise. Pure.
+
+- `kv_transfer_params` steer ranks' connections: an object becomes null.
+- To a decode rank the whole prompt was cached; how much really was, the prefill rank knows.
+- An answer that ends with vllm-ascend's `recomputed` is none: the rank ran out of KV cache and gave the request up
+  (its recompute scheduler: finish_reason "stop", stop_reason "recomputed").
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from gateway.errors import RecomputedError
+from gateway.leg_bodies import PARAMS
+from gateway.wire import Fields
+
+RECOMPUTED = "recomputed"
+
+WORTH_A_LOOK = re.compile(rb'"recomputed"|"cached_tokens"|"kv_transfer_params"\s*:\s*[^\sn]')
+"""Most answers and nearly all events have none of them and are not decoded."""
+
+NULL = Raw(b"null")
+
+
+class Edits(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be changed: the prefill rank's `cached_tokens`, None where there was none.
+
+    `own_stop`: `recomputed` is a stop string of the client's own, so to stop there means nothing else.
+    """
+
+    cached_tokens: int | None = None
+    own_stop: bool = False
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    text: str | None = None
+    delta: dict[str, Raw] | None = None
+    token_ids: list[int] | None = None
+
+
+FIELDS_DECODER = msgspec.json.Decoder(Fields)
+CHOICES_DECODER = msgspec.json.Decoder(list[_Choice])
+STOP_DECODER = msgspec.json.Decoder(str | list[str] | None)
+
+
+def stops_at_recomputed(fields: Fields) -> bool:
+    """Whether a request has `recomputed` among its stop strings."""
+    try:
+        stop = STOP_DECODER.decode(fields.get("stop", NULL))
+    except msgspec.DecodeError:
+        return False  # the rank refuses it
+    return stop == RECOMPUTED or (isinstance(stop, list) and RECOMPUTED in stop)
+
+
+def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
+    """One JSON document of an answer as the client gets it: a whole body, or a `streamed` event's data.
+
+    What is no JSON object stays as it is. Raises RecomputedError.
+    """
+    if not WORTH_A_LOOK.search(document):
+        return document
+    try:
+        fields = FIELDS_DECODER.decode(document)
+        if not edits.own_stop and _is_recomputed(fields, streamed=streamed):
+            raise RecomputedError("The decode rank ran out of KV cache and gave the request up; it may be sent again")
+        changes = _changes(fields, edits)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return document
+    return msgspec.json.encode(fields | changes) if changes else document
+
+
+def _changes(fields: Fields, edits: Edits) -> Fields:
+    changes = {}
+    if bytes(fields.get(PARAMS, NULL)) != b"null":
+        changes[PARAMS] = NULL
+    if edits.cached_tokens is not None and (usage := _object(fields.get("usage"))):
+        details = _object(usage.get("prompt_tokens_details"))
+        if "cached_tokens" in details:
+            details["cached_tokens"] = _raw(edits.cached_tokens)
+            changes["usage"] = _raw(usage | {"prompt_tokens_details": _raw(details)})
+    return changes
+
+
+def _object(raw: Raw | None) -> Fields:
+    return FIELDS_DECODER.decode(raw) if raw is not None and bytes(memoryview(raw)[:1]) == b"{" else {}
+
+
+def _raw(value: Any) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+def _is_recomputed(fields: Fields, *, streamed: bool) -> bool:
+    choices = CHOICES_DECODER.decode(fields.get("choices", Raw(b"[]")))
+    return any(
+        choice.finish_reason == "stop"
+        and choice.stop_reason == RECOMPUTED
+        and not (streamed and (_says_something(choice) or choice.token_ids))
+        for choice in choices
+    )
+
+
+def _says_something(choice: _Choice) -> bool:
+    return bool(choice.text) or bytes((choice.delta or {}).get("content", NULL)) not in (b"null", b'""')

@@ -1,0 +1,69 @@
+"""Frees KV that a prefill rank holds for a decode rank which will not come for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.connectors.connector import Connector, Handover
+from gateway.dispatch import Dispatch
+from gateway.errors import GatewayError
+from gateway.gateway import Gateway
+from gateway.placing import Pool, RankView
+from gateway.request import Request
+from scheduler.messages import RankCard, RankState, Role
+
+FREE_WITHIN_S = 2.0
+"""After that the lease's own end is not far."""
+
+
+def who_frees(ranks: Mapping[str, RankView], prefill: RankCard, *, rather: str, failed: str) -> RankCard | None:
+    """The decode rank that is to tell a prefill rank: `rather` this one, never the one that `failed`."""
+    able = [
+        rank.card
+        for rank in ranks.values()
+        if rank.card.role is Role.DECODE
+        and rank.card.pair_class == prefill.pair_class
+        and rank.card.rank != failed
+        and rank.state is RankState.UP
+    ]
+    return min(able, key=lambda card: (card.rank != rather, card.rank), default=None)
+
+
+class Freeing:
+    """One prefill to be freed. It outlives the request it was made for."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, connector: Connector) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._request = request
+        self._connector = connector
+
+    def start(self, handover: Handover, prefill: RankCard, *, rather: str, failed: str) -> None:
+        """Have a decode rank tell the prefill rank; returns at once."""
+        decode = who_frees(self._pool.view.ranks, prefill, rather=rather, failed=failed)
+        if decode is None:
+            self._count(freed=False)
+            return
+        card = decode
+
+        async def free() -> None:
+            dispatch = Dispatch(self._gateway, self._request)
+            params = self._connector.decode_params(handover, prefill, card)
+            body = self._connector.freeing_body(self._request.api, params, dispatch.attempt_id)
+            freed = False
+            try:
+                async with dispatch.post(card, body, _nothing) as answer:
+                    freed = 400 <= answer.status < 500
+            except GatewayError:
+                freed = False  # the lease's end will free it
+            finally:
+                self._count(freed=freed)
+
+        self._gateway.errands.run(free, f"free a prefill of {prefill.rank}", FREE_WITHIN_S)
+
+    def _count(self, *, freed: bool) -> None:
+        self._gateway.metrics.pairs.freed.labels(self._pool.name, str(freed).lower()).inc()
+
+
+def _nothing() -> None:
+    """Nobody waits to hear that it was sent."""

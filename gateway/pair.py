@@ -1,0 +1,121 @@
+"""One attempt with a pair of ranks where the prefill goes first: prefill, rebind, decode.
+
+Whatever ends it between the prefill's answer and the decode rank's having the request, the KV that was offered is
+freed. It is fetched once at most: after a failure the next attempt prefills anew.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from gateway.answer_leg import AnswerLeg
+from gateway.connectors import CONNECTORS
+from gateway.connectors.connector import Handover
+from gateway.dispatch import Dispatch
+from gateway.edits import Edits, stops_at_recomputed
+from gateway.errors import (
+    GatewayError,
+    NoRankError,
+    RankFailedError,
+    RankNotReachedError,
+    RankTimeoutError,
+    RankUnreachableError,
+    RecomputedError,
+)
+from gateway.freeing import Freeing
+from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.leg_bodies import decode_body
+from gateway.notes import Notes
+from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.phases import Phases
+from gateway.placing import Pool
+from gateway.prefill_leg import PrefillLeg
+from gateway.request import Request
+from scheduler.decision import Leg
+from scheduler.messages import RankCard
+
+REACH_WITHIN_S = 20.0
+"""From the prefill's answer to the decode rank's having the request. NIXL leases the KV for 30 s from that moment, and
+the decode rank renews the lease once it has the request; what is read later may be another prompt's.
+"""
+
+DECODE_BEGINS_S = 1.0
+"""An answer that is not streamed does not show when the KV has come; it takes milliseconds, the first time seconds."""
+
+
+class PullPair:
+    """One prefill and one decode; made once, run once."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, phases: Phases, notes: Notes) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._request = request
+        self._phases = phases
+        self._notes = notes
+        self._dispatch = Dispatch(gateway, request)
+        request.record.attempt_id = self._dispatch.attempt_id
+
+    async def run(self, reservation: int, legs: tuple[Leg, Leg], *, is_last: bool) -> Outcome:
+        """Serve the request, or say why not. Raises what is not to be tried anew."""
+        prefill, decode = (leg.card for leg in legs)
+        connector = CONNECTORS[prefill.connector]
+        leg = PrefillLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
+        answer = AnswerLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
+        failed = ""
+        try:
+            try:
+                await leg.run(prefill, connector, may_retry=not is_last)
+            except (RankUnreachableError, RankFailedError, RankTimeoutError) as error:
+                return self._failed(Trouble.PREFILL_FAILED, prefill, error)
+            if leg.answered:
+                return Served(None)
+            if leg.handover is None:
+                return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
+            by_s = anyio.current_time() + REACH_WITHIN_S
+            bound = await self._pool.rebind(reservation)
+            if bound is None:
+                gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
+                return Failed(Trouble.DECODE_GONE, decode.rank, gone)
+            decode = bound.card
+            outcome = await self._decode(answer, leg.handover, (prefill, decode), by_s, is_last=is_last)
+            failed = outcome.rank if isinstance(outcome, Failed) else ""
+            return outcome
+        finally:
+            if leg.handover is not None and not answer.reached:
+                freeing = Freeing(self._gateway, self._pool, self._request, connector)
+                freeing.start(leg.handover, prefill, rather=decode.rank, failed=failed)
+
+    async def _decode(
+        self, answer: AnswerLeg, handover: Handover, cards: tuple[RankCard, RankCard], by_s: float, *, is_last: bool
+    ) -> Outcome:
+        prefill, decode = cards
+        self._notes.decodes_on(decode)
+        fields = self._request.body.fields
+        params = CONNECTORS[prefill.connector].decode_params(handover, prefill, decode)
+        edits = Edits(cached_tokens=handover.cached_tokens, own_stop=stops_at_recomputed(fields))
+        try:
+            usage = await answer.run(
+                decode,
+                decode_body(fields, params),
+                on_sent=self._on_decode_sent,
+                edits=edits,
+                may_retry=not is_last,
+                reach_within_s=by_s - anyio.current_time(),
+            )
+        except (RankUnreachableError, RankNotReachedError, RankFailedError, RecomputedError) as error:
+            if self._request.reply.started:
+                self._notes.failed(error)
+                raise
+            recomputed = isinstance(error, RecomputedError)
+            return self._failed(Trouble.RECOMPUTED if recomputed else Trouble.DECODE_FAILED, decode, error)
+        return Served(usage)
+
+    def _on_decode_sent(self) -> None:
+        if not self._request.body.streamed:
+            self._phases.first_token_in(DECODE_BEGINS_S)
+
+    def _failed(self, trouble: Trouble, card: RankCard, error: GatewayError) -> Failed:
+        self._notes.failed(error)
+        if isinstance(error, RankUnreachableError):
+            self._pool.shun(card.rank)
+        return Failed(trouble, card.rank, error)

@@ -1,0 +1,38 @@
+"""How far one reservation has come, as its pool is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.placing import Pool
+from scheduler.messages import Phase
+
+
+class Phases:
+    """The phases of one reservation from its placement to its release; to be ended with `release`."""
+
+    def __init__(self, pool: Pool, reservation: int) -> None:
+        self._pool = pool
+        self._reservation = reservation
+        self._has_first_token = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def dispatched(self) -> None:
+        """The request's first rank has it."""
+        self._pool.advance(self._reservation, Phase.DISPATCHED)
+
+    def first_token(self) -> None:
+        """The answer has begun; said once, however often it is called."""
+        if not self._has_first_token:
+            self._has_first_token = True
+            self._pool.advance(self._reservation, Phase.FIRST_TOKEN)
+
+    def first_token_in(self, seconds: float) -> None:
+        """The answer shows no first token; this is when it is expected."""
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.first_token)
+
+    def release(self) -> None:
+        """The request holds nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._pool.release(self._reservation)

@@ -1,0 +1,89 @@
+"""What is tried next, from how the attempts so far have ended. Pure.
+
+A prefill rank that fails is replaced by another, then done without. Whatever fails after a prefill takes a whole new
+pair: KV that was offered once is never fetched twice.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from gateway.errors import GatewayError
+from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.usage import Usage
+
+MAX_PLACEMENTS = 3
+"""More would add a queue's length each to a wait that is already long."""
+
+MAX_FAILED_PREFILLS = 2
+"""After so many the decode rank prefills by itself."""
+
+
+class Tries(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempts at one request, the present one included.
+
+    `avoid` are the ranks that failed; `pairable` says whether a prefill rank may still be used.
+    """
+
+    pairable: bool
+    placements: int = 1
+    failed_prefills: int = 0
+    avoid: frozenset[str] = frozenset()
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing will be tried after this one: what it brings goes to the client as it comes."""
+        return self.placements >= MAX_PLACEMENTS
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The request is served."""
+
+    usage: Usage | None
+
+
+class PlaceAgain(msgspec.Struct, frozen=True):
+    """Another placement, `after` this trouble."""
+
+    tries: Tries
+    after: Trouble
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """The client is told of the error."""
+
+    error: GatewayError
+
+
+Step = Finish | PlaceAgain | GiveUp
+
+
+def next_step(tries: Tries, outcome: Outcome) -> Step:
+    """The step after an attempt that ended so."""
+    match outcome:
+        case Served():
+            return Finish(outcome.usage)
+        case Failed():
+            return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome.trouble)
+        case _:
+            assert_never(outcome)
+
+
+def _after(tries: Tries, failed: Failed) -> Tries:
+    more = msgspec.structs.replace(
+        tries, placements=tries.placements + 1, avoid=tries.avoid | ({failed.rank} if failed.rank else frozenset())
+    )
+    match failed.trouble:
+        case Trouble.PREFILL_FAILED:
+            count = tries.failed_prefills + 1
+            return msgspec.structs.replace(
+                more, failed_prefills=count, pairable=tries.pairable and count < MAX_FAILED_PREFILLS
+            )
+        case Trouble.NO_TRANSFER:
+            return msgspec.structs.replace(more, pairable=False)
+        case Trouble.DECODE_GONE | Trouble.DECODE_FAILED | Trouble.RECOMPUTED:
+            return more
+        case _:
+            assert_never(failed.trouble)

@@ -1,0 +1,68 @@
+"""Serves a request that has been read: place, attempt, and anew while there is something left to try."""
+
+from __future__ import annotations
+
+import time
+from typing import assert_never
+
+import msgspec
+
+from gateway.attempt import Attempt
+from gateway.errors import NoRankError, PoolFullError
+from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.placing import Pool
+from gateway.request import Request
+from gateway.retry import Finish, GiveUp, PlaceAgain, Tries, next_step
+from gateway.usage import Usage
+from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
+
+
+class Serving:
+    """One request in one pool."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._request = request
+
+    async def run(self, shape: RequestShape) -> Usage | None:
+        """Answer the client; the usage the engine reports, if any.
+
+        Raises PoolFullError, NoRankError, and whatever error is the client's to hear.
+        """
+        tries = Tries(pairable=shape.pairable)
+        while True:
+            asked = msgspec.structs.replace(shape, pairable=tries.pairable)
+            place = self._place_or_raise(await self._decide(asked, tries.avoid))
+            outcome = await Attempt(self._gateway, self._pool, self._request, place).run(is_last=tries.is_last)
+            match next_step(tries, outcome):
+                case Finish(usage):
+                    return usage
+                case GiveUp(error):
+                    raise error
+                case PlaceAgain(tries, trouble):
+                    self._gateway.metrics.pairs.retries.labels(self._pool.name, trouble.value).inc()
+                case step:
+                    assert_never(step)
+
+    async def _decide(self, shape: RequestShape, avoid: frozenset[str]) -> Decision:
+        asked_s = time.monotonic()
+        decision = await self._pool.place(shape, explain=self._request.explain, avoid=avoid)
+        self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
+        return decision
+
+    def _place_or_raise(self, decision: Decision) -> Place:
+        match decision:
+            case Place():
+                return decision
+            case Wait():
+                self._gateway.metrics.not_placed.labels(self._pool.name, "wait").inc()
+                raise PoolFullError(
+                    f"Every rank of `{self._pool.name}` is full; try again later",
+                    retry_after_ms=decision.retry_after_ms,
+                )
+            case Reject():
+                self._gateway.metrics.not_placed.labels(self._pool.name, "reject").inc()
+                raise NoRankError(decision.reason, retry_after_ms=RETRY_AFTER_MS)
+            case _:
+                assert_never(decision)

@@ -1,0 +1,100 @@
+"""The NIXL connector's protocol: what of a prefill rank's answer goes to a decode rank, and how."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway import prefill_answer
+from gateway.connectors import CONNECTORS
+from gateway.connectors.connector import Handover
+from gateway.errors import RankFailedError
+from scheduler.messages import RankCard, Role
+from tests.gateway.fake_pools import card
+from tests.gateway.scripted_pair import PARAMS
+from tests.gateway.scripted_pair import prefill_answer as answer_with
+
+NIXL = CONNECTORS["nixl"]
+
+
+def prefill(endpoint: str = "http://10.0.0.1:8000", **about: Any) -> RankCard:
+    return card(endpoint, role=Role.PREFILL, **about)
+
+
+def handover(params: dict[str, Any], *, block_size: int = 32, **fields: Any) -> Handover:
+    answer = prefill_answer.read(answer_with(params, **fields))
+    found = NIXL.handover(answer, prefill(block_size=block_size))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("remote_host", "p", "d", "expected"),
+    [
+        ("localhost", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "10.0.0.1"),
+        ("LOCALHOST", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "10.0.0.1"),
+        ("127.0.0.1", "http://p.example:8000", "http://d.example:8000", "p.example"),
+        ("0.0.0.0", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "10.0.0.1"),
+        ("::1", "http://[2001:db8::1]:8000", "http://10.0.0.2:8000", "2001:db8::1"),
+        ("::", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "10.0.0.1"),
+        ("10.9.9.9", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "10.9.9.9"),
+        ("kv.example", "http://10.0.0.1:8000", "http://10.0.0.2:8000", "kv.example"),
+        ("localhost", "http://10.0.0.1:8000", "http://10.0.0.1:8001", "localhost"),
+        ("localhost", "http://127.0.0.1:8000", "http://10.0.0.2:8000", "localhost"),
+        ("localhost", "http://localhost:8000", "http://10.0.0.2:8000", "localhost"),
+        ("localhost", "http://10.0.0.1:8000", "http://[::1", "10.0.0.1"),
+    ],
+)
+def test_a_host_that_means_another_to_the_decode_rank_is_replaced(
+    remote_host: str, p: str, d: str, expected: str
+) -> None:
+    given = PARAMS | {"remote_host": remote_host}
+    params = NIXL.decode_params(handover(given), prefill(p), card(d, role=Role.DECODE))
+    assert json.loads(bytes(params)) == given | {"remote_host": expected}
+    if expected == remote_host:
+        assert bytes(params) == json.dumps(given).encode()
+
+
+@pytest.mark.parametrize(
+    ("details", "extra", "expected"),
+    [
+        (None, {}, 32),
+        ({"cached_tokens": 48}, {}, 48),
+        ({"cached_tokens": 0}, {}, 0),
+        ({"cached_tokens": None}, {}, 32),
+        (None, {"remote_prefill_cached_tokens": None}, None),
+    ],
+)
+def test_what_the_prefill_had_cached_is_what_its_usage_says_else_its_params(
+    details: object, extra: dict[str, object], expected: int | None
+) -> None:
+    usage = {"prompt_tokens": 66, "prompt_tokens_details": details}
+    assert handover(PARAMS | extra, usage=usage).cached_tokens == expected
+
+
+@pytest.mark.parametrize(
+    ("blocks", "prompt_tokens", "more"),
+    [
+        ([[1, 2]], 64, {}),
+        ([[1, 2, 3, 4]], 66, {}),
+        ([[1], [2]], 66, {}),
+        ([[1, 2]], 66, {"dcp_size": 2}),
+        ([[1]], 1, {}),
+        ([[1]], 0, {}),
+    ],
+)
+def test_blocks_that_hold_the_prompt_are_enough(
+    blocks: list[list[int]], prompt_tokens: int, more: dict[str, int]
+) -> None:
+    params = PARAMS | {"remote_block_ids": blocks} | more
+    assert json.loads(bytes(handover(params, usage={"prompt_tokens": prompt_tokens}).params)) == params
+
+
+@pytest.mark.parametrize(
+    ("blocks", "prompt_tokens", "more"), [([[1, 2]], 65, {}), ([[1]], 65, {"dcp_size": 2}), ([[1]], 33, {})]
+)
+def test_a_block_too_few_is_a_failure_of_the_prefill_rank(
+    blocks: list[list[int]], prompt_tokens: int, more: dict[str, int]
+) -> None:
+    with pytest.raises(RankFailedError, match="too few blocks"):
+        handover(PARAMS | {"remote_block_ids": blocks} | more, usage={"prompt_tokens": prompt_tokens})

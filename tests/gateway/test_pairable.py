@@ -1,0 +1,59 @@
+"""Which requests may be served in two legs."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway import prompt, wire
+from gateway.pairable import is_pairable
+from gateway.wire import Api
+
+
+def pairable(api: Api, **fields: Any) -> bool:
+    asked = {"messages": [{"role": "user", "content": "x"}]} if api is Api.CHAT else {"prompt": "x"}
+    body = wire.read(json.dumps(asked | fields).encode())
+    return is_pairable(api, body, prompt.read(api, body.fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "chat", "completions"),
+    [
+        ({}, True, True),
+        ({"n": 1}, True, True),
+        ({"n": 2}, False, False),
+        ({"n": "2"}, False, False),
+        ({"best_of": 3}, False, False),
+        ({"best_of": "x"}, False, False),
+        ({"use_beam_search": True}, False, False),
+        ({"use_beam_search": None}, True, True),
+        ({"prompt_logprobs": 1}, False, False),
+        ({"prompt_logprobs": 0}, False, False),
+        ({"prompt_logprobs": None}, True, True),
+        ({"logprobs": 1}, True, True),
+        ({"echo": True}, False, True),
+        ({"echo": True, "logprobs": 0}, False, False),
+        ({"echo": False, "logprobs": 5}, True, True),
+        ({"prompt_embeds": "abc"}, False, False),
+        ({"stream": True, "stream_options": {"include_usage": True}}, True, True),
+        ({"stream_options": {"include_usage": True}}, False, False),
+        ({"stream": False, "stream_options": None}, True, True),
+        ({"min_tokens": 3}, True, True),
+        ({"min_tokens": None}, True, True),
+        ({"min_tokens": -1}, False, False),
+        ({"min_tokens": "many"}, False, False),
+    ],
+)
+def test_one_prompt_with_one_answer_and_no_scores_is_pairable(
+    fields: dict[str, Any], chat: bool, completions: bool
+) -> None:
+    assert pairable(Api.CHAT, **fields) is chat
+    assert pairable(Api.COMPLETIONS, **fields) is completions
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(["a"], True), (["a", "b"], False), ([1, 2], True), ([[1, 2]], True), ([[1], [2]], False)],
+)
+def test_several_prompts_are_not(given: Any, expected: bool) -> None:
+    assert pairable(Api.COMPLETIONS, prompt=given) is expected
