@@ -1,10 +1,11 @@
 """What one `place` costs Redis, alone: `python -m benchmarks.place`.
 
 Starts a redis-server, registers 32 and then 10,000 ranks that all carry load, and asks for placements as the default
-policy prices them, with 4 and 16 single ranks and 4 + 4 and 16 + 16 pairs as candidates. The time is that of EVALSHA in
-commandstats between two resets in which nothing but `place` was called: parsing the ask, pricing, reserving. Prints the
-least and the median of the rounds in µs per call, next to what it may take (`BUDGETS_US`). `floor` is an EVALSHA that
-does nothing.
+policy prices them, with 4 and 16 single ranks and 4 + 4 and 16 + 16 pairs as candidates. `2 + 16 + 16, 5` is the
+largest ask for one pair class that the planner makes where zones are not known: 2 decode ranks that may prefill too,
+and pairs of 5 places. The time is that of EVALSHA in commandstats between two resets in which nothing but `place` was
+called: parsing the ask, pricing, reserving. Prints the least and the median of the rounds in µs per call, next to what
+it may take (`BUDGETS_US`). `floor` is an EVALSHA that does nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import statistics
 import tempfile
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import redis
 
 from scheduler import calls
@@ -44,23 +46,45 @@ def rank_name(number: int) -> str:
     return f"10.0.{number // 250}.{number % 250}:8000"
 
 
-def ask_for(shape: str, names: list[str], chance: Random) -> Ask:
-    """An ask for `n` singles or `n + n` pairs drawn from the ranks."""
-    counts = [int(part) for part in shape.split(" + ")]
-    chosen = chance.sample(names, sum(counts))
+class Size(NamedTuple):
+    """How many candidates an ask has, and in how many classes its pairs are."""
+
+    singles: int = 0
+    prefills: int = 0
+    decodes: int = 0
+    classes: int = 1
+
+
+SIZES = {
+    "4": Size(singles=4),
+    "16": Size(singles=16),
+    "4 + 4": Size(prefills=4, decodes=4),
+    "16 + 16": Size(prefills=16, decodes=16),
+    "2 + 16 + 16, 5": Size(singles=2, prefills=16, decodes=16, classes=5),
+}
+
+
+def ask_for(size: Size, names: list[str], chance: Random) -> Ask:
+    """An ask of that size, of ranks drawn; those that may prefill too are among the decode ranks."""
+    decoding = chance.sample(names, size.decodes)
+    prefilling = chance.sample([name for name in names if name not in decoding], size.prefills)
+    single = decoding[: size.singles] or chance.sample(names, size.singles)
 
     def legs(kind: LegKind, some: list[str]) -> tuple[Candidate, ...]:
-        return tuple(Candidate(name, "i1", kind, "nixl/0.32.0/g", "-", chance.random(), **ALL_PRICES) for name in some)
+        return tuple(
+            Candidate(name, "i1", kind, str(number % size.classes), "-", chance.random(), **ALL_PRICES)
+            for number, name in enumerate(some)
+        )
 
-    pairs = len(counts) == 2
+    classes = [str(number) for number in range(size.classes)] if size.decodes else []
     return Ask(
         uncached_tokens=1_000,
         prompt_tokens=1_500,
         output_tokens=300,
-        singles=() if pairs else legs(LegKind.WHOLE, chosen),
-        prefills=legs(LegKind.PREFILL, chosen[: counts[0]]) if pairs else (),
-        decodes=legs(LegKind.DECODE, chosen[counts[0] :]) if pairs else (),
-        transfer_s={"nixl/0.32.0/g": {"nixl/0.32.0/g": 0.01}} if pairs else {},
+        singles=tuple(msgspec.structs.replace(each, pair_class="") for each in legs(LegKind.WHOLE, single)),
+        prefills=legs(LegKind.PREFILL, prefilling),
+        decodes=legs(LegKind.DECODE, decoding),
+        transfer_s={start: {end: 0.01 * chance.random() for end in classes} for start in classes},
         tie_break=chance.random(),
     )
 
@@ -107,7 +131,7 @@ async def measure(server: RedisServer) -> None:
     """Prints a line per number of ranks and shape of the ask."""
     chance = Random(2)
     with server.client() as client:
-        print(f"floor {floor_us(client):28.1f}")  # noqa: T201
+        print(f"floor {floor_us(client):35.1f}")  # noqa: T201
         async with open_store(server.url) as store:
             for ranks in (32, 10_000):
                 client.flushall()
@@ -117,13 +141,13 @@ async def measure(server: RedisServer) -> None:
                 await register(world, names)
                 gateway = NumberedGateway(world)
                 await gateway.join()
-                for shape in ("4", "16", "4 + 4", "16 + 16"):
-                    asks = [ask_for(shape, names, chance) for _ in range(CALLS)]
+                for shape, size in SIZES.items():
+                    asks = [ask_for(size, names, chance) for _ in range(CALLS)]
                     await one_round(world, gateway, client, asks)
                     rounds = [await one_round(world, gateway, client, asks) for _ in range(ROUNDS)]
                     budget = f"   budget {BUDGETS_US[shape]:.0f}" if shape in BUDGETS_US else ""
                     least, median = min(rounds), statistics.median(rounds)
-                    print(f"{ranks:6} ranks, {shape:>7}: {least:7.1f} {median:7.1f} µs{budget}")  # noqa: T201
+                    print(f"{ranks:6} ranks, {shape:>14}: {least:7.1f} {median:7.1f} µs{budget}")  # noqa: T201
 
 
 def main() -> None:

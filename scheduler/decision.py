@@ -90,9 +90,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PricedRank(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a receipt: one candidate's loads at the instant of the placement, the report's age, and the cost."""
+    """A line of a receipt: one candidate's loads at the instant of the placement, the report's age, and the cost.
+
+    A decode rank may be there twice: with what decoding costs on it, and the whole request.
+    """
 
     rank: str
+    kind: LegKind
     queued_tokens: float
     requests: float
     kv_tokens: float

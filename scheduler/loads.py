@@ -24,11 +24,16 @@ class Loads(msgspec.Struct, frozen=True):
 
 def loads_at(book: BookLoad, seen: SeenRank, now_ms: float) -> Loads:
     """The rank's loads at pool time `now_ms`: progress credited, what the engine said faded by its age."""
-    done = 0.0
+    queued_tokens: float = book.queued_tokens
     if book.prompts:
         elapsed_s = max(0.0, now_ms - book.progress_since_ms) / 1000
-        done = min(elapsed_s * seen.prefill_tokens_per_s, book.queued_tokens / book.prompts)
-    age_ms = now_ms - seen.sampled_ms
-    trust = max(0.0, min(1.0, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)))
-    kv_tokens = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens + trust * seen.foreign_kv_tokens
-    return Loads(book.queued_tokens - done, book.requests + trust * seen.foreign_requests, max(0.0, kv_tokens))
+        queued_tokens -= min(elapsed_s * seen.prefill_tokens_per_s, queued_tokens / book.prompts)
+    requests: float = book.requests
+    kv_tokens: float = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens
+    # A gateway does this for up to some hundred ranks a request, most of which serve nobody else.
+    if seen.foreign_requests or seen.foreign_kv_tokens:
+        age_ms = now_ms - seen.sampled_ms
+        trust = max(0.0, min(1.0, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)))
+        requests += trust * seen.foreign_requests
+        kv_tokens += trust * seen.foreign_kv_tokens
+    return Loads(queued_tokens, requests, max(0.0, kv_tokens))

@@ -39,6 +39,7 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
             receipt=tuple(
                 PricedRank(
                     rank=candidate.rank,
+                    kind=candidate.kind,
                     queued_tokens=row[0],
                     requests=row[1],
                     kv_tokens=row[2],

@@ -96,6 +96,15 @@ class TestPlacing:
             decision = await scene.pool.place(PAIRABLE, avoid=frozenset({"p1", "p2"}))
             assert [kind for kind, _ in on(placed(decision))] == [LegKind.WHOLE]
 
+    async def test_a_receipt_shows_a_decode_rank_as_what_it_could_have_done(self) -> None:
+        async with pairs_at_work("p1", "d1") as scene:
+            decision = await scene.pool.place(PAIRABLE, explain=True)
+            assert {(each.rank, each.kind) for each in placed(decision).receipt} == {
+                ("p1", LegKind.PREFILL),
+                ("d1", LegKind.DECODE),
+                ("d1", LegKind.WHOLE),
+            }
+
     async def test_what_is_missing_is_named(self) -> None:
         async with pairs_at_work("p1") as scene:
             decision = await scene.pool.place(PAIRABLE)
