@@ -42,8 +42,10 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def by_role(self) -> Mapping[Role, Placeable]:
         """The placeable ranks of each role."""
-        ranks = self.placeable()
-        return {role: Placeable(rank for rank in ranks if rank.card.role is role) for role in Role}
+        ranks: dict[Role, list[RankView]] = {role: [] for role in Role}
+        for rank in self.placeable():
+            ranks[rank.card.role].append(rank)
+        return {role: Placeable(of_role) for role, of_role in ranks.items()}
 
     @cached_property
     def heard_by_role(self) -> Mapping[Role, Placeable]:

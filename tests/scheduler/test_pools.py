@@ -21,7 +21,7 @@ from scheduler.store import Store
 from simulator.store import VirtualStore
 from tests.polling import until
 from tests.samples import card, report
-from tests.scheduler.samples import SHAPE
+from tests.scheduler.samples import PAIRABLE, SHAPE, pd_card
 from tests.scheduler.scene import SETTINGS, Wire
 
 ODD_NAMES = ["meta-llama/Llama-3.1-8B", "a {b} c", "}{", "modèle très long", "a:b:c", "100%25", "x\ty", "{}", "日本"]
@@ -32,9 +32,9 @@ def reporter(store: Store, pool: str = "m", node: str = "n", seed: int = 1) -> R
 
 
 @asynccontextmanager
-async def running(store: Store) -> AsyncIterator[Pools]:
+async def running(store: Store, connectors: frozenset[str] = frozenset()) -> AsyncIterator[Pools]:
     """Pools at work until the block ends."""
-    pools = Pools(store, life="g", address="10.0.0.1:8000", settings=SETTINGS, rng=Random(3))
+    pools = Pools(store, life="g", address="10.0.0.1:8000", settings=SETTINGS, connectors=connectors, rng=Random(3))
     async with asyncio.TaskGroup() as tasks:
         keeping = tasks.create_task(pools.run(), name="pools")
         yield pools
@@ -50,6 +50,20 @@ class TestPools:
             assert pools.ready
             assert pools.get("m") is not None
             assert pools.get("other") is None
+
+    @pytest.mark.parametrize(("connectors", "legs"), [({"nixl", "other"}, 2), ({"other"}, 1), (set(), 1)])
+    async def test_ranks_are_paired_where_the_gateway_speaks_their_connector(
+        self, connectors: set[str], legs: int
+    ) -> None:
+        store = VirtualStore()
+        await reporter(store).report([report("p1"), report("d1")], {"p1": pd_card("p1"), "d1": pd_card("d1")})
+        async with running(store, frozenset(connectors)) as pools:
+            await until(lambda: pools.names() == ["m"] and not pools.degraded, "the pool was found")
+            pool = pools.get("m")
+            assert pool is not None
+            decision = await pool.place(PAIRABLE)
+            assert isinstance(decision, Place)
+            assert len(decision.legs) == legs
 
     async def test_a_pool_that_begins_later_is_found(self) -> None:
         store = VirtualStore()
