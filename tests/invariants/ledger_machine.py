@@ -42,6 +42,13 @@ class LedgerMachine(MachinePool):
             held = sorted(gateway.live)[pick % len(gateway.live)]
             self.attempt(gateway, lambda: gateway.advance(held, phase, fate))
 
+    @rule(who=which, pick=st.integers(0, 99), dear=ranks, fate=fates)
+    def rebind(self, who: int, pick: int, dear: str, fate: Fate) -> None:
+        gateway = self.gateways[who]
+        if (pairs := gateway.before_first_token()) and not gateway.in_doubt:
+            asked = self.ask_for(("d",), 100, dear=dear)
+            self.attempt(gateway, lambda: gateway.rebind(pairs[pick % len(pairs)], asked, fate))
+
     @rule(who=which, pick=st.integers(0, 99), fate=fates)
     def release(self, who: int, pick: int, fate: Fate) -> None:
         gateway = self.gateways[who]

@@ -122,10 +122,11 @@ class MachinePool(RuleBasedStateMachine):
         requests, kv_tokens = (sums.dispatched, sums.engine_kv) if sums else (0, 0)
         return Sample(rank, life, requests=requests, kv_tokens=kv_tokens, rate=SLOW_RATE)
 
-    def ask_for(self, kinds: tuple[str, ...], tokens: int) -> Ask:
+    def ask_for(self, kinds: tuple[str, ...], tokens: int, *, dear: str = "") -> Ask:
+        """All ranks for each kind of leg; the `dear` one costs as much as two requests more."""
         of_kind = {
             kind: tuple(
-                Candidate(rank, f"i{life}", LegKind(kind), "a", GROUPS[rank], 0.0, per_request_s=1.0)
+                Candidate(rank, f"i{life}", LegKind(kind), "a", GROUPS[rank], 2.0 * (rank == dear), per_request_s=1.0)
                 for rank, life in self.lives.items()
             )
             for kind in kinds

@@ -40,6 +40,10 @@ class RawGateway:
     def name(self) -> str:
         return self.names[-1]
 
+    def before_first_token(self) -> list[int]:
+        """The pairs it holds that may still be rebound."""
+        return sorted(i for i, record in self.live.items() if record.split()[-4] == "d" and record < "3")
+
     def join(self, fate: Fate = Fate.ARRIVES, piece: int = 500) -> RawGateway:
         """A whole resync; `fate` is that of its first piece."""
         self.begin(piece)
@@ -84,6 +88,16 @@ class RawGateway:
             record = self.pool.rows(self.pool.keys.live(self.name))[str(reservation)]
             self.live[reservation] = record
             self._known.add(reservation)
+        return reply
+
+    def rebind(self, reservation: int, ask: Ask, fate: Fate = Fate.ARRIVES) -> Reply:
+        """rebind.lua's reply; the pair is prefilled and has the decode leg chosen. Not for a gateway in doubt."""
+        record = self.live[reservation] = f"2{self.live[reservation][1:]}"
+        reply = self._say(calls.rebind, reservation, record, ask, fate=fate)
+        if reply[0] == b"place":
+            chosen = ask.decodes[reply[2] - 1]
+            legs = [*record.split()[:-4], "d", chosen.rank, chosen.incarnation, chosen.group]
+            self.live[reservation] = " ".join(legs)
         return reply
 
     def adopt(self, record: str, fate: Fate = Fate.ARRIVES) -> int:

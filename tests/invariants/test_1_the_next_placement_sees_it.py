@@ -228,10 +228,13 @@ def test_the_ledger_of_a_thousand_placements_is_exact(pool: LossyPool) -> None:
     assert {sums.requests for sums in pool.count().lives.values()} == {125}
 
 
-def test_equal_costs_are_shared_out_by_the_tie_break(pool: LossyPool, gateways: tuple[RawGateway, RawGateway]) -> None:
-    pool.report(*(Sample(f"r{i}") for i in range(4)))
-    ranks = [single(f"r{i}") for i in range(4)]
-    assert [gateways[0].place(ask(*ranks, tie_break=tie))[2] for tie in (0.0, 0.3, 0.5, 0.99)] == [1, 2, 3, 4]
+def test_costs_within_a_tie_are_shared_out_by_the_tie_break(
+    pool: LossyPool, gateways: tuple[RawGateway, RawGateway]
+) -> None:
+    pool.report(*(Sample(f"r{i}") for i in range(5)))
+    ranks = [single(f"r{i}", i / 10) for i in range(5)]
+    asks = [ask(*ranks, tie_s=0.35, tie_break=tie) for tie in (0.0, 0.3, 0.5, 0.99)]
+    assert [gateways[0].place(each)[2] for each in asks] == [1, 2, 3, 4]
 
 
 def test_the_tie_break_of_the_second_leg_does_not_follow_the_first(
