@@ -71,7 +71,7 @@ class Holdings:
         if pending.held is None:
             self._placed(pending, answer)
         else:
-            self._rebound(pending, answer)
+            self._rebound(pending, answer.reservation or pending.held, answer)
 
     def take_back(self, pending: Pending) -> None:
         """Nobody awaits this ask any more: what it reserved, or still will, is given back.
@@ -93,19 +93,16 @@ class Holdings:
         else:
             pending.answer.set_result(answer)
 
-    def _rebound(self, pending: Pending, answer: StoreAnswer) -> None:
+    def _rebound(self, pending: Pending, written: Reservation, answer: StoreAnswer) -> None:
+        """The store has written this; whoever gave up waiting has had our own idea stated after it."""
         held = self.live.get(pending.reservation_id)
         if held is None:
             pending.give_up()
         elif not pending.answer.done():
             pending.answer.set_result(answer)
-            if answer.reservation is not None:
-                self._rebind(pending.reservation_id, answer.reservation.at(held.phase))
-
-    def _rebind(self, reservation_id: int, reservation: Reservation) -> None:
-        self.live[reservation_id] = reservation
-        if reservation_id in self.batch.stated:  # it went on meanwhile, with the leg it had
-            self.batch.state(reservation_id, reservation)
+            now = self.live[pending.reservation_id] = written.at(held.phase)
+            if now != written or pending.reservation_id in self.batch.stated:  # it went on with the legs it had
+                self._state(pending.reservation_id, now)
 
     def _state(self, reservation_id: int, reservation: Reservation) -> None:
         self.live[reservation_id] = reservation

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from scheduler import writer
-from scheduler.decision import Decision, RequestShape
+from scheduler.decision import RequestShape
 from scheduler.messages import Phase
 from scheduler.settings import SchedulerSettings
 from tests.invariants.checks import check_book
 from tests.invariants.faulty_link import Fate
 from tests.invariants.lossy_pool import POOL
+from tests.invariants.pairs import pairs_of, place_pair, rebind
 from tests.invariants.profiles import examples
 from tests.invariants.virtual_fleet import Gateway, VirtualFleet
 
@@ -31,7 +32,9 @@ SETTLED_WITHIN_MS = 2 * SETTINGS.lease_ms
 
 which = st.integers(0, GATEWAYS - 1)
 amounts = st.integers(1, 150)
-works = st.sampled_from(["place", "ask", "hang_up", "advance", "advance", "release", "wait", "wait"])
+works = st.sampled_from([
+    "place", "place_pair", "ask", "hang_up", "advance", "advance", "rebind", "ask_to_rebind", "release", "wait", "wait",
+])  # fmt: skip
 troubles = st.sampled_from([
     "disturb_the_agent", "cut_off", "end", "restart_rank", "freeze_the_store", "put_the_clock_ahead",
     "put_the_clock_back", "take_the_store_away", "remember_replica", "promote_replica", "restart_store_empty",
@@ -52,7 +55,7 @@ class FleetMachine(RuleBasedStateMachine):
         for _ in range(GATEWAYS):
             self.fleet.start_gateway()
         self.fleet.run(20)
-        self.asking: list[tuple[Gateway, asyncio.Task[Decision]]] = []
+        self.asking: list[tuple[Gateway, asyncio.Task[Any]]] = []
         self.replica = self.fleet.pool.store.snapshot()
 
     @rule(deeds=st.lists(st.tuples(which, works, amounts), min_size=8, max_size=30))
@@ -84,6 +87,19 @@ class FleetMachine(RuleBasedStateMachine):
 
     def place(self, gateway: Gateway, amount: int) -> None:
         self.fleet.do(gateway.place(shape_of(amount)))
+
+    def place_pair(self, gateway: Gateway, amount: int) -> None:
+        self.fleet.do(place_pair(self.fleet, gateway, shape_of(amount)))
+
+    def rebind(self, gateway: Gateway, amount: int) -> None:
+        if pairs := pairs_of(gateway):
+            self.fleet.do(rebind(self.fleet, gateway, pairs[amount % len(pairs)], amount))
+
+    def ask_to_rebind(self, gateway: Gateway, amount: int) -> None:
+        """A request that is rebound while the machine goes on; it may be released or advanced meanwhile."""
+        if pairs := pairs_of(gateway):
+            asking = rebind(self.fleet, gateway, pairs[amount % len(pairs)], amount)
+            self.asking.append((gateway, self.fleet.loop.create_task(asking)))
 
     def advance(self, gateway: Gateway, amount: int) -> None:
         if gateway.held:

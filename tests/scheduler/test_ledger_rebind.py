@@ -134,6 +134,30 @@ class TestAnswers:
             await pair.becomes_exact()
             assert pair.record == MOVED.replace("2 ", "3 ", 1)
 
+    @pytest.mark.parametrize(("to_rank", "kept"), [("c", MOVED), ("x", STAYED)])
+    async def test_a_phase_that_comes_before_the_question_leaves_is_not_taken_back(
+        self, to_rank: str, kept: str
+    ) -> None:
+        async with a_pair() as pair, asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(pair.ledger.rebind(pair.held, to(to_rank)), name="asking")
+            await asyncio.sleep(0)
+            pair.ledger.advance(pair.held, Phase.FIRST_TOKEN)
+            assert await asking is not None
+            await pair.becomes_exact()
+            assert pair.record == kept.replace("2 ", "3 ", 1)
+
+    async def test_an_earlier_question_given_up_does_not_overrule_the_answer_to_a_later_one(self) -> None:
+        async with a_pair() as pair, asyncio.TaskGroup() as tasks:
+            pair.wire.hold()
+            asking = [tasks.create_task(pair.ledger.rebind(pair.held, to(rank)), name=rank) for rank in "bc"]
+            await until(lambda: pair.count(Script.REBIND) == 1, "the later question is on its way")
+            await asyncio.sleep(0)
+            pair.wire.let_go()
+            assert [await each is None for each in asking] == [True, False]
+            await until(lambda: pair.count(Script.ADVANCE) == 2, "what the earlier one left to tell was told")
+            await pair.becomes_exact()
+            assert pair.record == MOVED
+
 
 class TestWithoutTheStore:
     async def test_a_leg_can_be_bound_without_asking(self) -> None:
