@@ -11,17 +11,23 @@ from gateway import prefill_answer
 from gateway.connectors.connector import Connector, Handover
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits
-from gateway.errors import RankFailedError, RankTimeoutError
+from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.gateway import Gateway
 from gateway.leg_bodies import prefill_body
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, read_whole, relay
+from gateway.reply import ClientGoneError
 from gateway.request import Request
 from scheduler.messages import RankCard
 
 ANSWER_BYTES = 4_000_000
 """One token, and ids of blocks: half a million bytes for a million tokens. Beside it an echo may repeat the prompt."""
+
+LAST_LOOK_S = 0.1
+"""How long an answer that is on its way is still read after the client has left. KV of which nobody knows the params is
+held until its lease ends.
+"""
 
 
 class PrefillLeg:
@@ -33,6 +39,9 @@ class PrefillLeg:
         self._request = request
         self._dispatch = dispatch
         self._phases = phases
+        self._sent = False
+        self._error: GatewayError | ClientGoneError | None = None
+        self._ended = anyio.Event()
         self.handover: Handover | None = None
         self.answered = False
 
@@ -42,25 +51,51 @@ class PrefillLeg:
         So it is of any failure, unless there is another to ask (`may_retry`). Raises RankUnreachableError,
         RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError.
         """
-        body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         prefill_s = self._gateway.settings.prefill_ms / 1000
+        scope = anyio.CancelScope(deadline=anyio.current_time() + prefill_s, shield=True)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._exchange, card, connector, scope, may_retry, name="prefill leg")
+            try:
+                await self._ended.wait()
+            except anyio.get_cancelled_exc_class():
+                scope.deadline = anyio.current_time() + (LAST_LOOK_S if self._sent else 0)
+                with anyio.CancelScope(shield=True):
+                    await self._ended.wait()
+                raise
+        if self._error is not None:
+            raise self._error
+        if scope.cancelled_caught:
+            raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
+
+    async def _exchange(self, card: RankCard, connector: Connector, scope: anyio.CancelScope, may_retry: bool) -> None:
+        try:
+            with scope:
+                await self._ask(card, connector, may_retry=may_retry)
+        except (GatewayError, ClientGoneError) as error:
+            self._error = error  # carried out by hand: the group would wrap it
+        finally:
+            self._ended.set()
+
+    async def _ask(self, card: RankCard, connector: Connector, *, may_retry: bool) -> None:
+        body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         began_s = time.monotonic()
-        with anyio.move_on_after(prefill_s):
-            async with self._dispatch.post(card, body, self._phases.dispatched) as answer:
-                status = answer.status
-                if 400 <= status < 500 or (status != HTTPStatus.OK and not may_retry):
-                    manner = Manner(tap_usage=False, on_first_token=_nothing, edits=Edits())
-                    await relay(answer, self._request.reply, manner)
-                    self.answered = True
-                    return
-                if status != HTTPStatus.OK:
-                    raise RankFailedError(f"The prefill rank answered with status {status}")
-                whole = await read_whole(answer, ANSWER_BYTES + len(body))
-                # From here on the rank holds KV for somebody; whoever cancels this must know of it.
-                self.handover = connector.handover(prefill_answer.read(whole), card)
-            self._gateway.metrics.pairs.prefill.labels(self._pool.name).observe(time.monotonic() - began_s)
-            return
-        raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
+        async with self._dispatch.post(card, body, self._on_sent) as answer:
+            status = answer.status
+            if 400 <= status < 500 or (status != HTTPStatus.OK and not may_retry):
+                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=Edits())
+                await relay(answer, self._request.reply, manner)
+                self.answered = True
+                return
+            if status != HTTPStatus.OK:
+                raise RankFailedError(f"The prefill rank answered with status {status}")
+            whole = await read_whole(answer, ANSWER_BYTES + len(body))
+            # From here on the rank holds KV for somebody; whoever ends this must know of it.
+            self.handover = connector.handover(prefill_answer.read(whole), card)
+        self._gateway.metrics.pairs.prefill.labels(self._pool.name).observe(time.monotonic() - began_s)
+
+    def _on_sent(self) -> None:
+        self._sent = True
+        self._phases.dispatched()
 
 
 def _nothing() -> None:

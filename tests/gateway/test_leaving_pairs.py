@@ -61,6 +61,37 @@ async def test_a_client_that_leaves_during_the_prefill_ends_it_and_nothing_is_to
     assert "forebay_gateway_freed_prefills_total{" not in page
 
 
+async def test_a_prefill_that_ends_just_after_its_client_has_left_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.prefill_leg.LAST_LOOK_S", 30.0)
+    left = asyncio.Event()
+
+    async def answers_late(exchange: Exchange) -> None:
+        await left.wait()
+        await prefills(exchange)
+
+    async with scripted_pair(answers_late, refuses_what_frees) as pair:
+        await leaves_when(pair, lambda: pair.prefill.requests)
+        left.set()
+        await eventually(lambda: freed(pair, 1) and nothing_is_held(pair))
+    assert pair.pool.words() == ["dispatched", "released"]
+
+
+async def test_a_client_that_leaves_before_the_prefill_rank_has_its_request_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.prefill_leg.LAST_LOOK_S", 3600.0)
+    async with scripted_rank(stalls) as busy:
+        pool = FakePool(card(busy.url, rank="P", role=Role.PREFILL), card(busy.url, rank="D", role=Role.DECODE))
+        async with serving(FakePools(pool), rank_connections=1, connect_ms=3_600_000) as served:
+            async with asyncio.TaskGroup() as others:
+                other = others.create_task(served.complete(n=2, headers={"x-request-timeout-ms": "1000"}))
+                await eventually(lambda: len(busy.requests) == 1)
+                response = await served.complete(headers={"x-request-timeout-ms": "100"})
+            assert (response.status_code, other.result().status_code) == (504, 504)
+            await eventually(lambda: not (pool.live or served.gateway.upstream.open_requests))
+    assert len(busy.requests) == 1
+
+
 async def test_a_client_that_leaves_between_the_legs_has_the_prefill_freed_by_the_decode_rank() -> None:
     async with scripted_pair(decode=refuses_what_frees) as pair:
         pair.pool.rebind_s = 1000.0
