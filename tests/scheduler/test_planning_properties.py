@@ -1,0 +1,126 @@
+"""Whatever a pool looks like: what is planned can be placed, and what is placed can be gone on with."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.alone import choose_alone
+from scheduler.decision import LegKind, RequestShape
+from scheduler.messages import RankState, Role
+from scheduler.planning import Plan, Rules, plan, plan_alone
+from scheduler.policies import POLICIES
+from scheduler.rank_view import RankView
+from scheduler.rebinding import plan_rebinding
+from scheduler.reservation import reserve
+from scheduler.rows import BookLoad
+from scheduler.view import PoolView
+from tests.invariants.profiles import examples
+from tests.scheduler.samples import pd_rank, view
+
+NIXL = frozenset({"nixl"})
+POOL_MS = 60_000
+KINDS = {LegKind.PREFILL: {Role.PREFILL}, LegKind.DECODE: {Role.DECODE}, LegKind.WHOLE: {Role.MIXED, Role.DECODE}}
+
+books = st.builds(
+    BookLoad,
+    queued_tokens=st.integers(0, 10**6),
+    prompts=st.integers(0, 9),
+    requests=st.integers(0, 500),
+    engine_kv_tokens=st.integers(0, 10**6),
+)
+heard = st.fixed_dictionaries(
+    {
+        "state": st.sampled_from([RankState.UP] * 4 + [RankState.DOWN]),
+        "drained": st.sampled_from([False] * 4 + [True]),
+        "heard_ms": st.sampled_from([0, POOL_MS]),
+        "prefill_tokens_per_s": st.sampled_from([1e-3, 500.0, 1e12]),
+    }
+)
+fields = st.fixed_dictionaries(
+    {
+        "connector": st.sampled_from(["nixl"] * 3 + ["", "mooncake"]),
+        "engine_version": st.sampled_from(["0.32.0", "0.33.0"]),
+        "node": st.sampled_from("abc"),
+        "labels": st.sampled_from([{}, {"zone": "x"}, {"zone": "y"}]),
+    }
+)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> PoolView:
+    kinds = draw(st.lists(st.tuples(st.sampled_from("mpd"), books, heard, fields), max_size=24))
+    ranks = [
+        pd_rank(f"{role}{number}", book, heard=told, **card) for number, (role, book, told, card) in enumerate(kinds)
+    ]
+    return view(*ranks, pool_ms=POOL_MS)
+
+
+shapes = st.builds(
+    RequestShape,
+    prompt_tokens=st.integers(0, 1 << 24),
+    output_tokens=st.integers(0, 1 << 24),
+    prompt_key=st.just("k"),
+    pairable=st.booleans(),
+)
+
+
+def check(planned: Plan, of: PoolView, shape: RequestShape, avoid: frozenset[str]) -> None:
+    ask, placeable = planned.ask, {rank.card.rank: rank for rank in of.placeable()}
+    candidates = (*ask.singles, *ask.prefills, *ask.decodes)
+    assert ask.singles or (ask.prefills and ask.decodes)
+    assert shape.pairable or not (ask.prefills or ask.decodes)
+    for each in candidates:
+        assert placeable[each.rank].card.role in KINDS[each.kind]
+        assert each.incarnation == placeable[each.rank].card.incarnation
+        assert planned.ranks[each.rank] is placeable[each.rank]
+        assert each.base_s >= 0
+    assert not avoid & {each.rank for each in ask.prefills}
+    for p in ask.prefills:
+        for d in ask.decodes:
+            cards = placeable[p.rank].card, placeable[d.rank].card
+            pairs = cards[0].pair_class == cards[1].pair_class
+            assert (d.pair_class in ask.transfer_s[p.pair_class]) == pairs
+            assert cards[0].connector == cards[1].connector == "nixl" or not pairs
+    assert len(ask.prefills) <= 16
+    assert len(ask.decodes) <= 16
+    assert len(ask.singles) <= 18
+
+
+def others(of: PoolView, roles: set[Role], avoid: frozenset[str]) -> list[RankView]:
+    return [rank for rank in of.placeable() if rank.card.role in roles and rank.card.rank not in avoid]
+
+
+@examples(150)
+@given(
+    of=pools(),
+    shape=shapes,
+    policy=st.sampled_from(sorted(POLICIES)),
+    turn=st.integers(0, 99),
+    avoid=st.frozensets(st.sampled_from([f"{role}{number}" for role in "mpd" for number in range(6)])),
+    seed=st.integers(0, 99),
+)
+def test_what_is_planned_can_be_placed_and_gone_on_with(
+    of: PoolView, shape: RequestShape, policy: str, turn: int, avoid: frozenset[str], seed: int
+) -> None:
+    rules, chance, answering = Rules(policy=POLICIES[policy], connectors=NIXL), Random(seed), {Role.MIXED, Role.DECODE}
+    with_store = plan(shape, of, rules, pool_ms=POOL_MS, turn=turn, chance=chance, avoid=avoid)
+    without = plan_alone(shape, of, rules, pool_ms=POOL_MS, chance=chance, avoid=avoid)
+    for planned in (with_store, without):
+        assert (planned is None) == (not others(of, answering, frozenset()))
+        if planned is None:
+            continue
+        check(planned, of, shape, avoid)
+        if others(of, answering, avoid):
+            assert not avoid & {each.rank for each in (*planned.ask.singles, *planned.ask.decodes)}
+        held = reserve(planned.ask, choose_alone(planned.ask, planned.loads))
+        assert planned.legs(held)
+        if len(held.legs) == 1:
+            continue
+        onwards = plan_rebinding(held, of, rules, pool_ms=POOL_MS, chance=chance, avoid=frozenset())
+        assert onwards is not None, "all is as it was"
+        cards = {each.rank: onwards.ranks[each.rank].card for each in onwards.ask.decodes}
+        assert held.legs[1].rank in cards or of.ranks[held.legs[1].rank].seen.heard_ms == 0
+        assert {card.pair_class for card in cards.values()} == {of.ranks[held.legs[0].rank].card.pair_class}
