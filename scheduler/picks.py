@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from scheduler.alone import CHOICES, preferred
-from scheduler.choice import Choice, PairRanks
+from scheduler.choice import Choice
 from scheduler.placeable import Placeable
 from scheduler.policies.order import by_chance
 from scheduler.policies.policy import Policy
@@ -47,9 +47,9 @@ class PairPicks(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """All that is priced: mixed ranks, decode ranks as if these were mixed, and pairs; and which group's turn it is.
+    """All that is priced, and which group's turn it is: mixed ranks, decode ranks that serve alone, or pairs.
 
-    There are either decode ranks or pairs.
+    There are decode ranks that serve alone only where there are no pairs.
     """
 
     mixed: Picks
@@ -85,25 +85,23 @@ def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
 def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
     """Of ranks that nobody will be asked about: for what prefills, those that any gateway would prefer for the prompt.
 
-    For what only decodes, any two that pair with them.
+    For what only decodes, any two that pair with them. Decode ranks that may serve alone are taken for mixed ones.
     """
     whole = choice.mixed.ranks if choice.pairs else (*choice.mixed.ranks, *choice.decode.ranks)
-    liked = Picks(preferred(whole, prompt_key))
-    pairs = _pairs_alone(choice.pairs, prompt_key, chance)
-    first, _ = by_chance([len(whole), *(len(pair.prefill.ranks) + len(pair.decode.ranks) for pair in pairs)], 0, chance)
+    liked = preferred((rank for pair in choice.pairs for rank in pair.prefill.ranks), prompt_key)
+    pairs = [pair for pair in choice.pairs if any(rank in pair.prefill for rank in liked)]
+    first, _ = by_chance([len(whole), *(len(prefill) + len(decode) for prefill, decode in pairs)], 0, chance)
     return Picked(
-        mixed=liked,
+        mixed=Picks(preferred(whole, prompt_key)),
         alone=Picks(),
-        pairs=[pair._replace(is_first=first == group) for group, pair in enumerate(pairs, 1)],
+        pairs=[
+            PairPicks(
+                Picks([rank for rank in liked if rank in prefill]),
+                Picks(chance.sample(decode.ranks, min(CHOICES, len(decode)))),
+                first == group,
+            )
+            for group, (prefill, decode) in enumerate(pairs, 1)
+        ],
         mixed_first=first == 0,
         alone_first=False,
     )
-
-
-def _pairs_alone(pairs: Sequence[PairRanks], prompt_key: str, chance: Random) -> list[PairPicks]:
-    liked = {rank.card.rank for rank in preferred((rank for pair in pairs for rank in pair.prefill.ranks), prompt_key)}
-    return [
-        PairPicks(Picks(prefill), Picks(chance.sample(pair.decode.ranks, min(CHOICES, len(pair.decode)))), False)
-        for pair in pairs
-        if (prefill := [rank for rank in pair.prefill.ranks if rank.card.rank in liked])
-    ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scheduler.alone import choose_alone
 from scheduler.decision import Ask, LegKind, RequestShape
 from scheduler.messages import Role
 from scheduler.planning import Plan, plan, plan_alone
@@ -221,3 +222,14 @@ class TestAlone:
         chosen = {frozenset(names(self.planned(pool, "k", seed))[0]) for seed in range(5)}
         assert len(chosen) == 1
         assert len(next(iter(chosen))) == 2
+
+    @pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"least_work"}))
+    def test_one_mixed_rank_beside_many_pairs_gets_its_share(self, policy: str) -> None:
+        pool = view(pd_rank("m1"), *self.POOL.ranks.values())
+        counts: Counter[str] = Counter()
+        for seed in range(400):
+            shape = RequestShape(prompt_tokens=1_000, output_tokens=10, prompt_key=str(seed), pairable=True)
+            result = plan_alone(shape, pool, rules(policy, "nixl"), pool_ms=0, chance=Random(seed), avoid=frozenset())
+            assert result is not None
+            counts.update(each.rank for each in choose_alone(result.ask, result.loads))
+        assert 5 < counts["m1"] < 60, "about 1 of 17"
