@@ -8,64 +8,17 @@ sequence is preempted, loses its blocks and is computed again later (its tokens 
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
+from simulator.batch import Batch
 from simulator.kv_cache import KvCache
-from simulator.model import end_threshold, extend, next_token
+from simulator.kv_taint import taint_of
+from simulator.model import end_threshold
+from simulator.sampling import sample
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
+from simulator.step import Step, TokenOut
 from simulator.timing import Timing, timing_of
-from simulator.tokens import END
-
-Finish = Literal["stop", "length"]
-
-
-class TokenOut(msgspec.Struct, frozen=True, gc=False):
-    """The `nth` token (from 1) of a sequence; `gap_s` is the time since its previous one, or since its arrival."""
-
-    sequence: Sequence
-    nth: int
-    token: int
-    finish: Finish | None
-    stop_token: int | None
-    gap_s: float
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step."""
-
-    end_s: float
-    outputs: list[TokenOut]
-    prefill_tokens: int
-    decode_tokens: int
-    running: int
-    waiting: int
-    kv_usage: float
-    prefix_queries_tokens: int
-    prefix_hits_tokens: int
-    preemptions: int
-
-
-class _Batch:
-    """What `_schedule` puts into one step."""
-
-    __slots__ = ("budget", "decode", "hits", "parts", "preempted", "prefill", "queries")
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self.parts: list[Sequence] = []
-        self.decode = self.prefill = self.queries = self.hits = self.preempted = 0
-
-    def add(self, sequence: Sequence, tokens: int) -> None:
-        self.parts.append(sequence)
-        self.budget -= tokens
-        if sequence.generated and tokens == 1:
-            self.decode += 1
-        else:
-            self.prefill += tokens
-        sequence.computed += tokens
 
 
 class EngineCore:
@@ -96,16 +49,26 @@ class EngineCore:
         """
         dropped = self._drop_aborted()
         if not self.running and not self.waiting:
-            return self._report(_Batch(0), now_s, []) if dropped else None
+            return self._report(Batch(0), now_s, []) if dropped else None
         batch = self._schedule(now_s)
         end_s = now_s + self._timing.step_s(batch.prefill, batch.decode)
-        outputs = [self._generate(part, end_s) for part in batch.parts if part.computed == part.num_tokens]
-        if any(out.finish for out in outputs):
-            finished = {id(out.sequence) for out in outputs if out.finish}
-            self.running = [sequence for sequence in self.running if id(sequence) not in finished]
+        outputs = [
+            sample(part, end_s, self._end_below, self._block_size)
+            for part in batch.parts
+            if part.computed == part.num_tokens
+        ]
+        if finished := [out.sequence for out in outputs if out.finish]:
+            self._finish(finished)
         return self._report(batch, end_s, outputs)
 
-    def _report(self, batch: _Batch, end_s: float, outputs: list[TokenOut]) -> Step:
+    def _finish(self, finished: list[Sequence]) -> None:
+        for sequence in finished:
+            self.kv.release(sequence.blocks)
+            sequence.blocks = []
+        gone = set(map(id, finished))
+        self.running = [sequence for sequence in self.running if id(sequence) not in gone]
+
+    def _report(self, batch: Batch, end_s: float, outputs: list[TokenOut]) -> Step:
         return Step(
             end_s=end_s,
             outputs=outputs,
@@ -130,8 +93,8 @@ class EngineCore:
         self._aborted.clear()
         return bool(gone)
 
-    def _schedule(self, now_s: float) -> _Batch:
-        batch = _Batch(self._settings.max_num_batched_tokens)
+    def _schedule(self, now_s: float) -> Batch:
+        batch = Batch(self._settings.max_num_batched_tokens)
         at = 0
         while at < len(self.running) and batch.budget:
             self._continue(self.running[at], batch)
@@ -142,7 +105,7 @@ class EngineCore:
             self.running.append(self.waiting.popleft())
         return batch
 
-    def _continue(self, sequence: Sequence, batch: _Batch) -> None:
+    def _continue(self, sequence: Sequence, batch: Batch) -> None:
         """Schedule a running sequence, preempting from the young end (itself at last) until its blocks fit."""
         tokens = min(sequence.num_tokens - sequence.computed, batch.budget)
         if sequence.computed + tokens <= len(sequence.blocks) * self._block_size:
@@ -159,7 +122,7 @@ class EngineCore:
         batch.add(sequence, tokens)
         self._publish(sequence)
 
-    def _start(self, sequence: Sequence, batch: _Batch, now_s: float) -> bool:
+    def _start(self, sequence: Sequence, batch: Batch, now_s: float) -> bool:
         """Schedule a waiting sequence behind its cached prefix; False where its blocks do not fit."""
         size = self._block_size
         cached = self.kv.match(sequence.keys, (sequence.num_tokens - 1) // size)
@@ -170,6 +133,7 @@ class EngineCore:
         sequence.blocks = blocks
         sequence.computed = len(cached) * size
         sequence.published = len(cached)
+        sequence.taint = taint_of(self.kv.held(cached), sequence.keys)
         if sequence.scheduled_s is None:
             sequence.scheduled_s = now_s
             sequence.cached_tokens = sequence.computed
@@ -185,7 +149,9 @@ class EngineCore:
 
     def _publish(self, sequence: Sequence) -> None:
         while (sequence.published + 1) * self._block_size <= sequence.computed:
-            self.kv.publish(sequence.blocks[sequence.published], sequence.keys[sequence.published])
+            block, key = sequence.blocks[sequence.published], sequence.keys[sequence.published]
+            self.kv.write(block, key ^ sequence.taint)
+            self.kv.publish(block, key)
             sequence.published += 1
 
     def _preempt(self, victim: Sequence) -> None:
@@ -194,33 +160,3 @@ class EngineCore:
         victim.computed = victim.published = 0
         victim.preemptions += 1
         self.waiting.appendleft(victim)
-
-    def _generate(self, sequence: Sequence, end_s: float) -> TokenOut:
-        request = sequence.request
-        end_below = 0 if request.ignore_eos or sequence.generated < request.min_tokens else self._end_below
-        token = next_token(sequence.state, sequence.last_token, request.salt, end_below)
-        sequence.state = extend(sequence.state, token)
-        sequence.last_token = token
-        sequence.num_tokens += 1
-        sequence.generated += 1
-        if sequence.num_tokens % self._block_size == 0:
-            sequence.keys.append(sequence.state)
-        gap_s = end_s - sequence.last_token_s
-        sequence.last_token_s = end_s
-        if sequence.generated == 1:
-            sequence.first_token_s = end_s
-        finish, stop_token = _finish(sequence, token)
-        if finish:
-            self.kv.release(sequence.blocks)
-            sequence.blocks = []
-        return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
-
-
-def _finish(sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:
-    """How the sequence ends with this token, and the stop token that ended it, if it does."""
-    if token == END:
-        return "stop", None
-    stops = sequence.request.stop_token_ids
-    if stops and token in stops and sequence.generated >= sequence.request.min_tokens:
-        return "stop", token
-    return ("length" if sequence.num_tokens >= sequence.most_tokens else None), None

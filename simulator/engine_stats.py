@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
-from simulator.engine import Step
 from simulator.sequence import Sequence
+from simulator.step import Step
 
 _DECADES: Final = tuple(float(digit * 10**power) for power in range(7) for digit in (1, 2, 5))
 _REQUEST_S: Final = (

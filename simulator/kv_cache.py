@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class KvCache:
     """Blocks 0..num_blocks-1, each held by any number of sequences or free; free ones keep their content until reused.
 
-    A block's key stands for its tokens and all before them. Free blocks are reused in the order they were freed, and a
+    A block's key stands for its tokens and all before them; its content is what was written into it (see kv_taint), and
+    differs from the key where wrong KV was written. Free blocks are reused in the order they were freed, and a
     sequence's last blocks are freed first, so the beginning of a prompt lives longest.
     """
 
@@ -18,6 +19,7 @@ class KvCache:
         self._unused = 0
         self._free: OrderedDict[int, None] = OrderedDict()
         self._holders = [0] * num_blocks
+        self._contents = [0] * num_blocks
         self._key_of: dict[int, int] = {}
         self._block_of: dict[int, int] = {}
 
@@ -40,6 +42,14 @@ class KvCache:
                 break
             blocks.append(block)
         return blocks
+
+    def write(self, block: int, content: int) -> None:
+        """Overwrite a block's KV."""
+        self._contents[block] = content
+
+    def held(self, blocks: Iterable[int]) -> list[int]:
+        """The contents of these blocks, whoever they belong to now."""
+        return [self._contents[block] for block in blocks]
 
     def take(self, cached: Sequence[int], new: int) -> list[int] | None:
         """Hold the cached blocks and so many new ones: all in order, or None (and no change) where too few are free."""

@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from simulator.engine import EngineCore, Finish, Step, TokenOut
+from simulator.engine import EngineCore
 from simulator.engine_stats import EngineStats
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
+from simulator.step import Finish, Step, TokenOut
 
 _MAX_LAG_S: Final = 0.25
 _MAX_STEPS_PER_WAKE: Final = 256

@@ -23,16 +23,20 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sequence:
-    """A request inside the engine, and how far it has come. Times are the engine's seconds."""
+    """A request inside the engine, and how far it has come. Times are the engine's seconds.
+
+    `state` is the model's after its tokens; `taint` (see kv_taint) is how far its KV is from them, 0 where it is right.
+    """
 
     __slots__ = (
         "blocks", "cached_tokens", "computed", "first_token_s", "generated", "keys", "last_token", "last_token_s",
-        "most_tokens", "num_tokens", "preemptions", "published", "request", "scheduled_s", "state",
+        "most_tokens", "num_tokens", "preemptions", "published", "request", "scheduled_s", "state", "taint",
     )  # fmt: skip
 
     def __init__(self, request: EngineRequest, max_model_len: int) -> None:
         self.request = request
         self.state = request.state
+        self.taint = 0
         self.last_token = request.last_token
         self.keys = list(request.block_keys)
         self.num_tokens = request.prompt_tokens

@@ -40,9 +40,10 @@ PURE = (
     "scheduler/rank_view.py", "scheduler/rebinding.py", "scheduler/reservation.py", "scheduler/rows.py",
     "scheduler/settings.py", "scheduler/shortlist.py", "scheduler/store_url.py", "scheduler/tally.py",
     "scheduler/view.py",
-    "simulator/api_errors.py", "simulator/chat_template.py", "simulator/detokenizer.py", "simulator/engine.py",
-    "simulator/engine_stats.py", "simulator/field_types.py", "simulator/generation.py", "simulator/kv_cache.py",
-    "simulator/model.py", "simulator/prompt.py", "simulator/sequence.py", "simulator/settings.py",
+    "simulator/api_errors.py", "simulator/batch.py", "simulator/chat_template.py", "simulator/detokenizer.py",
+    "simulator/engine.py", "simulator/engine_stats.py", "simulator/field_types.py", "simulator/generation.py",
+    "simulator/kv_cache.py", "simulator/kv_taint.py", "simulator/model.py", "simulator/prompt.py",
+    "simulator/sampling.py", "simulator/sequence.py", "simulator/settings.py", "simulator/step.py",
     "simulator/timing.py", "simulator/tokens.py", "simulator/validation.py",
 )  # fmt: skip
 """Modules that decide, by file or folder: time, chance and the world come to them as arguments."""

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from simulator import model
-from simulator.engine import EngineCore, Step
+from simulator.engine import EngineCore
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
+from simulator.step import Step
 
 
 def settings(**options: Any) -> RankSettings:

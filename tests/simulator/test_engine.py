@@ -2,7 +2,8 @@
 
 import pytest
 
-from simulator.engine import EngineCore, Step
+from simulator.engine import EngineCore
+from simulator.step import Step
 from simulator.tokens import END
 from tests.simulator.engines import answers, ids, request, run, settings
 

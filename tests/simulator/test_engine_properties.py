@@ -7,8 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from simulator import model
-from simulator.engine import EngineCore, Step
+from simulator.engine import EngineCore
 from simulator.settings import RankSettings
+from simulator.step import Step
 from tests.simulator.engines import answers, request, settings
 
 

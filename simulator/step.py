@@ -1,0 +1,37 @@
+"""What one step of an engine did."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from simulator.sequence import Sequence
+
+Finish = Literal["stop", "length"]
+
+
+class TokenOut(msgspec.Struct, frozen=True, gc=False):
+    """The `nth` token (from 1) of a sequence; `gap_s` is the time since its previous one, or since its arrival."""
+
+    sequence: Sequence
+    nth: int
+    token: int
+    finish: Finish | None
+    stop_token: int | None
+    gap_s: float
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step."""
+
+    end_s: float
+    outputs: list[TokenOut]
+    prefill_tokens: int
+    decode_tokens: int
+    running: int
+    waiting: int
+    kv_usage: float
+    prefix_queries_tokens: int
+    prefix_hits_tokens: int
+    preemptions: int
