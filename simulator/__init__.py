@@ -3,8 +3,11 @@
 `settings` is every option; `server.serve` runs one rank. Below it, from the pure inside to the thin outside:
 
 - `tokens`, `chat_template`, `model`: text to ids, ids to a state, a state to the next id. Pure.
-- `timing`, `kv_cache`, `engine`, `engine_stats`: one engine's scheduler, step by step, in given time. Pure.
+- `timing`, `kv_cache`, `engine`, `engine_stats` and what they are made of: one engine's scheduler, step by step, in
+  given time. Pure.
+- `kv_taint`, `held_kv`, `kv_fetch`, `transfer_params`: the KV it keeps for, and gets from, other ranks. Pure.
 - `runner`: steps an engine at absolute deadlines of the event loop's clock.
+- `kv_exchange`, `kv_pull`, `kv_peer`, `side_channel`: moves KV between engines, over TCP.
 - `api_errors`, `field_types`, `validation`, `prompt`, `generation`: a request's body to a `Generation`, or the error
   vLLM gives. Pure.
 - `detokenizer`, `logprobs`, `completion_body`, `chat_body`: ids to the bytes of an answer. Pure.

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from simulator.answer_body import AnswerBody
+from simulator.api_errors import ApiError, as_event
 from simulator.choice import Choice
 from simulator.exchange import Exchange
 from simulator.generation import Generation
@@ -17,7 +20,8 @@ class Answer:
     """Answers one completion or chat request.
 
     Streamed text leaves as it comes, several tokens in one event where several came since the last one or where the
-    client reads slowly. `on_end` is called once, when the answer is complete or its client is gone (then True).
+    client reads slowly. `on_end` is called once, when the answer has ended or its client is gone (then True).
+    `shows_cached`: the usage tells the cached tokens.
     """
 
     def __init__(
@@ -27,16 +31,18 @@ class Answer:
         exchange: Exchange,
         *,
         drop_after_chunks: int | None,
+        shows_cached: bool,
         on_end: Callable[[bool], None],
     ) -> None:
         self._generation = generation
         self._body = body
         self._exchange = exchange
         self._drop_after_chunks = drop_after_chunks
+        self._shows_cached = shows_cached
         self._chunks = 0
         self._on_end = on_end
         spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
-        self.choices = [Choice(self.flush, index, prompt, generation) for index, prompt in enumerate(spread)]
+        self.choices = [Choice(self.flush, self.fail, index, prompt, generation) for index, prompt in enumerate(spread)]
         self._unfinished = self._unsent = len(self.choices)
         exchange.on_close = self._abandon
         exchange.on_writable = self._flush_all
@@ -45,6 +51,8 @@ class Answer:
 
     def flush(self, choice: Choice) -> None:
         """Write what the choice has; a client that reads slowly gets it later, in one event."""
+        if self._exchange.closed:
+            return
         self._unfinished -= choice.finish_reason is not None
         if self._generation.stream:
             if self._exchange.writable:
@@ -52,6 +60,19 @@ class Answer:
         elif not self._unfinished:
             self._exchange.respond(200, self._body.whole(self.choices, self._total_usage()))
             self._on_end(False)
+
+    def fail(self, error: ApiError) -> None:
+        """End the answer with an error, in the stream if there is one."""
+        if self._exchange.closed:
+            return
+        if self._generation.stream:
+            frame = self._exchange.frame
+            begun = (b"" if each.begun else self._body.first(each, self._usage_of(each, 0)) for each in self.choices)
+            framed = b"".join(frame(data) for data in begun if data)
+            self._exchange.end_stream(framed + frame(as_event(error)) + frame(_DONE))
+        else:
+            self._exchange.respond(error.status, error.body)
+        self._on_end(False)
 
     def _flush_all(self) -> None:
         for choice in self.choices:
@@ -84,8 +105,8 @@ class Answer:
     def _end(self, framed: bytes) -> None:
         frame = self._exchange.frame
         if self._generation.include_usage:
-            usage = self._total_usage()
-            framed += frame(self._body.last(_member(usage["prompt_tokens"], usage["completion_tokens"])))
+            usage = {name: value for name, value in self._total_usage().items() if value is not None}
+            framed += frame(self._body.last(b',"usage":' + msgspec.json.encode(usage)))
         self._exchange.end_stream(framed + frame(_DONE))
         self._on_end(False)
 
@@ -98,11 +119,12 @@ class Answer:
     def _total_usage(self) -> dict[str, Any]:
         prompt = sum(len(prompt.ids) for prompt in self._generation.prompts)
         generated = sum(choice.generated for choice in self.choices)
+        cached = self.choices[0].cached_tokens
         return {
             "prompt_tokens": prompt,
             "total_tokens": prompt + generated,
             "completion_tokens": generated,
-            "prompt_tokens_details": None,
+            "prompt_tokens_details": {"cached_tokens": cached} if cached and self._shows_cached else None,
             "completion_tokens_details": None,
         }
 

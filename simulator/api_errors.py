@@ -5,6 +5,7 @@ Wording, order and framing are those of captured answers (tests/data/vllm).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,15 @@ class ApiError(Exception):
         super().__init__(body.decode())
         self.status = status
         self.body = body
+
+
+class SchemaError(ApiError):
+    """The body breaks the schema: vLLM refuses it before it looks at anything it asks for."""
+
+
+def as_event(error: ApiError) -> bytes:
+    """The error as an event of a stream: vLLM writes this one, unlike all other JSON, with spaces."""
+    return b"data: " + json.dumps(json.loads(error.body)).encode() + b"\n\n"
 
 
 def api_error(status: int, message: str, kind: str, param: str | None = None) -> ApiError:
@@ -54,7 +64,18 @@ def too_busy() -> ApiError:
     return api_error(503, f"{text} Please try again later or on a different instance.", "Service Unavailable")
 
 
-def wrong_media_type() -> ApiError:
+def internal_error() -> ApiError:
+    """A request's KV did not come."""
+    return api_error(500, "Internal server error", "InternalServerError")
+
+
+def engine_dead() -> ApiError:
+    """The engine has died, and the server is about to."""
+    text = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+    return api_error(500, text, "InternalServerError")
+
+
+def wrong_media_type() -> SchemaError:
     """The body is not declared to be JSON."""
     return _validation(["Unsupported Media Type: Only 'application/json' is allowed"], 1, None)
 
@@ -64,7 +85,7 @@ def undecodable() -> ApiError:
     return ApiError(400, b'{"detail":"There was an error parsing the body"}')
 
 
-def schema_error(problems: Sequence[Problem]) -> ApiError:
+def schema_error(problems: Sequence[Problem]) -> SchemaError:
     """The body breaks the schema; the first ten problems are spelt out."""
     lines = [str(dict(problem)) for problem in problems[:_SHOWN]]
     return _validation(lines, len(problems), problems[0]["loc"])
@@ -84,8 +105,8 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _validation(lines: Sequence[str], count: int, param: str | None) -> ApiError:
+def _validation(lines: Sequence[str], count: int, param: str | None) -> SchemaError:
     text = f"{count} validation error{'s' if count > 1 else ''}:\n  " + "\n  ".join(lines)
     if count > _SHOWN:
         text += f"\n  ...and {count - _SHOWN} more errors"
-    return api_error(400, text, "Bad Request", param)
+    return SchemaError(400, api_error(400, text, "Bad Request", param).body)

@@ -6,20 +6,24 @@ from simulator.sequence import Sequence
 
 
 class Batch:
-    """The sequences of one step and the tokens computed for them; `budget` is how many more fit."""
+    """The sequences of one step and the tokens computed for them; `budget` is how many more fit.
 
-    __slots__ = ("budget", "decode", "hits", "parts", "preempted", "prefill", "queries")
+    Of the prompts that came in, `queries` tokens were looked up in the prefix cache, of which `hits` were found; the
+    `external` ones among the rest come from another engine.
+    """
+
+    __slots__ = ("budget", "decode", "external", "hits", "parts", "preempted", "prefill", "queries")
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.parts: list[Sequence] = []
-        self.decode = self.prefill = self.queries = self.hits = self.preempted = 0
+        self.decode = self.external = self.hits = self.preempted = self.prefill = self.queries = 0
 
     def add(self, sequence: Sequence, tokens: int) -> None:
-        """Compute so many tokens of the sequence."""
+        """Compute so many tokens of the sequence; one token behind others, some fetched, costs as much as decoding."""
         self.parts.append(sequence)
         self.budget -= tokens
-        if sequence.generated and tokens == 1:
+        if tokens == 1 and (sequence.generated or sequence.external_tokens):
             self.decode += 1
         else:
             self.prefill += tokens

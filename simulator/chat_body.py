@@ -73,7 +73,7 @@ class ChatBody(AnswerBody):
                 "prompt_logprobs": None,
                 "prompt_token_ids": choices[0].prompt.ids if wants_ids else None,
                 "prompt_text": None,
-                "kv_transfer_params": None,
+                "kv_transfer_params": choices[0].kv_transfer_params,
                 "ec_transfer_params": None,
                 "metrics": None,
             }

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from simulator.api_errors import ApiError
 from simulator.detokenizer import TextStream
 from simulator.generation import Generation
 from simulator.prompt import Prompt
@@ -16,12 +18,19 @@ class Choice:
     """Takes the tokens of one sequence; its answer takes the text, when `on_flush` tells it to."""
 
     __slots__ = (
-        "begun", "finish_reason", "generated", "ids", "index", "keeps_ids", "min_tokens", "offset", "on_flush",
-        "pending", "prompt", "sent", "stop_reason", "text",
+        "begun", "cached_tokens", "finish_reason", "generated", "ids", "index", "keeps_ids", "kv_transfer_params",
+        "min_tokens", "offset", "on_fail", "on_flush", "pending", "prompt", "sent", "stop_reason", "text",
     )  # fmt: skip
 
-    def __init__(self, on_flush: Callable[[Choice], None], index: int, prompt: Prompt, generation: Generation) -> None:
-        self.on_flush = on_flush
+    def __init__(
+        self,
+        on_flush: Callable[[Choice], None],
+        on_fail: Callable[[ApiError], None],
+        index: int,
+        prompt: Prompt,
+        generation: Generation,
+    ) -> None:
+        self.on_flush, self.on_fail = on_flush, on_fail
         self.index = index
         self.prompt = prompt
         self.min_tokens = generation.min_tokens
@@ -33,8 +42,22 @@ class Choice:
         self.offset = 0
         self.finish_reason: str | None = None
         self.stop_reason: str | int | None = None
+        self.cached_tokens = 0
+        self.kv_transfer_params: dict[str, Any] | None = None
         self.begun = False
         self.sent = False
+
+    def begin(self, cached_tokens: int) -> None:
+        """The first token comes; so many tokens of the prompt were in the prefix cache."""
+        self.cached_tokens = cached_tokens
+
+    def offer(self, params: dict[str, Any]) -> None:
+        """Its KV is kept for another rank."""
+        self.kv_transfer_params = params
+
+    def fail(self, error: ApiError) -> None:
+        """It will not be completed."""
+        self.on_fail(error)
 
     def push(self, token: int, finish: str | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""

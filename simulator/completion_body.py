@@ -69,7 +69,7 @@ class CompletionBody(AnswerBody):
                 "service_tier": None,
                 "system_fingerprint": self._fingerprint,
                 "usage": usage,
-                "kv_transfer_params": None,
+                "kv_transfer_params": choices[0].kv_transfer_params,
                 "ec_transfer_params": None,
                 "metrics": None,
             }

@@ -8,16 +8,19 @@ sequence is preempted, loses its blocks and is computed again later (its tokens 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence as Row
 from typing import Final
 
 from simulator.batch import Batch
+from simulator.held_kv import HeldKv
 from simulator.kv_cache import KvCache
+from simulator.kv_fetch import KvFetches
 from simulator.kv_taint import taint_of
 from simulator.model import end_threshold
 from simulator.sampling import sample
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
-from simulator.step import Step, TokenOut
+from simulator.step import FetchStages, Step, TokenOut
 from simulator.timing import Timing, timing_of
 
 
@@ -32,25 +35,67 @@ class EngineCore:
         self._block_size: Final = settings.block_size_tokens
         self._timing: Final[Timing] = timing_of(settings)
         self._end_below: Final = end_threshold(settings.mean_output_tokens)
+        self.fetches: Final = KvFetches(self.kv)
+        self.held: Final = HeldKv(self.kv, settings.block_size_tokens, settings.kv_lease_ms / 1000)
         self._aborted: set[int] = set()
+        self._changed = False
+        self._expired: list[str] = []
+
+    @property
+    def unfinished(self) -> int:
+        """Sequences that are here, in whatever state."""
+        return len(self.running) + self._num_waiting
+
+    @property
+    def _num_waiting(self) -> int:
+        return len(self.waiting) + len(self.fetches.pending) + len(self.fetches.ready)
+
+    @property
+    def _num_to_fetch(self) -> int:
+        return sum(_must_fetch(sequence) for sequence in self.waiting) if self._settings.moves_kv else 0
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request; its prompt must leave room for one token in `max_model_len`."""
         self.waiting.append(Sequence(request, self._settings.max_model_len))
+        self._changed = True
 
     def abort(self, request_id: int) -> None:
         """Drop a request at the next step; one that is not here is ignored."""
         self._aborted.add(request_id)
 
-    def step(self, now_s: float) -> Step | None:
-        """Run the step that starts now, or None where there is nothing to do.
+    def loaded(self, request_id: int, contents: Row[int]) -> int:
+        """The KV of a pull order is here; returns its taint, 0 if it is the prompt's own."""
+        self._changed = True
+        return self.fetches.arrived(request_id, contents)
 
-        After an abort that leaves the engine empty there is one empty step that takes no time: it reports.
+    def load_failed(self, request_id: int) -> Sequence | None:
+        """The KV of a pull order does not come. It is computed here, or the sequence ends with an error: returns it."""
+        self._changed = True
+        sequence = self.fetches.failed(request_id)
+        if sequence is None or self._settings.kv_load_failure_policy == "fail":
+            return sequence
+        self.waiting.appendleft(sequence)
+        return None
+
+    def release_held(self, kv_request_id: str) -> bool:
+        """Another engine has the KV of a request that ended here; False where it is not kept (any more)."""
+        released = self.held.release(kv_request_id)
+        self._changed |= released
+        return released
+
+    def step(self, now_s: float) -> Step | None:
+        """Run the step that starts now, or None where there is nothing to do and nothing new to report.
+
+        Where only the counts have changed, by an abort for instance, there is one empty step that takes no time.
+        Raises EngineDeadError.
         """
-        dropped = self._drop_aborted()
-        if not self.running and not self.waiting:
-            return self._report(Batch(0), now_s, []) if dropped else None
+        self._drop_aborted()
+        self._expired += self.held.expire(now_s)
         batch = self._schedule(now_s)
+        if not batch.parts:
+            if not (self._changed or self._expired or batch.preempted):
+                return None
+            return self._report(batch, now_s, [])
         end_s = now_s + self._timing.step_s(batch.prefill, batch.decode)
         outputs = [
             sample(part, end_s, self._end_below, self._block_size)
@@ -58,40 +103,49 @@ class EngineCore:
             if part.computed == part.num_tokens
         ]
         if finished := [out.sequence for out in outputs if out.finish]:
-            self._finish(finished)
+            self._finish(finished, end_s)
         return self._report(batch, end_s, outputs)
 
-    def _finish(self, finished: list[Sequence]) -> None:
+    def _finish(self, finished: list[Sequence], end_s: float) -> None:
         for sequence in finished:
-            self.kv.release(sequence.blocks)
+            if sequence.request.kv_request_id:
+                self.held.hold(sequence, end_s)
+            else:
+                self.kv.release(sequence.blocks)
             sequence.blocks = []
         gone = set(map(id, finished))
         self.running = [sequence for sequence in self.running if id(sequence) not in gone]
 
     def _report(self, batch: Batch, end_s: float, outputs: list[TokenOut]) -> Step:
+        fetches = self.fetches
+        expired, self._expired, self._changed = self._expired, [], False
         return Step(
             end_s=end_s,
             outputs=outputs,
             prefill_tokens=batch.prefill,
             decode_tokens=batch.decode,
             running=len(self.running),
-            waiting=len(self.waiting),
+            waiting=self._num_waiting,
+            fetching=FetchStages(self._num_to_fetch, len(fetches.pending), len(fetches.ready)),
             kv_usage=self.kv.usage,
             prefix_queries_tokens=batch.queries,
             prefix_hits_tokens=batch.hits,
+            external_hits_tokens=batch.external,
             preemptions=batch.preempted,
+            pulls=fetches.take_orders(),
+            kv_expired=expired,
         )
 
-    def _drop_aborted(self) -> bool:
+    def _drop_aborted(self) -> None:
         if not self._aborted:
-            return False
+            return
         gone = [s for s in (*self.running, *self.waiting) if s.request.request_id in self._aborted]
         for sequence in gone:
             self.kv.release(sequence.blocks)
         self.running = [s for s in self.running if s.request.request_id not in self._aborted]
         self.waiting = deque(s for s in self.waiting if s.request.request_id not in self._aborted)
+        self._changed |= self.fetches.drop(self._aborted) or bool(gone)
         self._aborted.clear()
-        return bool(gone)
 
     def _schedule(self, now_s: float) -> Batch:
         batch = Batch(self._settings.max_num_batched_tokens)
@@ -99,10 +153,13 @@ class EngineCore:
         while at < len(self.running) and batch.budget:
             self._continue(self.running[at], batch)
             at += 1
-        while not batch.preempted and self.waiting and batch.budget and len(self.running) < self._settings.max_num_seqs:
-            if not self._start(self.waiting[0], batch, now_s):
+        while not batch.preempted and batch.budget and len(self.running) < self._settings.max_num_seqs:
+            if self.fetches.ready:
+                self._start(self.fetches.ready.popleft(), batch, now_s)
+            elif self.waiting and self._admit(self.waiting[0], batch, now_s):
+                self.waiting.popleft()
+            else:
                 break
-            self.running.append(self.waiting.popleft())
         return batch
 
     def _continue(self, sequence: Sequence, batch: Batch) -> None:
@@ -122,11 +179,24 @@ class EngineCore:
         batch.add(sequence, tokens)
         self._publish(sequence)
 
-    def _start(self, sequence: Sequence, batch: Batch, now_s: float) -> bool:
-        """Schedule a waiting sequence behind its cached prefix; False where its blocks do not fit."""
+    def _admit(self, sequence: Sequence, batch: Batch, now_s: float) -> bool:
+        """Give a waiting sequence blocks, and schedule it or fetch its KV; False where its blocks do not fit."""
+        fetch = _must_fetch(sequence)
+        if not self._place(sequence, batch, sequence.num_tokens if fetch else batch.budget):
+            return False
+        if fetch and sequence.request.pull is not None:
+            self.fetches.begin(sequence, sequence.request.pull)
+            batch.external += sequence.num_tokens - sequence.computed
+            self._changed = True
+        else:
+            self._start(sequence, batch, now_s)
+        return True
+
+    def _place(self, sequence: Sequence, batch: Batch, most_tokens: int) -> bool:
+        """Give a sequence its cached prefix and blocks for the next tokens; False where they do not fit."""
         size = self._block_size
         cached = self.kv.match(sequence.keys, (sequence.num_tokens - 1) // size)
-        tokens = min(sequence.num_tokens - len(cached) * size, batch.budget)
+        tokens = min(sequence.num_tokens - len(cached) * size, most_tokens)
         blocks = self._grow(sequence, cached, len(cached) * size + tokens)
         if blocks is None:
             return False
@@ -135,13 +205,17 @@ class EngineCore:
         sequence.published = len(cached)
         sequence.taint = taint_of(self.kv.held(cached), sequence.keys)
         if sequence.scheduled_s is None:
-            sequence.scheduled_s = now_s
             sequence.cached_tokens = sequence.computed
             batch.queries += sequence.num_tokens
             batch.hits += sequence.computed
-        batch.add(sequence, tokens)
-        self._publish(sequence)
         return True
+
+    def _start(self, sequence: Sequence, batch: Batch, now_s: float) -> None:
+        if sequence.scheduled_s is None:
+            sequence.scheduled_s = now_s
+        self.running.append(sequence)
+        batch.add(sequence, min(sequence.num_tokens - sequence.computed, batch.budget))
+        self._publish(sequence)
 
     def _grow(self, sequence: Sequence, cached: list[int], tokens: int) -> list[int] | None:
         needed = -(-tokens // self._block_size)
@@ -160,3 +234,7 @@ class EngineCore:
         victim.computed = victim.published = 0
         victim.preemptions += 1
         self.waiting.appendleft(victim)
+
+
+def _must_fetch(sequence: Sequence) -> bool:
+    return sequence.request.pull is not None and not sequence.fetched

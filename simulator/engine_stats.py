@@ -54,6 +54,7 @@ class EngineStats:
         self.prompt_tokens = 0
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0
+        self.kv_notifications_after_expiry = 0
         self.finished: Counter[str] = Counter()
         self.iteration_tokens = Histogram(_ITERATION_TOKENS)
         self.request_prompt_tokens = Histogram(lengths)

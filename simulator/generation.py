@@ -14,6 +14,7 @@ from simulator import validation
 from simulator.api_errors import bad_request, bad_value, problem, schema_error, unknown_model
 from simulator.prompt import Prompt, chat_prompt, given_prompt, no_prompt, output_limits
 from simulator.settings import RankSettings
+from simulator.transfer_params import RemoteKv, remote_kv, wants_decode
 
 _COMPLETION_MAX_TOKENS: Final = 16
 _MOST_CHOICES: Final = 16_384
@@ -23,7 +24,11 @@ _JSON_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object",
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, checked. `logprobs` is how many alternatives are wanted, None for no log probabilities."""
+    """One request, checked. `logprobs` is how many alternatives are wanted, None for no log probabilities.
+
+    `keeps_kv`: the KV is for another rank to decode from. `pull`: it comes from another rank. Both hold for each of the
+    sequences, as in vLLM.
+    """
 
     api: Literal["completion", "chat"]
     prompts: tuple[Prompt, ...]
@@ -40,6 +45,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = False
     logprobs: int | None = None
     return_token_ids: bool = False
+    keeps_kv: bool = False
+    pull: RemoteKv | None = None
 
 
 def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
@@ -60,6 +67,7 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         echo=bool(data.get("echo")),
         logprobs=None if data.get("logprobs") is None else _alternatives(data, "logprobs"),
         **_sampling(data, len(prompts)),
+        **_kv(data, settings),
     )
 
 
@@ -83,6 +91,7 @@ def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         max_tokens=output_limits(prompts, None if wanted is None else int(wanted), limit, settings),
         logprobs=top if data.get("logprobs") else None,
         **_sampling(data, len(prompts)),
+        **_kv(data, settings),
     )
 
 
@@ -152,6 +161,14 @@ def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
         "continuous_usage": include_usage and bool(options.get("continuous_usage_stats")),
         "return_token_ids": bool(data.get("return_token_ids")),
     }
+
+
+def _kv(data: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
+    """What comes from or goes to other ranks; the log probabilities of a prompt need it computed here, as in vLLM."""
+    if not settings.moves_kv:
+        return {}
+    computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)
+    return {"keeps_kv": wants_decode(data), "pull": None if computes else remote_kv(data)}
 
 
 def _whole(value: float | None, default: int) -> int:

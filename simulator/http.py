@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final, cast
@@ -30,6 +31,7 @@ class Connections:
     def __init__(self, keep_alive_s: float) -> None:
         self.keep_alive_s = keep_alive_s
         self.open: set[HttpProtocol] = set()
+        self._all_closed: asyncio.Event | None = None
         self._date_at_s = -1.0
         self._date = ""
 
@@ -44,6 +46,21 @@ class Connections:
         """Close every connection at once."""
         for protocol in list(self.open):
             protocol.abort()
+
+    async def close_all(self, within_s: float) -> None:
+        """Close every connection once its bytes are out, or after so long."""
+        for protocol in list(self.open):
+            protocol.close()
+        if self.open:
+            self._all_closed = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), within_s)
+
+    def lost(self, protocol: HttpProtocol) -> None:
+        """A connection has ended."""
+        self.open.discard(protocol)
+        if not self.open and self._all_closed is not None:
+            self._all_closed.set()
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -74,7 +91,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: tell whoever is answering it."""
-        self._connections.open.discard(self)
+        self._connections.lost(self)
         self._transport = None
         self._queue.clear()
         self._end_idling()
@@ -96,7 +113,7 @@ class HttpProtocol(asyncio.Protocol):
                 b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
                 b"content-length: %d\r\n\r\n%b" % (len(_INVALID), _INVALID)
             )
-            self._close()
+            self.close()
         else:
             self._serve_next()
 
@@ -144,11 +161,11 @@ class HttpProtocol(asyncio.Protocol):
         self._exchange = None
         if not keep_alive:
             self._queue.clear()
-            self._close()
+            self.close()
         elif self._queue:
             self._serve_next()
         else:
-            self._idle = self._loop.call_later(self._connections.keep_alive_s, self._close)
+            self._idle = self._loop.call_later(self._connections.keep_alive_s, self.close)
 
     def date(self) -> str:
         """The date header's value."""
@@ -186,6 +203,7 @@ class HttpProtocol(asyncio.Protocol):
             self._idle.cancel()
             self._idle = None
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close once what is written is out."""
         if self._transport is not None:
             self._transport.close()

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import count
+from uuid import uuid4
 from zlib import crc32
 
 from simulator.answer import Answer
 from simulator.answer_body import AnswerBody
-from simulator.api_errors import bad_request, too_busy
+from simulator.api_errors import bad_request, engine_dead, too_busy
 from simulator.chat_body import ChatBody
 from simulator.completion_body import CompletionBody
 from simulator.exchange import Exchange
@@ -22,19 +23,25 @@ from simulator.model import prompt_states
 from simulator.runner import EngineRunner
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
+from simulator.transfer_params import RemoteKv
 
 VLLM_VERSION = "0.32.0"
 
 
 class Rank:
-    """The state behind the routes. Counters are since the start; `in_flight` is what GET /load shows."""
+    """The state behind the routes. Counters are since the start; `in_flight` is what GET /load shows.
+
+    `ended` is set when the server is to end, by an engine's death for one: then there is a `crash_reason`.
+    """
 
     def __init__(self, settings: RankSettings) -> None:
         self.settings = settings
-        self.runners = [EngineRunner(settings) for _ in range(settings.engines)]
+        self.runners = [EngineRunner(settings, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
         self.connections = Connections(settings.keep_alive_s)
         self.started_at_s = wall_clock_s()
+        self.ended = asyncio.Event()
+        self.crash_reason = ""
         self.in_flight = 0
         self.served = 0
         self.aborted = 0
@@ -47,6 +54,8 @@ class Rank:
 
     def generate(self, generation: Generation, exchange: Exchange, headers: Mapping[str, str], base_id: str) -> None:
         """Admit a request and answer it as its tokens come; raises ApiError where it is not admitted."""
+        if self.crash_reason:
+            raise engine_dead()
         runner = self._engine_for(headers)
         limit = self.settings.max_num_queued_reqs
         wanted = len(generation.prompts) * generation.n
@@ -59,9 +68,9 @@ class Rank:
             self.in_flight -= 1
             if abandoned:
                 self.aborted += 1
-                runner.abort(ids)
             else:
                 self.served += 1
+            runner.abort(ids)
 
         self.in_flight += 1
         fault = self.faults.take("drop_after_chunks")
@@ -70,10 +79,21 @@ class Rank:
             self._body(generation, base_id),
             exchange,
             drop_after_chunks=fault.chunks if fault else None,
+            shows_cached=self.settings.enable_prompt_tokens_details,
             on_end=end,
         )
-        for request, choice in zip(self._requests(generation, ids), answer.choices, strict=True):
+        for request, choice in zip(self._requests(generation, ids, base_id), answer.choices, strict=True):
             runner.submit(request, choice)
+
+    def free_remote_kv(self, remote: RemoteKv) -> None:
+        """A request was refused: the KV it names is needed no longer."""
+        self.runners[0].kv.puller.free(remote)
+
+    def _crash(self, why: str) -> None:
+        self.crash_reason = why
+        self.ended.set()
+        for runner in self.runners:
+            runner.fail_all(engine_dead())
 
     def close(self) -> None:
         """Stop the engines and close every connection."""
@@ -97,10 +117,11 @@ class Rank:
             return ChatBody(generation, f"chatcmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
         return CompletionBody(generation, f"cmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
 
-    def _requests(self, generation: Generation, ids: list[int]) -> list[EngineRequest]:
+    def _requests(self, generation: Generation, ids: list[int], base_id: str) -> list[EngineRequest]:
         now_s = self._loop.time()
         requests: list[EngineRequest] = []
-        for prompt, max_tokens in zip(generation.prompts, generation.max_tokens, strict=True):
+        for at, (prompt, max_tokens) in enumerate(zip(generation.prompts, generation.max_tokens, strict=True)):
+            name = f"chatcmpl-{base_id}" if generation.api == "chat" else f"cmpl-{base_id}-{at}"
             keys, state = prompt_states(prompt.ids, self.settings.block_size_tokens)
             requests += [
                 EngineRequest(
@@ -116,6 +137,8 @@ class Rank:
                     min_tokens=generation.min_tokens,
                     ignore_eos=generation.ignore_eos,
                     stop_token_ids=generation.stop_token_ids,
+                    kv_request_id=f"{name}-{uuid4().hex[:8]}" if generation.keeps_kv else "",
+                    pull=generation.pull,
                 )
                 for salt in range(generation.n)
             ]

@@ -10,13 +10,14 @@ from uuid import uuid4
 import msgspec
 
 from simulator import generation, metrics, tokens, validation
-from simulator.api_errors import ApiError, api_error, bad_request
+from simulator.api_errors import ApiError, SchemaError, api_error, bad_request
 from simulator.exchange import Exchange, Request
 from simulator.faults import Fault
 from simulator.generation import Generation
 from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
 from simulator.settings import RankSettings
+from simulator.transfer_params import remote_kv
 
 _encode = msgspec.json.encode
 Route = Callable[[Rank, Request, Exchange], None]
@@ -46,7 +47,14 @@ def _generate(reader: Reader) -> Route:
     def admit(rank: Rank, request: Request, exchange: Exchange) -> None:
         data = validation.read_json(request.body, request.headers.get("content-type"))
         base_id = request.headers.get("x-request-id") or data.get("request_id") or uuid4().hex[:16]
-        rank.generate(reader(data, rank.settings), exchange, request.headers, str(base_id))
+        try:
+            rank.generate(reader(data, rank.settings), exchange, request.headers, str(base_id))
+        except SchemaError:
+            raise
+        except ApiError:
+            if rank.settings.moves_kv and (remote := remote_kv(data)) is not None:
+                rank.free_remote_kv(remote)
+            raise
 
     def route(rank: Rank, request: Request, exchange: Exchange) -> None:
         if rank.faults.take("hang"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Any, Final, Protocol
 
+from simulator.api_errors import ApiError, internal_error
 from simulator.engine import EngineCore
 from simulator.engine_stats import EngineStats
+from simulator.kv_exchange import KvExchange
+from simulator.kv_fetch import EngineDeadError
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
 from simulator.step import Finish, Step, TokenOut
@@ -21,11 +25,20 @@ _ROUND_UP_S: Final = 0.0005
 class TokenSink(Protocol):
     """Takes the tokens of one sequence."""
 
+    def begin(self, cached_tokens: int) -> None:
+        """The first token comes; so many tokens of the prompt were in the prefix cache."""
+
     def push(self, token: int, finish: Finish | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""
 
+    def offer(self, params: dict[str, Any]) -> None:
+        """Before the last token: the kv_transfer_params of the KV that is kept."""
+
     def flush(self) -> None:
         """Called once per wake after the tokens."""
+
+    def fail(self, error: ApiError) -> None:
+        """The sequence will not be completed."""
 
 
 class EngineRunner:
@@ -36,10 +49,12 @@ class EngineRunner:
     vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
     """
 
-    def __init__(self, settings: RankSettings) -> None:
+    def __init__(self, settings: RankSettings, on_death: Callable[[str], None]) -> None:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
+        self._on_death = on_death
         self._core = EngineCore(settings)
+        self.kv = KvExchange(self, self._core, self.stats, settings)
         self._inbox: deque[EngineRequest] = deque()
         self._sinks: dict[int, TokenSink] = {}
         self._step: Step | None = None
@@ -54,13 +69,15 @@ class EngineRunner:
     @property
     def in_engine(self) -> int:
         """Sequences the engine still works on, aborted ones until its next step included."""
-        return len(self._core.running) + len(self._core.waiting) + len(self._inbox)
+        return self._core.unfinished + len(self._inbox)
 
     def submit(self, request: EngineRequest, sink: TokenSink) -> None:
         """Queue a request; its `arrival_s` is this loop's time now."""
         self._sinks[request.request_id] = sink
         self._inbox.append(request)
-        self._wake_if_idle()
+        if request.pull is not None:
+            self.kv.puller.admit(request.request_id, request.pull)
+        self.wake()
 
     def abort(self, request_ids: Iterable[int]) -> None:
         """Forget requests; the engine drops them at its next step. Idempotent."""
@@ -70,13 +87,32 @@ class EngineRunner:
         self._inbox = deque(request for request in self._inbox if request.request_id not in gone)
         for request_id in gone:
             self._core.abort(request_id)
-        self._wake_if_idle()
+            self.kv.puller.leave(request_id)
+        self.wake()
+
+    def fail_all(self, error: ApiError) -> None:
+        """Nothing here will be completed."""
+        sinks, self._sinks = self._sinks, {}
+        for sink in sinks.values():
+            sink.fail(error)
+
+    def fail(self, request_id: int) -> None:
+        """The request ended with an error."""
+        self.stats.finished["error"] += 1
+        if (sink := self._sinks.pop(request_id, None)) is not None:
+            sink.fail(internal_error())
+
+    def die(self, why: str) -> None:
+        """The engine can do nothing more, and the server ends with it."""
+        self.close()
+        self._step = None
+        self._on_death(why)
 
     def freeze(self, frozen: bool) -> None:
         """Stop stepping, or go on from now."""
         self.frozen = frozen
         if not frozen:
-            self._wake_if_idle()
+            self.wake()
 
     def close(self) -> None:
         """Step no more."""
@@ -84,33 +120,51 @@ class EngineRunner:
             self._timer.cancel()
         self.frozen = True
 
-    def _wake_if_idle(self) -> None:
-        if self._timer is None and not self.frozen:
-            if self._step is None:
-                self._begin(self._loop.time())
-            self._arm()
+    def wake(self) -> None:
+        """Go on, if idle: the core has something to do or to report."""
+        if self.frozen or (self._timer is not None and self._step is not None):
+            return
+        if self._step is None:
+            self._begin(self._loop.time())
+        self._arm()
 
     def _begin(self, start_s: float) -> None:
         """Run the core's next step; requests that arrive later than its start wait for the one after it."""
         while True:
             while self._inbox and self._inbox[0].arrival_s <= start_s:
                 self._core.add(self._inbox.popleft())
-            self._step = self._core.step(start_s)
-            if self._step is not None or not self._inbox:
+            try:
+                self._step = self._core.step(start_s)
+            except EngineDeadError as error:
+                self.die(str(error))
+                return
+            if self._step is not None:
+                for order in self._step.pulls:
+                    self.kv.puller.pull(order)
+                return
+            if not self._inbox:
                 return
             start_s = self._inbox[0].arrival_s
 
     def _arm(self) -> None:
-        if self._step is not None:
-            wait_s = self._step.end_s - self._loop.time()
-            # uvloop rounds to whole milliseconds, and a wake before the deadline would be for nothing.
-            self._timer = self._loop.call_later(wait_s + _ROUND_UP_S if wait_s > 0 else 0, self._wake)
+        """Wake at the end of the step, or else when KV may have outlived its lease."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake_at_s = self._core.held.wake_at_s if self._step is None else self._step.end_s
+        if self.frozen or wake_at_s == inf:
+            return
+        wait_s = wake_at_s - self._loop.time()
+        # uvloop rounds to whole milliseconds, and a wake before the deadline would be for nothing.
+        self._timer = self._loop.call_later(wait_s + _ROUND_UP_S if wait_s > 0 else 0, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
         if self.frozen:
             return
         now_s = self._loop.time()
+        if self._step is None:
+            self._begin(now_s)
         touched: dict[TokenSink, None] = {}
         for _ in range(_MAX_STEPS_PER_WAKE):
             if self._step is None or self._step.end_s > now_s:
@@ -130,8 +184,13 @@ class EngineRunner:
             if sink is None:
                 continue
             touched[sink] = None
+            if out.nth == 1:
+                sink.begin(out.sequence.cached_tokens)
             if out.finish is not None:
                 del self._sinks[request_id]
+                kept = out.sequence.request.kv_request_id
+                if kept and (params := self.kv.offer(kept)) is not None:
+                    sink.offer(params)
                 sink.push(out.token, out.finish, out.stop_token)
             elif sink.push(out.token, None, None):
                 self._stop_here(out)

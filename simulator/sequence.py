@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from simulator.transfer_params import RemoteKv
+
 
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One sequence to generate: choice number `salt` of `n`. `block_keys` and `state` are `model.prompt_states`."""
+    """One sequence to generate: choice number `salt` of `n`. `block_keys` and `state` are `model.prompt_states`.
+
+    With a `kv_request_id` its KV is kept under that name when it ends; with `pull` its prompt's KV is fetched.
+    """
 
     request_id: int
     prompt_tokens: int
@@ -20,6 +25,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_tokens: int = 0
     ignore_eos: bool = False
     stop_token_ids: frozenset[int] = frozenset()
+    kv_request_id: str = ""
+    pull: RemoteKv | None = None
 
 
 class Sequence:
@@ -29,8 +36,9 @@ class Sequence:
     """
 
     __slots__ = (
-        "blocks", "cached_tokens", "computed", "first_token_s", "generated", "keys", "last_token", "last_token_s",
-        "most_tokens", "num_tokens", "preemptions", "published", "request", "scheduled_s", "state", "taint",
+        "blocks", "cached_tokens", "computed", "external_tokens", "fetched", "first_token_s", "generated", "keys",
+        "last_token", "last_token_s", "most_tokens", "num_tokens", "preemptions", "published", "request",
+        "scheduled_s", "state", "taint",
     )  # fmt: skip
 
     def __init__(self, request: EngineRequest, max_model_len: int) -> None:
@@ -46,6 +54,8 @@ class Sequence:
         self.published = 0
         self.blocks: list[int] = []
         self.cached_tokens = 0
+        self.external_tokens = 0
+        self.fetched = False
         self.preemptions = 0
         self.scheduled_s: float | None = None
         self.first_token_s = 0.0

@@ -5,58 +5,97 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 from simulator import routes
 from simulator.http import HttpProtocol
 from simulator.rank import Rank
 from simulator.settings import RankSettings
+from simulator.side_channel import SideChannel
 
 _BACKLOG = 2048
+_FLUSH_WITHIN_S = 1.0
 
 
 class ListenError(OSError):
     """The address to listen on cannot be had."""
 
 
+class RankCrashedError(Exception):
+    """A simulated engine has died as vLLM's would have."""
+
+
 async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM, SIGINT or cancellation.
+    """Serve until SIGTERM, SIGINT, cancellation or the death of an engine.
 
     `ready` gets one line naming the URL once the port is bound. The end comes at once: the listener and every
     connection are closed, whatever is in flight. (A real vLLM with its default --shutdown-timeout 0 kills its engine
-    and leaves those connections hanging.) Raises ListenError.
+    and leaves those connections hanging.) Raises ListenError, and RankCrashedError once the answers to what was in
+    flight are out.
     """
     rank = Rank(settings)
-    loop = asyncio.get_running_loop()
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
     try:
-        server = await loop.create_server(protocol, settings.host, settings.port, backlog=_BACKLOG)
+        async with _listening(protocol, settings.host, settings.port) as port, _kv_moving(rank):
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            with _signals_heard(rank.ended.set):
+                ready(f"rank ready: http://{host}:{port} (model {settings.model}, {settings.role})")
+                await rank.ended.wait()
+        if rank.crash_reason:
+            await rank.connections.close_all(_FLUSH_WITHIN_S)
+            raise RankCrashedError(f"the engine died: {rank.crash_reason}")
+    finally:
+        rank.close()
+
+
+@asynccontextmanager
+async def _listening(protocol: Callable[[], asyncio.Protocol], host: str, port: int) -> AsyncIterator[int]:
+    """A listener and its port; raises ListenError."""
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
     except OSError as error:
         # asyncio's own words repeat the address; a name that cannot be resolved has a negative number.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
-        raise ListenError(f"cannot listen on {settings.host} port {settings.port}: {why}") from error
+        raise ListenError(f"cannot listen on {host} port {port}: {why}") from error
     try:
-        port = server.sockets[0].getsockname()[1]
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        with _ended_by_signal(loop) as ended:
-            ready(f"rank ready: http://{host}:{port} (model {settings.model}, {settings.role})")
-            await ended.wait()
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        rank.close()
-        await server.wait_closed()
+
+
+@asynccontextmanager
+async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
+    """The engines' side channels, if they have any."""
+    settings = rank.settings
+    if not settings.moves_kv:
+        yield
+        return
+    async with AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
+        pulling = []
+        for index, runner in enumerate(rank.runners):
+            channel = partial(SideChannel, runner.kv, settings.block_size_tokens)
+            wanted = settings.side_channel_port and settings.side_channel_port + index
+            port = await listeners.enter_async_context(_listening(channel, settings.side_channel_host, wanted))
+            runner.kv.address = (settings.advertised_kv_host or settings.side_channel_host, port)
+            pulling.append(tasks.create_task(runner.kv.puller.run(), name=f"KV pulls of engine {index}"))
+        try:
+            yield
+        finally:
+            for task in pulling:
+                task.cancel()
 
 
 @contextmanager
-def _ended_by_signal(loop: asyncio.AbstractEventLoop) -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets."""
-    ended = asyncio.Event()
+def _signals_heard(end: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT call `end`."""
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+        loop.add_signal_handler(number, end)
     try:
-        yield ended
+        yield
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

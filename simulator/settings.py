@@ -20,7 +20,7 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 lets the system choose")] = 8000
     model: Annotated[str, Meta(min_length=1, description="the model's served name")] = "sim"
     role: Annotated[
-        Literal["prefill", "decode", "mixed"], Meta(description="what the rank is for; all roles serve alike")
+        Literal["prefill", "decode", "mixed"], Meta(description="what the rank is for; any of them serves alone too")
     ] = "mixed"
     speed: Annotated[float, Meta(ge=0.001, le=1e6, description="divides every simulated time")] = 1.0
     engines: Annotated[int, Meta(ge=1, le=64, description="engines (data-parallel ranks) behind this port")] = 1
@@ -50,7 +50,33 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mean_output_tokens: Annotated[
         int, Meta(ge=1, le=1_000_000, description="mean of the geometric length after which the model ends by itself")
     ] = 256
-
+    kv_connector: Annotated[
+        Literal["auto", "none", "nixl"],
+        Meta(description="how KV comes from other ranks; auto: nixl for prefill and decode, none for mixed"),
+    ] = "auto"
+    side_channel_host: Annotated[str, Meta(description="address on which other ranks find KV")] = "127.0.0.1"
+    side_channel_port: Annotated[
+        int, Meta(ge=0, le=65_472, description="port for the same, of the first engine; 0 lets the system choose")
+    ] = 0
+    advertised_kv_host: Annotated[
+        str, Meta(description="host named in kv_transfer_params; empty for side_channel_host")
+    ] = ""
+    kv_lease_ms: Annotated[
+        float, Meta(ge=1, le=3.6e6, description="keeps KV so long for a decode rank; real time, whatever the speed")
+    ] = 30_000.0
+    kv_handshake_ms: Annotated[
+        float, Meta(ge=1, le=3.6e6, description="tries so long to reach an engine; real time, whatever the speed")
+    ] = 5_000.0
+    kv_load_failure_policy: Annotated[
+        Literal["fail", "recompute"], Meta(description="what becomes of a request whose KV cannot be pulled")
+    ] = "fail"
+    kv_transfer_tokens_per_s: Annotated[
+        float, Meta(ge=0.001, le=1e9, description="rate at which KV is pulled, tokens a second")
+    ] = 200_000.0
+    kv_transfer_base_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of pulling KV")] = 5.0
+    enable_prompt_tokens_details: Annotated[
+        bool, Meta(description="tells the cached prompt tokens in the usage, as vLLM does if asked to")
+    ] = False
     keep_alive_s: Annotated[
         float, Meta(ge=0.001, le=86_400, description="closes a connection this long idle, as vLLM does")
     ] = 5.0
@@ -60,6 +86,11 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.kv_tokens < self.max_model_len:
             blocks = f"{self.kv_blocks} blocks of {self.block_size_tokens} tokens"
             raise ValueError(f"kv_blocks: {blocks} cannot hold one sequence of max_model_len {self.max_model_len}")
+
+    @property
+    def moves_kv(self) -> bool:
+        """Whether KV is kept for, and pulled from, other ranks."""
+        return self.kv_connector == "nixl" or (self.kv_connector == "auto" and self.role != "mixed")
 
     @property
     def kv_tokens(self) -> int:

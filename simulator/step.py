@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from simulator.kv_fetch import PullOrder
 from simulator.sequence import Sequence
 
 Finish = Literal["stop", "length"]
@@ -22,8 +23,19 @@ class TokenOut(msgspec.Struct, frozen=True, gc=False):
     gap_s: float
 
 
+class FetchStages(msgspec.Struct, frozen=True):
+    """Of the waiting sequences, those whose KV comes from elsewhere, by how far it is."""
+
+    waiting_to_start: int
+    in_progress: int
+    completed_waiting: int
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step."""
+    """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step.
+
+    `pulls` are to be carried out at once. `kv_expired` names the requests whose KV is kept no longer.
+    """
 
     end_s: float
     outputs: list[TokenOut]
@@ -31,7 +43,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     decode_tokens: int
     running: int
     waiting: int
+    fetching: FetchStages
     kv_usage: float
     prefix_queries_tokens: int
     prefix_hits_tokens: int
+    external_hits_tokens: int
     preemptions: int
+    pulls: list[PullOrder]
+    kv_expired: list[str]

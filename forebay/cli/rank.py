@@ -6,7 +6,7 @@ import click
 
 from forebay.options import settings_options
 from forebay.service import run_service
-from simulator.server import serve
+from simulator.server import RankCrashedError, serve
 from simulator.settings import RankSettings
 
 
@@ -14,4 +14,7 @@ from simulator.settings import RankSettings
 @settings_options(RankSettings)
 def command(settings: RankSettings) -> None:
     """Run one simulated vLLM rank: vLLM's HTTP and metrics, with timing from a model."""
-    run_service(serve, settings)
+    try:
+        run_service(serve, settings)
+    except RankCrashedError as error:
+        raise click.ClickException(str(error)) from error

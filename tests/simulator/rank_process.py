@@ -53,7 +53,11 @@ class RankProcess(NamedTuple):
         client.settimeout(DEADLINE_S)
         if receive_buffer_bytes is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        client.connect(("127.0.0.1", self.port))
+        try:
+            client.connect(("127.0.0.1", self.port))
+        except OSError:
+            client.close()
+            raise
         return client
 
     def get(self, path: str) -> Reply:
@@ -110,8 +114,11 @@ def _unframe(rest: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def running_rank(*options: str) -> Iterator[RankProcess]:
-    """A rank process with these options, ended with the block; it must not have logged anything by then."""
+def running_rank(*options: str, dies_of: str = "") -> Iterator[RankProcess]:
+    """A rank process with these options, ended with the block; it must not have logged anything by then.
+
+    `dies_of`: by the end of the block its engine has died, and said so.
+    """
     command = [sys.executable, "-m", "forebay", "rank", "--port", "0", *options]
     with (
         TemporaryFile("w+") as log,
@@ -123,10 +130,12 @@ def running_rank(*options: str) -> Iterator[RankProcess]:
             match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
             assert match, (line, _written(log))
             yield RankProcess(int(match[1]), process)
+            if dies_of:
+                assert process.wait(DEADLINE_S) == 1
         finally:
             process.terminate()
             _await_end(process)
-        assert not _written(log)
+        assert _written(log) == (f"Error: the engine died: {dies_of}\n" if dies_of else "")
 
 
 def _await_end(process: "subprocess.Popen[str]") -> None:

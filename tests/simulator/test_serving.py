@@ -174,15 +174,6 @@ def test_streamed_log_probabilities_cover_every_token(rank: RankProcess) -> None
     assert len(offsets) == 5
 
 
-def test_roles_change_nothing_yet() -> None:
-    with (
-        running_rank("--role", "prefill", "--speed", "200") as prefill,
-        running_rank("--role", "decode", "--speed", "200") as decode,
-    ):
-        answers = [each.post(COMPLETIONS, body()).json()["choices"] for each in (prefill, decode)]
-    assert answers[0] == answers[1]
-
-
 def test_several_engines_share_a_port_and_are_chosen_by_header() -> None:
     options = ("--engines", "2", "--first-engine", "4", "--speed", "200", "--model", "tiny")
     with running_rank(*options) as rank:

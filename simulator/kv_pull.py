@@ -1,0 +1,132 @@
+"""Pulls the KV of one engine's requests out of other engines, and keeps it alive there until then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from typing import Final, Protocol
+
+from simulator.kv_fetch import PullOrder
+from simulator.kv_peer import KvPeer
+from simulator.settings import RankSettings
+from simulator.side_channel_frames import Contents, Done, Heartbeat
+from simulator.timing import timing_of
+from simulator.transfer_params import RemoteKv
+
+_HEARTBEATS_PER_LEASE: Final = 6
+
+
+class KvTaker(Protocol):
+    """The engine that wants the KV."""
+
+    def kv_loaded(self, order: PullOrder, contents: Sequence[int], took_s: float) -> None:
+        """It is here."""
+
+    def kv_failed(self, order: PullOrder, *, in_handshake: bool) -> None:
+        """It will not come."""
+
+    def kv_fatal(self, order: PullOrder) -> None:
+        """The other engine has no such blocks."""
+
+
+class KvPuller:
+    """Engines once met need no handshake again, whatever address the params name; one that is gone stays gone."""
+
+    def __init__(self, taker: KvTaker, settings: RankSettings) -> None:
+        self._taker = taker
+        self._settings = settings
+        self._timing = timing_of(settings)
+        self._loop = asyncio.get_running_loop()
+        self._peers: dict[str, KvPeer] = {}
+        self._to_meet: asyncio.Queue[KvPeer] = asyncio.Queue()
+        self._admitted: dict[int, RemoteKv] = {}
+        self._ordered: set[int] = set()
+        self._numbers = count()
+        self._beat: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Meet other engines, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as handshakes:
+                while True:
+                    peer = await self._to_meet.get()
+                    handshakes.create_task(self._meet(peer), name=f"KV handshake with {peer.engine_id}")
+        finally:
+            if self._beat is not None:
+                self._beat.cancel()
+            for peer in [*self._peers.values()]:
+                peer.close()
+
+    def admit(self, request_id: int, remote: RemoteKv) -> None:
+        """The engine has the request: heartbeats say so to the other one."""
+        if remote.complete and remote.block_ids:
+            self._admitted[request_id] = remote
+            if self._beat is None:
+                self._beat_later()
+
+    def leave(self, request_id: int) -> None:
+        """The client is gone. A pull under way goes on to its end; else the other engine is told at once."""
+        if request_id not in self._ordered and (remote := self._admitted.pop(request_id, None)) is not None:
+            self.free(remote)
+
+    def free(self, remote: RemoteKv) -> None:
+        """Let the other engine free the KV unread."""
+        if remote.complete:
+            self._peer(remote).send(Done(remote.request_id))
+
+    def pull(self, order: PullOrder) -> None:
+        """Carry out an order; the taker hears of it later."""
+        self._ordered.add(order.request_id)
+        peer = self._peer(order.remote)
+        if peer.lost:
+            self._loop.call_soon(self._failed, order, False)
+        else:
+            number = next(self._numbers)
+            peer.read(number, order.remote.request_id, order.block_ids, partial(self._read, order, peer))
+
+    def _peer(self, remote: RemoteKv) -> KvPeer:
+        peer = self._peers.get(remote.engine_id)
+        if peer is None:
+            peer = self._peers[remote.engine_id] = KvPeer(remote, self._settings.block_size_tokens)
+            self._to_meet.put_nowait(peer)
+        return peer
+
+    async def _meet(self, peer: KvPeer) -> None:
+        await peer.shake_hands(self._settings.kv_handshake_ms / 1000)
+        if not peer.known:
+            del self._peers[peer.engine_id]
+
+    def _read(self, order: PullOrder, peer: KvPeer, answer: Contents | None) -> None:
+        if answer is None:
+            self._failed(order, not peer.known)
+        elif answer.contents is None:
+            self._taker.kv_fatal(order)
+        else:
+            took_s = self._timing.kv_transfer_s(len(order.block_ids) * self._settings.block_size_tokens)
+            self._loop.call_later(took_s, self._loaded, order, answer.contents, took_s)
+
+    def _loaded(self, order: PullOrder, contents: tuple[int, ...], took_s: float) -> None:
+        self._forget(order)
+        self._peer(order.remote).send(Done(order.remote.request_id))
+        self._taker.kv_loaded(order, contents, took_s)
+
+    def _failed(self, order: PullOrder, in_handshake: bool) -> None:
+        self._forget(order)
+        self._taker.kv_failed(order, in_handshake=in_handshake)
+
+    def _forget(self, order: PullOrder) -> None:
+        self._ordered.discard(order.request_id)
+        self._admitted.pop(order.request_id, None)
+
+    def _beat_later(self) -> None:
+        every_s = self._settings.kv_lease_ms / 1000 / _HEARTBEATS_PER_LEASE
+        self._beat = self._loop.call_later(every_s, self._send_heartbeats)
+
+    def _send_heartbeats(self) -> None:
+        self._beat = None
+        for remote in self._admitted.values():
+            self._peer(remote).send(Heartbeat(remote.request_id))
+        if self._admitted:
+            self._beat_later()
