@@ -1,10 +1,10 @@
 """Command-line options from settings: a frozen msgspec struct describes a command's options, alone.
 
 A field `lease_ms: Annotated[int, Meta(ge=1, description="how long ...")] = 2000` becomes the option
-`--lease-ms`, the environment variable `FOREBAY_LEASE_MS` and a line of help. A `bool` is a pair of flags. A
-tuple's option may be repeated or take a comma list; a dict's takes `K=V`. The fields of a struct inside the
-struct are options as well. Whatever is refused, by type, by range or by the struct itself, is a usage error
-(exit 2) that names the option.
+`--lease-ms`, the environment variable `FOREBAY_LEASE_MS` and a line of help. A `bool` is a pair of flags,
+`--x/--no-x`, or `--x/--y` with `Meta(extra={"off": "y"})`. A tuple's option may be repeated or take a comma list; a
+dict's takes `K=V`. The fields of a struct inside the struct are options as well. Whatever is refused, by type, by
+range or by the struct itself, is a usage error (exit 2) that names the option.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _option(field: FieldInfo, prefix: str) -> Callable[[Command], Command]:
         default = _default(field)
         attributes |= {"default": default, "show_default": default not in (None, "", ())}
     if kind is bool:
-        flag = f"{flag}/--no-{flag[2:]}"
+        flag = f"{flag}/--{_off(field.type) or 'no-' + flag[2:]}"
     elif get_origin(kind) is tuple:
         attributes |= {"type": Items(get_args(kind)[0]), "multiple": True, "callback": _joined}
     elif get_origin(kind) is dict:
@@ -150,5 +150,13 @@ def variable(name: str, prefix: str = ENVIRONMENT_PREFIX) -> str:
 
 
 def _description(annotation: Any) -> str | None:
-    metas = [part for part in get_args(annotation)[1:] if isinstance(part, msgspec.Meta)]
-    return next((meta.description for meta in metas if meta.description), None)
+    return next((meta.description for meta in _metas(annotation) if meta.description), None)
+
+
+def _off(annotation: Any) -> str | None:
+    """The name of the flag that turns a `bool` off, where it has one of its own."""
+    return next((meta.extra["off"] for meta in _metas(annotation) if meta.extra and "off" in meta.extra), None)
+
+
+def _metas(annotation: Any) -> list[msgspec.Meta]:
+    return [part for part in get_args(annotation)[1:] if isinstance(part, msgspec.Meta)]

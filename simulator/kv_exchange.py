@@ -8,8 +8,11 @@ from uuid import uuid4
 
 from simulator.engine import EngineCore
 from simulator.engine_stats import EngineStats
+from simulator.kv_audit import KvAudit
 from simulator.kv_fetch import PullOrder
+from simulator.kv_peer import KvPeer
 from simulator.kv_pull import KvPuller
+from simulator.misuse import MisuseBoard
 from simulator.settings import RankSettings
 from simulator.transfer_params import KvOffer
 
@@ -30,17 +33,21 @@ class Engine(Protocol):
 class KvExchange:
     """Both sides of one engine's side channel; `address` is where other engines find it."""
 
-    def __init__(self, engine: Engine, core: EngineCore, stats: EngineStats, settings: RankSettings) -> None:
+    def __init__(
+        self, engine: Engine, core: EngineCore, stats: EngineStats, settings: RankSettings, misuse: MisuseBoard
+    ) -> None:
         self.engine_id = str(uuid4())
         self.address = ("", 0)
         self.puller = KvPuller(self, settings)
-        self._engine, self._core, self._stats = engine, core, stats
+        self.audit = KvAudit(misuse)
+        self._engine, self._core, self._stats, self._misuse = engine, core, stats, misuse
 
     def offer(self, kv_request_id: str) -> dict[str, Any] | None:
         """The kv_transfer_params of the KV that is kept for a request; None where it is not (any more)."""
         held = self._core.held.find(kv_request_id)
         if held is None:
             return None
+        self.audit.offered(kv_request_id)
         host, port = self.address
         return KvOffer(
             engine_id=self.engine_id,
@@ -54,14 +61,16 @@ class KvExchange:
 
     def read_kv(self, kv_request_id: str, block_ids: tuple[int, ...]) -> tuple[int, ...] | None:
         """What these blocks hold now, whoever they belong to; None where there are no such blocks."""
-        del kv_request_id
+        self.audit.read(kv_request_id, block_ids, self._core.held.find(kv_request_id))
         if not all(0 <= block < self._core.kv.num_blocks for block in block_ids):
             return None
         return tuple(self._core.kv.held(block_ids))
 
     def kv_done(self, kv_request_id: str) -> None:
         """The request's KV is needed no longer."""
-        if self._core.release_held(kv_request_id):
+        held = self._core.release_held(kv_request_id)
+        self.audit.freed(kv_request_id, held=held)
+        if held:
             self._engine.wake()
         else:
             self._stats.kv_notifications_after_expiry += 1
@@ -73,12 +82,14 @@ class KvExchange:
     def kv_loaded(self, order: PullOrder, contents: Sequence[int], took_s: float) -> None:
         """The KV of a request is here."""
         del took_s
-        self._core.loaded(order.request_id, contents)
+        if self._core.loaded(order.request_id, contents):
+            self._misuse.note("wrong_kv", order.remote.request_id, f"blocks {list(order.block_ids)}")
         self._engine.wake()
 
-    def kv_failed(self, order: PullOrder, *, in_handshake: bool) -> None:
+    def kv_failed(self, order: PullOrder, peer: KvPeer) -> None:
         """The KV of a request will not come."""
-        del in_handshake
+        if peer.stranger:
+            self._misuse.note("wrong_engine", order.remote.request_id, f"{peer.stranger}, not {order.remote.engine_id}")
         if self._core.load_failed(order.request_id) is not None:
             self._engine.fail(order.request_id)
         self._engine.wake()

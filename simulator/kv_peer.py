@@ -18,7 +18,7 @@ OnContents = Callable[[Contents | None], None]
 class KvPeer(asyncio.Protocol):
     """`known` once it has said that it is the engine it was taken for; `lost` for ever when the connection ends.
 
-    What is sent before that waits for it.
+    What is sent before that waits for it. `stranger` is the engine met in its place.
     """
 
     def __init__(self, remote: RemoteKv, block_size_tokens: int) -> None:

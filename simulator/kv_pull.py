@@ -24,8 +24,8 @@ class KvTaker(Protocol):
     def kv_loaded(self, order: PullOrder, contents: Sequence[int], took_s: float) -> None:
         """It is here."""
 
-    def kv_failed(self, order: PullOrder, *, in_handshake: bool) -> None:
-        """It will not come."""
+    def kv_failed(self, order: PullOrder, peer: KvPeer) -> None:
+        """It will not come, since the peer is lost."""
 
     def kv_fatal(self, order: PullOrder) -> None:
         """The other engine has no such blocks."""
@@ -81,7 +81,7 @@ class KvPuller:
         self._ordered.add(order.request_id)
         peer = self._peer(order.remote)
         if peer.lost:
-            self._loop.call_soon(self._failed, order, False)
+            self._loop.call_soon(self._failed, order, peer)
         else:
             number = next(self._numbers)
             peer.read(number, order.remote.request_id, order.block_ids, partial(self._read, order, peer))
@@ -100,7 +100,7 @@ class KvPuller:
 
     def _read(self, order: PullOrder, peer: KvPeer, answer: Contents | None) -> None:
         if answer is None:
-            self._failed(order, not peer.known)
+            self._failed(order, peer)
         elif answer.contents is None:
             self._taker.kv_fatal(order)
         else:
@@ -112,9 +112,9 @@ class KvPuller:
         self._peer(order.remote).send(Done(order.remote.request_id))
         self._taker.kv_loaded(order, contents, took_s)
 
-    def _failed(self, order: PullOrder, in_handshake: bool) -> None:
+    def _failed(self, order: PullOrder, peer: KvPeer) -> None:
         self._forget(order)
-        self._taker.kv_failed(order, in_handshake=in_handshake)
+        self._taker.kv_failed(order, peer)
 
     def _forget(self, order: PullOrder) -> None:
         self._ordered.discard(order.request_id)

@@ -19,6 +19,7 @@ from simulator.faults import FaultBoard
 from simulator.generation import Generation
 from simulator.http import Connections
 from simulator.metrics import registry_of
+from simulator.misuse import MisuseBoard
 from simulator.model import prompt_states
 from simulator.runner import EngineRunner
 from simulator.sequence import EngineRequest
@@ -36,7 +37,8 @@ class Rank:
 
     def __init__(self, settings: RankSettings) -> None:
         self.settings = settings
-        self.runners = [EngineRunner(settings, self._crash) for _ in range(settings.engines)]
+        self.misuse = MisuseBoard(strict=settings.strict)
+        self.runners = [EngineRunner(settings, self.misuse, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
         self.connections = Connections(settings.keep_alive_s)
         self.started_at_s = wall_clock_s()

@@ -1,29 +1,28 @@
-"""Which path does what: vLLM's routes, and two of the simulator's own under /sim."""
+"""Which path does what."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
 
-from simulator import generation, metrics, tokens, validation
+from simulator import generation, leg_audit, metrics, sim_routes, tokens, validation
 from simulator.api_errors import ApiError, SchemaError, api_error, bad_request
 from simulator.exchange import Exchange, Request
-from simulator.faults import Fault
 from simulator.generation import Generation
 from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
 from simulator.settings import RankSettings
+from simulator.sim_routes import NOT_FOUND, Route
 from simulator.transfer_params import remote_kv
 
 _encode = msgspec.json.encode
-Route = Callable[[Rank, Request, Exchange], None]
 Reader = Callable[[Mapping[str, Any], RankSettings], Generation]
 
-_NOT_FOUND: Final = ApiError(404, b'{"detail":"Not Found"}')
 _WRONG_METHOD: Final = ApiError(405, b'{"detail":"Method Not Allowed"}')
 
 
@@ -31,7 +30,7 @@ def handle(rank: Rank, request: Request, exchange: Exchange) -> None:
     """Answer one request, now or later."""
     methods = _ROUTES.get(request.path)
     if methods is None:
-        exchange.respond(_NOT_FOUND.status, _NOT_FOUND.body)
+        exchange.respond(NOT_FOUND.status, NOT_FOUND.body)
         return
     route = methods.get(request.method)
     if route is None:
@@ -44,29 +43,35 @@ def handle(rank: Rank, request: Request, exchange: Exchange) -> None:
 
 
 def _generate(reader: Reader) -> Route:
-    def admit(rank: Rank, request: Request, exchange: Exchange) -> None:
-        data = validation.read_json(request.body, request.headers.get("content-type"))
-        base_id = request.headers.get("x-request-id") or data.get("request_id") or uuid4().hex[:16]
-        try:
-            rank.generate(reader(data, rank.settings), exchange, request.headers, str(base_id))
-        except SchemaError:
-            raise
-        except ApiError:
-            if rank.settings.moves_kv and (remote := remote_kv(data)) is not None:
-                rank.free_remote_kv(remote)
-            raise
-
     def route(rank: Rank, request: Request, exchange: Exchange) -> None:
         if rank.faults.take("hang"):
             return
         if fault := rank.faults.take("error"):
             raise api_error(fault.status, "a simulated fault", "InternalServerError")
+        admit = partial(_admit, reader)
         if fault := rank.faults.take("slow_first_byte"):
             _later(fault.delay_ms, admit, rank, request, exchange)
         else:
             admit(rank, request, exchange)
 
     return route
+
+
+def _admit(reader: Reader, rank: Rank, request: Request, exchange: Exchange) -> None:
+    data = validation.read_json(request.body, request.headers.get("content-type"))
+    base_id = str(request.headers.get("x-request-id") or data.get("request_id") or uuid4().hex[:16])
+    try:
+        wanted = reader(data, rank.settings)
+        rank.generate(wanted, exchange, request.headers, base_id)
+    except SchemaError:
+        raise
+    except ApiError:
+        if rank.settings.moves_kv and (remote := remote_kv(data)) is not None:
+            rank.free_remote_kv(remote)
+        raise
+    if rank.misuse.strict:
+        for kind, detail in leg_audit.judged(data, wanted, rank.settings):
+            rank.misuse.note(kind, base_id, detail)
 
 
 def _later(delay_ms: float, route: Route, rank: Rank, request: Request, exchange: Exchange) -> None:
@@ -166,32 +171,6 @@ def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
     exchange.respond(200, _encode({"prompt": tokens.decode(ids)}))
 
 
-def _set_fault(rank: Rank, request: Request, exchange: Exchange) -> None:
-    try:
-        fault = msgspec.json.decode(request.body, type=Fault)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(str(error)) from None
-    if fault.kind in ("freeze", "clear"):
-        for runner in rank.runners:
-            runner.freeze(fault.kind == "freeze")
-    rank.faults.put(fault)
-    exchange.respond(200, b"{}")
-
-
-def _state(rank: Rank, request: Request, exchange: Exchange) -> None:
-    """Counts for tests; the connection that asks is not among the open ones."""
-    del request
-    state = {
-        "in_engine": sum(runner.in_engine for runner in rank.runners),
-        "in_flight": rank.in_flight,
-        "open_connections": len(rank.connections.open) - 1,
-        "served": rank.served,
-        "aborted": rank.aborted,
-        "rejected": rank.rejected,
-    }
-    exchange.respond(200, _encode(state))
-
-
 _ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/v1/completions": {"POST": _generate(generation.completion)},
     "/v1/chat/completions": {"POST": _generate(generation.chat)},
@@ -205,6 +184,5 @@ _ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/detokenize": {"POST": _detokenize},
     "/kv_event_sources": {"GET": _kv_event_sources},
     "/is_scaling_elastic_ep": {"POST": _is_scaling},
-    "/sim/fault": {"POST": _set_fault},
-    "/sim/state": {"GET": _state},
+    **sim_routes.ROUTES,
 }

@@ -13,6 +13,7 @@ from simulator.engine import EngineCore
 from simulator.engine_stats import EngineStats
 from simulator.kv_exchange import KvExchange
 from simulator.kv_fetch import EngineDeadError
+from simulator.misuse import MisuseBoard
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
 from simulator.step import Finish, Step, TokenOut
@@ -49,12 +50,12 @@ class EngineRunner:
     vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
     """
 
-    def __init__(self, settings: RankSettings, on_death: Callable[[str], None]) -> None:
+    def __init__(self, settings: RankSettings, misuse: MisuseBoard, on_death: Callable[[str], None]) -> None:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
         self._on_death = on_death
         self._core = EngineCore(settings)
-        self.kv = KvExchange(self, self._core, self.stats, settings)
+        self.kv = KvExchange(self, self._core, self.stats, settings, misuse)
         self._inbox: deque[EngineRequest] = deque()
         self._sinks: dict[int, TokenSink] = {}
         self._step: Step | None = None
@@ -70,6 +71,11 @@ class EngineRunner:
     def in_engine(self) -> int:
         """Sequences the engine still works on, aborted ones until its next step included."""
         return self._core.unfinished + len(self._inbox)
+
+    @property
+    def held_kv(self) -> int:
+        """Requests that have ended and whose KV is kept for another rank."""
+        return self._core.held.count
 
     def submit(self, request: EngineRequest, sink: TokenSink) -> None:
         """Queue a request; its `arrival_s` is this loop's time now."""
@@ -178,6 +184,8 @@ class EngineRunner:
 
     def _deliver(self, step: Step, touched: dict[TokenSink, None]) -> None:
         self.stats.record(step)
+        for kv_request_id in step.kv_expired:
+            self.kv.audit.expired(kv_request_id)
         for out in step.outputs:
             request_id = out.sequence.request.request_id
             sink = self._sinks.get(request_id)

@@ -74,6 +74,13 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(ge=0.001, le=1e9, description="rate at which KV is pulled, tokens a second")
     ] = 200_000.0
     kv_transfer_base_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of pulling KV")] = 5.0
+    strict: Annotated[
+        bool,
+        Meta(
+            description="counts at /sim/misuse what was done wrong with KV; the answers stay the same",
+            extra={"off": "faithful"},
+        ),
+    ] = False
     enable_prompt_tokens_details: Annotated[
         bool, Meta(description="tells the cached prompt tokens in the usage, as vLLM does if asked to")
     ] = False

@@ -30,6 +30,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     colour: Colour = Colour.RED
     kind: Literal["x", "y"] = "x"
     explain: bool = False
+    strict: Annotated[bool, Meta(extra={"off": "faithful"})] = False
     key: Annotated[tuple[str, ...], Meta(description="keys of clients")] = ()
     sizes: tuple[int, ...] = (1, 2)
     label: dict[str, str] = {}
@@ -101,6 +102,12 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert outcome.settings == Example(redis="redis://x", port=1)
 
 
+def test_a_flag_may_have_a_name_for_its_opposite() -> None:
+    for flag, strict in (("--strict", True), ("--faithful", False)):
+        assert Outcome(flag, REDIS="redis://x").settings == Example(redis="redis://x", strict=strict)
+    assert Outcome("--no-strict", REDIS="redis://x").code == 2
+
+
 def test_an_empty_variable_is_one_that_is_not_set() -> None:
     assert Outcome(REDIS="redis://x", PORT="", KEY="", LABEL="").settings == Example(redis="redis://x")
 
@@ -160,6 +167,7 @@ def test_settings_turned_into_variables_are_read_back_as_the_same_settings() -> 
         "COLOUR",
         "KIND",
         "EXPLAIN",
+        "STRICT",
         "KEY",
         "SIZES",
         "LABEL",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
+from simulator.misuse import Kind
 from tests.simulator.rank_process import RankProcess, Reply, running_rank
 
 COMPLETIONS = "/v1/completions"
@@ -55,13 +56,16 @@ def first_leg(body: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def running_pair(
-    *options: str, prefill_options: Sequence[str] = (), decode_options: Sequence[str] = ()
+    *options: str,
+    prefill_options: Sequence[str] = (),
+    decode_options: Sequence[str] = (),
+    misuse: Collection[Kind] = (),
 ) -> Iterator[PrefillDecode]:
-    """Both ranks, ended with the block."""
+    """Both ranks, ended with the block; with `--strict` only these kinds of misuse may have happened."""
     with ExitStack() as stack:
         yield PrefillDecode(
-            stack.enter_context(running_rank("--role", "prefill", *options, *prefill_options)),
-            stack.enter_context(running_rank("--role", "decode", *options, *decode_options)),
+            stack.enter_context(running_rank("--role", "prefill", *options, *prefill_options, misuse=misuse)),
+            stack.enter_context(running_rank("--role", "decode", *options, *decode_options, misuse=misuse)),
         )
 
 

@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
+
+from simulator.misuse import Kind
 
 DEADLINE_S = 30.0
 
@@ -114,10 +116,11 @@ def _unframe(rest: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def running_rank(*options: str, dies_of: str = "") -> Iterator[RankProcess]:
+def running_rank(*options: str, dies_of: str = "", misuse: Collection[Kind] = ()) -> Iterator[RankProcess]:
     """A rank process with these options, ended with the block; it must not have logged anything by then.
 
-    `dies_of`: by the end of the block its engine has died, and said so.
+    `dies_of`: by the end of the block its engine has died, and said so. With `--strict` it must have seen no misuse
+    of KV but these kinds, and every KV it kept must be fetched or freed, unless some may be `abandoned_kv`.
     """
     command = [sys.executable, "-m", "forebay", "rank", "--port", "0", *options]
     with (
@@ -129,13 +132,25 @@ def running_rank(*options: str, dies_of: str = "") -> Iterator[RankProcess]:
             line = process.stdout.readline()
             match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
             assert match, (line, _written(log))
-            yield RankProcess(int(match[1]), process)
+            rank = RankProcess(int(match[1]), process)
+            yield rank
+            if "--strict" in options and process.poll() is None and not dies_of:
+                check_misuse(rank, misuse)
             if dies_of:
                 assert process.wait(DEADLINE_S) == 1
         finally:
             process.terminate()
             _await_end(process)
         assert _written(log) == (f"Error: the engine died: {dies_of}\n" if dies_of else "")
+
+
+def check_misuse(rank: RankProcess, allowed: Collection[Kind] = ()) -> None:
+    """A strict rank has seen no misuse but of these kinds, and keeps no KV that nobody fetches."""
+    if "abandoned_kv" not in allowed:
+        eventually(lambda: rank.state()["held_kv"] == 0)
+    report = rank.get("/sim/misuse").json()
+    unexpected = set(report["counts"]) - set(allowed)
+    assert not unexpected, report
 
 
 def _await_end(process: "subprocess.Popen[str]") -> None:

@@ -22,7 +22,7 @@ from tests.simulator.rank_process import eventually
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[PrefillDecode]:
-    with running_pair("--speed", "20", "--max-model-len", "4096", "--block-size-tokens", "32") as ranks:
+    with running_pair("--strict", "--speed", "20", "--max-model-len", "4096", "--block-size-tokens", "32") as ranks:
         yield ranks
 
 
@@ -84,9 +84,3 @@ def test_a_refused_request_frees_the_kv_it_names(pair: PrefillDecode) -> None:
         params = pair.keep(COMPLETIONS, body)
         assert pair.decode_with(COMPLETIONS, {**body, **wrong}, params).status == status
         eventually(lambda: kv_usage(pair.prefill) == 0)
-
-
-def test_log_probabilities_of_the_prompt_are_computed_here(pair: PrefillDecode) -> None:
-    body = ask(prompt(40, "echo "), 4, echo=True, logprobs=1)
-    reply = pair.decode_with(COMPLETIONS, body, {"do_remote_prefill": True})
-    assert text_of(reply) == body["prompt"] + right_text(prompt(40, "echo "), 4)

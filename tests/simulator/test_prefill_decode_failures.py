@@ -248,3 +248,9 @@ def test_a_rank_without_a_connector_passes_over_the_params() -> None:
             reply = mixed.post(COMPLETIONS, {**A, "kv_transfer_params": params})
             assert refused(reply)
             assert text_of(reply) == right_text(A["prompt"], 12)
+
+
+def test_log_probabilities_of_the_prompt_are_computed_here(pair: PrefillDecode) -> None:
+    body = ask(prompt(40, "echo "), 4, echo=True, logprobs=1)
+    reply = pair.decode_with(COMPLETIONS, body, {"do_remote_prefill": True})
+    assert text_of(reply) == body["prompt"] + right_text(prompt(40, "echo "), 4)

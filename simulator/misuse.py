@@ -1,0 +1,86 @@
+"""What clients and other ranks did wrong with KV, counted in strict mode. Pure.
+
+vLLM notices none of it: it answers as if all were well, with wrong text or KV that stays held. A strict rank answers
+the same, and counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, Literal
+
+import msgspec
+
+Kind = Literal[
+    "wrong_kv",
+    "reused_params",
+    "expired_kv",
+    "unknown_request",
+    "foreign_blocks",
+    "abandoned_kv",
+    "wrong_engine",
+    "altered_params",
+    "prompt_mismatch",
+    "not_one_prompt",
+    "streamed_prefill",
+    "wrong_role",
+]
+"""What each stands for:
+
+- `wrong_kv`: KV was pulled that is not the prompt's
+- `reused_params`: KV was read that had been fetched or freed before
+- `expired_kv`: KV was read after its lease
+- `unknown_request`: KV was read or freed of a request nobody knows
+- `foreign_blocks`: blocks were read that are not the named request's
+- `abandoned_kv`: params were handed out, and nobody came for the KV within its lease
+- `wrong_engine`: another engine than the one named was met at the address
+- `altered_params`: the params are not as a prefill rank gave them
+- `prompt_mismatch`: they are for a prompt of another length
+- `not_one_prompt`: a leg of several prompts or choices, or with log probabilities of the prompt
+- `streamed_prefill`: a prefill leg that asks for a stream or for more than a token
+- `wrong_role`: a prefill leg on a decode rank, or the reverse
+"""
+
+_MOST_EXAMPLES: Final = 20
+
+
+class Example(msgspec.Struct, frozen=True):
+    """One misuse."""
+
+    kind: Kind
+    request_id: str
+    detail: str
+
+
+class MisuseReport(msgspec.Struct, frozen=True):
+    """What GET /sim/misuse answers."""
+
+    total: int
+    counts: dict[str, int]
+    examples: list[Example]
+
+
+class MisuseBoard:
+    """Counts while `strict`, else takes no note."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict: Final = strict
+        self._counts: Counter[str] = Counter()
+        self._examples: list[Example] = []
+
+    def note(self, kind: Kind, request_id: str, detail: str = "") -> None:
+        """Count one."""
+        if not self.strict:
+            return
+        self._counts[kind] += 1
+        if len(self._examples) < _MOST_EXAMPLES:
+            self._examples.append(Example(kind, request_id, detail))
+
+    def report(self) -> MisuseReport:
+        """All since the start, or since the last `clear`."""
+        return MisuseReport(self._counts.total(), dict(self._counts), list(self._examples))
+
+    def clear(self) -> None:
+        """Count from nothing again."""
+        self._counts.clear()
+        self._examples.clear()
