@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from simulator import model
 from simulator.engine import EngineCore
 from simulator.settings import RankSettings
 from simulator.step import Step
 from tests.simulator.engines import answers, request, settings
+from tests.simulator.oracle import right_ids
 
 
 class Ask(NamedTuple):
@@ -86,15 +86,8 @@ def check(core: EngineCore, step: Step, options: RankSettings) -> None:
 def expected(ask: Ask, index: int, options: RankSettings) -> list[int]:
     """The request's answer, straight from the model."""
     prompt = ask.prompt(index)
-    _, state = model.prompt_states(prompt, options.block_size_tokens)
-    last, answer = prompt[-1], list[int]()
-    while len(answer) < min(ask.max_tokens, options.max_model_len - len(prompt)):
-        last = model.next_token(state, last, 0, model.end_threshold(options.mean_output_tokens))
-        state = model.extend(state, last)
-        answer.append(last)
-        if last == 0:
-            break
-    return answer
+    most = min(ask.max_tokens, options.max_model_len - len(prompt))
+    return right_ids(prompt, most, mean_output_tokens=options.mean_output_tokens)
 
 
 @given(asks, engines)
