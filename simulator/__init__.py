@@ -14,7 +14,8 @@
 - `choice`, `answer`: one HTTP answer in the making. `exchange`, `http`: the server's protocol.
 - `rank`: the engines and the requests in them. `routes`, `sim_routes`: which path does what.
 - `misuse`, `leg_audit`, `kv_audit`: what a strict rank counts. Pure.
-- `metric_families`, `cache_config`, `metrics`: the `/metrics` page. `faults`: misbehaviour on demand, for tests.
+- `metric_families`, `metric_families_nixl`, `cache_config`, `metrics`: the `/metrics` page.
+- `faults`, `wrong_answer`: misbehaviour on demand, for tests.
 
 Apart from the rank stand `redis_commands` and `store`: the ledger's scripts in virtual time, without Redis.
 """

@@ -21,7 +21,7 @@ class Answer:
 
     Streamed text leaves as it comes, several tokens in one event where several came since the last one or where the
     client reads slowly. `on_end` is called once, when the answer has ended or its client is gone (then True).
-    `shows_cached`: the usage tells the cached tokens.
+    What is not streamed leaves by `respond`.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Answer:
         exchange: Exchange,
         *,
         drop_after_chunks: int | None,
-        shows_cached: bool,
+        respond: Callable[[Exchange, bytes], None],
         on_end: Callable[[bool], None],
     ) -> None:
         self._generation = generation
         self._body = body
         self._exchange = exchange
         self._drop_after_chunks = drop_after_chunks
-        self._shows_cached = shows_cached
+        self._respond = respond
         self._chunks = 0
         self._on_end = on_end
         spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
@@ -58,7 +58,7 @@ class Answer:
             if self._exchange.writable:
                 self._send(choice)
         elif not self._unfinished:
-            self._exchange.respond(200, self._body.whole(self.choices, self._total_usage()))
+            self._respond(self._exchange, self._body.whole(self.choices, self._total_usage()))
             self._on_end(False)
 
     def fail(self, error: ApiError) -> None:
@@ -124,7 +124,7 @@ class Answer:
             "prompt_tokens": prompt,
             "total_tokens": prompt + generated,
             "completion_tokens": generated,
-            "prompt_tokens_details": {"cached_tokens": cached} if cached and self._shows_cached else None,
+            "prompt_tokens_details": {"cached_tokens": cached} if cached and self._generation.shows_cached else None,
             "completion_tokens_details": None,
         }
 

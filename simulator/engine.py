@@ -130,6 +130,7 @@ class EngineCore:
             kv_usage=self.kv.usage,
             prefix_queries_tokens=batch.queries,
             prefix_hits_tokens=batch.hits,
+            external_queries_tokens=batch.queries - batch.hits if self._settings.moves_kv else 0,
             external_hits_tokens=batch.external,
             preemptions=batch.preempted,
             pulls=fetches.take_orders(),

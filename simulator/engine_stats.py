@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
+from simulator.histogram import Histogram
 from simulator.sequence import Sequence
-from simulator.step import Step
+from simulator.step import FetchStages, Step
+from simulator.transfer_stats import TransferStats
 
 _DECADES: Final = tuple(float(digit * 10**power) for power in range(7) for digit in (1, 2, 5))
 _REQUEST_S: Final = (
@@ -24,37 +25,28 @@ _TOKEN_GAP_S: Final = (
 _ITERATION_TOKENS: Final = (1.0, *(float(2**power) for power in range(3, 15)))
 
 
-class Histogram:
-    """Counts per bucket; `bounds` are upper bounds, the bucket without one comes last."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float, times: int = 1) -> None:
-        """Add a value that was seen so many times."""
-        self.counts[bisect_left(self.bounds, value)] += times
-        self.sum += value * times
-
-
 class EngineStats:
-    """Gauges of the last step and sums over all steps of one engine; they change only by `record` and `finish`."""
+    """Gauges of the last step and sums over all steps of one engine; they change only by `record` and `finish`.
+
+    `transfers` is what the connector reports by itself.
+    """
 
     def __init__(self, max_model_len: int) -> None:
         lengths = tuple(bound for bound in _DECADES if bound <= max_model_len)
         self.running = 0
         self.waiting = 0
+        self.fetching = FetchStages(0, 0, 0)
         self.kv_usage = 0.0
         self.prefix_queries_tokens = 0
         self.prefix_hits_tokens = 0
+        self.external_queries_tokens = 0
+        self.external_hits_tokens = 0
         self.preemptions = 0
         self.prompt_tokens = 0
         self.prompt_tokens_cached = 0
+        self.prompt_tokens_external = 0
         self.generation_tokens = 0
-        self.kv_notifications_after_expiry = 0
+        self.transfers = TransferStats()
         self.finished: Counter[str] = Counter()
         self.iteration_tokens = Histogram(_ITERATION_TOKENS)
         self.request_prompt_tokens = Histogram(lengths)
@@ -77,10 +69,14 @@ class EngineStats:
         """Take in a step that has ended. As in vLLM, a step without a token (part of a prefill) is no iteration."""
         self.running = step.running
         self.waiting = step.waiting
+        self.fetching = step.fetching
         self.kv_usage = step.kv_usage
         self.prefix_queries_tokens += step.prefix_queries_tokens
         self.prefix_hits_tokens += step.prefix_hits_tokens
+        self.external_queries_tokens += step.external_queries_tokens
+        self.external_hits_tokens += step.external_hits_tokens
         self.preemptions += step.preemptions
+        self.transfers.kv_expired += len(step.kv_expired)
         if step.outputs:
             self._record_tokens(step)
 
@@ -92,7 +88,8 @@ class EngineStats:
             if out.nth == 1:
                 self.prompt_tokens += sequence.request.prompt_tokens
                 self.prompt_tokens_cached += sequence.cached_tokens
-                computed += sequence.request.prompt_tokens - sequence.cached_tokens
+                self.prompt_tokens_external += sequence.external_tokens
+                computed += sequence.request.prompt_tokens - sequence.cached_tokens - sequence.external_tokens
                 self.time_to_first_token_s.observe(out.gap_s)
             else:
                 gaps[out.gap_s] += 1

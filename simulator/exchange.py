@@ -75,12 +75,12 @@ class Exchange:
         self._write(head if self._request.method == "HEAD" else head + body)
         self.finish()
 
-    def start_stream(self) -> None:
-        """Send the head of a server-sent event stream; HTTP/1.0 gets the bytes unframed, ended by closing."""
+    def start_stream(self, content_type: str = "text/event-stream; charset=utf-8") -> None:
+        """Send the head of an answer in pieces; HTTP/1.0 gets the bytes unframed, ended by closing."""
         self._chunked = self._request.http_11
         if not self._chunked:
             self._request.keep_alive = False
-        self._write(self._head(200, ["content-type: text/event-stream; charset=utf-8"]))
+        self._write(self._head(200, [f"content-type: {content_type}"]))
 
     def frame(self, data: bytes) -> bytes:
         """`data` as one HTTP chunk."""

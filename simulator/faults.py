@@ -6,16 +6,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Kind = Literal["hang", "error", "slow_first_byte", "drop_after_chunks", "freeze", "clear"]
+Kind = Literal["hang", "error", "slow_first_byte", "drop_after_chunks", "prefill_params", "lose_kv", "freeze", "clear"]
+WrongParams = Literal["null", "missing_key", "other_shape", "not_json", "error_body", "endless"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What POST /sim/fault takes.
 
     `hang`: requests are accepted and never answered. `error`: they get `status`. `slow_first_byte`: they are read
-    `delay_ms` late. `drop_after_chunks`: their streams break off after so many `chunks`. Each holds for the next
-    `count` completion or chat requests, 0 for all until cleared. `freeze`: the engines stop stepping while /health
-    stays 200. `clear` ends every fault; what hangs goes on hanging.
+    `delay_ms` late. `drop_after_chunks`: their streams break off after so many `chunks`. `prefill_params`: prefill legs
+    get 200 with no `params`, or without their block ids, or a list in their place, or a body that is no JSON, or an
+    error, or one that never ends. Each holds for the next `count` completion or chat requests it is about, 0 for all
+    until cleared. `lose_kv`: so do the next pulls of KV fail. `freeze`: the engines stop stepping while /health stays
+    200. `clear` ends every fault; what hangs goes on hanging.
     """
 
     kind: Kind
@@ -23,6 +26,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 500
     delay_ms: Annotated[float, msgspec.Meta(ge=0)] = 1000.0
     chunks: Annotated[int, msgspec.Meta(ge=1)] = 1
+    params: WrongParams = "null"
 
 
 class FaultBoard:

@@ -26,8 +26,8 @@ _JSON_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object",
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One request, checked. `logprobs` is how many alternatives are wanted, None for no log probabilities.
 
-    `keeps_kv`: the KV is for another rank to decode from. `pull`: it comes from another rank. Both hold for each of the
-    sequences, as in vLLM.
+    `shows_cached`: the usage tells the cached tokens. `keeps_kv`: the KV is for another rank to decode from. `pull`: it
+    comes from another rank. Both hold for each of the sequences, as in vLLM.
     """
 
     api: Literal["completion", "chat"]
@@ -45,6 +45,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = False
     logprobs: int | None = None
     return_token_ids: bool = False
+    shows_cached: bool = False
     keeps_kv: bool = False
     pull: RemoteKv | None = None
 
@@ -67,7 +68,7 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         echo=bool(data.get("echo")),
         logprobs=None if data.get("logprobs") is None else _alternatives(data, "logprobs"),
         **_sampling(data, len(prompts)),
-        **_kv(data, settings),
+        **_by_settings(data, settings),
     )
 
 
@@ -91,7 +92,7 @@ def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         max_tokens=output_limits(prompts, None if wanted is None else int(wanted), limit, settings),
         logprobs=top if data.get("logprobs") else None,
         **_sampling(data, len(prompts)),
-        **_kv(data, settings),
+        **_by_settings(data, settings),
     )
 
 
@@ -163,12 +164,13 @@ def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
     }
 
 
-def _kv(data: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
-    """What comes from or goes to other ranks; the log probabilities of a prompt need it computed here, as in vLLM."""
+def _by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
+    """What the server's options decide. KV is not pulled where a prompt's log probabilities are wanted, as in vLLM."""
+    shown = {"shows_cached": settings.enable_prompt_tokens_details}
     if not settings.moves_kv:
-        return {}
+        return shown
     computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)
-    return {"keeps_kv": wants_decode(data), "pull": None if computes else remote_kv(data)}
+    return {**shown, "keeps_kv": wants_decode(data), "pull": None if computes else remote_kv(data)}
 
 
 def _whole(value: float | None, default: int) -> int:

@@ -40,6 +40,7 @@ class KvExchange:
         self.address = ("", 0)
         self.puller = KvPuller(self, settings)
         self.audit = KvAudit(misuse)
+        self._settings = settings
         self._engine, self._core, self._stats, self._misuse = engine, core, stats, misuse
 
     def offer(self, kv_request_id: str) -> dict[str, Any] | None:
@@ -73,7 +74,7 @@ class KvExchange:
         if held:
             self._engine.wake()
         else:
-            self._stats.kv_notifications_after_expiry += 1
+            self._stats.transfers.notifications_after_expiry += 1
 
     def kv_heartbeat(self, kv_request_id: str, now_s: float) -> None:
         """The request's KV is still wanted."""
@@ -81,13 +82,14 @@ class KvExchange:
 
     def kv_loaded(self, order: PullOrder, contents: Sequence[int], took_s: float) -> None:
         """The KV of a request is here."""
-        del took_s
+        self._stats.transfers.pulled(len(contents) * self._settings.block_size_tokens, took_s)
         if self._core.loaded(order.request_id, contents):
             self._misuse.note("wrong_kv", order.remote.request_id, f"blocks {list(order.block_ids)}")
         self._engine.wake()
 
     def kv_failed(self, order: PullOrder, peer: KvPeer) -> None:
         """The KV of a request will not come."""
+        self._stats.transfers.failed(known=peer.known, policy=self._settings.kv_load_failure_policy)
         if peer.stranger:
             self._misuse.note("wrong_engine", order.remote.request_id, f"{peer.stranger}, not {order.remote.engine_id}")
         if self._core.load_failed(order.request_id) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
@@ -32,9 +32,13 @@ class KvTaker(Protocol):
 
 
 class KvPuller:
-    """Engines once met need no handshake again, whatever address the params name; one that is gone stays gone."""
+    """Engines once met need no handshake again, whatever address the params name; one that is gone stays gone.
+
+    `loses` tells of each pull whether it is to fail, for tests.
+    """
 
     def __init__(self, taker: KvTaker, settings: RankSettings) -> None:
+        self.loses: Callable[[], bool] = bool
         self._taker = taker
         self._settings = settings
         self._timing = timing_of(settings)
@@ -80,7 +84,7 @@ class KvPuller:
         """Carry out an order; the taker hears of it later."""
         self._ordered.add(order.request_id)
         peer = self._peer(order.remote)
-        if peer.lost:
+        if peer.lost or self.loses():
             self._loop.call_soon(self._failed, order, peer)
         else:
             number = next(self._numbers)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from simulator.engine_stats import EngineStats, Histogram
+from simulator.engine_stats import EngineStats
+from simulator.histogram import Histogram
 
 Family = tuple[str, str, str | None, Callable[[EngineStats], dict[str, float]]]
 """Name, help, the label beside engine and model_name if any, and the number per value of that label."""
+
+HistogramFamily = tuple[str, str, Callable[[EngineStats], Histogram]]
+"""Name, help and the histogram."""
 
 _FINISH_REASONS: Final = ("stop", "length", "abort", "error", "repetition")
 _TIERS: Final = ("device", "host", "p2p", "disk", "external_unspecified")
@@ -34,7 +38,7 @@ GAUGES: Final[tuple[Family, ...]] = (
             "all reasons equals vllm:num_requests_waiting."
         ),
         "reason",
-        lambda stats: {"capacity": stats.waiting, "deferred": 0},
+        lambda stats: {"capacity": stats.waiting - stats.fetching.deferred, "deferred": stats.fetching.deferred},
     ),
     (
         "vllm:kv_cache_usage_perc",
@@ -82,16 +86,16 @@ COUNTERS: Final[tuple[Family, ...]] = (
         "Number of prompt tokens by source.",
         "source",
         lambda stats: {
-            "local_compute": stats.prompt_tokens - stats.prompt_tokens_cached,
+            "local_compute": stats.prompt_tokens - stats.prompt_tokens_cached - stats.prompt_tokens_external,
             "local_cache_hit": stats.prompt_tokens_cached,
-            "external_kv_transfer": 0,
+            "external_kv_transfer": stats.prompt_tokens_external,
         },
     ),
     (
         "vllm:prompt_tokens_cached",
         "Number of cached prompt tokens (local + external).",
         None,
-        lambda stats: {"": stats.prompt_tokens_cached},
+        lambda stats: {"": stats.prompt_tokens_cached + stats.prompt_tokens_external},
     ),
     (
         "vllm:prompt_tokens_cached_by_source",
@@ -101,7 +105,10 @@ COUNTERS: Final[tuple[Family, ...]] = (
             "admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits."
         ),
         "source",
-        lambda stats: {tier: stats.prefix_hits_tokens if tier == "device" else 0 for tier in _TIERS},
+        lambda stats: {
+            tier: {"device": stats.prefix_hits_tokens, "p2p": stats.external_hits_tokens}.get(tier, 0)
+            for tier in _TIERS
+        },
     ),
     (
         "vllm:generation_tokens",
@@ -115,25 +122,29 @@ COUNTERS: Final[tuple[Family, ...]] = (
         "finished_reason",
         lambda stats: {reason: stats.finished[reason] for reason in _FINISH_REASONS},
     ),
+    (
+        "vllm:external_prefix_cache_queries",
+        (
+            "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of "
+            "queried tokens."
+        ),
+        None,
+        lambda stats: {"": stats.external_queries_tokens},
+    ),
+    (
+        "vllm:external_prefix_cache_hits",
+        (
+            "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of "
+            "cached tokens."
+        ),
+        None,
+        lambda stats: {"": stats.external_hits_tokens},
+    ),
 )
 
 ALWAYS_ZERO: Final[tuple[Family, ...]] = tuple(
     (name, text, None, lambda _: {"": 0})
     for name, text in (
-        (
-            "vllm:external_prefix_cache_queries",
-            (
-                "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of "
-                "queried tokens."
-            ),
-        ),
-        (
-            "vllm:external_prefix_cache_hits",
-            (
-                "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of "
-                "cached tokens."
-            ),
-        ),
         ("vllm:mm_cache_queries", "Multi-modal cache queries, in terms of number of queried items."),
         ("vllm:mm_cache_hits", "Multi-modal cache hits, in terms of number of cached items."),
     )
@@ -144,7 +155,7 @@ REJECTIONS: Final = (
     "Number of admission attempts rejected by a queue limit, by reason.",
 )
 
-HISTOGRAMS: Final[tuple[tuple[str, str, Callable[[EngineStats], Histogram]], ...]] = (
+HISTOGRAMS: Final[tuple[HistogramFamily, ...]] = (
     (
         "vllm:request_prompt_tokens",
         "Number of prefill tokens processed.",

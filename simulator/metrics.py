@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from prometheus_client import (
@@ -14,10 +14,22 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from simulator.cache_config import cache_config_labels
-from simulator.engine_stats import EngineStats, Histogram
-from simulator.metric_families import ALWAYS_ZERO, COUNTERS, GAUGES, HISTOGRAMS, REJECTIONS, SLEEP_STATE
+from simulator.engine_stats import EngineStats
+from simulator.histogram import Histogram
+from simulator.metric_families import (
+    ALWAYS_ZERO,
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    REJECTIONS,
+    SLEEP_STATE,
+    Family,
+    HistogramFamily,
+)
+from simulator.metric_families_nixl import KV_FETCH_STAGES, NIXL_COUNTERS, NIXL_HISTOGRAMS
 from simulator.runner import EngineRunner
 from simulator.settings import RankSettings
 
@@ -65,19 +77,24 @@ class _RankCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All families, in vLLM's groups: gauges, counters, histograms, the cache's configuration."""
+        """All families, in vLLM's groups: the connector's, gauges, counters, histograms, the cache's configuration."""
         engines = [
             (str(self._rank.settings.first_engine + index), runner.stats)
             for index, runner in enumerate(self._rank.runners)
         ]
-        yield from self._gauges(engines)
-        yield from self._counters(engines)
+        settings = self._rank.settings
+        if settings.moves_kv:
+            yield from self._histograms(engines, NIXL_HISTOGRAMS)
+            yield from self._counters(engines, NIXL_COUNTERS)
+        pulls_kv = settings.moves_kv and settings.role != "prefill"
+        yield from self._gauges(engines, (*GAUGES, KV_FETCH_STAGES) if pulls_kv else GAUGES)
+        yield from self._counters(engines, (*COUNTERS, *ALWAYS_ZERO))
         yield self._rejections()
-        yield from self._histograms(engines)
+        yield from self._histograms(engines, HISTOGRAMS)
         yield self._cache_config(engines)
 
-    def _gauges(self, engines: list[tuple[str, EngineStats]]) -> Iterator[Metric]:
-        for name, text, label, read in GAUGES:
+    def _gauges(self, engines: list[tuple[str, EngineStats]], families: Iterable[Family]) -> Iterator[Metric]:
+        for name, text, label, read in families:
             family = GaugeMetricFamily(name, text, labels=_labels(label))
             for engine, stats in engines:
                 for value, number in read(stats).items():
@@ -89,8 +106,8 @@ class _RankCollector(Collector):
                 family.add_metric(self._values(engine, "sleep_state", state), number)
         yield family
 
-    def _counters(self, engines: list[tuple[str, EngineStats]]) -> Iterator[Metric]:
-        for name, text, label, read in (*COUNTERS, *ALWAYS_ZERO):
+    def _counters(self, engines: list[tuple[str, EngineStats]], families: Iterable[Family]) -> Iterator[Metric]:
+        for name, text, label, read in families:
             family = CounterMetricFamily(name, text, labels=_labels(label))
             for engine, stats in engines:
                 for value, number in read(stats).items():
@@ -104,8 +121,10 @@ class _RankCollector(Collector):
             family.add_metric([self._model, reason], number, created=self._rank.started_at_s)
         return family
 
-    def _histograms(self, engines: list[tuple[str, EngineStats]]) -> Iterator[Metric]:
-        for name, text, read in HISTOGRAMS:
+    def _histograms(
+        self, engines: list[tuple[str, EngineStats]], families: Iterable[HistogramFamily]
+    ) -> Iterator[Metric]:
+        for name, text, read in families:
             family = HistogramMetricFamily(name, text, labels=_labels(None))
             for engine, stats in engines:
                 histogram = read(stats)
@@ -132,7 +151,7 @@ def _labels(label: str | None) -> list[str]:
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     """Cumulated counts by upper bound."""
     buckets, total = [], 0
-    for bound, seen in zip((*map(str, histogram.bounds), "+Inf"), histogram.counts, strict=True):
+    for bound, seen in zip((*map(floatToGoString, histogram.bounds), "+Inf"), histogram.counts, strict=True):
         total += seen
         buckets.append((bound, float(total)))
     return buckets

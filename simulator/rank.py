@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from uuid import uuid4
 from zlib import crc32
@@ -25,6 +26,7 @@ from simulator.runner import EngineRunner
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
 from simulator.transfer_params import RemoteKv
+from simulator.wrong_answer import answer_wrongly
 
 VLLM_VERSION = "0.32.0"
 
@@ -40,6 +42,8 @@ class Rank:
         self.misuse = MisuseBoard(strict=settings.strict)
         self.runners = [EngineRunner(settings, self.misuse, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
+        for runner in self.runners:
+            runner.kv.puller.loses = lambda: self.faults.take("lose_kv") is not None
         self.connections = Connections(settings.keep_alive_s)
         self.started_at_s = wall_clock_s()
         self.ended = asyncio.Event()
@@ -76,12 +80,13 @@ class Rank:
 
         self.in_flight += 1
         fault = self.faults.take("drop_after_chunks")
+        wrong = self.faults.take("prefill_params") if generation.keeps_kv and not generation.stream else None
         answer = Answer(
             generation,
             self._body(generation, base_id),
             exchange,
             drop_after_chunks=fault.chunks if fault else None,
-            shows_cached=self.settings.enable_prompt_tokens_details,
+            respond=partial(answer_wrongly, wrong) if wrong else _respond,
             on_end=end,
         )
         for request, choice in zip(self._requests(generation, ids, base_id), answer.choices, strict=True):
@@ -145,6 +150,10 @@ class Rank:
                 for salt in range(generation.n)
             ]
         return requests
+
+
+def _respond(exchange: Exchange, body: bytes) -> None:
+    exchange.respond(200, body)
 
 
 def wall_clock_s() -> float:

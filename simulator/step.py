@@ -30,6 +30,11 @@ class FetchStages(msgspec.Struct, frozen=True):
     in_progress: int
     completed_waiting: int
 
+    @property
+    def deferred(self) -> int:
+        """Those that wait for no scheduling capacity."""
+        return self.in_progress + self.completed_waiting
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step.
@@ -47,6 +52,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     kv_usage: float
     prefix_queries_tokens: int
     prefix_hits_tokens: int
+    external_queries_tokens: int
     external_hits_tokens: int
     preemptions: int
     pulls: list[PullOrder]

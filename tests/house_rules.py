@@ -42,11 +42,11 @@ PURE = (
     "scheduler/view.py",
     "simulator/api_errors.py", "simulator/batch.py", "simulator/chat_template.py", "simulator/detokenizer.py",
     "simulator/engine.py", "simulator/engine_stats.py", "simulator/field_types.py", "simulator/generation.py",
-    "simulator/held_kv.py", "simulator/kv_audit.py", "simulator/kv_cache.py", "simulator/kv_fetch.py",
-    "simulator/kv_taint.py", "simulator/leg_audit.py", "simulator/misuse.py", "simulator/model.py",
-    "simulator/prompt.py", "simulator/sampling.py", "simulator/sequence.py", "simulator/settings.py",
-    "simulator/side_channel_frames.py", "simulator/step.py", "simulator/timing.py", "simulator/tokens.py",
-    "simulator/transfer_params.py", "simulator/validation.py",
+    "simulator/held_kv.py", "simulator/histogram.py", "simulator/kv_audit.py", "simulator/kv_cache.py",
+    "simulator/kv_fetch.py", "simulator/kv_taint.py", "simulator/leg_audit.py", "simulator/misuse.py",
+    "simulator/model.py", "simulator/prompt.py", "simulator/sampling.py", "simulator/sequence.py",
+    "simulator/settings.py", "simulator/side_channel_frames.py", "simulator/step.py", "simulator/timing.py",
+    "simulator/tokens.py", "simulator/transfer_params.py", "simulator/transfer_stats.py", "simulator/validation.py",
 )  # fmt: skip
 """Modules that decide, by file or folder: time, chance and the world come to them as arguments."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.simulator.prefill_decode import running_pair
 from tests.simulator.rank_process import RankProcess, eventually, parse, read_all, request, running_rank
 
 ASK = {"prompt": "x", "max_tokens": 4, "ignore_eos": True}
@@ -107,3 +108,48 @@ def test_a_fault_is_cleared(rank: RankProcess) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"kind":"burn"}', b'{"kind":"error","status":200}'])
 def test_a_fault_that_is_none_is_refused(rank: RankProcess, body: bytes) -> None:
     assert rank.post("/sim/fault", body).status == 400
+
+
+PREFILL = {**ASK, "max_tokens": 1, "kv_transfer_params": {"do_remote_decode": True}}
+
+
+@pytest.fixture(scope="module")
+def prefill() -> Iterator[RankProcess]:
+    with running_rank("--role", "prefill", "--speed", "10") as process:
+        yield process
+
+
+@pytest.mark.parametrize("params", ["null", "missing_key", "other_shape", "error_body"])
+def test_a_prefill_rank_answers_200_without_usable_params(prefill: RankProcess, params: str) -> None:
+    fault(prefill, "prefill_params", params=params, count=1)
+    assert prefill.post("/v1/completions", ASK).json()["kv_transfer_params"] is None
+    wrong, right = (prefill.post("/v1/completions", PREFILL) for _ in range(2))
+    assert wrong.status == 200
+    found = wrong.json().get("kv_transfer_params")
+    assert not (isinstance(found, dict) and "remote_block_ids" in found)
+    assert ("error" in wrong.json()) == (params == "error_body")
+    assert right.json()["kv_transfer_params"]["remote_block_ids"]
+
+
+def test_a_prefill_rank_answers_what_is_no_json(prefill: RankProcess) -> None:
+    fault(prefill, "prefill_params", params="not_json", count=1)
+    assert prefill.post("/v1/completions", PREFILL).body.startswith(b"<html>{")
+
+
+def test_a_prefill_rank_never_stops_answering(prefill: RankProcess) -> None:
+    fault(prefill, "prefill_params", params="endless", count=1)
+    received = b""
+    with prefill.connect() as client:
+        client.sendall(request("POST", "/v1/completions", PREFILL))
+        while len(received) < 200_000:
+            received += client.recv(65536)
+    assert b'"kv_transfer_params":{' in received
+    assert b"content-type: application/json" in received
+    eventually(lambda: prefill.state()["open_connections"] == 0)
+
+
+def test_pulls_of_kv_fail_so_many_times() -> None:
+    asked = {**ASK, "max_tokens": 3}
+    with running_pair("--speed", "10") as pair:
+        fault(pair.decode, "lose_kv", count=1)
+        assert [pair.answer("/v1/completions", asked).status for _ in range(2)] == [500, 200]

@@ -8,7 +8,9 @@ import pytest
 
 from tests.simulator.rank_process import RankProcess, eventually, request, running_rank
 
-CAPTURED = (Path(__file__).parent.parent / "data" / "vllm" / "metrics.txt").read_text()
+CAPTURES = Path(__file__).parent.parent / "data"
+CAPTURED = (CAPTURES / "vllm" / "metrics.txt").read_text()
+MEMORY = re.compile(r'kv_cache_(memory_bytes|max_concurrency)="[^"]*"')
 ENGINE = '{engine="0",model_name="tiny"}'
 NOT_SIMULATED = ("vllm:estimated_",)
 """Of the captured families, those that estimate the work of a GPU."""
@@ -30,10 +32,18 @@ def lines(page: str) -> set[str]:
 def test_the_page_has_the_captured_help_types_series_and_buckets(rank: RankProcess) -> None:
     reply = rank.get("/metrics")
     assert ("content-type", "text/plain; version=1.0.0; charset=utf-8") in reply.headers
-    memory = re.compile(r'kv_cache_(memory_bytes|max_concurrency)="[^"]*"')
-    assert memory.sub("", "\n".join(sorted(lines(reply.body.decode())))) == memory.sub(
-        "", "\n".join(sorted(lines(CAPTURED)))
-    )
+    page = "\n".join(sorted(lines(reply.body.decode())))
+    assert MEMORY.sub("", page) == MEMORY.sub("", "\n".join(sorted(lines(CAPTURED))))
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_the_page_of_each_role_has_the_captured_series_and_buckets(role: str) -> None:
+    captured = (CAPTURES / "metrics" / f"vllm_0_32_{role}_nixl.txt").read_text()
+    options = ("--model", "tiny", "--max-model-len", "2048", "--block-size-tokens", "32", "--kv-blocks", "2048")
+    with running_rank("--role", role, *options) as rank:
+        page = rank.get("/metrics").body.decode()
+    assert page.index("vllm:nixl_xfer_time_seconds") < page.index("vllm:num_requests_running")
+    assert MEMORY.sub("", "\n".join(sorted(lines(page)))) == MEMORY.sub("", "\n".join(sorted(lines(captured))))
 
 
 def test_the_page_tells_the_age_of_the_process(rank: RankProcess) -> None:
