@@ -75,11 +75,6 @@ class HeldKv:
         return ended
 
     @property
-    def count(self) -> int:
-        """Requests whose KV is kept."""
-        return len(self._held)
-
-    @property
     def wake_at_s(self) -> float:
         """No lease ends before; infinity where nothing is kept."""
         return self._earliest_s if self._held else inf

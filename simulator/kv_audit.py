@@ -19,6 +19,11 @@ class KvAudit:
         self._expired: set[str] = set()
         self._strangers: set[str] = set()
 
+    @property
+    def unclaimed(self) -> int:
+        """Requests whose KV somebody was told of and that is still kept."""
+        return len(self._offered - self._freed - self._expired)
+
     def offered(self, request_id: str) -> None:
         """Somebody was told where the KV is."""
         if self._board.strict:

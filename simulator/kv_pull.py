@@ -38,7 +38,7 @@ class KvPuller:
     """
 
     def __init__(self, taker: KvTaker, settings: RankSettings) -> None:
-        self.loses: Callable[[], bool] = bool
+        self.loses: Callable[[], bool] = lambda: False
         self._taker = taker
         self._settings = settings
         self._timing = timing_of(settings)

@@ -31,10 +31,10 @@ def judged(body: Mapping[str, Any], generation: Generation, settings: RankSettin
         yield "streamed_prefill", more
     if decodes:
         if changes := [name for name in {**_SAMPLE, **params} if not _as_given(name, params)]:
-            yield "altered_params", ", ".join(changes)
+            yield "altered_params", ", ".join(map(ascii, changes))
         told, here = params.get("remote_num_tokens"), len(generation.prompts[0].ids)
         if told != here:
-            yield "prompt_mismatch", f"{told} tokens there, {here} here"
+            yield "prompt_mismatch", f"{told if type(told) is int else type(told).__name__} there, {here} tokens here"
 
 
 def _more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:

@@ -53,9 +53,10 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class MisuseReport(msgspec.Struct, frozen=True):
-    """What GET /sim/misuse answers."""
+    """What GET /sim/misuse answers; `unclaimed` is the KV that somebody was told of and that is still kept."""
 
     total: int
+    unclaimed: int
     counts: dict[str, int]
     examples: list[Example]
 
@@ -76,9 +77,9 @@ class MisuseBoard:
         if len(self._examples) < _MOST_EXAMPLES:
             self._examples.append(Example(kind, request_id, detail))
 
-    def report(self) -> MisuseReport:
+    def report(self, unclaimed: int) -> MisuseReport:
         """All since the start, or since the last `clear`."""
-        return MisuseReport(self._counts.total(), dict(self._counts), list(self._examples))
+        return MisuseReport(self._counts.total(), unclaimed, dict(self._counts), list(self._examples))
 
     def clear(self) -> None:
         """Count from nothing again."""

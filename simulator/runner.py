@@ -72,11 +72,6 @@ class EngineRunner:
         """Sequences the engine still works on, aborted ones until its next step included."""
         return self._core.unfinished + len(self._inbox)
 
-    @property
-    def held_kv(self) -> int:
-        """Requests that have ended and whose KV is kept for another rank."""
-        return self._core.held.count
-
     def submit(self, request: EngineRequest, sink: TokenSink) -> None:
         """Queue a request; its `arrival_s` is this loop's time now."""
         self._sinks[request.request_id] = sink

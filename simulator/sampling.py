@@ -26,8 +26,10 @@ def sample(sequence: Sequence, end_s: float, end_below: int, block_size_tokens: 
     sequence.last_token_s = end_s
     if sequence.generated == 1:
         sequence.first_token_s = end_s
-    finish, stop_token = _finish(sequence, token)
-    return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
+    if token == END or request.stop_token_ids or sequence.num_tokens >= sequence.most_tokens:
+        finish, stop_token = _finish(sequence, token)
+        return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
+    return TokenOut(sequence, sequence.generated, token, None, None, gap_s)
 
 
 def _finish(sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:

@@ -40,7 +40,6 @@ def _state(rank: Rank, request: Request, exchange: Exchange) -> None:
         "served": rank.served,
         "aborted": rank.aborted,
         "rejected": rank.rejected,
-        "held_kv": sum(runner.held_kv for runner in rank.runners),
     }
     exchange.respond(200, _encode(state))
 
@@ -49,7 +48,7 @@ def _misuse(rank: Rank, request: Request, exchange: Exchange) -> None:
     """What was done wrong with KV; a POST forgets it. Nobody counts in faithful mode, so there it does not exist."""
     if not rank.misuse.strict:
         raise NOT_FOUND
-    report = rank.misuse.report()
+    report = rank.misuse.report(sum(runner.kv.audit.unclaimed for runner in rank.runners))
     if request.method == "POST":
         rank.misuse.clear()
     exchange.respond(200, _encode(report))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_TOO_BIG: Final = 2**63
+"""For a block id: it does not go into a frame."""
 
 
 class RemoteKv(msgspec.Struct, frozen=True):
@@ -67,9 +70,9 @@ def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
         return None
     named = ("remote_engine_id", "remote_request_id", "remote_host", "remote_port")
     return RemoteKv(
-        engine_id=str(params.get("remote_engine_id")),
-        request_id=str(params.get("remote_request_id")),
-        host=str(params.get("remote_host")),
+        engine_id=_text(params.get("remote_engine_id")),
+        request_id=_text(params.get("remote_request_id")),
+        host=_text(params.get("remote_host")),
         port=params.get("remote_port"),
         block_ids=_block_ids(params.get("remote_block_ids")),
         complete=all(name in params for name in named),
@@ -85,4 +88,9 @@ def _block_ids(groups: Any) -> tuple[int, ...]:
     """The ids of the one group of blocks there is; none where they are of another shape."""
     if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], Sequence):
         return ()
-    return tuple(groups[0]) if all(type(block) is int for block in groups[0]) else ()
+    return tuple(groups[0]) if all(type(block) is int and abs(block) < _TOO_BIG for block in groups[0]) else ()
+
+
+def _text(value: Any) -> str:
+    """A text that can be sent on: lone surrogates are spelt out, and what is no text is empty."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

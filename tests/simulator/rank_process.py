@@ -120,7 +120,7 @@ def running_rank(*options: str, dies_of: str = "", misuse: Collection[Kind] = ()
     """A rank process with these options, ended with the block; it must not have logged anything by then.
 
     `dies_of`: by the end of the block its engine has died, and said so. With `--strict` it must have seen no misuse
-    of KV but these kinds, and every KV it kept must be fetched or freed, unless some may be `abandoned_kv`.
+    of KV but these kinds, and all KV it offered must be fetched or freed, unless some may be `abandoned_kv`.
     """
     command = [sys.executable, "-m", "forebay", "rank", "--port", "0", *options]
     with (
@@ -145,9 +145,9 @@ def running_rank(*options: str, dies_of: str = "", misuse: Collection[Kind] = ()
 
 
 def check_misuse(rank: RankProcess, allowed: Collection[Kind] = ()) -> None:
-    """A strict rank has seen no misuse but of these kinds, and keeps no KV that nobody fetches."""
+    """A strict rank has seen no misuse but of these kinds, and nobody leaves KV there that they were told of."""
     if "abandoned_kv" not in allowed:
-        eventually(lambda: rank.state()["held_kv"] == 0)
+        eventually(lambda: rank.get("/sim/misuse").json()["unclaimed"] == 0)
     report = rank.get("/sim/misuse").json()
     unexpected = set(report["counts"]) - set(allowed)
     assert not unexpected, report

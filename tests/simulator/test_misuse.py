@@ -32,7 +32,7 @@ def ranks() -> Iterator[PrefillDecode]:
 @pytest.fixture
 def pair(ranks: PrefillDecode) -> PrefillDecode:
     """Nothing held, nothing counted."""
-    eventually(lambda: ranks.prefill.state()["held_kv"] == 0)
+    eventually(lambda: kv_usage(ranks.prefill) == 0)
     for rank in ranks:
         rank.post("/sim/misuse", {})
     return ranks

@@ -202,6 +202,12 @@ def test_the_decode_rank_dies_of_params_that_name_nothing() -> None:
         assert (reply.status, reply.body) == (500, DEAD)
 
 
+def test_a_busy_decode_rank_frees_the_kv_it_refuses() -> None:
+    with running_pair(*OPTIONS, decode_options=("--max-num-queued-reqs", "1")) as pair:
+        assert pair.decode_with(COMPLETIONS, {**A, "n": 2}, pair.keep(COMPLETIONS, A)).status == 503
+        eventually(lambda: kv_usage(pair.prefill) == 0)
+
+
 def test_a_request_whose_params_lack_a_key_waits_for_ever(pair: PrefillDecode) -> None:
     params = pair.keep(COMPLETIONS, A)
     asked = ask(prompt(148, "lacking "), 12, kv_transfer_params={**params})
