@@ -4,16 +4,13 @@
 --         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none)
 local FULL_S = 1e9  -- a full rank costs this much more: it is taken only where every other is full too
 
-local function trust_at(age_ms)
-  return math.max(0, math.min(1, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)))
-end
-
 -- Queued prefill tokens, requests and KV tokens at this instant; nothing if the row cannot be read.
 local function loads_of(load, foreign, foreign_kv, rate, age_ms, ms)
-  local queued, prompts, since, requests, _, unseen, in_engine, growth = string.match(load, LOAD)
+  local queued, prompts, since, requests, unseen, in_engine, growth = string.match(load, PRICED_LOAD)
   if not queued then return nil end
-  local trust, done = trust_at(age_ms), 0
+  local done, trust = 0, 1
   if prompts ~= '0' then done = math.min((ms - since) / 1000 * rate, queued / prompts) end
+  if age_ms > FRESH_MS then trust = math.max(0, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)) end
   return queued - done, requests + trust * foreign, math.max(0, unseen + in_engine + growth + trust * foreign_kv)
 end
 
@@ -23,9 +20,12 @@ end
 
 -- Cost in seconds, the three loads it came from and the sample's age; nothing if the rank cannot be placed on.
 local function price(row, load, seen, ms)
-  local incarnation, state, drained, sampled, foreign, foreign_kv, rate = string.match(seen or '', PRICED)
-  if incarnation ~= row[2] or state ~= 'up' or drained == '1' then return nil end
-  local queued, requests, kv = loads_of(load or NO_LOAD, foreign, foreign_kv, rate, ms - sampled, ms)
+  local up = row[2] .. UP
+  if not seen or string.sub(seen, 1, #up) ~= up then return nil end
+  local sampled, foreign, foreign_kv, rate = string.match(seen, PRICED, #up + 1)
+  if not sampled then return nil end
+  local age_ms = ms - sampled
+  local queued, requests, kv = loads_of(load or NO_LOAD, foreign, foreign_kv, rate, age_ms, ms)
   if not kv then return nil end
   local cost = row[6] + row[7] * queued + row[8] * requests + row[9] * kv
   if row[10] + row[11] + row[12] > 0 then
@@ -34,5 +34,5 @@ local function price(row, load, seen, ms)
   end
   local full = above(queued, row[13]) or above(requests, row[14]) or above(kv, row[15])
   if full and requests > 0 then cost = cost + FULL_S end
-  return cost, queued, requests, kv, ms - sampled
+  return cost, queued, requests, kv, age_ms
 end

@@ -12,7 +12,9 @@ local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'
 local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?(%S*)$'
-local PRICED = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN, as far as it has a price
+local UP = ' up 0 '  -- what SEEN says after its incarnation of a rank that can be placed on, and from there to its rate:
+local PRICED = '^(%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '
+local PRICED_LOAD = '^(%d+) (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+)$'  -- LOAD, but for what has no price
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
 local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
 
