@@ -18,14 +18,15 @@ from scheduler.rank_view import RankView
 
 ZONE_LABEL = "zone"
 BASE_S = 0.005
-"""Of any transfer, however short the prompt. This and the rates below are beliefs, not measurements; they decide only
+"""Of any transfer, however short the prompt. This and the shares below are beliefs, not measurements; they decide only
 between ranks that are about equally loaded."""
-SAME_NODE_TOKENS_PER_S = 1e6
-NEAR_TOKENS_PER_S = 2e5
+SAME_NODE_SHARE = 0.008
+"""Of the seconds that the prompt's prefill takes: fast ranks have fast networks, so a share holds where tokens a second
+would not. The shares stand for 1,000,000, 200,000 and 50,000 tokens/s beside a prefill rate of 8,000."""
+NEAR_SHARE = 0.04
 """Within a zone, or where zones are not known."""
-FAR_TOKENS_PER_S = 5e4
+FAR_SHARE = 0.16
 """Between zones."""
-
 
 MOST_NODES = 4
 """Nodes told apart in one ask, by chance: each class more costs the script time."""
@@ -54,15 +55,15 @@ class Paired(NamedTuple):
     transfer_s: dict[str, dict[str, float]]
 
 
-def transfer_s(prompt_tokens: int, prefill: Where, decode: Where) -> float:
-    """How long the KV of a prompt takes from one place to another."""
+def transfer_s(prefill_s: float, prefill: Where, decode: Where) -> float:
+    """How long the KV of a prompt whose prefill takes `prefill_s` is on its way from one place to another."""
     if prefill.node and prefill.node == decode.node:
-        rate = SAME_NODE_TOKENS_PER_S
+        share = SAME_NODE_SHARE
     elif prefill.zone == decode.zone or not (prefill.zone and decode.zone):
-        rate = NEAR_TOKENS_PER_S
+        share = NEAR_SHARE
     else:
-        rate = FAR_TOKENS_PER_S
-    return BASE_S + prompt_tokens / rate
+        share = FAR_SHARE
+    return BASE_S + share * prefill_s
 
 
 def where(card: RankCard) -> Where:
@@ -84,11 +85,11 @@ def pair_by_place(
     pairs: Sequence[PairCandidates],
     ranks: Mapping[str, RankView],
     *,
-    prompt_tokens: int,
+    prefill_s: float,
     tie_s: float,
     chance: Random,
 ) -> Paired:
-    """Pairs whose transfer of `prompt_tokens` costs what their places say; `ranks` by name.
+    """Pairs whose transfer costs what their places say, for a prompt whose prefill takes `prefill_s`; `ranks` by name.
 
     The script knows ties within a class only. So that of idle places not always the one of the fastest rank is taken,
     each place of prefill ranks costs up to `tie_s` more by chance.
@@ -107,7 +108,7 @@ def pair_by_place(
         to_places = dict.fromkeys(place_of[each.rank] for each in pair.decodes)
         for start in from_places:
             extra_s = tie_s * chance.random() if len(pairs) + len(from_places) > 2 else 0.0
-            costs[names[start]] = {names[end]: transfer_s(prompt_tokens, start, end) + extra_s for end in to_places}
+            costs[names[start]] = {names[end]: transfer_s(prefill_s, start, end) + extra_s for end in to_places}
     return Paired(tuple(prefills), tuple(decodes), costs)
 
 

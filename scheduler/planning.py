@@ -161,12 +161,18 @@ class _Prices:
     def _paired(self, pairs: Sequence[PairCandidates], tie_s: float, chance: Random) -> Paired:
         if not self._policy.in_seconds:
             return pair_anywhere(pairs)
-        return pair_by_place(pairs, self._ranks, prompt_tokens=self._shape.prompt_tokens, tie_s=tie_s, chance=chance)
+        if not pairs:
+            return Paired((), (), {})
+        prefill_s = self._own_prefill_s(each for pair in pairs for each in pair.prefills)
+        return pair_by_place(pairs, self._ranks, prefill_s=prefill_s, tie_s=tie_s, chance=chance)
 
     def _tie_s(self, prefilling: Sequence[Candidate]) -> float:
-        rates = [self._ranks[each.rank].seen.prefill_tokens_per_s for each in prefilling]
-        own_prefill_s = self._shape.prompt_tokens / max(rates)
-        return 1e-9 + TIE_SHARE * min(own_prefill_s, *(each.base_s for each in prefilling))
+        return 1e-9 + TIE_SHARE * min(self._own_prefill_s(prefilling), *(each.base_s for each in prefilling))
+
+    def _own_prefill_s(self, candidates: Iterable[Candidate]) -> float:
+        """On the fastest of these ranks."""
+        rates = (self._ranks[each.rank].seen.prefill_tokens_per_s for each in candidates)
+        return self._shape.prompt_tokens / max(rates)
 
 
 def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:

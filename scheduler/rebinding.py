@@ -73,7 +73,8 @@ def _rank(view: PoolView, leg: ReservedLeg) -> RankView | None:
 
 
 def _fetching(candidate: Candidate, prefill: RankView, decode: RankView, prompt_tokens: int) -> Candidate:
-    seconds = transfer_s(prompt_tokens, where(prefill.card), where(decode.card))
+    prefill_s = prompt_tokens / prefill.seen.prefill_tokens_per_s
+    seconds = transfer_s(prefill_s, where(prefill.card), where(decode.card))
     return msgspec.structs.replace(candidate, base_s=candidate.base_s + seconds)
 
 

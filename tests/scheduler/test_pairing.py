@@ -12,6 +12,7 @@ from tests.samples import leg
 from tests.scheduler.samples import pd_rank
 
 TOKENS = 10_000
+PREFILL_S = TOKENS / 8_000
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ TOKENS = 10_000
     ],
 )
 def test_a_transfer_takes_longer_the_farther_it_goes(prefill: Where, decode: Where, rate: float) -> None:
-    assert transfer_s(TOKENS, prefill, decode) == pytest.approx(0.005 + TOKENS / rate)
+    assert transfer_s(PREFILL_S, prefill, decode) == pytest.approx(0.005 + TOKENS / rate)
 
 
 def paired(*places: tuple[str, str, str], seed: int = 1, tie_s: float = 0.0) -> Paired:
@@ -36,7 +37,7 @@ def paired(*places: tuple[str, str, str], seed: int = 1, tie_s: float = 0.0) -> 
         [leg(LegKind.DECODE, name) for name in ranks if name[0] == "d"],
         0.0,
     )
-    return pair_by_place([candidates], ranks, prompt_tokens=TOKENS, tie_s=tie_s, chance=Random(seed))
+    return pair_by_place([candidates], ranks, prefill_s=PREFILL_S, tie_s=tie_s, chance=Random(seed))
 
 
 def seconds(result: Paired, prefill: str, decode: str) -> float:
@@ -85,7 +86,7 @@ def test_classes_that_do_not_pair_have_no_transfer() -> None:
         PairCandidates([leg(LegKind.PREFILL, "p2")], [leg(LegKind.DECODE, "d2")], 3.0),
     ]
     for result in (
-        pair_by_place(pairs, ranks, prompt_tokens=TOKENS, tie_s=0.0, chance=Random(1)),
+        pair_by_place(pairs, ranks, prefill_s=PREFILL_S, tie_s=0.0, chance=Random(1)),
         pair_anywhere(pairs),
     ):
         assert classes(result) == 2

@@ -146,7 +146,7 @@ class TestLeastWorkInTwoLegs:
             least_work(kind, shape, [each], Context(least_queue_s=0.0, disaggregated=True))[0].base_s
             for kind, each in ((LegKind.PREFILL, p), (LegKind.DECODE, d), (WHOLE, d))
         )
-        assert (local_s < prefill_s + decode_s + transfer_s(tokens, where(p.card), where(d.card))) is is_local
+        assert (local_s < prefill_s + decode_s + transfer_s(tokens / 8_000, where(p.card), where(d.card))) is is_local
 
     def test_of_many_ranks_the_likely_ones_are_those_of_their_role(self) -> None:
         queued = BookLoad(queued_tokens=100_000, prompts=1)
