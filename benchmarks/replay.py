@@ -1,15 +1,16 @@
 """Replays a Mooncake-format trace against running gateways, through the OpenAI API.
 
-    forebay up --mixed 4 --prefill 0 --decode 0 --speed 50
+    forebay up --speed 50 --strict
     python -m benchmarks.replay mooncake_conversation.jsonl --redis URL
 
-Ends with 1 on any error, on a rank or gateway that got nothing, and if reservations are left over.
+Ends with 1 on any error, on a rank or gateway that got nothing, if reservations are left over, and if a strict rank saw
+its KV misused.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -27,7 +28,7 @@ from benchmarks.stream import Answer, stream_chat
 from forebay.options import settings_options
 from scheduler.admin import Status, status
 from scheduler.errors import SchedulerError
-from scheduler.messages import RankState, Role
+from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
 
@@ -139,23 +140,28 @@ async def replay_trace(settings: ReplaySettings, records: Sequence[Record], pace
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     at_s = [arrival / pace for arrival in arrivals_s(records)]
-    async with open_store(settings.redis) as store:
-        async with httpx.AsyncClient(trust_env=False, timeout=settings.max_seconds, limits=limits) as client:
-            added = await template_tokens(client, settings.url, settings.model)
-            with Progress(*columns, console=console) as progress:
-                sender = Sender(settings, records, client, progress)
-                seconds = await sender.run(at_s, added)
+    async with (
+        open_store(settings.redis) as store,
+        httpx.AsyncClient(trust_env=False, timeout=settings.max_seconds, limits=limits) as client,
+    ):
+        added = await template_tokens(client, settings.url, settings.model)
+        with Progress(*columns, console=console) as progress:
+            sender = Sender(settings, records, client, progress)
+            seconds = await sender.run(at_s, added)
         gone_s = await reservations_gone_s(store)
         found = await status(store, SchedulerSettings())
+        ranks = usable_ranks(found, settings.model)
+        misuses = await misuses_of(client, ranks)
     return make_report(
         sender.answers,
         lags_s=sender.lags_s,
         seconds=seconds,
-        ranks=usable_ranks(found, settings.model),
+        ranks=ranks,
         gateways={
             f"{gateway.gateway}@{gateway.address}" for gateway in found.gateways if gateway.pool == settings.model
         },
         reservations_gone_s=gone_s,
+        misuses=misuses,
     )
 
 
@@ -174,8 +180,19 @@ async def reservations_gone_s(store: Store) -> float | None:
 
 def usable_ranks(found: Status, model: str) -> list[str]:
     """The ranks that placement could have chosen."""
-    usable = (rank for rank in found.ranks if rank.pool == model and rank.role == Role.MIXED and not rank.drained)
-    return [rank.rank for rank in usable if rank.state == RankState.UP]
+    usable = (rank for rank in found.ranks if rank.pool == model and rank.state == RankState.UP)
+    return [rank.rank for rank in usable if not rank.drained]
+
+
+async def misuses_of(client: httpx.AsyncClient, ranks: Iterable[str]) -> int | None:
+    """What strict simulated ranks have counted together; None if a rank does not count."""
+    total = 0
+    for rank in ranks:
+        answer = await client.get(f"http://{rank.partition('#')[0]}/sim/misuse")
+        if answer.status_code != httpx.codes.OK:
+            return None
+        total += answer.json()["total"]
+    return total
 
 
 def chosen_pace(records: Sequence[Record], settings: ReplaySettings) -> float:

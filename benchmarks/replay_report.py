@@ -22,7 +22,11 @@ class Percentiles(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay came to. `lag_ms` is how late the client itself sent; a large one spoils the other times."""
+    """What a replay came to. `lag_ms` is how late the client itself sent; a large one spoils the other times.
+
+    `in_two_legs` are the requests that were prefilled on one rank and decoded on another. `misuses` of their KV are
+    what strict ranks counted, None where the ranks are faithful and count nothing.
+    """
 
     requests: int
     seconds: float
@@ -33,10 +37,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     inter_token_ms: Percentiles
     chunk_gap_ms: Percentiles
     lag_ms: Percentiles
+    in_two_legs: int
     per_rank: dict[str, int]
     per_gateway: dict[str, int]
     errors: dict[str, int]
     reservations_gone_s: float | None
+    misuses: int | None
 
     @property
     def faults(self) -> list[str]:
@@ -46,6 +52,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         found += [f"nothing was placed on {name}" for name in unused]
         if self.reservations_gone_s is None:
             found.append(f"reservations were left after {RESERVATIONS_GONE_WITHIN_S:g} s")
+        if self.misuses:
+            found.append(f"KV was misused {self.misuses} times")
         return found
 
 
@@ -57,6 +65,7 @@ def make_report(
     ranks: Iterable[str],
     gateways: Collection[str],
     reservations_gone_s: float | None,
+    misuses: int | None,
 ) -> Report:
     """Sum up; `ranks` and `gateways` are those that could have been used."""
     good = [answer for answer in answers if not answer.error]
@@ -73,10 +82,12 @@ def make_report(
         inter_token_ms=percentiles_ms(mean for answer in good if (mean := answer.inter_token_s) is not None),
         chunk_gap_ms=percentiles_ms(gap for answer in good for gap in answer.gaps_s),
         lag_ms=percentiles_ms(lags_s),
+        in_two_legs=sum(len(answer.ranks) == 2 for answer in good),
         per_rank={name: per_rank[name] for name in sorted({*ranks, *per_rank})},
         per_gateway={name: per_gateway[name] for name in sorted({*gateways, *per_gateway})},
         errors=dict(errors.most_common()),
         reservations_gone_s=reservations_gone_s,
+        misuses=misuses,
     )
 
 
@@ -97,10 +108,12 @@ def report_table(report: Report) -> Table:
         ("inter-token latency", f"{_text(report.inter_token_ms)} (mean of each request)"),
         ("gap between chunks", _text(report.chunk_gap_ms)),
         ("client sent late by", _text(report.lag_ms)),
+        ("in two legs", str(report.in_two_legs)),
         *(("placed on rank", f"{name}: {count}") for name, count in report.per_rank.items()),
         *(("placed by gateway", f"{name}: {count}") for name, count in report.per_gateway.items()),
         ("errors", ", ".join(f"{count} x {kind}" for kind, count in report.errors.items()) or "0"),
         ("reservations", _reservations(report.reservations_gone_s)),
+        ("misuses of KV", "not counted" if report.misuses is None else str(report.misuses)),
     ]
     for row in rows:
         table.add_row(*row)

@@ -18,7 +18,7 @@ def answer(rank: str = "r1", gateway: str = "g1", error: str = "") -> Answer:
     )
 
 
-def faults(*answers: Answer, reservations_gone_s: float | None = 0.1) -> list[str]:
+def faults(*answers: Answer, reservations_gone_s: float | None = 0.1, misuses: int | None = 0) -> list[str]:
     report = make_report(
         answers,
         lags_s=[0.0],
@@ -26,13 +26,14 @@ def faults(*answers: Answer, reservations_gone_s: float | None = 0.1) -> list[st
         ranks=["r1", "r2"],
         gateways={"g1"},
         reservations_gone_s=reservations_gone_s,
+        misuses=misuses,
     )
     return report.faults
 
 
 def test_times_are_to_the_first_chunk_between_chunks_and_per_token_after_the_first_chunk() -> None:
     report = make_report(
-        [answer()], lags_s=[0.002], seconds=2.0, ranks=["r1"], gateways={"g1"}, reservations_gone_s=0.1
+        [answer()], lags_s=[0.002], seconds=2.0, ranks=["r1"], gateways={"g1"}, reservations_gone_s=0.1, misuses=None
     )
     assert report.ttft_ms.p50 == 500.0
     assert report.chunk_gap_ms.p99 == pytest.approx(300.0)
@@ -46,6 +47,7 @@ def test_an_unused_rank_an_error_and_a_reservation_left_are_faults() -> None:
     assert faults(answer()) == ["nothing was placed on r2"]
     assert faults(answer(), answer("r2", error="status 503")) == ["1 x status 503"]
     assert faults(answer(), answer("r2"), reservations_gone_s=None) == ["reservations were left after 2 s"]
+    assert faults(answer(), answer("r2"), misuses=3) == ["KV was misused 3 times"]
 
 
 def test_percentiles_are_values_that_occurred() -> None:
