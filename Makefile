@@ -1,4 +1,4 @@
-# Every target sets up what it needs. ARGS goes to the command behind it: make run ARGS="--mixed 4"
+# Every target sets up what it needs. ARGS goes to the command behind it: make run ARGS="--port 8100"
 # Commands run by "python -m": the scripts in .venv/bin name the folder they were installed in, which may have moved.
 
 VENV := .venv

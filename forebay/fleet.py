@@ -20,6 +20,7 @@ def rank_commands(settings: UpSettings, ports: Mapping[str, Sequence[int]]) -> C
         f"{role}-{index}": (
             *("rank", "--host", LOOPBACK, "--port", str(port), "--role", role),
             *("--model", settings.model, "--speed", str(settings.speed)),
+            "--strict" if settings.strict else "--faithful",
         )
         for role, role_ports in ports.items()
         for index, port in enumerate(role_ports)

@@ -34,9 +34,9 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `forebay up` starts. A gateway's port is `port` plus its index."""
 
-    prefill: Annotated[int, Meta(ge=0, le=256, description="simulated prefill ranks")] = 0
-    decode: Annotated[int, Meta(ge=0, le=256, description="simulated decode ranks")] = 0
-    mixed: Annotated[int, Meta(ge=0, le=256, description="simulated ranks that prefill and decode")] = 4
+    prefill: Annotated[int, Meta(ge=0, le=256, description="simulated prefill ranks")] = 2
+    decode: Annotated[int, Meta(ge=0, le=256, description="simulated decode ranks")] = 2
+    mixed: Annotated[int, Meta(ge=0, le=256, description="simulated ranks that prefill and decode")] = 0
     gateways: Annotated[int, Meta(ge=1, le=256, description="gateways, on --port and the ports above it")] = 2
     port: Annotated[int, Meta(ge=1, le=65535, description="the first gateway's port")] = 8000
     model: Annotated[str, Meta(min_length=1, description="the model's served name")] = "sim"
@@ -44,6 +44,9 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         str, Meta(description="URL of the shared store; without it redis-server or an embedded server is started")
     ] = ""
     speed: Annotated[float, Meta(ge=0.001, le=1e6, description="divides every simulated time of the ranks")] = 1.0
+    strict: Annotated[
+        bool, Meta(description="have the ranks count every misuse of their KV, to be read at /sim/misuse")
+    ] = False
     policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICIES)}")] = (
         SchedulerSettings().policy
     )
@@ -57,8 +60,8 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         GatewaySettings(redis=self.redis, policy=self.policy, api_key=self.api_key, admin_key=self.admin_key)
         if self.gateway_ports[-1] > 65535:
             raise ValueError(f"gateways: the last one would get port {self.gateway_ports[-1]}")
-        if self.mixed == 0:
-            raise ValueError("mixed: at least 1 rank is needed; prefill and decode ranks do not serve without one yet")
+        if self.mixed + self.decode == 0:
+            raise ValueError("decode: at least 1 decode or mixed rank is needed; prefill ranks only prefill")
 
     @property
     def gateway_ports(self) -> range:

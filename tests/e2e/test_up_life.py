@@ -11,11 +11,10 @@ import httpx
 import pytest
 
 from forebay.ports import free_ports
-from tests.e2e.up_process import Up, adjacent_free_ports, all_gone, command_line, forebay, up_running
+from tests.e2e.up_process import SMALL, Up, adjacent_free_ports, all_gone, command_line, forebay, up_running
 from tests.polling import until_now
 from tests.servers import RedisServer, needs_redis, redis_server
 
-SMALL = ("--mixed", "1", "--gateways", "1")
 PASSWORD = "hunter2-hunter2"
 
 
@@ -77,11 +76,21 @@ def test_it_runs_without_redis_server_on_the_path_and_says_so(tmp_path: Path) ->
     all_gone(children)
 
 
-def test_ranks_of_other_roles_start_beside_the_mixed_ones(tmp_path: Path) -> None:
-    with up_running(tmp_path, *SMALL, "--prefill", "1", "--decode", "1") as up:
-        roles = {rank["rank"]: rank["role"] for rank in up.status()["ranks"]}
+def test_ranks_of_all_roles_serve_side_by_side(tmp_path: Path) -> None:
+    with up_running(tmp_path, "--prefill", "1", "--decode", "1", "--mixed", "1", "--gateways", "1") as up:
+        roles: dict[str, str] = {rank["rank"]: rank["role"] for rank in up.status()["ranks"]}
         assert sorted(roles.values()) == ["decode", "mixed", "prefill"]
-        assert {roles[up.rank_of_a_chat(up.gateways[0])] for _ in range(4)} == {"mixed"}
+
+        def answers(role: str) -> bool:
+            return roles[up.rank_of_a_chat(up.gateways[0])] == role
+
+        for role in ("mixed", "decode"):
+            others = [rank for rank, its_role in roles.items() if its_role in {"mixed", "decode"} and its_role != role]
+            for rank in others:
+                assert forebay("drain", rank, "--redis", up.redis_url).returncode == 0
+            until_now(partial(answers, role), f"a {role} rank answers")
+            for rank in others:
+                assert forebay("undrain", rank, "--redis", up.redis_url).returncode == 0
 
 
 @pytest.fixture
@@ -132,7 +141,10 @@ def becomes(up: Up, *, degraded: bool) -> None:
 
 @needs_redis
 def test_no_request_is_lost_while_redis_is_gone_and_when_it_returns_empty(tmp_path: Path) -> None:
-    with redis_server(tmp_path) as redis, up_running(tmp_path, "--mixed", "2", "--redis", redis.url) as up:
+    with (
+        redis_server(tmp_path) as redis,
+        up_running(tmp_path, "--prefill", "1", "--decode", "1", "--redis", redis.url) as up,
+    ):
         becomes(up, degraded=False)
         redis.stop()
         becomes(up, degraded=True)

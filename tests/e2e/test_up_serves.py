@@ -66,7 +66,7 @@ def test_status_shows_ranks_gateways_and_reservations_to_programs(up: Up) -> Non
     status = up.status()
     assert len(status["ranks"]) == 4
     assert {rank["state"] for rank in status["ranks"]} == {"up"}
-    assert {rank["role"] for rank in status["ranks"]} == {"mixed"}
+    assert sorted(rank["role"] for rank in status["ranks"]) == ["decode", "decode", "prefill", "prefill"]
     assert {f"http://{gateway['address']}" for gateway in status["gateways"]} == set(up.gateways)
     assert all(rank["report_age_ms"] < 10_000 for rank in status["ranks"])
 
@@ -85,11 +85,11 @@ def is_placed_on(up: Up, gateway: str, ranks: list[str]) -> bool:
 
 
 def test_a_drained_rank_gets_nothing_until_it_is_undrained(up: Up) -> None:
-    *drained, last = [rank["rank"] for rank in up.status()["ranks"]]
+    *drained, last = up.ranks("decode")
     for rank in drained:
         done = forebay("drain", rank, "--redis", up.redis_url)
         assert (done.returncode, done.stdout) == (0, f"{rank} of pool sim is drained: nothing more is placed on it\n")
-    assert sum(rank["drained"] for rank in up.status()["ranks"]) == 3
+    assert sum(rank["drained"] for rank in up.status()["ranks"]) == 1
     for gateway in up.gateways:
         until_now(partial(is_placed_on, up, gateway, [last]), f"{gateway} knows of the drain")
         assert {up.rank_of_a_chat(gateway) for _ in range(CHATS)} == {last}
@@ -113,7 +113,8 @@ def test_an_unknown_rank_is_refused_with_the_known_ones(up: Up, command: str) ->
 
 def test_every_process_says_one_line_when_it_is_ready(up: Up) -> None:
     lines = up.complained.splitlines()
-    started = [f"mixed-{index}" for index in range(4)] + ["redis", "agent-mixed", "gateway-0", "gateway-1"]
+    ranks = ["prefill-0", "prefill-1", "decode-0", "decode-1"]
+    started = [*ranks, "redis", "agent-prefill", "agent-decode", "gateway-0", "gateway-1"]
     assert sorted(line.partition(": ")[0] for line in lines) == sorted([*started, "reports", "gateways"])
 
 

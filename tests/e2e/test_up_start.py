@@ -17,7 +17,7 @@ from forebay.settings import UpSettings
 from forebay.startup import Startup
 from forebay.supervise import CannotStartError
 from scheduler.keys import POOLS
-from tests.e2e.up_process import adjacent_free_ports, all_gone, children_of, environment, up_running
+from tests.e2e.up_process import SMALL, adjacent_free_ports, all_gone, children_of, environment, up_running
 from tests.servers import RedisServer, redis_server
 
 PATIENCE_S = 4.0
@@ -28,7 +28,9 @@ INVOCATION = Invocation("forebay", "--redis")
 
 async def failed_start(redis_url: str) -> str:
     """Why two ranks and a gateway did not start; no child is left."""
-    settings = UpSettings(mixed=2, gateways=1, port=adjacent_free_ports(1), redis=redis_url, speed=50)
+    settings = UpSettings(
+        prefill=0, decode=0, mixed=2, gateways=1, port=adjacent_free_ports(1), redis=redis_url, speed=50
+    )
     others = set(children_of(os.getpid()))
     started: set[int] = set()
 
@@ -83,7 +85,7 @@ def poison(redis: RedisServer) -> None:
 
 def test_variables_meant_for_other_commands_are_named_and_not_passed_on(tmp_path: Path) -> None:
     variables = {"FOREBAY_ENGINES": "2", "FOREBAY_WORKERS": "2", "FOREBAY_API_KEY": "k", "FOREBAY_LOG_LEVEL": "warning"}
-    with up_running(tmp_path, "--mixed", "1", "--gateways", "1", variables=variables) as up:
+    with up_running(tmp_path, *SMALL, variables=variables) as up:
         assert "not passed on to what up starts: FOREBAY_ENGINES, FOREBAY_WORKERS\n" in up.complained
         assert [rank["rank"].count("#") for rank in up.status()["ranks"]] == [0]
         assert "$FOREBAY_API_KEY" in up.said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.up_process import Up, all_gone, children_of, command_line, environment, up_running
+from tests.e2e.up_process import SMALL, Up, all_gone, children_of, command_line, environment, up_running
 from tests.polling import until_now
 from tests.servers import free_port
 
@@ -40,7 +40,7 @@ class Workers:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with up_running(tmp_path_factory.mktemp("up"), "--mixed", "1", "--gateways", "1") as running:
+    with up_running(tmp_path_factory.mktemp("up"), *SMALL) as running:
         yield running
 
 

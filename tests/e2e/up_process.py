@@ -18,6 +18,8 @@ from tests.servers import free_port
 
 START_S = 60.0
 FOREBAY = (sys.executable, "-m", "forebay")
+SMALL = ("--prefill", "0", "--decode", "0", "--mixed", "1", "--gateways", "1")
+"""The least that serves."""
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -87,8 +89,12 @@ class Up:
         return status
 
     def rank_of_a_chat(self, gateway: str) -> str:
-        """Has a short chat through the gateway; returns the rank that it was placed on."""
+        """Has a short chat through the gateway; returns the rank that answered it."""
         return self._chat(gateway)["x-forebay-decode"]
+
+    def ranks(self, role: str) -> list[str]:
+        """The names of the ranks of a role."""
+        return [rank["rank"] for rank in self.status()["ranks"] if rank["role"] == role]
 
     def gateway_of_a_chat(self, url: str) -> str:
         """Has a short chat; returns the gateway that placed it."""

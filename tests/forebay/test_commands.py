@@ -20,9 +20,7 @@ def run(*arguments: str) -> Result:
     ("arguments", "named"),
     [
         pytest.param("up --gateways 0", "'--gateways' (env var: 'FOREBAY_GATEWAYS')", id="up-without-gateway"),
-        pytest.param(
-            "up --mixed 0 --prefill 2 --decode 2", "'--mixed' (env var: 'FOREBAY_MIXED')", id="up-nothing-serves"
-        ),
+        pytest.param("up --decode 0", "'--decode' (env var: 'FOREBAY_DECODE')", id="up-nothing-serves"),
         pytest.param("up --policy magic", "'--policy' (env var: 'FOREBAY_POLICY'): there is none", id="up-policy"),
         pytest.param("up --api-key a,,b", "'--api-key' (env var: 'FOREBAY_API_KEY')", id="up-empty-key"),
         pytest.param("up --port 65535", "the last one would get port 65536", id="up-too-many-ports"),

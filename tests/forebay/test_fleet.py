@@ -7,7 +7,7 @@ from forebay.fleet import Commands, agent_commands, gateway_commands, rank_comma
 from forebay.main import main
 from forebay.settings import UpSettings
 
-SETTINGS = UpSettings(mixed=2, prefill=1, gateways=2, port=8100, model="m", speed=50.0, policy="random")
+SETTINGS = UpSettings(mixed=2, prefill=1, decode=0, gateways=2, port=8100, model="m", speed=50.0, policy="random")
 PORTS = {"mixed": [1, 2], "prefill": [3]}
 
 
