@@ -45,10 +45,10 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class PlaceAgain(msgspec.Struct, frozen=True):
-    """Another placement, `after` this trouble."""
+    """Another placement, `after` this failure."""
 
     tries: Tries
-    after: Trouble
+    after: Failed
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def next_step(tries: Tries, outcome: Outcome) -> Step:
         case Served():
             return Finish(outcome.usage)
         case Failed():
-            return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome.trouble)
+            return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome)
         case _:
             assert_never(outcome)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import assert_never
 
@@ -10,11 +11,14 @@ import msgspec
 from gateway.attempt import Attempt
 from gateway.errors import NoRankError, PoolFullError
 from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.outcome import Failed
 from gateway.placing import Pool
 from gateway.request import Request
 from gateway.retry import Finish, GiveUp, PlaceAgain, Tries, next_step
 from gateway.usage import Usage
 from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
+
+log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -40,10 +44,23 @@ class Serving:
                     return usage
                 case GiveUp(error):
                     raise error
-                case PlaceAgain(tries, trouble):
-                    self._gateway.metrics.pairs.retries.labels(self._pool.name, trouble.value).inc()
+                case PlaceAgain(tries, failed):
+                    self._note_retry(failed)
                 case step:
                     assert_never(step)
+
+    def _note_retry(self, failed: Failed) -> None:
+        self._gateway.metrics.pairs.retries.labels(self._pool.name, failed.trouble.value).inc()
+        line = {
+            "event": "retry",
+            "id": self._request.record.id,
+            "attempt_id": self._request.record.attempt_id,
+            "pool": self._pool.name,
+            "rank": failed.rank,
+            "reason": failed.trouble,
+            "error": failed.error.message,
+        }
+        log.warning(msgspec.json.encode(line).decode())
 
     async def _decide(self, shape: RequestShape, avoid: frozenset[str]) -> Decision:
         asked_s = time.monotonic()

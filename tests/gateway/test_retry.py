@@ -64,6 +64,6 @@ def test_every_rank_that_failed_is_avoided_and_what_is_not_pairable_never_become
         step = next_step(tries, outcome)
         assert isinstance(step, PlaceAgain)
         assert not step.tries.pairable or tries.pairable
-        assert step.after is outcome.trouble
+        assert step.after is outcome
         tries = step.tries
     assert tries.avoid == {outcome.rank for outcome in outcomes} - {""}
