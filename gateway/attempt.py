@@ -59,7 +59,7 @@ class Attempt:
                 assert_never(order)
 
     async def _run_whole(self, card: RankCard) -> Outcome:
-        dispatch = Dispatch(self._gateway, self._request)
+        dispatch = Dispatch(self._gateway, self._pool, self._request)
         self._request.record.attempt_id = dispatch.attempt_id
         answer = AnswerLeg(self._gateway, self._pool, self._request, dispatch, self._phases)
         body = self._request.body

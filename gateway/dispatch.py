@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from uuid import uuid4
 
 from gateway.gateway import Gateway
 from gateway.headers import for_rank
+from gateway.placing import Pool
 from gateway.request import Request
 from gateway.upstream import RankAnswer
 from gateway.wire import Api
@@ -20,13 +21,15 @@ PATHS: Mapping[Api, str] = MappingProxyType({Api.CHAT: "/v1/chat/completions", A
 class Dispatch:
     """Sends the legs of one attempt, all under one id of their own."""
 
-    def __init__(self, gateway: Gateway, request: Request) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request) -> None:
         self._gateway = gateway
+        self._pool = pool
         self._request = request
         self.attempt_id = uuid4().hex
 
-    def post(self, card: RankCard, body: bytes, on_sent: Callable[[], None]) -> AbstractAsyncContextManager[RankAnswer]:
-        """Send a body to a rank, as `Upstream.post` does."""
+    @asynccontextmanager
+    async def post(self, card: RankCard, body: bytes, on_sent: Callable[[], None]) -> AsyncGenerator[RankAnswer, None]:
+        """Send a body to a rank, as `Upstream.post` does. Raises RankFailedError too when the rank is lost."""
         headers = for_rank(
             self._request.headers,
             attempt_id=self.attempt_id,
@@ -34,4 +37,8 @@ class Dispatch:
             hold_authorization=self._gateway.keys.holds_any,
             rank_key=self._gateway.settings.rank_api_key,
         )
-        return self._gateway.upstream.post(card.endpoint + PATHS[self._request.api], headers, body, on_sent)
+        url = card.endpoint + PATHS[self._request.api]
+        with self._gateway.lost_ranks.watch(self._pool, card) as watched:
+            async with self._gateway.upstream.post(url, headers, body, on_sent) as answer:
+                watched.answers(answer)
+                yield answer

@@ -47,7 +47,7 @@ class Freeing:
         card = decode
 
         async def free() -> None:
-            dispatch = Dispatch(self._gateway, self._request)
+            dispatch = Dispatch(self._gateway, self._pool, self._request)
             params = self._connector.decode_params(handover, prefill, card)
             body = self._connector.freeing_body(self._request.api, params, dispatch.attempt_id)
             freed = False

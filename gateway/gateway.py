@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from gateway.errors import (
     UnknownModelError,
     quoted,
 )
+from gateway.lost_ranks import LostRanks
 from gateway.metrics import Metrics, StateCollector
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
@@ -53,6 +55,7 @@ class Gateway:
         self.keys = KeyRing(settings.api_key, settings.admin_key)
         self.metrics = Metrics()
         self.errands = Errands()
+        self.lost_ranks = LostRanks(time.monotonic)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.stopping = False
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)

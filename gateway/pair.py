@@ -52,7 +52,7 @@ class PullPair:
         self._request = request
         self._phases = phases
         self._notes = notes
-        self._dispatch = Dispatch(gateway, request)
+        self._dispatch = Dispatch(gateway, pool, request)
         request.record.attempt_id = self._dispatch.attempt_id
 
     async def run(self, reservation: int, legs: tuple[Leg, Leg], *, is_last: bool) -> Outcome:

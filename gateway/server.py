@@ -108,6 +108,7 @@ async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[
         async with gateway.errands.open(), anyio.create_task_group() as tasks:
             tasks.start_soon(run, name="http server")
             tasks.start_soon(announce, name="announce")
+            tasks.start_soon(gateway.lost_ranks.run, name="lost ranks")
             try:
                 await anext(signals)
                 tasks.start_soon(_cut_on, signals, gateway, name="second signal")

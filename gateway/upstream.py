@@ -54,7 +54,7 @@ class Deadlines(NamedTuple):
 
 
 class RankAnswer:
-    """A rank's answer whose head has arrived."""
+    """A rank's answer whose head has arrived. `heard_s`: when its last bytes came, on the monotonic clock."""
 
     def __init__(
         self, status: int, headers: Headers, parts: AsyncIterator[bytes], first_byte_s: float, idle_s: float
@@ -65,6 +65,7 @@ class RankAnswer:
         self._patience_s = first_byte_s
         self._idle_s = idle_s
         self._turn_began_s = time.monotonic()
+        self.heard_s = self._turn_began_s
 
     @property
     def is_event_stream(self) -> bool:
@@ -82,9 +83,10 @@ class RankAnswer:
             with _translated():
                 part = await anext(self._parts, b"")
             self._patience_s = self._idle_s
-            if (now_s := time.monotonic()) - called_s > TURN_S:
+            self.heard_s = time.monotonic()
+            if self.heard_s - called_s > TURN_S:
                 # It waited, and others had their turn; an ordinary stream always does.
-                self._turn_began_s = now_s
+                self._turn_began_s = self.heard_s
             return part
         raise RankTimeoutError(f"The rank sent nothing for {self._patience_s:g} s")
 

@@ -19,13 +19,14 @@ def card(
     local_index: int | None = None,
     max_model_len: int = 4096,
     block_size: int = 0,
+    incarnation: str = "1",
 ) -> RankCard:
     return RankCard(
         rank=rank or endpoint.removeprefix("http://"),
         endpoint=endpoint,
         role=role,
         model="sim",
-        incarnation="1",
+        incarnation=incarnation,
         node="node",
         local_index=local_index,
         block_size=block_size,

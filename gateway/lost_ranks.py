@@ -1,0 +1,104 @@
+"""Ends attempts whose rank is lost though its connection says nothing.
+
+A vLLM that is told to stop kills its engine and closes its listener, but leaves the connections of whole answers open,
+without a byte, for minutes (seen on 0.32.0). The agent beside it has the rank down within a second or two, so an
+attempt need not wait until its patience with a silent rank is over. Silence of an agent is no evidence, and a rank
+that left the pool may still answer what it has.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import anyio
+
+from gateway.errors import RankFailedError
+from gateway.placing import Pool
+from gateway.upstream import RankAnswer
+from scheduler.messages import RankCard, RankState
+
+LOOK_S = 0.25
+"""About how often a snapshot comes."""
+
+GRACE_S = 3.0
+"""How long a rank that is down may still be heard of: one that drains refuses connections before its last answers."""
+
+
+class Life(NamedTuple):
+    """One life of a rank in a pool."""
+
+    pool: Pool
+    rank: str
+    incarnation: str
+
+
+class Watched:
+    """One attempt at a rank."""
+
+    def __init__(self, began_s: float) -> None:
+        self.scope = anyio.CancelScope()
+        self._began_s = began_s
+        self._answer: RankAnswer | None = None
+
+    def answers(self, answer: RankAnswer) -> None:
+        """The head of the rank's answer is there."""
+        self._answer = answer
+
+    @property
+    def heard_s(self) -> float:
+        """When the rank last said something."""
+        return self._answer.heard_s if self._answer else self._began_s
+
+
+class LostRanks:
+    """The attempts of one gateway process, by their rank's life. `clock` answers monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float], grace_s: float = GRACE_S) -> None:
+        self._clock, self._grace_s = clock, grace_s
+        self._attempts: defaultdict[Life, set[Watched]] = defaultdict(set)
+        self._down_since: dict[Life, float] = {}
+
+    @contextmanager
+    def watch(self, pool: Pool, card: RankCard) -> Iterator[Watched]:
+        """An attempt at a rank. Raises RankFailedError when it is given up because the rank is lost."""
+        life = Life(pool, card.rank, card.incarnation)
+        watched = Watched(self._clock())
+        self._attempts[life].add(watched)
+        try:
+            with watched.scope:
+                yield watched
+        finally:
+            self._attempts[life].discard(watched)
+            if not self._attempts[life]:
+                del self._attempts[life]
+        if watched.scope.cancelled_caught:
+            raise RankFailedError("The rank went down before its answer was complete")
+
+    async def run(self) -> None:
+        """Look at the ranks again and again, until cancelled."""
+        while True:
+            await anyio.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """End the attempts whose rank began another life, or has been down and silent for `grace_s`."""
+        now_s = self._clock()
+        self._down_since = {life: self._down_since.get(life, now_s) for life in self._attempts if _is_down(life)}
+        for life, attempts in self._attempts.items():
+            since_s = self._down_since.get(life, now_s)
+            for watched in attempts:
+                if _is_over(life) or now_s - max(since_s, watched.heard_s) > self._grace_s:
+                    watched.scope.cancel()
+
+
+def _is_down(life: Life) -> bool:
+    view = life.pool.view.ranks.get(life.rank)
+    return view is not None and view.state is RankState.DOWN
+
+
+def _is_over(life: Life) -> bool:
+    view = life.pool.view.ranks.get(life.rank)
+    return view is not None and view.card.incarnation != life.incarnation

@@ -1,0 +1,142 @@
+"""Attempts at ranks that are lost, though their connections say nothing."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from gateway.errors import RankFailedError
+from gateway.lost_ranks import LostRanks
+from gateway.upstream import RankAnswer
+from scheduler.messages import RankState
+from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
+from tests.gateway.running import error_of, serving
+from tests.gateway.scripted_rank import EVENTS, STREAM_HEAD, Exchange, chunk, scripted_rank
+
+RANK = card("http://127.0.0.1:9", rank="r")
+GRACE_S = 3.0
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def say(pool: FakePool, state: RankState, incarnation: str = "1") -> None:
+    """The pool's next snapshot shows its ranks so."""
+    lives = [
+        card(rank.card.endpoint, rank=rank.card.rank, incarnation=incarnation) for rank in pool.view.ranks.values()
+    ]
+    pool.view = FakePoolView({life.rank: FakeRankView(life, state) for life in lives})
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    parts: tuple[bytes, ...] = ()
+    for part in parts:
+        yield part
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lost(clock: Clock) -> LostRanks:
+    return LostRanks(clock, GRACE_S)
+
+
+async def look_again(lost: LostRanks, clock: Clock, seconds: float) -> None:
+    """Looks now and after so long; a cancelled attempt ends at the pause."""
+    lost.look()
+    clock.now_s += seconds
+    lost.look()
+    await anyio.lowlevel.checkpoint()
+
+
+async def attempt(lost: LostRanks, clock: Clock, pool: FakePool, seconds: float) -> None:
+    """An attempt that hears nothing for so long."""
+    with lost.watch(pool, RANK):
+        await look_again(lost, clock, seconds)
+
+
+async def test_an_attempt_at_a_rank_that_is_down_and_silent_fails_after_the_grace(
+    lost: LostRanks, clock: Clock
+) -> None:
+    say(pool := FakePool(RANK), RankState.DOWN)
+    await attempt(lost, clock, pool, GRACE_S)
+    with pytest.raises(RankFailedError):
+        await attempt(lost, clock, pool, GRACE_S + 0.1)
+
+
+async def test_a_rank_that_is_down_and_still_sends_is_heard_to_its_end(lost: LostRanks, clock: Clock) -> None:
+    say(pool := FakePool(RANK), RankState.DOWN)
+    answer = RankAnswer(200, [], nothing(), 1.0, 1.0)
+    with lost.watch(pool, RANK) as watched:
+        watched.answers(answer)
+        for _ in range(5):
+            answer.heard_s = clock.now_s
+            await look_again(lost, clock, GRACE_S)
+
+
+@pytest.mark.parametrize("state", [RankState.UP, RankState.STALLED])
+async def test_a_rank_that_is_not_down_is_waited_for(lost: LostRanks, clock: Clock, state: RankState) -> None:
+    say(pool := FakePool(RANK), state)
+    await attempt(lost, clock, pool, 1_000)
+
+
+async def test_a_rank_that_left_the_pool_is_waited_for(lost: LostRanks, clock: Clock) -> None:
+    pool = FakePool(RANK)
+    pool.view = FakePoolView({})
+    await attempt(lost, clock, pool, 1_000)
+
+
+async def test_the_grace_begins_anew_when_a_rank_was_up_meanwhile(lost: LostRanks, clock: Clock) -> None:
+    pool = FakePool(RANK)
+    with lost.watch(pool, RANK):
+        for _ in range(3):
+            say(pool, RankState.DOWN)
+            await look_again(lost, clock, GRACE_S)
+            say(pool, RankState.UP)
+            await look_again(lost, clock, 0.1)
+
+
+async def test_an_attempt_at_a_former_life_fails_at_once(lost: LostRanks, clock: Clock) -> None:
+    say(pool := FakePool(RANK), RankState.UP, incarnation="2")
+    with pytest.raises(RankFailedError):
+        await attempt(lost, clock, pool, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_client_of_a_rank_that_began_another_life_is_told(stream: bool) -> None:
+    begun = anyio.Event()
+
+    async def says_no_more(exchange: Exchange) -> None:
+        if stream:
+            await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
+        begun.set()
+        await exchange.until_closed()
+
+    async with scripted_rank(says_no_more) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        async with anyio.create_task_group() as tasks:
+
+            async def restart() -> None:
+                await begun.wait()
+                say(pool, RankState.UP, incarnation="2")
+
+            tasks.start_soon(restart)
+            response = await served.complete(stream=stream)
+        assert served.gateway.upstream.open_requests == 0
+    if stream:
+        assert response.content.startswith(EVENTS[0])
+        assert b"went down" in response.content
+        assert b"[DONE]" not in response.content
+    else:
+        assert (response.status_code, error_of(response)["type"]) == (502, "Bad Gateway")
+    assert pool.words()[-1] == "released"
