@@ -13,10 +13,10 @@ find_python = for python in python3 python3.14 python3.13 python3.12 python3.11;
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check mutants
+.PHONY: help run test check mutants test-vllm
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, an agent, two gateways
 	@exec $(BIN)/python -m forebay up $(ARGS)
@@ -31,6 +31,10 @@ check: $(DEV_STAMP) ## Lint, check the formatting, check the types
 
 mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
+
+test-vllm: $(DEV_STAMP) ## Check Forebay before real vLLM engines (installs some 3 GB into .vllm); writes docs/real_vllm.md
+	@$(BIN)/python -m tests.real_engine.install
+	@exec $(BIN)/python -m pytest tests/real_engine --report docs/real_vllm.md $(ARGS)
 
 $(RUN_STAMP): pyproject.toml
 	@$(find_python); \

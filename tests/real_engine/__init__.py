@@ -1,0 +1,1 @@
+"""Forebay before real vLLM engines (`make test-vllm`): outside the ordinary suite, which needs no engine."""

@@ -1,0 +1,148 @@
+"""What the agent publishes is what the engine counts; what the engine no longer needs, it frees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from scheduler.errors import StoreUnavailableError
+from scheduler.rows import SeenRank
+from tests.polling import until
+from tests.real_engine.asking import PATHS, asked, text_of_words
+from tests.real_engine.conftest import Told
+from tests.real_engine.engine import ANSWER_S, MAX_NUM_SEQS, Engine
+from tests.real_engine.stack import Stack
+
+STREAMS = 20
+KV_TOKENS = 65_536
+PATIENCE_S = 60.0
+
+eventually = partial(until, within_s=PATIENCE_S)
+
+
+@asynccontextmanager
+async def asking(*targets: tuple[str, dict[str, Any]]) -> AsyncIterator[None]:
+    """Requests that wait for their answers, until the block ends: then their connections close."""
+    limits = httpx.Limits(max_connections=None)
+    async with (
+        httpx.AsyncClient(timeout=ANSWER_S, limits=limits, trust_env=False) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        clients = [group.create_task(client.post(url, json=body), name=url) for url, body in targets]
+        yield
+        for each in clients:
+            each.cancel()
+
+
+def _long(path: str, engine: Engine, seed: int) -> dict[str, Any]:
+    """A request of many seconds."""
+    return asked(path, engine.model, text_of_words(20, seed), max_tokens=1800)
+
+
+async def _published(stack: Stack, engine: Engine) -> SeenRank:
+    """Asked again while Redis, too, waits for one of the few cores."""
+    read: list[SeenRank] = []
+
+    async def is_read() -> bool:
+        with suppress(StoreUnavailableError):
+            seen = await stack.published(engine)
+            read.extend([seen] if seen else [])
+        return bool(read)
+
+    await eventually(is_read, "what is published can be read")
+    return read[0]
+
+
+async def _gauges(engine: Engine) -> dict[str, float]:
+    return await asyncio.to_thread(engine.gauges)
+
+
+async def test_the_agent_publishes_the_engines_own_numbers_under_load(stack: Stack, plain: Engine, told: Told) -> None:
+    path = PATHS[1]
+    async with asking(*((plain.url + path, _long(path, plain, seed)) for seed in range(STREAMS))):
+
+        async def is_told() -> bool:
+            seen = await _published(stack, plain)
+            return (seen.running, seen.foreign_requests) == (MAX_NUM_SEQS, STREAMS)
+
+        await eventually(is_told, f"{MAX_NUM_SEQS} running of {STREAMS} are published")
+        before = await _gauges(plain)
+        assert (before["num_requests_running"], before["num_requests_waiting"]) == (
+            MAX_NUM_SEQS,
+            STREAMS - MAX_NUM_SEQS,
+        )
+        sampled_ms = (await _published(stack, plain)).sampled_ms
+
+        async def is_newer() -> bool:
+            return (await _published(stack, plain)).sampled_ms > sampled_ms
+
+        await eventually(is_newer, "the next sample is published")
+        # Once more: the sample may have been read before the page above.
+        sampled_ms = (await _published(stack, plain)).sampled_ms
+        await eventually(is_newer, "the one after it is published")
+        seen, after = await _published(stack, plain), await _gauges(plain)
+        kv_tokens = [round(page["kv_cache_usage_perc"] * KV_TOKENS) for page in (before, after)]
+        assert kv_tokens[0] <= seen.foreign_kv_tokens <= kv_tokens[1]
+    told(f"running {seen.running}, all requests {seen.foreign_requests}: equal to the engine's page")
+    told(f"KV tokens {seen.foreign_kv_tokens}; the engine's page said {kv_tokens[0]} before and {kv_tokens[1]} after")
+    await _until_idle(stack, plain)
+
+
+async def test_what_gateways_placed_is_counted_once(stack: Stack, plain: Engine, told: Told) -> None:
+    targets = [
+        (stack.gateways[seed % 2] + PATHS[seed % 2], _long(PATHS[seed % 2], plain, seed + 100))
+        for seed in range(STREAMS)
+    ]
+    async with asking(*targets):
+
+        async def is_told() -> bool:
+            status = await asyncio.to_thread(stack.status)
+            (rank,) = [rank for rank in status["ranks"] if rank["rank"] == plain.rank]
+            seen = await _published(stack, plain)
+            return (seen.running, seen.foreign_requests, rank["reservations"], rank["requests"]) == (
+                MAX_NUM_SEQS,
+                0,
+                STREAMS,
+                STREAMS,
+            )
+
+        await eventually(is_told, "all streams are reservations, and none is counted a second time")
+        page = await _gauges(plain)
+        told(f"{STREAMS} reservations; engine: {page['num_requests_running']:.0f} running, "
+             f"{page['num_requests_waiting']:.0f} waiting")  # fmt: skip
+    await _until_idle(stack, plain)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_client_that_hangs_up_frees_the_engines_request(
+    stack: Stack, plain: Engine, path: str, *, streamed: bool
+) -> None:
+    async with asking((stack.gateways[0] + path, _long(path, plain, seed=7) | {"stream": streamed})):
+
+        async def runs() -> bool:
+            return (await _gauges(plain))["num_requests_running"] == 1
+
+        await eventually(runs, "the engine works on it")
+    await _until_idle(stack, plain)
+
+
+async def _until_idle(stack: Stack, engine: Engine) -> None:
+    async def is_idle() -> bool:
+        page = await _gauges(engine)
+        return page["num_requests_running"] + page["num_requests_waiting"] + page["kv_cache_usage_perc"] == 0
+
+    await eventually(is_idle, "the engine has nothing left")
+
+    async def is_free() -> bool:
+        load = (await asyncio.to_thread(httpx.get, f"{engine.url}/load", trust_env=False)).json()["server_load"]
+        status = await asyncio.to_thread(stack.status)
+        return (status["reservations"], load) == (0, 0)
+
+    await eventually(is_free, "no reservation is left, nor a request in the engine's server")

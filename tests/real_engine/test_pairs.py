@@ -1,0 +1,188 @@
+"""Requests served in two legs, prefill and decode, say what one server says."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.polling import until_now
+from tests.real_engine.asking import CHAT, COMPLETIONS, PATHS, STREAMED, asked, said, text_of_words
+from tests.real_engine.conftest import Engines, Told
+from tests.real_engine.engine import Engine
+from tests.real_engine.legs import kv_is_freed
+from tests.real_engine.returning import coming_back
+from tests.real_engine.stack import READY_S, Stack
+from tests.real_engine.test_params import FORGED
+
+PROMPT_TOKENS = (12, 100, 450, 900, 1800)
+TOKENS_OUT = 32
+
+
+def _text_of_tokens(plain: Engine, tokens: int, seed: int) -> str:
+    """Text of about so many tokens."""
+    ids = plain.post("/tokenize", {"model": plain.model, "prompt": text_of_words(600, seed)}).json()["tokens"]
+    return str(plain.post("/detokenize", {"model": plain.model, "tokens": ids[:tokens]}).json()["prompt"])
+
+
+def _legs(answer: httpx.Response) -> str:
+    return "in two legs" if "x-forebay-prefill" in answer.headers else "by the decode server alone"
+
+
+def _is_at_rest(stack: Stack, engines: Engines) -> None:
+    """Waits until nothing is left of any request."""
+    until_now(lambda: stack.status()["reservations"] == 0, "no reservation is left", within_s=READY_S)
+    kv_is_freed(engines.prefill)
+    until_now(lambda: engines.decode.running == 0, "the decode server is idle", within_s=READY_S)
+
+
+@pytest.mark.parametrize("tokens", PROMPT_TOKENS)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_greedy_answers_are_the_plain_servers(
+    stack: Stack, engines: Engines, told: Told, tokens: int, path: str, *, streamed: bool
+) -> None:
+    for number, gateway in enumerate(stack.gateways):
+        # A text of its own for each, so that no server has it cached.
+        text = _text_of_tokens(engines.plain, tokens, seed=1000 + 4 * tokens + 2 * streamed + number)
+        own = said(engines.plain.post(path, asked(path, "plain", text, max_tokens=TOKENS_OUT)).content)
+        assert own.usage is not None
+        pulled_before = engines.decode.external_tokens
+        body = asked(path, "pair", text, max_tokens=TOKENS_OUT, **(STREAMED if streamed else {}))
+        answer = stack.post(gateway, path, body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-forebay-decode"] == engines.decode.rank
+        assert (said(answer.content).text, said(answer.content).usage) == (own.text, own.usage)
+        assert b"remote_block_ids" not in answer.content
+        pulled = engines.decode.external_tokens - pulled_before
+        in_two_legs = answer.headers.get("x-forebay-prefill") == engines.prefill.rank
+        assert pulled == (own.usage["prompt_tokens"] if in_two_legs else 0)
+        told(f"{own.usage['prompt_tokens']} tokens {_legs(answer)}, {pulled:.0f} pulled: `{own.text}`")
+    if tokens == max(PROMPT_TOKENS):
+        assert in_two_legs
+    _is_at_rest(stack, engines)
+
+
+def test_the_prefill_servers_cached_tokens_are_in_the_usage(stack: Stack, engines: Engines, told: Told) -> None:
+    text = _text_of_tokens(engines.plain, 1200, seed=31)
+    cached = []
+    for _ in range(2):
+        answer = stack.post(stack.gateways[0], CHAT, asked(CHAT, "pair", text))
+        assert answer.headers["x-forebay-prefill"] == engines.prefill.rank
+        cached.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+    assert cached[0] == 0
+    assert cached[1] > 1000
+    told(f"{cached[0]} tokens the first time, {cached[1]} of {answer.json()['usage']['prompt_tokens']} the second")
+
+
+SINGLE: dict[str, dict[str, Any]] = {
+    "n 2": {"n": 2, "temperature": 1, "seed": 5},
+    "two prompts": {"prompt": [text_of_words(150, seed=32), text_of_words(150, seed=33)]},
+    "prompt_logprobs": {"prompt_logprobs": 1},
+    "echo with logprobs": {"echo": True, "logprobs": 1},
+}
+
+
+@pytest.mark.parametrize("change", SINGLE.values(), ids=SINGLE)
+def test_what_has_no_single_prompt_and_answer_is_served_in_one_leg(
+    stack: Stack, engines: Engines, change: dict[str, Any]
+) -> None:
+    body = asked(COMPLETIONS, "pair", text_of_words(150, seed=34)) | change
+    own = engines.plain.post(COMPLETIONS, body | {"model": "plain"}).json()
+    for gateway in stack.gateways:
+        answer = stack.post(gateway, COMPLETIONS, body)
+        assert answer.status_code == 200, answer.text
+        assert "x-forebay-prefill" not in answer.headers
+        assert [choice["text"] for choice in answer.json()["choices"]] == [c["text"] for c in own["choices"]]
+
+
+ERRORS: dict[str, dict[str, Any]] = {
+    "too long": {"prompt": "hello world " * 2048},
+    "max_tokens too large": {"max_tokens": 5000},
+    "negative temperature": {"temperature": -1},
+    "min_tokens above max_tokens": {"min_tokens": 17},
+    "stream_options without stream": {"stream_options": {"include_usage": True}},
+}
+
+
+@pytest.mark.parametrize("change", ERRORS.values(), ids=ERRORS)
+def test_an_error_is_the_decode_servers_own_byte_for_byte(
+    stack: Stack, engines: Engines, told: Told, change: dict[str, Any]
+) -> None:
+    body = asked(COMPLETIONS, "pair", text_of_words(300, seed=35)) | change
+    own = engines.decode.post(COMPLETIONS, body)
+    assert own.is_client_error
+    for gateway in stack.gateways:
+        answer = stack.post(gateway, COMPLETIONS, body)
+        assert (answer.status_code, answer.content) == (own.status_code, own.content)
+    _is_at_rest(stack, engines)
+    told(f"{own.status_code} {_legs(answer)}, and nothing is held")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_params_change_nothing_before_a_pair(stack: Stack, engines: Engines, path: str, name: str) -> None:
+    text = text_of_words(150, seed=36)
+    own = said(engines.plain.post(path, asked(path, "plain", text)).content)
+    for gateway in stack.gateways:
+        for extra in ({"kv_transfer_params": FORGED[name]}, {"vllm_xargs": {"kv_transfer_params": FORGED[name]}}):
+            answer = stack.post(gateway, path, asked(path, "pair", text, **extra))
+            assert answer.status_code == 200, answer.text
+            assert said(answer.content).text == own.text
+    assert engines.prefill.is_healthy()
+    assert engines.decode.is_healthy()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("read_bytes", [0, 1], ids=["at once", "in the stream"])
+def test_a_client_that_hangs_up_leaves_nothing_in_either_server(
+    stack: Stack, engines: Engines, path: str, read_bytes: int
+) -> None:
+    for seed in range(4):
+        body = asked(path, "pair", text_of_words(250, seed=40 + 10 * read_bytes + seed), max_tokens=500, stream=True)
+        gateway = stack.gateways[seed % 2]
+        timeout = httpx.Timeout(READY_S, read=None if read_bytes else 0.05)
+        try:
+            with httpx.stream("POST", gateway + path, json=body, timeout=timeout, trust_env=False) as answer:
+                for part in answer.iter_raw():
+                    if len(part) >= read_bytes:
+                        break
+        except httpx.ReadTimeout:
+            pass
+    _is_at_rest(stack, engines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_without_its_prefill_server_a_pool_serves_on(
+    stack: Stack, engines: Engines, told: Told, number: signal.Signals
+) -> None:
+    text = text_of_words(250, seed=60)
+    own = said(engines.plain.post(CHAT, asked(CHAT, "plain", text)).content)
+    with coming_back(stack, engines.prefill):
+        engines.prefill.send_signal(number)
+        # Before anybody has heard of it, and after.
+        for _ in range(3):
+            for gateway in stack.gateways:
+                answer = stack.post(gateway, CHAT, asked(CHAT, "pair", text))
+                assert answer.status_code == 200, answer.text
+                assert said(answer.content).text == own.text
+        stack.wait_for(engines.prefill, "down")
+        answer = stack.post(stack.gateways[0], CHAT, asked(CHAT, "pair", text))
+        assert "x-forebay-prefill" not in answer.headers
+    told(f"{number.name}: every request answered, in the end {_legs(answer)}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_without_its_decode_server_a_pool_refuses_clearly(
+    stack: Stack, engines: Engines, told: Told, number: signal.Signals
+) -> None:
+    with coming_back(stack, engines.decode):
+        engines.decode.send_signal(number)
+        stack.wait_for(engines.decode, "down")
+        for gateway in stack.gateways:
+            answer = stack.post(gateway, CHAT, asked(CHAT, "pair", text_of_words(250, seed=61)))
+            assert answer.status_code == 503
+    told(f"{number.name}: {answer.status_code} `{answer.text}`")
+    _is_at_rest(stack, engines)
