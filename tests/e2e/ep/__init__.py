@@ -1,0 +1,1 @@
+"""The topology of vLLM-Ascend's guide to large-scale expert parallelism, with simulated ranks."""
