@@ -72,8 +72,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     The pairs are all of `prefills` x `decodes` whose classes have an entry in `transfer_s` (prefill class, then decode
     class, to the seconds the transfer costs). `spill`: when every candidate is full take the cheapest all the same,
-    instead of answering `Wait`. Costs that differ by `tie_s` or less are equal: estimates are not known to better than
-    that; `tie_break` in [0, 1) decides between them.
+    instead of answering `Wait`. Costs that differ by `tie_s` or less are equal, since prefills are not known to better
+    than that (decode legs' costs are: there only the same cost is equal); `tie_break` in [0, 1) decides between them.
     """
 
     uncached_tokens: int
