@@ -185,13 +185,15 @@ def usable_ranks(found: Status, model: str) -> list[str]:
 
 
 async def misuses_of(client: httpx.AsyncClient, ranks: Iterable[str]) -> int | None:
-    """What strict simulated ranks have counted together; None if a rank does not count."""
+    """What strict simulated ranks have counted together, KV included that waits for nobody; None if a rank counts
+    nothing.
+    """
     total = 0
     for rank in ranks:
         answer = await client.get(f"http://{rank.partition('#')[0]}/sim/misuse")
         if answer.status_code != httpx.codes.OK:
             return None
-        total += answer.json()["total"]
+        total += answer.json()["total"] + answer.json()["unclaimed"]
     return total
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from gateway.answer_leg import AnswerLeg
-from gateway.connectors import CONNECTORS
-from gateway.connectors.connector import Order
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
-from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError, RecomputedError
 from gateway.gateway import Gateway
+from gateway.leg_failures import LegFailures
 from gateway.notes import Notes
-from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.outcome import RANK_ERRORS, Outcome, Served
 from gateway.pair import PullPair
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.request import Request
-from scheduler.decision import Leg, Place
+from scheduler.decision import LegKind, Place
 from scheduler.messages import RankCard, Role
 
 
@@ -31,6 +27,7 @@ class Attempt:
         self._place = place
         self._phases = Phases(pool, place.reservation)
         self._notes = Notes(gateway, pool, request)
+        self._failures = LegFailures(pool, request.reply, self._notes)
 
     async def run(self, *, is_last: bool) -> Outcome:
         """Send the request where it was placed and relay the answer; `is_last`: also if that is a failure.
@@ -42,21 +39,14 @@ class Attempt:
             self._notes.placed(self._place)
             match self._place.legs:
                 case (prefill, decode):
-                    return await self._run_pair(prefill, decode, is_last=is_last)
-                case (leg, *_):
+                    pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
+                    return await pair.run(self._place.reservation, (prefill, decode), is_last=is_last)
+                case (leg,):
                     return await self._run_whole(leg.card)
                 case _:
                     raise AssertionError("a placement has one leg or two")
         finally:
             self._phases.release()
-
-    async def _run_pair(self, prefill: Leg, decode: Leg, *, is_last: bool) -> Outcome:
-        match CONNECTORS[prefill.card.connector].order:
-            case Order.PREFILL_FIRST as order:
-                pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
-                return await pair.run(self._place.reservation, (prefill, decode), is_last=is_last)
-            case order:
-                assert_never(order)
 
     async def _run_whole(self, card: RankCard) -> Outcome:
         dispatch = Dispatch(self._gateway, self._pool, self._request)
@@ -67,18 +57,8 @@ class Attempt:
         edits = Edits(own_stop=stops_at_recomputed(body.fields)) if speaks_kv else None
         try:
             return Served(await answer.run(card, body.forward, on_sent=self._on_sent, edits=edits))
-        except RankUnreachableError as error:
-            self._pool.shun(card.rank)
-            self._notes.failed(error)
-            raise
-        except (RankFailedError, RankTimeoutError) as error:
-            self._notes.failed(error)
-            raise
-        except RecomputedError as error:
-            self._notes.failed(error)
-            if self._request.reply.started:
-                raise
-            return Failed(Trouble.RECOMPUTED, card.rank, error)
+        except RANK_ERRORS as error:
+            return self._failures.outcome(LegKind.WHOLE, card, error)
 
     def _on_sent(self) -> None:
         self._phases.dispatched()

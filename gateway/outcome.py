@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import (
+    GatewayError,
+    RankFailedError,
+    RankNotReachedError,
+    RankTimeoutError,
+    RankUnreachableError,
+    RecomputedError,
+)
 from gateway.usage import Usage
+from scheduler.decision import LegKind
+
+RANK_ERRORS = (RankUnreachableError, RankNotReachedError, RankFailedError, RankTimeoutError, RecomputedError)
+"""What a rank is at fault for."""
 
 
 class Trouble(StrEnum):
@@ -23,7 +35,7 @@ class Trouble(StrEnum):
     """When the prefill was done there was no decode rank left to go on with."""
 
     DECODE_FAILED = "decode_failed"
-    """The decode rank was not reached in time, refused, failed, or could not load the KV."""
+    """The decode rank was not reached in time, failed, or could not load the KV."""
 
     RECOMPUTED = "recomputed"
     """The decode rank ran out of KV cache and gave the request up."""
@@ -44,3 +56,25 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 Outcome = Served | Failed
+
+
+def trouble_of(kind: LegKind, error: GatewayError, *, answer_begun: bool) -> Trouble | None:
+    """Why an error of a leg lets the request be tried anew; None where the client is to hear of it.
+
+    A request that one rank serves whole is tried once, unless the rank gave it up for want of KV cache. So is a decode
+    leg whose rank has the request and stays silent: it may be at work.
+    """
+    if answer_begun:
+        return None
+    if isinstance(error, RecomputedError):
+        return Trouble.RECOMPUTED
+    match kind:
+        case LegKind.PREFILL:
+            return Trouble.PREFILL_FAILED if isinstance(error, RANK_ERRORS) else None
+        case LegKind.DECODE:
+            is_silent = isinstance(error, RankTimeoutError)
+            return Trouble.DECODE_FAILED if isinstance(error, RANK_ERRORS) and not is_silent else None
+        case LegKind.WHOLE:
+            return None
+        case _:
+            assert_never(kind)

@@ -13,31 +13,19 @@ from gateway.connectors import CONNECTORS
 from gateway.connectors.connector import Handover
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
-from gateway.errors import (
-    GatewayError,
-    NoRankError,
-    RankFailedError,
-    RankNotReachedError,
-    RankTimeoutError,
-    RankUnreachableError,
-    RecomputedError,
-)
+from gateway.errors import NoRankError, RankFailedError
 from gateway.freeing import Freeing
 from gateway.gateway import RETRY_AFTER_MS, Gateway
 from gateway.leg_bodies import decode_body
+from gateway.leg_failures import LegFailures
 from gateway.notes import Notes
-from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.outcome import RANK_ERRORS, Failed, Outcome, Served, Trouble
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.prefill_leg import PrefillLeg
 from gateway.request import Request
-from scheduler.decision import Leg
+from scheduler.decision import Leg, LegKind
 from scheduler.messages import RankCard
-
-REACH_WITHIN_S = 20.0
-"""From the prefill's answer to the decode rank's having the request. NIXL leases the KV for 30 s from that moment, and
-the decode rank renews the lease once it has the request; what is read later may be another prompt's.
-"""
 
 DECODE_BEGINS_S = 1.0
 """An answer that is not streamed does not show when the KV has come; it takes milliseconds, the first time seconds."""
@@ -52,6 +40,7 @@ class PullPair:
         self._request = request
         self._phases = phases
         self._notes = notes
+        self._failures = LegFailures(pool, request.reply, notes)
         self._dispatch = Dispatch(gateway, pool, request)
         request.record.attempt_id = self._dispatch.attempt_id
 
@@ -65,13 +54,13 @@ class PullPair:
         try:
             try:
                 await leg.run(prefill, connector, may_retry=not is_last)
-            except (RankUnreachableError, RankFailedError, RankTimeoutError) as error:
-                return self._failed(Trouble.PREFILL_FAILED, prefill, error)
+            except RANK_ERRORS as error:
+                return self._failures.outcome(LegKind.PREFILL, prefill, error)
             if leg.answered:
                 return Served(None)
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
-            by_s = anyio.current_time() + REACH_WITHIN_S
+            by_s = anyio.current_time() + connector.reach_within_s
             bound = await self._pool.rebind(reservation)
             if bound is None:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
@@ -102,20 +91,10 @@ class PullPair:
                 may_retry=not is_last,
                 reach_within_s=by_s - anyio.current_time(),
             )
-        except (RankUnreachableError, RankNotReachedError, RankFailedError, RecomputedError) as error:
-            if self._request.reply.started:
-                self._notes.failed(error)
-                raise
-            recomputed = isinstance(error, RecomputedError)
-            return self._failed(Trouble.RECOMPUTED if recomputed else Trouble.DECODE_FAILED, decode, error)
+        except RANK_ERRORS as error:
+            return self._failures.outcome(LegKind.DECODE, decode, error)
         return Served(usage)
 
     def _on_decode_sent(self) -> None:
         if not self._request.body.streamed:
             self._phases.first_token_in(DECODE_BEGINS_S)
-
-    def _failed(self, trouble: Trouble, card: RankCard, error: GatewayError) -> Failed:
-        self._notes.failed(error)
-        if isinstance(error, RankUnreachableError):
-            self._pool.shun(card.rank)
-        return Failed(trouble, card.rank, error)

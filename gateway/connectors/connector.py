@@ -1,12 +1,11 @@
 """What a KV connector's protocol asks of a gateway. Pure.
 
-Each connector is one small module. It says in which order the legs of a pair start, what each of them carries, what of
-the first leg's answer the second one needs, and how KV is freed that nobody will fetch.
+Each connector is one small module. It says what each leg of a pair carries, what of the first leg's answer the second
+one needs and for how long, and how KV is freed that nobody will fetch.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -15,13 +14,6 @@ from msgspec import Raw
 from gateway.prefill_answer import PrefillAnswer
 from gateway.wire import Api
 from scheduler.messages import RankCard
-
-
-class Order(StrEnum):
-    """In which order the legs of a pair start."""
-
-    PREFILL_FIRST = "prefill_first"
-    """The decode rank fetches KV that is ready: its leg is sent when the prefill has been answered."""
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -37,11 +29,11 @@ class Handover(msgspec.Struct, frozen=True):
 
 
 class Connector(Protocol):
-    """One connector; `order` is when its legs start."""
+    """One connector. Its prefill goes first, and the decode rank fetches the KV when it is ready."""
 
     @property
-    def order(self) -> Order:
-        """In which order the legs start."""
+    def reach_within_s(self) -> float:
+        """From the prefill's answer to the decode rank's having the request; later its KV may be another prompt's."""
 
     def prefill_params(self) -> Raw:
         """The kv_transfer_params that the prefill leg carries."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Raw
 
-from gateway.connectors.connector import Handover, Order
+from gateway.connectors.connector import Handover
 from gateway.errors import RankFailedError
 from gateway.leg_bodies import PARAMS
 from gateway.prefill_answer import PrefillAnswer
@@ -51,12 +51,15 @@ FREEING_FIELDS: Mapping[Api, Mapping[str, object]] = MappingProxyType(
 
 
 class Nixl:
-    """The prefill rank goes first; its answer says where the blocks are, and holds them under a lease of 30 s."""
+    """The prefill rank's answer says where the blocks are; it holds them under a lease of 30 s from then on.
 
-    order = Order.PREFILL_FIRST
+    The decode rank renews the lease once it has the request.
+    """
+
+    reach_within_s = 20.0
 
     def prefill_params(self) -> Raw:
-        """The null object: it makes the rank keep the blocks and say where they are."""
+        """An object of nulls: it makes the rank keep the blocks and say where they are."""
         return ASKS_FOR_KV
 
     def handover(self, answer: PrefillAnswer, prefill: RankCard) -> Handover | None:

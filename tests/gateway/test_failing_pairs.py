@@ -310,7 +310,7 @@ async def test_where_no_decode_rank_is_left_the_prefill_is_freed_and_a_new_pair_
 async def test_a_decode_rank_that_is_not_reached_while_the_kv_is_held_is_given_up(
     stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.pair.REACH_WITHIN_S", 0.3)
+    monkeypatch.setattr("gateway.connectors.nixl.Nixl.reach_within_s", 0.3)
     async with scripted_pair(decode=stalls) as pair:
         pair.decode2.script = streams if stream else completes
         if not stream:
@@ -330,7 +330,7 @@ async def test_a_decode_rank_that_is_not_reached_while_the_kv_is_held_is_given_u
 async def test_an_answer_that_is_not_streamed_may_take_longer_than_its_kv_is_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.pair.REACH_WITHIN_S", 0.1)
+    monkeypatch.setattr("gateway.connectors.nixl.Nixl.reach_within_s", 0.1)
 
     async def completes_late(exchange: Exchange) -> None:
         await asyncio.sleep(0.3)

@@ -135,11 +135,12 @@ class Topology:
         until_now(are_up, f"{count} ranks are up", within_s=START_S)
 
     def misuses(self) -> dict[str, dict[str, int]]:
-        """What every rank has counted, by rank; those that counted nothing are left out."""
+        """What every rank has counted, by rank, and KV that waits to be fetched; ranks without any are left out."""
         found = {}
         with httpx.Client(trust_env=False, timeout=START_S) as client:
             for rank in self.ranks("prefill") + self.ranks("decode"):
-                if counts := client.get(f"http://{rank}/sim/misuse").json()["counts"]:
+                told = client.get(f"http://{rank}/sim/misuse").json()
+                if counts := told["counts"] | ({"unclaimed": told["unclaimed"]} if told["unclaimed"] else {}):
                     found[rank] = counts
         return found
 
