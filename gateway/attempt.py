@@ -29,8 +29,8 @@ class Attempt:
         self._notes = Notes(gateway, pool, request)
         self._failures = LegFailures(pool, request.reply, self._notes)
 
-    async def run(self, *, is_last: bool) -> Outcome:
-        """Send the request where it was placed and relay the answer; `is_last`: also if that is a failure.
+    async def run(self, avoid: frozenset[str]) -> Outcome:
+        """Send the request where it was placed and relay the answer; the ranks to `avoid` have failed it.
 
         Raises what is not to be tried anew: RankUnreachableError, RankFailedError, RankTimeoutError, RecomputedError,
         TooManyConnectionsError, ClientGoneError. The reservation is released whatever happens.
@@ -40,7 +40,7 @@ class Attempt:
             match self._place.legs:
                 case (prefill, decode):
                     pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
-                    return await pair.run(self._place.reservation, (prefill, decode), is_last=is_last)
+                    return await pair.run(self._place.reservation, (prefill, decode), avoid=avoid)
                 case (leg,):
                     return await self._run_whole(leg.card)
                 case _:

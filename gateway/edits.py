@@ -67,11 +67,11 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
         return document
     try:
         fields = FIELDS_DECODER.decode(document)
-        if not edits.own_stop and _is_recomputed(fields, streamed=streamed):
-            raise RecomputedError("The decode rank ran out of KV cache and gave the request up; it may be sent again")
         changes = _changes(fields, edits)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return document
+    if not edits.own_stop and _is_recomputed(fields, streamed=streamed):
+        raise RecomputedError("The decode rank ran out of KV cache and gave the request up; it may be sent again")
     return msgspec.json.encode(fields | changes) if changes else document
 
 
@@ -96,7 +96,10 @@ def _raw(value: Any) -> Raw:
 
 
 def _is_recomputed(fields: Fields, *, streamed: bool) -> bool:
-    choices = CHOICES_DECODER.decode(fields.get("choices", Raw(b"[]")))
+    try:
+        choices = CHOICES_DECODER.decode(fields.get("choices", Raw(b"[]")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
     return any(
         choice.finish_reason == "stop"
         and choice.stop_reason == RECOMPUTED

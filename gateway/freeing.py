@@ -12,6 +12,9 @@ from gateway.placing import Pool, RankView
 from gateway.request import Request
 from scheduler.messages import RankCard, RankState, Role
 
+REFUSALS = frozenset({400, 404})
+"""Of a rank that has read the body; a 401 comes before that."""
+
 FREE_WITHIN_S = 2.0
 """After that the lease's own end is not far."""
 
@@ -53,7 +56,7 @@ class Freeing:
             freed = False
             try:
                 async with dispatch.post(card, body, _nothing) as answer:
-                    freed = 400 <= answer.status < 500
+                    freed = answer.status in REFUSALS
             except GatewayError:
                 freed = False  # the lease's end will free it
             finally:

@@ -24,7 +24,7 @@ LOOK_S = 0.25
 """About how often a snapshot comes."""
 
 GRACE_S = 3.0
-"""How long a rank that is down may still be heard of: one that drains refuses connections before its last answers."""
+"""How long a lost rank may still be silent: one that drains may close its listener before its last answers come."""
 
 
 class Life(NamedTuple):
@@ -47,10 +47,11 @@ class Watched:
         """The head of the rank's answer is there."""
         self._answer = answer
 
-    @property
-    def heard_s(self) -> float:
-        """When the rank last said something."""
-        return self._answer.heard_s if self._answer else self._began_s
+    def silent_since_s(self, now_s: float) -> float:
+        """Since when the rank is waited for; a client that reads slowly makes nobody wait for the rank."""
+        if self._answer is None:
+            return self._began_s
+        return now_s if self._answer.awaited_since_s is None else self._answer.awaited_since_s
 
 
 class LostRanks:
@@ -59,7 +60,7 @@ class LostRanks:
     def __init__(self, clock: Callable[[], float], grace_s: float = GRACE_S) -> None:
         self._clock, self._grace_s = clock, grace_s
         self._attempts: defaultdict[Life, set[Watched]] = defaultdict(set)
-        self._down_since: dict[Life, float] = {}
+        self._lost_since: dict[Life, float] = {}
 
     @contextmanager
     def watch(self, pool: Pool, card: RankCard) -> Iterator[Watched]:
@@ -84,21 +85,16 @@ class LostRanks:
             self.look()
 
     def look(self) -> None:
-        """End the attempts whose rank began another life, or has been down and silent for `grace_s`."""
+        """End the attempts whose rank has been lost and silent for `grace_s`."""
         now_s = self._clock()
-        self._down_since = {life: self._down_since.get(life, now_s) for life in self._attempts if _is_down(life)}
-        for life, attempts in self._attempts.items():
-            since_s = self._down_since.get(life, now_s)
-            for watched in attempts:
-                if _is_over(life) or now_s - max(since_s, watched.heard_s) > self._grace_s:
+        self._lost_since = {life: self._lost_since.get(life, now_s) for life in self._attempts if _is_lost(life)}
+        for life, since_s in self._lost_since.items():
+            for watched in self._attempts[life]:
+                if now_s - max(since_s, watched.silent_since_s(now_s)) > self._grace_s:
                     watched.scope.cancel()
 
 
-def _is_down(life: Life) -> bool:
+def _is_lost(life: Life) -> bool:
+    """Whether the rank is said to be down, or to have begun another life."""
     view = life.pool.view.ranks.get(life.rank)
-    return view is not None and view.state is RankState.DOWN
-
-
-def _is_over(life: Life) -> bool:
-    view = life.pool.view.ranks.get(life.rank)
-    return view is not None and view.card.incarnation != life.incarnation
+    return view is not None and (view.state is RankState.DOWN or view.card.incarnation != life.incarnation)

@@ -44,8 +44,11 @@ class PullPair:
         self._dispatch = Dispatch(gateway, pool, request)
         request.record.attempt_id = self._dispatch.attempt_id
 
-    async def run(self, reservation: int, legs: tuple[Leg, Leg], *, is_last: bool) -> Outcome:
-        """Serve the request, or say why not. Raises what is not to be tried anew."""
+    async def run(self, reservation: int, legs: tuple[Leg, Leg], *, avoid: frozenset[str]) -> Outcome:
+        """Serve the request, or say why not; its decode rank is none to `avoid` if there is another.
+
+        Raises what is not to be tried anew.
+        """
         prefill, decode = (leg.card for leg in legs)
         connector = CONNECTORS[prefill.connector]
         leg = PrefillLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
@@ -53,7 +56,7 @@ class PullPair:
         failed = ""
         try:
             try:
-                await leg.run(prefill, connector, may_retry=not is_last)
+                await leg.run(prefill, connector)
             except RANK_ERRORS as error:
                 return self._failures.outcome(LegKind.PREFILL, prefill, error)
             if leg.answered:
@@ -61,12 +64,12 @@ class PullPair:
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
             by_s = anyio.current_time() + connector.reach_within_s
-            bound = await self._pool.rebind(reservation)
+            bound = await self._pool.rebind(reservation, avoid=avoid)
             if bound is None:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
                 return Failed(Trouble.DECODE_GONE, decode.rank, gone)
             decode = bound.card
-            outcome = await self._decode(answer, leg.handover, (prefill, decode), by_s, is_last=is_last)
+            outcome = await self._decode(answer, leg.handover, (prefill, decode), by_s)
             failed = outcome.rank if isinstance(outcome, Failed) else ""
             return outcome
         finally:
@@ -75,7 +78,7 @@ class PullPair:
                 freeing.start(leg.handover, prefill, rather=decode.rank, failed=failed)
 
     async def _decode(
-        self, answer: AnswerLeg, handover: Handover, cards: tuple[RankCard, RankCard], by_s: float, *, is_last: bool
+        self, answer: AnswerLeg, handover: Handover, cards: tuple[RankCard, RankCard], by_s: float
     ) -> Outcome:
         prefill, decode = cards
         self._notes.decodes_on(decode)
@@ -88,7 +91,7 @@ class PullPair:
                 decode_body(fields, params),
                 on_sent=self._on_decode_sent,
                 edits=edits,
-                may_retry=not is_last,
+                may_retry=True,
                 reach_within_s=by_s - anyio.current_time(),
             )
         except RANK_ERRORS as error:

@@ -47,13 +47,16 @@ class Pool(Protocol):
     async def place(
         self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
     ) -> Decision:
-        """Choose ranks and reserve them, those to `avoid` only where no other is left.
+        """Choose ranks and reserve them: no prefill rank to `avoid`, any other only where none is left.
 
         An answer nobody waits for any more is released by the pool.
         """
 
-    async def rebind(self, reservation: int) -> Leg | None:
-        """Say that the prefill of a pair is done; the decode leg to go on with, or None if there is none left."""
+    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
+        """Say that the prefill of a pair is done; the decode leg to go on with, or None if there is none left.
+
+        Decode ranks to `avoid` are taken only where there is no other.
+        """
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""

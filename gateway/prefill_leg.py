@@ -45,16 +45,16 @@ class PrefillLeg:
         self.handover: Handover | None = None
         self.answered = False
 
-    async def run(self, card: RankCard, connector: Connector, *, may_retry: bool) -> None:
+    async def run(self, card: RankCard, connector: Connector) -> None:
         """Have the rank prefill. What the client is at fault for it is told in the rank's words.
 
-        So it is of any failure, unless there is another to ask (`may_retry`). Raises RankUnreachableError,
+        Raises RankUnreachableError,
         RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError.
         """
         prefill_s = self._gateway.settings.prefill_ms / 1000
         scope = anyio.CancelScope(deadline=anyio.current_time() + prefill_s, shield=True)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._exchange, card, connector, scope, may_retry, name="prefill leg")
+            group.start_soon(self._exchange, card, connector, scope, name="prefill leg")
             try:
                 await self._ended.wait()
             except anyio.get_cancelled_exc_class():
@@ -67,21 +67,21 @@ class PrefillLeg:
         if scope.cancelled_caught:
             raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
 
-    async def _exchange(self, card: RankCard, connector: Connector, scope: anyio.CancelScope, may_retry: bool) -> None:
+    async def _exchange(self, card: RankCard, connector: Connector, scope: anyio.CancelScope) -> None:
         try:
             with scope:
-                await self._ask(card, connector, may_retry=may_retry)
+                await self._ask(card, connector)
         except (GatewayError, ClientGoneError) as error:
             self._error = error  # carried out by hand: the group would wrap it
         finally:
             self._ended.set()
 
-    async def _ask(self, card: RankCard, connector: Connector, *, may_retry: bool) -> None:
+    async def _ask(self, card: RankCard, connector: Connector) -> None:
         body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         began_s = time.monotonic()
         async with self._dispatch.post(card, body, self._on_sent) as answer:
             status = answer.status
-            if 400 <= status < 500 or (status != HTTPStatus.OK and not may_retry):
+            if 400 <= status < 500:
                 manner = Manner(tap_usage=False, on_first_token=_nothing, edits=Edits())
                 await relay(answer, self._request.reply, manner)
                 self.answered = True

@@ -1,7 +1,7 @@
 """What is tried next, from how the attempts so far have ended. Pure.
 
 A prefill rank that fails is replaced by another, then done without. Whatever fails after a prefill takes a whole new
-pair: KV that was offered once is never fetched twice.
+pair: KV that was offered once is never fetched twice. The last try needs no prefill rank.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing will be tried after this one: what it brings goes to the client as it comes."""
+        """Whether nothing will be tried after this one."""
         return self.placements >= MAX_PLACEMENTS
 
 
@@ -75,11 +75,13 @@ def _after(tries: Tries, failed: Failed) -> Tries:
     more = msgspec.structs.replace(
         tries, placements=tries.placements + 1, avoid=tries.avoid | ({failed.rank} if failed.rank else frozenset())
     )
+    if more.is_last:
+        more = msgspec.structs.replace(more, pairable=False)
     match failed.trouble:
         case Trouble.PREFILL_FAILED:
             count = tries.failed_prefills + 1
             return msgspec.structs.replace(
-                more, failed_prefills=count, pairable=tries.pairable and count < MAX_FAILED_PREFILLS
+                more, failed_prefills=count, pairable=more.pairable and count < MAX_FAILED_PREFILLS
             )
         case Trouble.NO_TRANSFER:
             return msgspec.structs.replace(more, pairable=False)

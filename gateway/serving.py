@@ -38,7 +38,8 @@ class Serving:
         while True:
             asked = msgspec.structs.replace(shape, pairable=tries.pairable)
             place = self._place_or_raise(await self._decide(asked, tries.avoid))
-            outcome = await Attempt(self._gateway, self._pool, self._request, place).run(is_last=tries.is_last)
+            attempt = Attempt(self._gateway, self._pool, self._request, place)
+            outcome = await attempt.run(tries.avoid)
             match next_step(tries, outcome):
                 case Finish(usage):
                     return usage

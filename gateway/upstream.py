@@ -54,7 +54,7 @@ class Deadlines(NamedTuple):
 
 
 class RankAnswer:
-    """A rank's answer whose head has arrived. `heard_s`: when its last bytes came, on the monotonic clock."""
+    """A rank's answer whose head has arrived. `awaited_since_s`: since when its next bytes are waited for."""
 
     def __init__(
         self, status: int, headers: Headers, parts: AsyncIterator[bytes], first_byte_s: float, idle_s: float
@@ -65,7 +65,7 @@ class RankAnswer:
         self._patience_s = first_byte_s
         self._idle_s = idle_s
         self._turn_began_s = time.monotonic()
-        self.heard_s = self._turn_began_s
+        self.awaited_since_s: float | None = None
 
     @property
     def is_event_stream(self) -> bool:
@@ -78,15 +78,15 @@ class RankAnswer:
         if time.monotonic() - self._turn_began_s > TURN_S:
             await anyio.lowlevel.checkpoint()
             self._turn_began_s = time.monotonic()
-        called_s = time.monotonic()
+        self.awaited_since_s = called_s = time.monotonic()
         with anyio.move_on_after(self._patience_s):
             with _translated():
                 part = await anext(self._parts, b"")
             self._patience_s = self._idle_s
-            self.heard_s = time.monotonic()
-            if self.heard_s - called_s > TURN_S:
+            self.awaited_since_s = None
+            if (now_s := time.monotonic()) - called_s > TURN_S:
                 # It waited, and others had their turn; an ordinary stream always does.
-                self._turn_began_s = self.heard_s
+                self._turn_began_s = now_s
             return part
         raise RankTimeoutError(f"The rank sent nothing for {self._patience_s:g} s")
 

@@ -1,7 +1,7 @@
 """Which ranks of a snapshot a request may go to: by role, health, and which of them pair.
 
-Ranks whose agents fell silent are left out where their role has others. Ranks to avoid are left out as long as any rank
-is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it.
+Ranks whose agents fell silent are left out where others can answer, or prefill. Ranks to avoid are left out as long as
+any rank is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ class Choice(NamedTuple):
 
 def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoid: frozenset[str]) -> Choice:
     """The choice of a gateway that speaks these connectors, for a request that is to avoid some ranks."""
-    mixed, decode = _but(view, Role.MIXED, avoid), _but(view, Role.DECODE, avoid)
-    if not mixed and not decode:
-        mixed, decode = view.by_role[Role.MIXED], view.by_role[Role.DECODE]
-    pairs = _pairs(_but(view, Role.PREFILL, avoid), decode, connectors) if shape.pairable else []
+    mixed, decode = _answering(view, avoid)
+    pairs = _pairs(_prefilling(view, avoid), decode, connectors) if shape.pairable else []
     return Choice(mixed, decode, pairs)
 
 
@@ -58,8 +56,19 @@ def missing(view: PoolView, pool: str) -> str:
     return f"no rank of {pool} can take a request now"
 
 
-def _but(view: PoolView, role: Role, avoid: frozenset[str]) -> Placeable:
-    return view.heard_by_role[role].but(avoid) or view.by_role[role].but(avoid)
+def _answering(view: PoolView, avoid: frozenset[str]) -> tuple[Placeable, Placeable]:
+    """Mixed and decode ranks."""
+    heard, all_up = view.heard_by_role, view.by_role
+    for ranks in (heard, all_up):
+        mixed, decode = ranks[Role.MIXED].but(avoid), ranks[Role.DECODE].but(avoid)
+        if mixed or decode:
+            return mixed, decode
+    return all_up[Role.MIXED], all_up[Role.DECODE]
+
+
+def _prefilling(view: PoolView, avoid: frozenset[str]) -> Placeable:
+    """A silent prefill rank is used only where all are silent: then an agent may have died, and its rank not."""
+    return (view.heard_by_role[Role.PREFILL] or view.by_role[Role.PREFILL]).but(avoid)
 
 
 def _pairs(prefill: Placeable, decode: Placeable, connectors: frozenset[str]) -> Sequence[PairRanks]:

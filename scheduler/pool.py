@@ -18,7 +18,7 @@ from scheduler.ledger import Ledger
 from scheduler.messages import Phase
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
-from scheduler.rebinding import plan_rebinding
+from scheduler.rebinding import plan_rebinding, still_up
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
 from scheduler.store import Store
@@ -105,7 +105,9 @@ class Pool:
     async def place(
         self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
     ) -> Decision:
-        """Decides where a request goes and reserves it there; ranks to `avoid` are taken only where no other is left.
+        """Decides where a request goes and reserves it there.
+
+        A prefill rank to `avoid` is not taken, any other only where none is left.
 
         Never fails for Redis: without it the decision is made alone and says so. Safe to cancel: an answer that nobody
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
@@ -117,11 +119,12 @@ class Pool:
             decision = await self._place_once(shape, explain=explain, avoid=avoid)
         return decision
 
-    async def rebind(self, reservation: int) -> Leg | None:
+    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
         """The prefill of a pair is done: answers the decode leg to go on with, that of the placement or a better one.
 
-        None if no decode rank can go on with it any more, or the reservation was released. Never fails for Redis:
-        without it the leg is kept if its rank can be placed on. Safe to cancel.
+        Ranks to `avoid` are taken only where no other is left. None if no decode rank can go on with it any more, or
+        the reservation was released; a rank that was only drained meanwhile can. Never fails for Redis: without it the
+        leg is kept if its rank can be placed on. Safe to cancel.
         """
         held = self._ledger.live.get(reservation)
         if held is None:
@@ -132,11 +135,11 @@ class Pool:
             self._rules,
             pool_ms=self._pool_ms(),
             chance=self._rng,
-            avoid=self._shunned_now(),
+            avoid=avoid | self._shunned_now(),
         )
         if planned is None:
             self._ledger.advance(reservation, Phase.PREFILL_DONE)
-            return None
+            return still_up(self.view, held.legs[-1])
         answer = None if self.degraded else await self._ledger.rebind(reservation, planned.ask)
         if answer is None:
             return self._alone.rebind(reservation, planned)

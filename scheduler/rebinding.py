@@ -12,7 +12,8 @@ from random import Random
 import msgspec
 
 from scheduler.choice import decoding
-from scheduler.decision import UNLIMITED, Ask, Candidate, LegKind, RequestShape
+from scheduler.decision import UNLIMITED, Ask, Candidate, Leg, LegKind, RequestShape
+from scheduler.messages import RankState
 from scheduler.pairing import transfer_s, where
 from scheduler.picks import Picks
 from scheduler.planning import Plan, Rules
@@ -64,6 +65,15 @@ def plan_rebinding(
         tie_break=chance.random(),
     )
     return Plan(ask=ask, ranks=ranks, loads=loads)
+
+
+def still_up(view: PoolView, leg: ReservedLeg) -> Leg | None:
+    """The leg as it was placed, where its rank is up in the same life: drained, or in a group that has lost a rank.
+
+    It was promised before, and there is no other.
+    """
+    rank = _rank(view, leg)
+    return Leg(kind=leg.kind, card=rank.card) if rank and rank.state is RankState.UP else None
 
 
 def _rank(view: PoolView, leg: ReservedLeg) -> RankView | None:

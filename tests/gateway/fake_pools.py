@@ -83,6 +83,7 @@ class FakePool:
         self.placed: dict[int, tuple[Leg, ...]] = {}
         self.rebinds: list[RankCard | None] = []
         self.rebind_s = 0.0
+        self.rebound_avoiding: list[frozenset[str]] = []
         self.asked: list[RequestShape] = []
         self.avoided: list[frozenset[str]] = []
         self.explained: list[bool] = []
@@ -132,8 +133,9 @@ class FakePool:
             return (prefill, Leg(kind=LegKind.DECODE, card=others[turn % len(others)]))
         return (Leg(kind=LegKind.WHOLE, card=others[turn % len(others)]),)
 
-    async def rebind(self, reservation: int) -> Leg | None:
+    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
         self.history.append((reservation, "prefill_done"))
+        self.rebound_avoiding.append(avoid)
         await anyio.sleep(self.rebind_s)
         card = self.rebinds.pop(0) if self.rebinds else self.placed[reservation][-1].card
         return Leg(kind=LegKind.DECODE, card=card) if card else None

@@ -88,6 +88,10 @@ def test_an_event_without_end_is_a_failure_of_the_rank() -> None:
         ),
         ({"kv_transfer_params": "text"}, {"kv_transfer_params": None}),
         ({"kv_transfer_params": {}}, {"kv_transfer_params": None}),
+        (
+            {"kv_transfer_params": {"a": 1}, "choices": [{"stop_reason": 1.5}]},
+            {"kv_transfer_params": None, "choices": [{"stop_reason": 1.5}]},
+        ),
     ],
 )
 def test_a_body_is_changed_where_it_must_be_and_else_not_at_all(given_body: Any, expected: Any) -> None:

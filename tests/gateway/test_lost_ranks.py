@@ -75,13 +75,16 @@ async def test_an_attempt_at_a_rank_that_is_down_and_silent_fails_after_the_grac
         await attempt(lost, clock, pool, GRACE_S + 0.1)
 
 
-async def test_a_rank_that_is_down_and_still_sends_is_heard_to_its_end(lost: LostRanks, clock: Clock) -> None:
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_a_rank_that_is_down_and_still_sends_or_need_not_is_heard_to_its_end(
+    lost: LostRanks, clock: Clock, awaited: bool
+) -> None:
     say(pool := FakePool(RANK), RankState.DOWN)
     answer = RankAnswer(200, [], nothing(), 1.0, 1.0)
     with lost.watch(pool, RANK) as watched:
         watched.answers(answer)
         for _ in range(5):
-            answer.heard_s = clock.now_s
+            answer.awaited_since_s = clock.now_s if awaited else None
             await look_again(lost, clock, GRACE_S)
 
 
@@ -107,10 +110,11 @@ async def test_the_grace_begins_anew_when_a_rank_was_up_meanwhile(lost: LostRank
             await look_again(lost, clock, 0.1)
 
 
-async def test_an_attempt_at_a_former_life_fails_at_once(lost: LostRanks, clock: Clock) -> None:
+async def test_an_attempt_at_a_former_life_fails_after_the_grace_too(lost: LostRanks, clock: Clock) -> None:
     say(pool := FakePool(RANK), RankState.UP, incarnation="2")
+    await attempt(lost, clock, pool, GRACE_S)
     with pytest.raises(RankFailedError):
-        await attempt(lost, clock, pool, 0)
+        await attempt(lost, clock, pool, GRACE_S + 0.1)
 
 
 @pytest.mark.parametrize("stream", [False, True])

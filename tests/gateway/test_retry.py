@@ -67,3 +67,9 @@ def test_every_rank_that_failed_is_avoided_and_what_is_not_pairable_never_become
         assert step.after is outcome
         tries = step.tries
     assert tries.avoid == {outcome.rank for outcome in outcomes} - {""}
+
+
+def test_the_last_try_needs_no_prefill_rank() -> None:
+    assert after(failed(Trouble.DECODE_FAILED)).pairable
+    assert not after(failed(Trouble.DECODE_FAILED), failed(Trouble.PREFILL_FAILED, "b")).pairable
+    assert not after(failed(Trouble.RECOMPUTED), failed(Trouble.DECODE_FAILED, "b")).pairable

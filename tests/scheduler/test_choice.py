@@ -119,3 +119,20 @@ class TestDecoding:
 
     def test_there_may_be_none(self) -> None:
         assert not decoding(view(pd_rank("p1")), self.CLASS, frozenset())
+
+
+def test_a_heard_rank_that_can_answer_goes_before_a_silent_one_of_another_role() -> None:
+    pool = view(
+        pd_rank("m1", heard=HEARD),
+        pd_rank("p1", heard=HEARD),
+        pd_rank("d1", heard=HEARD),
+        pd_rank("d2", heard=SILENT),
+        pool_ms=60_000,
+    )
+    choice = chosen(pool, "d1")
+    assert (names(choice.mixed), names(choice.decode), choice.pairs) == ({"m1"}, set(), [])
+
+
+def test_a_silent_prefill_rank_does_not_take_the_place_of_one_that_failed() -> None:
+    pool = view(pd_rank("p1", heard=HEARD), pd_rank("p2", heard=SILENT), pd_rank("d1", heard=HEARD), pool_ms=60_000)
+    assert chosen(pool, "p1").pairs == []

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from scheduler import admin
 from scheduler.decision import Decision, Leg, LegKind, Place, Reject
 from scheduler.messages import Phase, RankState
 from scheduler.policies import POLICIES
@@ -246,3 +247,29 @@ class TestRebindingAlone:
                 place.legs[0].card.rank,
                 leg.card.rank,
             ]
+
+
+class TestAvoiding:
+    async def test_a_rebinding_does_not_go_back_to_a_rank_that_failed(self) -> None:
+        async with pairs_at_work(*TWO_AND_TWO) as scene:
+            for _ in range(4):  # the rank to avoid is the idle one
+                await pair(scene)
+            place = placed(await scene.pool.place(PAIRABLE, avoid=frozenset({"d1"})))
+            leg = await scene.pool.rebind(place.reservation, avoid=frozenset({"d1"}))
+            assert leg is not None
+            assert (place.legs[-1].card.rank, leg.card.rank) == ("d2", "d2")
+
+    async def test_a_prefill_goes_on_where_it_was_placed_though_the_rank_is_drained_meanwhile(self) -> None:
+        async with pairs_at_work("p1", "d1") as scene:
+            place = await pair(scene)
+            await admin.drain(scene.wire.store, "d1", SETTINGS)
+            await until(lambda: scene.pool.view.ranks["d1"].drained, "the gateway read of it")
+            leg = await scene.pool.rebind(place.reservation)
+            assert leg is not None
+            assert leg.card.rank == "d1"
+
+    async def test_it_does_not_where_the_rank_is_down(self) -> None:
+        async with pairs_at_work("p1", "d1") as scene:
+            place = await pair(scene)
+            await down(scene, "d1")
+            assert await scene.pool.rebind(place.reservation) is None
