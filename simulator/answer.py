@@ -42,7 +42,7 @@ class Answer:
         self._chunks = 0
         self._on_end = on_end
         spread = [prompt for prompt in generation.prompts for _ in range(generation.n)]
-        self.choices = [Choice(self.flush, self.fail, index, prompt, generation) for index, prompt in enumerate(spread)]
+        self.choices = [Choice(self, index, prompt, generation) for index, prompt in enumerate(spread)]
         self._unfinished = self._unsent = len(self.choices)
         exchange.on_close = self._abandon
         exchange.on_writable = self._flush_all
@@ -74,6 +74,15 @@ class Answer:
             self._exchange.respond(error.status, error.body)
         self._on_end(False)
 
+    def abort(self, choice: Choice) -> None:
+        """The engine has ended: a stream ends with that, and what is no stream stays without an answer, as in vLLM."""
+        if self._exchange.closed or not self._generation.stream:
+            return
+        choice.finish_reason = "abort"
+        choice.pending += 1
+        if self._exchange.writable:
+            self._send(choice)
+
     def _flush_all(self) -> None:
         for choice in self.choices:
             if self._exchange.writable and not self._exchange.closed:
@@ -89,7 +98,8 @@ class Answer:
             framed = frame(first)
         finished = choice.finish_reason is not None
         text = choice.text.take(finished=finished)
-        framed += frame(self._body.delta(choice, text, choice.ids, self._usage_of(choice, choice.generated)))
+        if choice.generated:  # none, where it was aborted before
+            framed += frame(self._body.delta(choice, text, choice.ids, self._usage_of(choice, choice.generated)))
         choice.ids = []
         choice.pending = 0
         choice.sent = finished

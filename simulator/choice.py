@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from simulator.api_errors import ApiError
 from simulator.detokenizer import TextStream
@@ -14,23 +13,29 @@ from simulator.generation import Generation
 from simulator.prompt import Prompt
 
 
+class Answering(Protocol):
+    """The answer a choice is part of."""
+
+    def flush(self, choice: Choice) -> None:
+        """Write what the choice has."""
+
+    def fail(self, error: ApiError) -> None:
+        """End with an error."""
+
+    def abort(self, choice: Choice) -> None:
+        """The engine has ended."""
+
+
 class Choice:
-    """Takes the tokens of one sequence; its answer takes the text, when `on_flush` tells it to."""
+    """Takes the tokens of one sequence; its answer takes the text, when it is told to flush."""
 
     __slots__ = (
-        "begun", "cached_tokens", "finish_reason", "generated", "ids", "index", "keeps_ids", "kv_transfer_params",
-        "min_tokens", "offset", "on_fail", "on_flush", "pending", "prompt", "sent", "stop_reason", "text",
+        "_answer", "begun", "cached_tokens", "created_tokens", "finish_reason", "generated", "ids", "index",
+        "keeps_ids", "kv_transfer_params", "min_tokens", "offset", "pending", "prompt", "sent", "stop_reason", "text",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        on_flush: Callable[[Choice], None],
-        on_fail: Callable[[ApiError], None],
-        index: int,
-        prompt: Prompt,
-        generation: Generation,
-    ) -> None:
-        self.on_flush, self.on_fail = on_flush, on_fail
+    def __init__(self, answer: Answering, index: int, prompt: Prompt, generation: Generation) -> None:
+        self._answer = answer
         self.index = index
         self.prompt = prompt
         self.min_tokens = generation.min_tokens
@@ -57,7 +62,11 @@ class Choice:
 
     def fail(self, error: ApiError) -> None:
         """It will not be completed."""
-        self.on_fail(error)
+        self._answer.fail(error)
+
+    def abort(self) -> None:
+        """It ends here."""
+        self._answer.abort(self)
 
     def push(self, token: int, finish: str | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""
@@ -74,4 +83,4 @@ class Choice:
 
     def flush(self) -> None:
         """The wake's tokens are all here."""
-        self.on_flush(self)
+        self._answer.flush(self)

@@ -26,11 +26,15 @@ Handler = Callable[[Request, Exchange], None]
 
 
 class Connections:
-    """The open connections of one server, what they have in common, and the clock for their date header."""
+    """The open connections of one server, what they have in common, and the clock for their date header.
+
+    Once `closing`, none gets another answer.
+    """
 
     def __init__(self, keep_alive_s: float) -> None:
         self.keep_alive_s = keep_alive_s
         self.open: set[HttpProtocol] = set()
+        self.closing = False
         self._all_closed: asyncio.Event | None = None
         self._date_at_s = -1.0
         self._date = ""
@@ -47,10 +51,12 @@ class Connections:
         for protocol in list(self.open):
             protocol.abort()
 
-    async def close_all(self, within_s: float) -> None:
-        """Close every connection once its bytes are out, or after so long."""
+    async def close_all(self, within_s: float, *, answering: bool = True) -> None:
+        """Close every connection once its bytes are out; those still `answering` too, or wait for them, so long."""
+        self.closing = True
         for protocol in list(self.open):
-            protocol.close()
+            if answering or protocol.idle:
+                protocol.close()
         if self.open:
             self._all_closed = asyncio.Event()
             with suppress(TimeoutError):
@@ -81,6 +87,11 @@ class HttpProtocol(asyncio.Protocol):
         self._reading = True
         self._serving = False
         self._idle: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no answer is awaited."""
+        return self._exchange is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start serving."""
@@ -159,7 +170,7 @@ class HttpProtocol(asyncio.Protocol):
     def next_exchange(self, *, keep_alive: bool) -> None:
         """The current answer is complete: close, serve the next pipelined request, or wait a while for another."""
         self._exchange = None
-        if not keep_alive:
+        if not keep_alive or self._connections.closing:
             self._queue.clear()
             self.close()
         elif self._queue:

@@ -102,6 +102,11 @@ class Rank:
         for runner in self.runners:
             runner.fail_all(engine_dead())
 
+    def abort_all(self) -> None:
+        """End every engine as it ends on SIGTERM: what is streamed is cut short, what is not stays unanswered."""
+        for runner in self.runners:
+            runner.abort_all()
+
     def close(self) -> None:
         """Stop the engines and close every connection."""
         for runner in self.runners:

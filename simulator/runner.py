@@ -41,6 +41,9 @@ class TokenSink(Protocol):
     def fail(self, error: ApiError) -> None:
         """The sequence will not be completed."""
 
+    def abort(self) -> None:
+        """The sequence ends here."""
+
 
 class EngineRunner:
     """One engine in real time.
@@ -96,6 +99,14 @@ class EngineRunner:
         sinks, self._sinks = self._sinks, {}
         for sink in sinks.values():
             sink.fail(error)
+
+    def abort_all(self) -> None:
+        """Step no more. What is here is aborted; a frozen engine dies without a word."""
+        frozen = self.frozen
+        self.close()
+        sinks, self._sinks = self._sinks, {}
+        for sink in () if frozen else sinks.values():
+            sink.abort()
 
     def fail(self, request_id: int) -> None:
         """The request ended with an error."""

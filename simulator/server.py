@@ -30,10 +30,11 @@ class RankCrashedError(Exception):
 async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT, cancellation or the death of an engine.
 
-    `ready` gets one line naming the URL once the port is bound. The end comes at once: the listener and every
-    connection are closed, whatever is in flight. (A real vLLM with its default --shutdown-timeout 0 kills its engine
-    and leaves those connections hanging.) Raises ListenError, and RankCrashedError once the answers to what was in
-    flight are out.
+    `ready` gets one line naming the URL once the port is bound. A signal ends listener and engines at once, as vLLM's
+    default --shutdown-timeout 0 does: streams end with the finish_reason "abort", and answers that are not streamed
+    get no byte. vLLM keeps their connections open until the clients leave; here that is `linger_s`, so that a rank
+    does not outlive those who started it. vLLM was also seen to leave streams without a word; a frozen rank does.
+    Raises ListenError, and RankCrashedError once the answers to what was in flight are out.
     """
     rank = Rank(settings)
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
@@ -43,8 +44,11 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
             with _signals_heard(rank.ended.set):
                 ready(f"rank ready: http://{host}:{port} (model {settings.model}, {settings.role})")
                 await rank.ended.wait()
+            rank.abort_all()
+        if settings.linger_s and not rank.crash_reason:
+            await rank.connections.close_all(settings.linger_s, answering=False)
+        await rank.connections.close_all(_FLUSH_WITHIN_S)
         if rank.crash_reason:
-            await rank.connections.close_all(_FLUSH_WITHIN_S)
             raise RankCrashedError(f"the engine died: {rank.crash_reason}")
     finally:
         rank.close()
@@ -73,10 +77,11 @@ async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
     if not settings.moves_kv:
         yield
         return
+    channels: set[SideChannel] = set()
     async with AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
         pulling = []
         for index, runner in enumerate(rank.runners):
-            channel = partial(SideChannel, runner.kv, settings.block_size_tokens)
+            channel = partial(SideChannel, runner.kv, settings.block_size_tokens, channels)
             wanted = settings.side_channel_port and settings.side_channel_port + index
             port = await listeners.enter_async_context(_listening(channel, settings.side_channel_host, wanted))
             runner.kv.address = (settings.advertised_kv_host or settings.side_channel_host, port)
@@ -86,6 +91,8 @@ async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
         finally:
             for task in pulling:
                 task.cancel()
+            for open_channel in list(channels):
+                open_channel.close()
 
 
 @contextmanager

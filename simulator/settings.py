@@ -88,6 +88,15 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(ge=0.001, le=86_400, description="closes a connection this long idle, as vLLM does")
     ] = 5.0
 
+    linger_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="after SIGTERM keeps the connections it no longer answers open so long; vLLM does for ever",
+        ),
+    ] = 0.0
+
     def __post_init__(self) -> None:
         """Raises ValueError where one sequence would not fit."""
         if self.kv_tokens < self.max_model_len:

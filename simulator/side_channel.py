@@ -24,11 +24,12 @@ class KvSource(Protocol):
 
 
 class SideChannel(asyncio.Protocol):
-    """One connection of another engine; what is no frame ends it."""
+    """One connection of another engine, among the `open_channels` while it lasts; what is no frame ends it."""
 
-    def __init__(self, source: KvSource, block_size_tokens: int) -> None:
+    def __init__(self, source: KvSource, block_size_tokens: int, open_channels: set[SideChannel]) -> None:
         self._source = source
         self._block_size = block_size_tokens
+        self._open_channels = open_channels
         self._unpacker = Unpacker()
         self._transport: asyncio.Transport | None = None
 
@@ -36,6 +37,7 @@ class SideChannel(asyncio.Protocol):
         """Say who is here."""
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._open_channels.add(self)
         self._transport.write(pack(Welcome(self._source.engine_id, self._block_size)))
 
     def data_received(self, data: bytes) -> None:
@@ -55,6 +57,12 @@ class SideChannel(asyncio.Protocol):
         except FrameError:
             transport.abort()
 
+    def close(self) -> None:
+        """This engine is gone."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The other engine is gone; its leases end by themselves."""
+        self._open_channels.discard(self)
         self._transport = None
