@@ -27,7 +27,7 @@ class ApiError(Exception):
 
 
 class SchemaError(ApiError):
-    """The body breaks the schema: vLLM refuses it before it looks at anything it asks for."""
+    """The body breaks the schema: vLLM refuses it before it looks at anything it asks for, KV to be freed included."""
 
 
 def as_event(error: ApiError) -> bytes:
@@ -51,6 +51,11 @@ def bad_value(message: str, param: str, value: object = None) -> ApiError:
     """As `bad_request`, naming the parameter and, if given, its value in the message."""
     shown = f"parameter={param}" if value is None else f"parameter={param}, value={value}"
     return bad_request(f"{message} ({shown})", param)
+
+
+def while_read(error: ApiError) -> SchemaError:
+    """The same answer, given while the body is read: what is well-formed for pydantic breaks vLLM's own rules."""
+    return SchemaError(error.status, error.body)
 
 
 def unknown_model(name: str, served: str) -> ApiError:

@@ -40,7 +40,7 @@ class Choice:
         self.prompt = prompt
         self.min_tokens = generation.min_tokens
         self.keeps_ids = generation.return_token_ids or generation.logprobs is not None
-        self.text = TextStream(generation.stop, include_stop=generation.include_stop)
+        self.text = TextStream(generation.stop, include_stop=generation.include_stop, prompt=prompt.ids)
         self.ids: list[int] = []
         self.generated = 0
         self.pending = 0
@@ -74,7 +74,7 @@ class Choice:
         self.pending += 1
         if self.keeps_ids:
             self.ids.append(token)
-        stopped = self.text.push(token, may_stop=self.generated >= self.min_tokens)
+        stopped = self.text.push(token, may_stop=self.generated > self.min_tokens)
         if stopped:
             self.finish_reason, self.stop_reason = "stop", self.text.stopped_by
         elif finish is not None:

@@ -31,8 +31,8 @@ class CompletionBody(AnswerBody):
     def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
         """One event: the text and ids that came, and the finish if they are the last."""
         first, choice.begun = not choice.begun, True
-        if first and self._generation.echo:
-            text = _prompt_text(choice) + text
+        if first:
+            text = self._echoed(choice) + text
         finish = choice.finish_reason
         last = finish is not None
         probs = b"null"
@@ -81,7 +81,7 @@ class CompletionBody(AnswerBody):
         wants_probs = asked.logprobs is not None
         return {
             "index": choice.index,
-            "text": _prompt_text(choice) + text if asked.echo else text,
+            "text": self._echoed(choice) + text,
             "logprobs": self._logprobs(choice, choice.ids, with_prompt=asked.echo) if wants_probs else None,
             "finish_reason": choice.finish_reason,
             "stop_reason": choice.stop_reason,
@@ -92,6 +92,10 @@ class CompletionBody(AnswerBody):
             "prompt_token_ids": choice.prompt.ids if asked.return_token_ids else None,
             "routed_experts": None,
         }
+
+    def _echoed(self, choice: Choice) -> str:
+        """The prompt's text, where it is asked for; vLLM leaves it out where it gives the prompt's ids."""
+        return _prompt_text(choice) if self._generation.echo and not self._generation.return_token_ids else ""
 
     def _logprobs(self, choice: Choice, ids: list[int], *, with_prompt: bool) -> dict[str, Any]:
         ids = [*choice.prompt.ids, *ids] if with_prompt else ids

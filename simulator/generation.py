@@ -11,15 +11,17 @@ from typing import Any, Final, Literal
 import msgspec
 
 from simulator import validation
-from simulator.api_errors import bad_request, bad_value, problem, schema_error, unknown_model
-from simulator.prompt import Prompt, chat_prompt, given_prompt, no_prompt, output_limits
+from simulator.api_errors import bad_request, bad_value, problem, schema_error, unknown_model, while_read
+from simulator.prompt import Prompt, chat_prompt, forwarded_prompt, given_prompt, no_prompt, output_limits
 from simulator.settings import RankSettings
-from simulator.transfer_params import RemoteKv, remote_kv, wants_decode
+from simulator.transfer_params import RemoteKv, forwarded_ids, remote_kv, wants_decode
 
 _COMPLETION_MAX_TOKENS: Final = 16
 _MOST_CHOICES: Final = 16_384
 """The limit vLLM sets to `n`. Here it holds for all prompts together: the rank must outlive whatever it is asked."""
 _MOST_LOGPROBS: Final = 20
+_GREEDY_BELOW: Final = 1e-5
+"""A lower temperature is none."""
 _JSON_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 
 
@@ -61,13 +63,14 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     many = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
     prompts = tuple(given_prompt(each) for each in many)
     wanted = _whole(data.get("max_tokens"), _COMPLETION_MAX_TOKENS)
+    limits = output_limits(prompts, wanted, "max_tokens", settings)
     return Generation(
         api="completion",
         prompts=prompts,
-        max_tokens=output_limits(prompts, wanted, "max_tokens", settings),
+        max_tokens=limits,
         echo=bool(data.get("echo")),
         logprobs=None if data.get("logprobs") is None else _alternatives(data, "logprobs"),
-        **_sampling(data, len(prompts)),
+        **_sampling(data, limits),
         **_by_settings(data, settings),
     )
 
@@ -82,18 +85,32 @@ def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         raise bad_request('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
     _check_model(data, settings)
     _check_grammar(data.get("response_format"))
-    prompts = (chat_prompt(data["messages"], settings),)
+    prompts = (_chat_prompt(data, settings),)
     limit = "max_completion_tokens" if data.get("max_completion_tokens") is not None else "max_tokens"
     wanted = data.get(limit)
     top = _alternatives(data, "top_logprobs")
+    limits = output_limits(prompts, None if wanted is None else int(wanted), limit, settings)
     return Generation(
         api="chat",
         prompts=prompts,
-        max_tokens=output_limits(prompts, None if wanted is None else int(wanted), limit, settings),
+        max_tokens=limits,
         logprobs=top if data.get("logprobs") else None,
-        **_sampling(data, len(prompts)),
+        **_sampling(data, limits),
         **_by_settings(data, settings),
     )
+
+
+def _chat_prompt(data: Mapping[str, Any], settings: RankSettings) -> Prompt:
+    """The ids that came with the params, else the conversation; with `echo` or other parts than text the latter."""
+    ids = forwarded_ids(data)
+    if ids is None or data.get("echo") or _has_media(data["messages"]):
+        return chat_prompt(data["messages"], settings)
+    return forwarded_prompt(ids)
+
+
+def _has_media(messages: list[dict[str, Any]]) -> bool:
+    contents = [message.get("content") for message in messages]
+    return any(part["type"] != "text" for content in contents if isinstance(content, list) for part in content)
 
 
 def _check_stream_options(data: Mapping[str, Any]) -> None:
@@ -127,8 +144,8 @@ def _alternatives(data: Mapping[str, Any], param: str) -> int:
     return count
 
 
-def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
-    """The parameters both APIs share; temperature and top_p are checked and change nothing."""
+def _sampling(data: Mapping[str, Any], limits: tuple[int, ...]) -> dict[str, Any]:
+    """The parameters both APIs share; `limits`: each prompt's output tokens. Some are checked and change nothing."""
     temperature = data.get("temperature")
     if temperature is not None and temperature < 0:
         raise bad_value(
@@ -137,13 +154,12 @@ def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
     top_p = data.get("top_p")
     if top_p is not None and not 0 < top_p <= 1:
         raise bad_value(f"top_p must be in (0, 1], got {float(top_p)}.", "top_p", float(top_p))
-    n = _whole(data.get("n"), 1)
-    if n < 1:
-        raise bad_request(f"n must be at least 1, got {n}.")
-    if n > _MOST_CHOICES:
-        raise bad_request(f"n must be at most {_MOST_CHOICES}, got {n}.")
-    if prompts * n > _MOST_CHOICES:
-        raise bad_request(f"n times the number of prompts must be at most {_MOST_CHOICES}, got {prompts * n}.")
+    n = _choices(data, len(limits))
+    min_tokens = _whole(data.get("min_tokens"), 0)
+    if min_tokens > (least := min(limits)):
+        raise bad_request(f"min_tokens must be less than or equal to max_tokens={least}, got {min_tokens}.")
+    if n > 1 and temperature is not None and temperature < _GREEDY_BELOW:
+        raise bad_request(f"n must be 1 when using greedy sampling, got {n}.")
     stop = data.get("stop")
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if "" in stops:
@@ -152,7 +168,7 @@ def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
     include_usage = bool(options.get("include_usage"))
     return {
         "n": n,
-        "min_tokens": _whole(data.get("min_tokens"), 0),
+        "min_tokens": min_tokens,
         "ignore_eos": bool(data.get("ignore_eos")),
         "stop": stops,
         "include_stop": bool(data.get("include_stop_str_in_output")),
@@ -162,6 +178,18 @@ def _sampling(data: Mapping[str, Any], prompts: int) -> dict[str, Any]:
         "continuous_usage": include_usage and bool(options.get("continuous_usage_stats")),
         "return_token_ids": bool(data.get("return_token_ids")),
     }
+
+
+def _choices(data: Mapping[str, Any], prompts: int) -> int:
+    """How many choices each of the prompts gets."""
+    n = _whole(data.get("n"), 1)
+    if n < 1:
+        raise bad_request(f"n must be at least 1, got {n}.")
+    if n > _MOST_CHOICES:
+        raise bad_request(f"n must be at most {_MOST_CHOICES}, got {n}.")
+    if prompts * n > _MOST_CHOICES:
+        raise bad_request(f"n times the number of prompts must be at most {_MOST_CHOICES}, got {prompts * n}.")
+    return n
 
 
 def _by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def _more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:
 
 
 def _as_given(name: str, params: Mapping[str, Any]) -> bool:
-    """Whether a member is what a prefill rank may have written."""
+    """Whether a member is what a prefill rank may have written, or the prompt's ids, which anybody may add."""
+    if name == "prompt_token_ids":
+        return True
     if name not in _SAMPLE or name not in params:
         return False
     if name in _VARY:

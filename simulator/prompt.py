@@ -12,11 +12,26 @@ from simulator.settings import RankSettings
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """One prompt's ids and where they came from; a chat has been rendered and has no text of its own."""
+    """One prompt's ids and where they came from; a chat has been rendered and has no text of its own.
+
+    `forwarded` ids came beside a chat, in its kv_transfer_params.
+    """
 
     ids: list[int]
-    source: Literal["text", "ids", "chat"]
+    source: Literal["text", "ids", "chat", "forwarded"]
     text: str = ""
+
+
+def forwarded_prompt(ids: Any) -> Prompt:
+    """A chat's prompt by its ids, in place of its messages; raises ApiError for what are none."""
+    param = "kv_transfer_params.prompt_token_ids"
+    if not isinstance(ids, list) or not ids or any(type(token) is not int or token < 0 for token in ids):
+        text = "`kv_transfer_params['prompt_token_ids']` must be a non-empty list of non-negative integers."
+        raise bad_value(text, param)
+    unknown = tokens.first_unknown(ids)
+    if unknown is not None:
+        raise bad_value(f"Token id {unknown} is out of vocabulary", param)
+    return Prompt(ids, "forwarded")
 
 
 def chat_prompt(messages: list[dict[str, Any]], settings: RankSettings) -> Prompt:
@@ -72,13 +87,18 @@ def output_limits(
         raise bad_value(text, param, wanted)
     for prompt in prompts:
         _check_length(prompt, max(wanted or 0, 0), context)
-    if wanted is not None and wanted < 1:
-        raise bad_value(f"max_tokens must be at least 1, got {wanted}.", "max_tokens", wanted)
-    return tuple(context - len(prompt.ids) if wanted is None else wanted for prompt in prompts)
+    limits = tuple(min(context if wanted is None else wanted, context - len(prompt.ids)) for prompt in prompts)
+    if (least := min(limits)) < 1:
+        raise bad_value(f"max_tokens must be at least 1, got {least}.", "max_tokens", least)
+    return limits
 
 
 def _check_length(prompt: Prompt, wanted: int, context: int) -> None:
     count = len(prompt.ids)
+    if prompt.source == "forwarded":  # vLLM looks at their length later than at others', and cuts the output to fit
+        if count > context:
+            raise bad_request(f"Input length ({count}) exceeds model's maximum context length ({context}).")
+        return
     if prompt.source == "ids":
         shown, value = str(count), count
     else:

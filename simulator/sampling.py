@@ -33,10 +33,13 @@ def sample(sequence: Sequence, end_s: float, end_below: int, block_size_tokens: 
 
 
 def _finish(sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:
-    """How the sequence ends with this token, and the stop token that ended it, if it does."""
+    """How the sequence ends with this token, and the stop token that ended it, if it does.
+
+    While there are no more than `min_tokens`, vLLM would not draw a stop token at all; here it is one like others.
+    """
     if token == END:
         return "stop", None
     stops = sequence.request.stop_token_ids
-    if stops and token in stops and sequence.generated >= sequence.request.min_tokens:
+    if stops and token in stops and sequence.generated > sequence.request.min_tokens:
         return "stop", token
     return ("length" if sequence.num_tokens >= sequence.most_tokens else None), None

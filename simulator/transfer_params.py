@@ -79,6 +79,11 @@ def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
     )
 
 
+def forwarded_ids(body: Mapping[str, Any]) -> Any:
+    """What the params give as the prompt's ids, None where they do not."""
+    return _params(body).get("prompt_token_ids")
+
+
 def _params(body: Mapping[str, Any]) -> Mapping[str, Any]:
     params = body.get("kv_transfer_params")
     return params if isinstance(params, dict) else {}

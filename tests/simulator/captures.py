@@ -1,12 +1,14 @@
-"""Answers captured from vLLM 0.32.0 (tests/data/vllm/http), and the shape of JSON."""
+"""Answers captured from vLLM 0.32.0 (tests/data/vllm), and the shape of JSON."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.simulator.rank_process import Reply, parse
 
-FOLDER = Path(__file__).parent.parent / "data" / "vllm" / "http"
+DATA = Path(__file__).parent.parent / "data" / "vllm"
+FOLDER = DATA / "http"
 _LONG_TEXT = "hello world " * 3000
 _CUT = re.compile(rb"\.\.\.<cut \d+ bytes>$")
 
@@ -16,6 +18,36 @@ class Capture(NamedTuple):
 
     request: bytes
     reply: Reply
+
+
+class Answered(NamedTuple):
+    """One of several answers kept in one file: without head or framing. `request` is None where it is too long."""
+
+    name: str
+    server: str
+    path: str
+    request: dict[str, Any] | None
+    reply: Reply
+
+    @property
+    def label(self) -> str:
+        return f"{self.server} {self.path} {self.name}"
+
+
+def answered(file: str) -> list[Answered]:
+    """The answers of a file in tests/data/vllm/answers."""
+    return [
+        Answered(row["name"], row["server"], row["path"], row["request"], Reply(row["status"], [], body, [body]))
+        for row in values(file)
+        for body in [row["body"].encode()]
+    ]
+
+
+def values(file: str) -> list[dict[str, Any]]:
+    """The rows of such a file as they are."""
+    found = json.loads((DATA / "answers" / f"{file}.json").read_text())
+    assert isinstance(found, list)
+    return found
 
 
 def names(prefix: str) -> list[str]:

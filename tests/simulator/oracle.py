@@ -37,7 +37,7 @@ def right_text(
 ) -> str:
     """The text any rank must answer a completion with, by whatever way the KV came."""
     ids = tokens.encode(prompt) if isinstance(prompt, str) else prompt
-    stream = TextStream()
+    stream = TextStream(prompt=ids)
     for token in right_ids(ids, max_tokens, ignore_eos=ignore_eos, mean_output_tokens=mean_output_tokens):
         stream.push(token)
     return stream.take(finished=True)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from simulator.misuse import Kind
-from tests.simulator.rank_process import RankProcess, Reply, running_rank
+from tests.simulator.rank_process import RankProcess, Reply, eventually, running_rank
 
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
@@ -44,6 +44,11 @@ class PrefillDecode(NamedTuple):
     def answer(self, path: str, body: dict[str, Any]) -> Reply:
         """Both legs."""
         return self.decode_with(path, body, self.keep(path, body))
+
+    def free(self, params: object) -> None:
+        """Have the decode rank free the KV that nobody wants any more."""
+        assert self.decode_with(COMPLETIONS, {"model": "nobody", "prompt": "x"}, params).status == 404
+        eventually(lambda: kv_usage(self.prefill) == 0)
 
 
 def first_leg(body: dict[str, Any]) -> dict[str, Any]:
@@ -91,4 +96,5 @@ def text_of(reply: Reply) -> str:
 
 def kv_usage(rank: RankProcess) -> float:
     """The share of its KV blocks that are held."""
-    return rank.series("vllm:kv_cache_usage_perc")['{engine="0",model_name="sim"}']
+    [usage] = rank.series("vllm:kv_cache_usage_perc").values()
+    return usage

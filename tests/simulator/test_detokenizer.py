@@ -1,5 +1,6 @@
 """Text comes when its last byte has come, and stops where it was told to."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def deltas(stream: TextStream, ids: list[int]) -> list[str]:
     return found
 
 
-@given(st.text(), cuts)
+@given(st.text(st.characters(exclude_characters="\ufffd")), cuts)
 def test_deltas_add_up_to_the_text_however_it_is_cut(text: str, sizes: list[int]) -> None:
     assert "".join(deltas(TextStream(), pieces(text.encode(), sizes))) == text
 
@@ -39,12 +40,34 @@ def test_a_split_character_comes_with_its_last_byte() -> None:
     assert deltas(TextStream(), pieces(wave.encode(), [1])) == ["", "", "", wave]
 
 
+def test_what_comes_in_one_token_with_half_a_character_waits_for_the_rest() -> None:
+    assert deltas(TextStream(), pieces(" \u20ac".encode(), [2])) == ["", " \u20ac"]
+
+
 def test_an_unfinished_character_at_the_end_is_not_shown() -> None:
     assert "".join(deltas(TextStream(), pieces(b"a\xf0\x9f", [1]))) == "a"
 
 
 def test_bytes_that_are_no_character_are_replaced() -> None:
     assert "".join(deltas(TextStream(), pieces(b"\xf0\x9fab", [2]))) == "\ufffdab"
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(1, "f"), (2, ""), (3, "caf\u00e9"), (4, ""), (5, ""), (6, "caf\u00e9 \u20ac"), (7, " ")]
+)
+def test_a_prompt_that_ends_within_a_character_comes_again(count: int, shown: str) -> None:
+    """As captured from vLLM 0.32.0 with these pieces: the text of the token behind the first so many."""
+    captured = [b"ca", b"f", b"\xc3", b"\xa9", b" \xe2", b"\x82", b"\xac", b" ", b"x"]
+    ids = list(map(piece_id, captured))
+    for stops in ((), ("never",)):
+        stream = TextStream(stops, prompt=ids[:count])
+        stream.push(ids[count])
+        assert stream.take(finished=True) == shown
+
+
+def test_it_comes_again_once() -> None:
+    ids = pieces("caf\u00e9 \u20ac x".encode(), [1])
+    assert "".join(deltas(TextStream(prompt=ids[:4]), ids[4:])) == "caf\u00e9 \u20ac x"
 
 
 def test_the_end_of_sequence_has_no_text() -> None:

@@ -54,7 +54,7 @@ def test_half_a_character_is_an_empty_delta() -> None:
     prompt = next(text for text in map(str, range(10_000)) if begins_with_half_a_character(text))
     with running_rank("--decode-step-ms", "400") as rank:
         found = deltas(rank.post(COMPLETIONS, body(prompt=prompt, max_tokens=4, ignore_eos=True, stream=True)))
-    assert found[0] in ("", " ", "a")
+    assert found[0] == ""
     assert not "".join(found).isascii()
     assert "\ufffd" not in "".join(found)
 
