@@ -115,7 +115,7 @@ class Answer:
     def _end(self, framed: bytes) -> None:
         frame = self._exchange.frame
         if self._generation.include_usage:
-            usage = {name: value for name, value in self._total_usage().items() if value is not None}
+            usage = _without_nulls(self._total_usage())
             framed += frame(self._body.last(b',"usage":' + msgspec.json.encode(usage)))
         self._exchange.end_stream(framed + frame(_DONE))
         self._on_end(False)
@@ -129,14 +129,29 @@ class Answer:
     def _total_usage(self) -> dict[str, Any]:
         prompt = sum(len(prompt.ids) for prompt in self._generation.prompts)
         generated = sum(choice.generated for choice in self.choices)
-        cached = self.choices[0].cached_tokens
         return {
             "prompt_tokens": prompt,
             "total_tokens": prompt + generated,
             "completion_tokens": generated,
-            "prompt_tokens_details": {"cached_tokens": cached} if cached and self._generation.shows_cached else None,
+            "prompt_tokens_details": self._cached() if self._generation.shows_cached else None,
             "completion_tokens_details": None,
         }
+
+    def _cached(self) -> dict[str, int | None]:
+        """What a prefill rank had cached counts, not what came from it, where it said so."""
+        asked, first = self._generation, self.choices[0]
+        remote = asked.pull or asked.spare
+        told = None if remote is None else remote.cached_tokens
+        return {
+            "cached_tokens": first.cached_tokens if told is None else told,
+            "created_cache_tokens": first.created_tokens if asked.api == "chat" else None,
+            "multimodal_tokens": None,
+        }
+
+
+def _without_nulls(usage: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: _without_nulls(value) if isinstance(value, dict) else value for name, value in usage.items()}
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _member(prompt: int, generated: int) -> bytes:

@@ -47,14 +47,14 @@ class Choice:
         self.offset = 0
         self.finish_reason: str | None = None
         self.stop_reason: str | int | None = None
-        self.cached_tokens = 0
+        self.cached_tokens = self.created_tokens = 0
         self.kv_transfer_params: dict[str, Any] | None = None
         self.begun = False
         self.sent = False
 
-    def begin(self, cached_tokens: int) -> None:
-        """The first token comes; so many tokens of the prompt were in the prefix cache."""
-        self.cached_tokens = cached_tokens
+    def begin(self, cached_tokens: int, created_tokens: int) -> None:
+        """The first token comes; so many tokens of the prompt were cached or pulled, and so many are cached now."""
+        self.cached_tokens, self.created_tokens = cached_tokens, created_tokens
 
     def offer(self, params: dict[str, Any]) -> None:
         """Its KV is kept for another rank."""

@@ -29,7 +29,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """One request, checked. `logprobs` is how many alternatives are wanted, None for no log probabilities.
 
     `shows_cached`: the usage tells the cached tokens. `keeps_kv`: the KV is for another rank to decode from. `pull`: it
-    comes from another rank. Both hold for each of the sequences, as in vLLM.
+    comes from another rank. Both hold for each of the sequences, as in vLLM. `spare`: it is kept there for nothing,
+    since it is computed here.
     """
 
     api: Literal["completion", "chat"]
@@ -50,6 +51,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     shows_cached: bool = False
     keeps_kv: bool = False
     pull: RemoteKv | None = None
+    spare: RemoteKv | None = None
 
 
 def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
@@ -58,7 +60,7 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     _check_stream_options(data)
     prompt = data.get("prompt")
     if not prompt:
-        raise no_prompt()
+        raise while_read(no_prompt())
     _check_model(data, settings)
     many = prompt if isinstance(prompt, list) and not isinstance(prompt[0], int) else [prompt]
     prompts = tuple(given_prompt(each) for each in many)
@@ -115,7 +117,7 @@ def _has_media(messages: list[dict[str, Any]]) -> bool:
 
 def _check_stream_options(data: Mapping[str, Any]) -> None:
     if data.get("stream_options") is not None and not data.get("stream"):
-        raise bad_value("Stream options can only be defined when `stream=True`.", "stream_options")
+        raise while_read(bad_value("Stream options can only be defined when `stream=True`.", "stream_options"))
 
 
 def _check_model(data: Mapping[str, Any], settings: RankSettings) -> None:
@@ -137,7 +139,7 @@ def _alternatives(data: Mapping[str, Any], param: str) -> int:
     """How many log probabilities are wanted per token; raises ApiError for more than vLLM gives by default."""
     count = _whole(data.get(param), 0)
     if count < 0:
-        raise bad_value(f"`{param}` must be a positive value.", param, count)
+        raise while_read(bad_value(f"`{param}` must be a positive value.", param, count))
     if count > _MOST_LOGPROBS:
         text = f"Requested sample logprobs of {count}, which is greater than max allowed: {_MOST_LOGPROBS}"
         raise bad_value(text, param, count)
@@ -198,7 +200,7 @@ def _by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, A
     if not settings.moves_kv:
         return shown
     computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)
-    return {**shown, "keeps_kv": wants_decode(data), "pull": None if computes else remote_kv(data)}
+    return {**shown, "keeps_kv": wants_decode(data), "spare" if computes else "pull": remote_kv(data)}
 
 
 def _whole(value: float | None, default: int) -> int:

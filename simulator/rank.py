@@ -91,10 +91,15 @@ class Rank:
         )
         for request, choice in zip(self._requests(generation, ids, base_id), answer.choices, strict=True):
             runner.submit(request, choice)
+        if generation.spare is not None and generation.spare.block_ids:
+            runner.kv.puller.free(generation.spare)
 
     def free_remote_kv(self, remote: RemoteKv) -> None:
-        """A request was refused: the KV it names is needed no longer."""
-        self.runners[0].kv.puller.free(remote)
+        """A request was refused: the KV it names is needed no longer. Params that lack a key kill the engine."""
+        if remote.whole:
+            self.runners[0].kv.puller.free(remote)
+        else:
+            self.runners[0].die("a refused request's kv_transfer_params lack a key")
 
     def _crash(self, why: str) -> None:
         self.crash_reason = why

@@ -14,7 +14,7 @@ from simulator.engine_stats import EngineStats
 from simulator.kv_exchange import KvExchange
 from simulator.kv_fetch import EngineDeadError
 from simulator.misuse import MisuseBoard
-from simulator.sequence import EngineRequest
+from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
 from simulator.step import Finish, Step, TokenOut
 
@@ -26,8 +26,8 @@ _ROUND_UP_S: Final = 0.0005
 class TokenSink(Protocol):
     """Takes the tokens of one sequence."""
 
-    def begin(self, cached_tokens: int) -> None:
-        """The first token comes; so many tokens of the prompt were in the prefix cache."""
+    def begin(self, cached_tokens: int, created_tokens: int) -> None:
+        """The first token comes; so many tokens of the prompt were cached or pulled, and so many are cached now."""
 
     def push(self, token: int, finish: Finish | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""
@@ -57,6 +57,7 @@ class EngineRunner:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
         self._on_death = on_death
+        self._block_size = settings.block_size_tokens
         self._core = EngineCore(settings)
         self.kv = KvExchange(self, self._core, self.stats, settings, misuse)
         self._inbox: deque[EngineRequest] = deque()
@@ -199,7 +200,7 @@ class EngineRunner:
                 continue
             touched[sink] = None
             if out.nth == 1:
-                sink.begin(out.sequence.cached_tokens)
+                self._tell_cached(out.sequence, sink)
             if out.finish is not None:
                 del self._sinks[request_id]
                 kept = out.sequence.request.kv_request_id
@@ -208,6 +209,10 @@ class EngineRunner:
                 sink.push(out.token, out.finish, out.stop_token)
             elif sink.push(out.token, None, None):
                 self._stop_here(out)
+
+    def _tell_cached(self, sequence: Sequence, sink: TokenSink) -> None:
+        cached = sequence.cached_tokens + sequence.external_tokens
+        sink.begin(cached, max(0, len(sequence.request.block_keys) * self._block_size - cached))
 
     def _stop_here(self, out: TokenOut) -> None:
         request_id = out.sequence.request.request_id

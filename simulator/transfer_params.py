@@ -8,15 +8,16 @@ from typing import Any, Final
 import msgspec
 
 _TOO_BIG: Final = 2**63
-"""For a block id: it does not go into a frame."""
+"""For a block id, which goes into a frame, and for a count."""
 
 
 class RemoteKv(msgspec.Struct, frozen=True):
     """Where the KV of a prompt is to be pulled from.
 
     No block ids: the engine dies of it when it gets to the request. Not `complete`: nothing is pulled, and the request
-    waits for its KV until its client leaves. `port` may be anything, since it is looked at only for an engine that
-    is new to this one.
+    waits for its KV until its client leaves. Not `whole`: the engine dies where it is to free the KV unread. `port` may
+    be anything, since it is looked at only for an engine that is new to this one. `cached_tokens` of the prompt were in
+    the other rank's prefix cache, if it said so.
     """
 
     engine_id: str
@@ -25,6 +26,8 @@ class RemoteKv(msgspec.Struct, frozen=True):
     port: Any
     block_ids: tuple[int, ...]
     complete: bool = True
+    whole: bool = True
+    cached_tokens: int | None = None
 
 
 class KvOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,14 +71,17 @@ def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
     params = _params(body)
     if not params.get("do_remote_prefill"):
         return None
-    named = ("remote_engine_id", "remote_request_id", "remote_host", "remote_port")
+    complete = all(f"remote_{name}" in params for name in ("engine_id", "request_id", "host", "port"))
+    cached = params.get("remote_prefill_cached_tokens")
     return RemoteKv(
         engine_id=_text(params.get("remote_engine_id")),
         request_id=_text(params.get("remote_request_id")),
         host=_text(params.get("remote_host")),
         port=params.get("remote_port"),
         block_ids=_block_ids(params.get("remote_block_ids")),
-        complete=all(name in params for name in named),
+        complete=complete,
+        whole=complete and "remote_block_ids" in params,
+        cached_tokens=cached if isinstance(cached, int) and abs(cached) < _TOO_BIG else None,
     )
 
 

@@ -17,7 +17,7 @@ from tests.simulator.prefill_decode import (
     running_pair,
     text_of,
 )
-from tests.simulator.rank_process import eventually, running_rank
+from tests.simulator.rank_process import eventually
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +84,3 @@ def test_a_refused_request_frees_the_kv_it_names(pair: PrefillDecode) -> None:
         params = pair.keep(COMPLETIONS, body)
         assert pair.decode_with(COMPLETIONS, {**body, **wrong}, params).status == status
         eventually(lambda: kv_usage(pair.prefill) == 0)
-
-
-def test_the_usage_tells_cached_tokens_where_it_is_asked_to() -> None:
-    with running_rank("--role", "prefill", "--enable-prompt-tokens-details", "--speed", "20") as rank:
-        body = {**ask(prompt(40), 2), "stream": True, "stream_options": {"include_usage": True}}
-        found = [rank.post(COMPLETIONS, ask(prompt(40), 2)).json()["usage"] for _ in range(2)]
-        found.append(rank.post(COMPLETIONS, body).events()[-1]["usage"])
-    assert [usage.get("prompt_tokens_details") for usage in found] == [
-        None,
-        {"cached_tokens": 32},
-        {"cached_tokens": 32},
-    ]
