@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,6 @@ from scheduler.messages import Role
 
 LONGEST_MS = 3_600_000
 """An hour."""
-DEFAULT_CONNECTOR = "nixl"
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,12 +28,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
     ranks: Annotated[str, Meta(description="HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[
-        str,
-        Meta(
-            pattern=r"^\S*\Z",
-            description="KV connector of the ranks; default: nixl for prefill and decode ranks, none for mixed ones",
-        ),
-    ] = ""
+        Literal["auto", "nixl"],
+        Meta(description="KV connector of the ranks; auto: nixl for prefill and decode ranks, none for mixed ones"),
+    ] = "auto"
     node: Annotated[
         str, Meta(pattern=r"^\S*\Z", description="name of this agent; default: host name and first port")
     ] = ""
@@ -91,7 +87,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def kv_connector(self) -> str:
         """The connector that the ranks register with; "" for none."""
-        return self.connector or ("" if self.role is Role.MIXED else DEFAULT_CONNECTOR)
+        if self.connector == "auto":
+            return "" if self.role is Role.MIXED else "nixl"
+        return self.connector
 
     @property
     def node_name(self) -> str:

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.admin import GatewayStatus, RankStatus, Status
-from scheduler.messages import RankState
+from scheduler.messages import RankState, Role
 
 SILENT_MS = 10_000
 """From this age on what an agent read of a rank counts for nothing (scripts/price.lua)."""
 
 RANK_LEGEND = {
-    "state": f"silent: not read for more than {SILENT_MS // 1000} s, so nobody knows",
+    "state": "drained: finishes what it has; stalled: takes connections and gets no further; "
+    f"silent: not read for more than {SILENT_MS // 1000} s, so nobody knows",
     "agent": "the node whose agent reports the rank",
     "age ms": "since the engine was last read",
     "placed": "requests that gateways have on it now",
@@ -36,6 +37,7 @@ def tables(status: Status) -> Iterator[RenderableType]:
     """Ranks, gateways, what their columns mean, and the sums in one line."""
     yield _ranks(status.ranks)
     yield _legend(RANK_LEGEND)
+    yield from _unpaired(status.ranks)
     yield _gateways(status.gateways)
     yield _legend(GATEWAY_LEGEND)
     unreadable = f", {_counted(status.unreadable, 'unreadable value')}" if status.unreadable else ""
@@ -60,6 +62,16 @@ def _ranks(ranks: list[RankStatus]) -> Table:
             f"{rank.prefill_tokens_per_s:,.0f}",
         )
     return table
+
+
+def _unpaired(ranks: list[RankStatus]) -> Iterator[Text]:
+    """A line for each class of prefill ranks that no decode rank pairs with: they get nothing."""
+    decoding = {(rank.pool, rank.pair_class) for rank in ranks if rank.role is Role.DECODE}
+    alone = {(rank.pool, rank.pair_class) for rank in ranks if rank.role is Role.PREFILL} - decoding
+    for pool, pair_class in sorted(alone):
+        others = ", ".join(sorted({other for of, other in decoding if of == pool})) or "none"
+        words = f"prefill ranks of {pool} that are {pair_class} pair with no decode rank; decode ranks are: {others}\n"
+        yield Text(words, style="yellow")
 
 
 def _state(rank: RankStatus) -> str:

@@ -28,8 +28,13 @@ class Dispatch:
         self.attempt_id = uuid4().hex
 
     @asynccontextmanager
-    async def post(self, card: RankCard, body: bytes, on_sent: Callable[[], None]) -> AsyncGenerator[RankAnswer, None]:
-        """Send a body to a rank, as `Upstream.post` does. Raises RankFailedError too when the rank is lost."""
+    async def post(
+        self, card: RankCard, body: bytes, on_sent: Callable[[], None], *, bears_stalls: bool = True
+    ) -> AsyncGenerator[RankAnswer, None]:
+        """Send a body to a rank, as `Upstream.post` does. Raises RankFailedError too when the rank is lost.
+
+        And when it stalls, unless the leg `bears_stalls`.
+        """
         headers = for_rank(
             self._request.headers,
             attempt_id=self.attempt_id,
@@ -38,7 +43,7 @@ class Dispatch:
             rank_key=self._gateway.settings.rank_api_key,
         )
         url = card.endpoint + PATHS[self._request.api]
-        with self._gateway.lost_ranks.watch(self._pool, card) as watched:
+        with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
             async with self._gateway.upstream.post(url, headers, body, on_sent) as answer:
                 watched.answers(answer)
                 yield answer

@@ -2,14 +2,15 @@
 
 A vLLM that is told to stop kills its engine and closes its listener, but leaves the connections of whole answers open,
 without a byte, for minutes (seen on 0.32.0). The agent beside it has the rank down within a second or two, so an
-attempt need not wait until its patience with a silent rank is over. Silence of an agent is no evidence, and a rank
+attempt need not wait until its patience with a silent rank is over. A prefill can be had elsewhere, so it does not
+wait for a rank that stalls either. Silence of an agent is no evidence, and a rank
 that left the pool may still answer what it has.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -38,8 +39,9 @@ class Life(NamedTuple):
 class Watched:
     """One attempt at a rank."""
 
-    def __init__(self, began_s: float) -> None:
+    def __init__(self, began_s: float, *, bears_stalls: bool) -> None:
         self.scope = anyio.CancelScope()
+        self.bears_stalls = bears_stalls
         self._began_s = began_s
         self._answer: RankAnswer | None = None
 
@@ -58,15 +60,19 @@ class LostRanks:
     """The attempts of one gateway process, by their rank's life. `clock` answers monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], grace_s: float = GRACE_S) -> None:
-        self._clock, self._grace_s = clock, grace_s
+        self._clock, self.grace_s = clock, grace_s
         self._attempts: defaultdict[Life, set[Watched]] = defaultdict(set)
         self._lost_since: dict[Life, float] = {}
+        self._stalled_since: dict[Life, float] = {}
 
     @contextmanager
-    def watch(self, pool: Pool, card: RankCard) -> Iterator[Watched]:
-        """An attempt at a rank. Raises RankFailedError when it is given up because the rank is lost."""
+    def watch(self, pool: Pool, card: RankCard, *, bears_stalls: bool = True) -> Iterator[Watched]:
+        """An attempt at a rank. Raises RankFailedError when it is given up because the rank is lost.
+
+        One that does not bear stalls is given up at a stalled rank too.
+        """
         life = Life(pool, card.rank, card.incarnation)
-        watched = Watched(self._clock())
+        watched = Watched(self._clock(), bears_stalls=bears_stalls)
         self._attempts[life].add(watched)
         try:
             with watched.scope:
@@ -85,16 +91,27 @@ class LostRanks:
             self.look()
 
     def look(self) -> None:
-        """End the attempts whose rank has been lost and silent for `grace_s`."""
+        """End the attempts whose rank has been lost, or stalled, and silent for `grace_s`."""
         now_s = self._clock()
-        self._lost_since = {life: self._lost_since.get(life, now_s) for life in self._attempts if _is_lost(life)}
-        for life, since_s in self._lost_since.items():
+        self._lost_since = _since(self._lost_since, filter(_is_lost, self._attempts), now_s)
+        self._stalled_since = _since(self._stalled_since, filter(_is_stalled, self._attempts), now_s)
+        for life, since_s in (self._stalled_since | self._lost_since).items():
             for watched in self._attempts[life]:
-                if now_s - max(since_s, watched.silent_since_s(now_s)) > self._grace_s:
+                bears_it = watched.bears_stalls and life not in self._lost_since
+                if not bears_it and now_s - max(since_s, watched.silent_since_s(now_s)) > self.grace_s:
                     watched.scope.cancel()
+
+
+def _since(before: Mapping[Life, float], lives: Iterable[Life], now_s: float) -> dict[Life, float]:
+    return {life: before.get(life, now_s) for life in lives}
 
 
 def _is_lost(life: Life) -> bool:
     """Whether the rank is said to be down, or to have begun another life."""
     view = life.pool.view.ranks.get(life.rank)
     return view is not None and (view.state is RankState.DOWN or view.card.incarnation != life.incarnation)
+
+
+def _is_stalled(life: Life) -> bool:
+    view = life.pool.view.ranks.get(life.rank)
+    return view is not None and view.state is RankState.STALLED

@@ -79,7 +79,7 @@ class PrefillLeg:
     async def _ask(self, card: RankCard, connector: Connector) -> None:
         body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         began_s = time.monotonic()
-        async with self._dispatch.post(card, body, self._on_sent) as answer:
+        async with self._dispatch.post(card, body, self._on_sent, bears_stalls=False) as answer:
             status = answer.status
             if 400 <= status < 500:
                 manner = Manner(tap_usage=False, on_first_token=_nothing, edits=Edits())

@@ -19,7 +19,7 @@ from scheduler.view import Delta, PoolView, fold
 
 
 class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank, as `forebay status` shows it.
+    """One rank, as `forebay status` shows it. Prefill and decode ranks pair only within a `pair_class`.
 
     `reservations` are those of all gateways; `requests`, `queued_tokens` (prompt tokens to prefill) and `kv_tokens` are
     the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node.
@@ -31,6 +31,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: RankState
     drained: bool
     dp_group: str
+    pair_class: str
     agent: str
     incarnation: str
     report_age_ms: int
@@ -134,6 +135,7 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         state=seen.state,
         drained=seen.drained,
         dp_group=card.dp_group,
+        pair_class=rank.card.pair_class,
         agent=seen.owner.rpartition("/")[0],
         incarnation=card.incarnation,
         report_age_ms=pool_ms - seen.sampled_ms,

@@ -52,7 +52,7 @@ def decoding(view: PoolView, pair_class: str, avoid: frozenset[str]) -> Placeabl
 def missing(view: PoolView, pool: str) -> str:
     """Why no request can be placed, for clients."""
     if view.by_role[Role.PREFILL] and not view.by_role[Role.MIXED]:
-        return f"no decode rank of {pool} can take a request now"
+        return f"no decode or mixed rank of {pool} can take a request now"
     return f"no rank of {pool} can take a request now"
 
 

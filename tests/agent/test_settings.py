@@ -44,11 +44,10 @@ def test_the_default_name_tells_agents_of_one_host_apart() -> None:
 @pytest.mark.parametrize(
     ("role", "given", "registered"),
     [
-        ("mixed", "", ""),
-        ("prefill", "", "nixl"),
-        ("decode", "", "nixl"),
+        ("mixed", "auto", ""),
+        ("prefill", "auto", "nixl"),
+        ("decode", "auto", "nixl"),
         ("mixed", "nixl", "nixl"),
-        ("prefill", "none", "none"),
     ],
 )
 def test_ranks_of_a_pair_have_the_nixl_connector_unless_told_otherwise(role: str, given: str, registered: str) -> None:

@@ -16,6 +16,7 @@ RANK = RankStatus(
     state=RankState.UP,
     drained=False,
     dp_group="",
+    pair_class="nixl/0.32.0/block16-auto",
     agent="node",
     incarnation="i",
     report_age_ms=120,
@@ -78,3 +79,18 @@ def test_every_column_with_a_number_is_explained() -> None:
         headings = [str(column.header) for column in table.columns]
         assert set(legend) <= set(headings)
         assert {str(column.header) for column in table.columns if column.justify == "right"} <= set(legend)
+
+
+def test_prefill_ranks_that_pair_with_no_decode_rank_are_named_with_what_there_is() -> None:
+    prefill = msgspec.structs.replace(RANK, role=Role.PREFILL)
+    decode = msgspec.structs.replace(RANK, role=Role.DECODE)
+    odd = msgspec.structs.replace(decode, pair_class="nixl/0.33.0/block16-auto")
+
+    def warned(*ranks: RankStatus) -> list[str]:
+        lines = shown(Status(ranks=list(ranks), gateways=[], reservations=0, unreadable=0))
+        return [line for line in lines if "pair with no decode rank" in line]
+
+    assert warned(prefill, decode, odd) == []
+    (line,) = warned(prefill, odd)
+    assert line.startswith("prefill ranks of m[1] that are nixl/0.32.0/block16-auto pair with no decode rank")
+    assert len(warned(prefill)) == 1

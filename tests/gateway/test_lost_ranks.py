@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from gateway.errors import RankFailedError
@@ -12,6 +13,7 @@ from gateway.upstream import RankAnswer
 from scheduler.messages import RankState
 from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
 from tests.gateway.running import error_of, serving
+from tests.gateway.scripted_pair import scripted_pair
 from tests.gateway.scripted_rank import EVENTS, STREAM_HEAD, Exchange, chunk, scripted_rank
 
 RANK = card("http://127.0.0.1:9", rank="r")
@@ -28,12 +30,14 @@ class Clock:
         return self.now_s
 
 
-def say(pool: FakePool, state: RankState, incarnation: str = "1") -> None:
-    """The pool's next snapshot shows its ranks so."""
-    lives = [
-        card(rank.card.endpoint, rank=rank.card.rank, incarnation=incarnation) for rank in pool.view.ranks.values()
-    ]
-    pool.view = FakePoolView({life.rank: FakeRankView(life, state) for life in lives})
+def say(pool: FakePool, state: RankState, incarnation: str = "1", *, of: str = "") -> None:
+    """The pool's next snapshot shows its ranks, or one of them, so."""
+    views = {
+        name: FakeRankView(msgspec.structs.replace(view.card, incarnation=incarnation), state)
+        for name, view in pool.view.ranks.items()
+        if of in {"", name}
+    }
+    pool.view = FakePoolView({**pool.view.ranks, **views})
 
 
 async def nothing() -> AsyncIterator[bytes]:
@@ -60,9 +64,9 @@ async def look_again(lost: LostRanks, clock: Clock, seconds: float) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-async def attempt(lost: LostRanks, clock: Clock, pool: FakePool, seconds: float) -> None:
+async def attempt(lost: LostRanks, clock: Clock, pool: FakePool, seconds: float, *, bears_stalls: bool = True) -> None:
     """An attempt that hears nothing for so long."""
-    with lost.watch(pool, RANK):
+    with lost.watch(pool, RANK, bears_stalls=bears_stalls):
         await look_again(lost, clock, seconds)
 
 
@@ -92,6 +96,32 @@ async def test_a_rank_that_is_down_and_still_sends_or_need_not_is_heard_to_its_e
 async def test_a_rank_that_is_not_down_is_waited_for(lost: LostRanks, clock: Clock, state: RankState) -> None:
     say(pool := FakePool(RANK), state)
     await attempt(lost, clock, pool, 1_000)
+
+
+async def test_a_leg_that_does_not_bear_stalls_fails_at_a_stalled_rank(lost: LostRanks, clock: Clock) -> None:
+    say(pool := FakePool(RANK), RankState.STALLED)
+    with pytest.raises(RankFailedError):
+        await attempt(lost, clock, pool, GRACE_S + 0.1, bears_stalls=False)
+
+
+async def test_a_prefill_is_had_elsewhere_when_its_rank_stalls() -> None:
+    begun = anyio.Event()
+
+    async def stalls_once_begun(exchange: Exchange) -> None:
+        begun.set()
+        await exchange.until_closed()
+
+    async with scripted_pair(stalls_once_begun) as pair, anyio.create_task_group() as tasks:
+        pair.served.gateway.lost_ranks.grace_s = 0.0
+
+        async def stall() -> None:
+            await begun.wait()
+            say(pair.pool, RankState.STALLED, of="P")
+
+        tasks.start_soon(stall)
+        response = await pair.served.complete()
+    assert response.status_code == 200
+    assert pair.names() == ["P", "P2", "D"]
 
 
 async def test_a_rank_that_left_the_pool_is_waited_for(lost: LostRanks, clock: Clock) -> None:

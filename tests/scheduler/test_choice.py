@@ -95,7 +95,7 @@ def test_without_ranks_that_answer_there_is_no_choice() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    assert missing(view(pd_rank("p1")), "x") == "no decode rank of x can take a request now"
+    assert missing(view(pd_rank("p1")), "x") == "no decode or mixed rank of x can take a request now"
     assert missing(view(), "x") == "no rank of x can take a request now"
 
 

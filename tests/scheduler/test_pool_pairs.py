@@ -110,7 +110,7 @@ class TestPlacing:
         async with pairs_at_work("p1") as scene:
             decision = await scene.pool.place(PAIRABLE)
             assert isinstance(decision, Reject)
-            assert decision.reason == "no decode rank of m can take a request now"
+            assert decision.reason == "no decode or mixed rank of m can take a request now"
 
     async def test_alone_pairs_are_placed_too(self) -> None:
         async with pairs_at_work(*TWO_AND_TWO) as scene:
