@@ -12,6 +12,8 @@ from typing import Any, Final
 import msgspec
 
 _SHOWN: Final = 10
+_SHOWN_INPUT: Final = 200
+_SHOWN_PROBLEM: Final = 1000
 
 Problem = Mapping[str, Any]
 """One schema violation as pydantic describes it: type, loc, msg, input and perhaps ctx."""
@@ -92,7 +94,7 @@ def undecodable() -> ApiError:
 
 def schema_error(problems: Sequence[Problem]) -> SchemaError:
     """The body breaks the schema; the first ten problems are spelt out."""
-    lines = [str(dict(problem)) for problem in problems[:_SHOWN]]
+    lines = [_cut(str(dict(problem)), _SHOWN_PROBLEM) for problem in problems[:_SHOWN]]
     return _validation(lines, len(problems), problems[0]["loc"])
 
 
@@ -107,7 +109,11 @@ def _shown(value: object) -> str:
         return f"<dict of {len(value)} items>"
     if isinstance(value, list):
         return f"<list of {len(value)} items>"
-    return str(value)
+    return _cut(str(value), _SHOWN_INPUT)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[:length] + "...[truncated]"
 
 
 def _validation(lines: Sequence[str], count: int, param: str | None) -> SchemaError:

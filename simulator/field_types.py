@@ -22,7 +22,12 @@ def string(value: Any, loc: str) -> list[Problem]:
 
 def boolean(value: Any, loc: str) -> list[Problem]:
     """true or false."""
-    return [] if isinstance(value, bool) else [problem("bool_type", loc, "Input should be a valid boolean", value)]
+    text = "Input should be a valid boolean"
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, str | int):
+        return [problem("bool_parsing", loc, f"{text}, unable to interpret input", value)]
+    return [problem("bool_type", loc, text, value)]
 
 
 def integer(value: Any, loc: str) -> list[Problem]:

@@ -79,8 +79,10 @@ def completion(data: Mapping[str, Any], settings: RankSettings) -> Generation:
 
 def chat(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     """A /v1/chat/completions body; raises ApiError."""
-    if data.get("messages") is None:
+    if "messages" not in data:
         raise schema_error([problem("missing", "body.messages", "Field required", data)])
+    if data["messages"] is None:
+        raise while_read(bad_request("'NoneType' object is not iterable"))
     validation.check(data, validation.CHAT)
     _check_stream_options(data)
     if data.get("tools") and data.get("tool_choice", "auto") == "auto":

@@ -18,26 +18,30 @@ def read_json(body: bytes, content_type: str | None) -> dict[str, Any]:
     """The body's JSON object; raises ApiError as vLLM does for anything else."""
     if content_type is None or content_type.partition(";")[0].strip().lower() != "application/json":
         raise wrong_media_type()
-    if not body:
+    data = _read(body) if body else None
+    if data is None:
         raise schema_error([problem("missing", "body", "Field required", None)])
-    try:
-        data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        data = _read_slowly(body)
     if not isinstance(data, dict):
         text = "Input should be a valid dictionary or object to extract fields from"
         raise schema_error([problem("model_attributes_type", "body", text, data)])
     return data
 
 
+def _read(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_slowly(body)
+
+
 def _read_slowly(body: bytes) -> Any:
     """What the standard library, which vLLM reads bodies with, makes of what msgspec refused: often a better error."""
     try:
-        return json.loads(body.decode())
+        return json.loads(body)
     except json.JSONDecodeError as error:
         loc = f"body.{error.pos}"
         raise schema_error([problem("json_invalid", loc, "JSON decode error", {}, error=error.msg)]) from None
-    except (ValueError, RecursionError):  # no UTF-8, a number of thousands of digits, nested too deeply
+    except (ValueError, RecursionError):  # no encoding of JSON, a number of thousands of digits, nested too deeply
         raise undecodable() from None
 
 
