@@ -22,7 +22,7 @@ from gateway.intake import read_body, wait_until_gone
 from gateway.reply import ClientGoneError, Reply
 from gateway.request import Request
 from gateway.serving import Serving
-from gateway.shape import answers_of, shape_of
+from gateway.shape import UNREAD, answers_of, shape_of
 from gateway.wire import Api
 
 TURN_S = 0.001
@@ -89,13 +89,13 @@ class _Request:
             # Counting and decoding may take a tenth of a second each: everybody else gets a turn in between.
             await anyio.sleep(TURN_S)
         body = wire.read(raw)
-        asked = prompt.read(self._api, body.fields)
+        asked = prompt.read(self._api, body.fields) if body.readable else None
         pool = self._gateway.pool_for(body.model)
         self._record.pool = pool.name
-        shape = shape_of(self._api, body, asked, self._gateway.estimator(pool))
-        request = Request(self._api, self._headers, body, asked, self._record, self._reply, self._explain)
+        shape = shape_of(self._api, body, asked, self._gateway.estimator(pool)) if asked else UNREAD
+        request = Request(self._api, self._headers, body, self._record, self._reply, self._explain)
         usage = await Serving(self._gateway, pool, request).run(shape)
-        if usage is not None:
+        if usage is not None and asked is not None:
             metrics = self._gateway.metrics
             metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
             self._gateway.learn(pool, self._api, asked, usage, answers=answers_of(body, asked))

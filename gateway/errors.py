@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 QUOTED = 100
-"""How many characters of a client's own value an error shows."""
+"""How many characters of a model's name an error shows."""
 
 
 class GatewayError(Exception):
@@ -27,6 +27,10 @@ class GatewayError(Exception):
 
 class InvalidRequestError(GatewayError):
     """The request is no HTTP, or its body or a header has not the shape it must have."""
+
+
+class UnparsableBodyError(GatewayError):
+    """The body is in no encoding of JSON, or more than a parser bears."""
 
 
 class AmbiguousModelError(GatewayError):
@@ -115,6 +119,7 @@ class ErrorKind(NamedTuple):
 KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
     {
         InvalidRequestError: ErrorKind(400, "Bad Request"),
+        UnparsableBodyError: ErrorKind(400, "Bad Request"),
         AmbiguousModelError: ErrorKind(400, "BadRequestError"),
         UnauthorizedError: ErrorKind(401, "AuthenticationError"),
         UnknownModelError: ErrorKind(404, "NotFoundError"),
@@ -150,6 +155,8 @@ def status_of(error: GatewayError) -> int:
 
 def body_of(error: GatewayError) -> bytes:
     """The error as OpenAI and vLLM write it: `{"error": {"message", "type", "param", "code"}}`."""
+    if isinstance(error, UnparsableBodyError):
+        return msgspec.json.encode({"detail": error.message})  # the one that vLLM leaves to its HTTP framework
     status, kind = KINDS[type(error)]
     return msgspec.json.encode(
         {"error": {"message": error.message, "type": kind, "param": error.param, "code": status}}

@@ -74,7 +74,7 @@ class Gateway:
     def pool_for(self, model: str | None) -> Pool:
         """The pool of a request. Raises AmbiguousModelError, UnknownModelError, NoRankError."""
         self.require_ready()
-        if model is None:
+        if not model:  # to vLLM an empty name is none
             names = self.pools.names()
             if len(names) > 1:
                 known = ", ".join(sorted(names))

@@ -8,15 +8,13 @@ are. Role names and template marks do not count: they are part of the learned by
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
 from msgspec import Raw
 
-from gateway.errors import InvalidRequestError
-from gateway.wire import Api, Fields, excerpt, invalid
+from gateway.wire import NULL, Api, Fields
 
 LEADING_BYTES = 2048
 """How much of a prompt its key covers: about the 512 tokens that conversations with one system prompt share."""
@@ -37,10 +35,8 @@ class _Message(msgspec.Struct):
     tool_calls: Raw = Raw()
 
 
-NULL = Raw(b"null")
 MESSAGES_DECODER = msgspec.json.Decoder(list[_Message])
 PROMPTS_DECODER = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
-ERROR_PATH = re.compile(r" - at `\$([^`]*)`$")
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -57,15 +53,16 @@ class Prompt(msgspec.Struct, frozen=True):
     key: str
 
 
-def read(api: Api, fields: Fields) -> Prompt:
-    """The prompt of a request's fields. Raises InvalidRequestError, in vLLM's words, where there is none to read."""
-    return _chat(fields) if api is Api.CHAT else _completion(fields)
+def read(api: Api, fields: Fields) -> Prompt | None:
+    """The prompt of a request's fields; None where there is none, or none that can be read."""
+    try:
+        return _chat(fields) if api is Api.CHAT else _completion(fields)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _chat(fields: Fields) -> Prompt:
-    if "messages" not in fields:
-        raise invalid("missing", "body.messages", "Field required", f"<dict of {len(fields)} items>")
-    messages: list[_Message] = _decode(MESSAGES_DECODER, fields["messages"], "body.messages")
+    messages = MESSAGES_DECODER.decode(fields.get("messages", NULL))
     text_bytes = len(fields.get("tools", b""))
     key = _Key()
     for message in messages:
@@ -96,20 +93,15 @@ def _ends(part: bytes) -> bytes:
     return b"%d:%b%b" % (len(part), part[:PART_BYTES], part[-PART_BYTES:])
 
 
-def _completion(fields: Fields) -> Prompt:
-    prompts = _decode(PROMPTS_DECODER, fields.get("prompt", NULL), "body.prompt")
+def _completion(fields: Fields) -> Prompt | None:
+    prompts = PROMPTS_DECODER.decode(fields.get("prompt", NULL))
     if prompts is None:
-        if bytes(fields.get("prompt_embeds", NULL)) == b"null":
-            raise InvalidRequestError(
-                "Either prompt or prompt_embeds must be provided and non-empty. (parameter=prompt)",
-                param="prompt",
-            )
-        return _texts([])
+        return None if bytes(fields.get("prompt_embeds", NULL)) == b"null" else _texts([])
     if isinstance(prompts, str):
         return _texts([prompts])
     kinds = {type(prompt) for prompt in prompts}
     if len(kinds) > 1:
-        raise invalid("list_type", "body.prompt", "Input should be a valid list", "<list of mixed items>")
+        return None
     if kinds == {int}:
         return _ids([prompts])
     return _ids(prompts) if kinds == {list} else _texts(prompts)
@@ -148,15 +140,3 @@ class _Key:
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
-
-
-def _decode(decoder: msgspec.json.Decoder[Any], raw: Raw, path: str) -> Any:
-    try:
-        return decoder.decode(raw)
-    except msgspec.DecodeError as error:
-        where = ERROR_PATH.search(str(error))
-        inner = re.sub(r"\[(?:(\d+)|\.\.\.)\]", r".\1", where[1]) if where else ""
-        reason = ERROR_PATH.sub("", str(error)).replace("`", "")
-        raise invalid("type_error", path + inner, reason, excerpt(raw)) from error
-    except RecursionError as error:
-        raise invalid("recursion_loop", path, "Input is nested too deeply", "") from error

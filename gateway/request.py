@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from gateway.access import RequestRecord
 from gateway.headers import Headers
-from gateway.prompt import Prompt
 from gateway.reply import Reply
 from gateway.wire import Api, Body
 
@@ -17,7 +16,6 @@ class Request(NamedTuple):
     api: Api
     headers: Headers
     body: Body
-    asked: Prompt
     record: RequestRecord
     reply: Reply
     explain: bool

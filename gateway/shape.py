@@ -13,6 +13,9 @@ COMPLETION_TOKENS = 16
 MAX_TOKENS = 1 << 24
 """No context is longer; what a client asks for beyond it says nothing about load."""
 
+UNREAD = RequestShape(prompt_tokens=1, output_tokens=0, prompt_key="")
+"""Of a request that the gateway cannot read: its rank will say what is wrong with it."""
+
 
 def answers_of(body: Body, asked: Prompt) -> int:
     """How many answers a request gets: `n` for each of its prompts."""

@@ -13,32 +13,30 @@ pass:
 - such a body is written anew from the decoded keys, the values byte for byte.
 
 JSON is read as strictly as RFC 8259 says, so NaN, Infinity, lone surrogates and invalid UTF-8 anywhere are
-refused. What the fields mean is for the rank to judge; only types are checked here, with vLLM's own leniency
-("5" is 5).
+refused. What the fields mean is for the rank to judge, and also what is wrong with one of a shape that the gateway
+cannot read: such a field counts as not given. Types are read with vLLM's own leniency ("5" is 5).
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from gateway.errors import QUOTED, InvalidRequestError, quoted
+from gateway import engine_words
 
 Fields = dict[str, Raw]
 
 FORBIDDEN = ("kv_transfer_params", "ec_transfer_params")
 EXTRA_ARGUMENTS = "vllm_xargs"
 
+NULL = Raw(b"null")
 FIELDS_DECODER = msgspec.json.Decoder(Fields)
 MODEL_DECODER = msgspec.json.Decoder(str | None)
 INTEGER_DECODER = msgspec.json.Decoder(int | None, strict=False)
 BOOLEAN_DECODER = msgspec.json.Decoder(bool | None, strict=False)
-
-BYTE_POSITION = re.compile(r" \(byte (\d+)\)$")
 
 
 class Api(StrEnum):
@@ -60,7 +58,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A request's body, read. `forward` is what the rank gets; `fields` are the raw values in it by decoded key.
 
     `usage_streamed` says whether the stream that is asked for will end with its usage, `max_tokens` what the client
-    allows for one choice (None: no word of it), `n` how many choices it wants.
+    allows for one choice (None: no word of it), `n` how many choices it wants. `readable`: all of these could be read.
     """
 
     forward: bytes
@@ -70,73 +68,69 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     usage_streamed: bool
     max_tokens: int | None
     n: int
+    readable: bool
 
 
 def read(raw: bytes) -> Body:
-    """Read a body. Raises InvalidRequestError, in vLLM's words."""
+    """Read a body. Raises InvalidRequestError and UnparsableBodyError, in vLLM's words, unless it is an object that may
+    name a model.
+    """
     fields = _decode(raw)
     stripped = _strip(fields)
-    max_tokens = _integer(fields, "max_completion_tokens")
-    options = _field(
-        fields, "stream_options", STREAM_OPTIONS_DECODER, "dict_type", "Input should be a valid dictionary"
-    )
-    streamed = bool(_field(fields, "stream", BOOLEAN_DECODER, "bool_parsing", "Input should be a valid boolean"))
+    reader = _Reader(fields)
+    options = reader.get("stream_options", STREAM_OPTIONS_DECODER)
+    streamed = bool(reader.get("stream", BOOLEAN_DECODER))
+    max_tokens = reader.get("max_tokens", INTEGER_DECODER)
+    max_completion_tokens = reader.get("max_completion_tokens", INTEGER_DECODER)
     return Body(
         forward=raw if stripped is fields and EXTRA_ARGUMENTS not in fields else msgspec.json.encode(stripped),
         fields=stripped,
-        model=_field(fields, "model", MODEL_DECODER, "string_type", "Input should be a valid string"),
+        model=_model(fields),
         streamed=streamed,
         usage_streamed=streamed and options is not None and bool(options.include_usage),
-        max_tokens=_integer(fields, "max_tokens") if max_tokens is None else max_tokens,
-        n=_integer(fields, "n") or 1,
+        max_tokens=max_tokens if max_completion_tokens is None else max_completion_tokens,
+        n=reader.get("n", INTEGER_DECODER) or 1,
+        readable=reader.all_read,
     )
 
 
-def invalid(kind: str, path: str, message: str, given: str) -> InvalidRequestError:
-    """One schema error as vLLM words it; `path` is dotted and starts with `body`."""
-    return _invalid({"type": kind, "loc": path, "msg": message, "input": given})
+class _Reader:
+    """Decodes fields one by one. `all_read`: no field was met that could not be decoded."""
 
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self.all_read = True
 
-def excerpt(raw: Raw) -> str:
-    """The beginning of a value, to show a client what it sent."""
-    # A character has four bytes at most; one that is cut off is beyond what is shown.
-    return quoted(bytes(memoryview(raw)[: 4 * QUOTED + 4]).decode(errors="replace"))
-
-
-def _invalid(detail: dict[str, object]) -> InvalidRequestError:
-    return InvalidRequestError(f"1 validation error:\n  {detail}", param=str(detail["loc"]))
+    def get(self, name: str, decoder: msgspec.json.Decoder[Any]) -> Any:
+        """A field's value; None if it is not given or cannot be read."""
+        try:
+            return decoder.decode(self._fields.get(name, NULL))
+        except (msgspec.DecodeError, RecursionError):
+            self.all_read = False
+            return None
 
 
 def _decode(raw: bytes) -> Fields:
-    if not raw:
-        raise invalid("missing", "body", "Field required", "None")
     try:
         if not raw.isascii():
             raw.decode()  # msgspec does not look into the strings it skips
         return FIELDS_DECODER.decode(raw)
     except UnicodeDecodeError as error:
-        raise _not_json(error.start, f"invalid UTF-8: {error.reason}") from error
-    except RecursionError as error:
-        raise _not_json(len(raw), "nested too deeply") from error
-    except msgspec.ValidationError as error:
-        kind = str(error).rpartition("got ")[2].strip("`")
-        message = "Input should be a valid dictionary or object to extract fields from"
-        raise invalid("model_attributes_type", "body", message, f"<{kind}>") from error
+        reason = f"invalid UTF-8 (byte {error.start})"
+    except RecursionError:
+        reason = "nested too deeply"
     except msgspec.DecodeError as error:
-        where = BYTE_POSITION.search(str(error))
-        raise _not_json(int(where[1]) if where else len(raw), BYTE_POSITION.sub("", str(error))) from error
+        reason = str(error)
+    raise engine_words.of_body(raw, reason)
 
 
-def _not_json(position: int, reason: str) -> InvalidRequestError:
-    return _invalid(
-        {
-            "type": "json_invalid",
-            "loc": f"body.{position}",
-            "msg": "JSON decode error",
-            "input": "<dict of 0 items>",
-            "ctx": {"error": reason},
-        }
-    )
+def _model(fields: Fields) -> str | None:
+    raw = fields.get("model", NULL)
+    try:
+        model: str | None = MODEL_DECODER.decode(raw)
+    except msgspec.DecodeError as error:
+        raise engine_words.of_model(bytes(raw)) from error
+    return model
 
 
 def _strip(fields: Fields) -> Fields:
@@ -150,18 +144,3 @@ def _strip(fields: Fields) -> Fields:
             stripped[EXTRA_ARGUMENTS] = Raw(msgspec.json.encode(kept))
             return stripped
     return stripped if len(stripped) != len(fields) else fields
-
-
-def _field(fields: Fields, name: str, decoder: msgspec.json.Decoder[Any], kind: str, message: str) -> Any:
-    raw = fields.get(name)
-    if raw is None:
-        return None
-    try:
-        return decoder.decode(raw)
-    except msgspec.DecodeError as error:
-        raise invalid(kind, f"body.{name}", message, excerpt(raw)) from error
-
-
-def _integer(fields: Fields, name: str) -> int | None:
-    value: int | None = _field(fields, name, INTEGER_DECODER, "int_parsing", "Input should be a valid integer")
-    return value

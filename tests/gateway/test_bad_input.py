@@ -9,76 +9,13 @@ from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.running import CHAT, COMPLETIONS, checked_error, error_of, eventually, post, serving
 from tests.gateway.scripted_rank import scripted_rank
 
-MESSAGES = b'"messages":[{"role":"user","content":"hi"}]'
-
-
-BAD_COMPLETIONS = {
-    "no body": (b"", "body"),
-    "malformed": (b'{"model": "sim", "prompt": "x"', "body.30"),
-    "not json": (b"{not json}", "body.1"),
-    "two objects": (b'{"prompt":"x"} {}', "body.16"),
-    "not a number": (b'{"prompt":"x","temperature":NaN}', "body.28"),
-    "infinity inside": (b'{"prompt":"x","a":[Infinity]}', "body.19"),
-    "an array": (b"[]", "body"),
-    "null": (b"null", "body"),
-    "invalid utf-8 in a field nobody reads": (b'{"prompt":"x","user":"\xff\xfe"}', "body.22"),
-    "invalid utf-8 in a key": (b'{"prompt":"x","\xff":1}', "body.15"),
-    "utf-16": ('{"prompt":"x"}'.encode("utf-16"), "body.0"),
-    "lone surrogate": (b'{"prompt":"\\ud800"}', "body.19"),
-    "nested a hundred thousand deep": (b'{"prompt":"x","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body.200019"),
-    "model is a number": (b'{"model":5,"prompt":"x"}', "body.model"),
-    "stream is a word": (b'{"prompt":"x","stream":"perhaps"}', "body.stream"),
-    "max_tokens is a word": (b'{"prompt":"x","max_tokens":"many"}', "body.max_tokens"),
-    "max_tokens is a fraction": (b'{"prompt":"x","max_tokens":1.5}', "body.max_tokens"),
-    "max_completion_tokens is a list": (b'{"prompt":"x","max_completion_tokens":[1]}', "body.max_completion_tokens"),
-    "n is an object": (b'{"prompt":"x","n":{}}', "body.n"),
-    "stream_options is a list": (b'{"prompt":"x","stream_options":[]}', "body.stream_options"),
-    "no prompt": (b'{"model":"sim"}', "prompt"),
-    "prompt is null": (b'{"model":"sim","prompt":null}', "prompt"),
-    "prompt is a number": (b'{"prompt":5}', "body.prompt"),
-    "prompt is an object": (b'{"prompt":{}}', "body.prompt"),
-    "prompt is mixed": (b'{"prompt":["a",1]}', "body.prompt"),
-    "prompt holds a fraction": (b'{"prompt":[1.5]}', "body.prompt.0"),
-    "extra arguments are no json": (b'{"prompt":"x","vllm_xargs":{"a":}}', "body.32"),
-}
-
-BAD_CHATS = {
-    "no messages": (b'{"model":"sim"}', "body.messages"),
-    "messages are null": (b'{"messages":null}', "body.messages"),
-    "messages are text": (b'{"messages":"hi"}', "body.messages"),
-    "a message is text": (b'{"messages":["hi"]}', "body.messages.0"),
-    "a message has no role": (b'{"messages":[{"role":"user","content":"a"},{"content":"x"}]}', "body.messages.1"),
-    "a role is a number": (b'{"messages":[{"role":5,"content":"x"}]}', "body.messages.0.role"),
-    "content is a number": (b'{"messages":[{"role":"user","content":5}]}', "body.messages.0.content"),
-    "a part is a number": (b'{"messages":[{"role":"user","content":[5]}]}', "body.messages.0.content.0"),
-}
-
-
-async def test_a_bad_body_is_a_400_that_names_the_place() -> None:
-    fakes = pools_of_nobody()
-    async with serving(fakes) as served:
-        for path, bodies in ((COMPLETIONS, BAD_COMPLETIONS), (CHAT, BAD_CHATS)):
-            for name, (body, param) in bodies.items():
-                status, headers, answer = await served.send(post(path, body))
-                error = checked_error(400, answer)
-                assert (status, error["param"]) == (400, param), name
-                assert headers["content-type"] == "application/json"
-    assert fakes.placed == 0
-
-
-async def test_of_a_long_value_only_the_beginning_is_quoted() -> None:
-    async with serving(pools_of_nobody()) as served:
-        for body in (b'{"prompt":"x","model":[' + b"1," * 50_000 + b"1]}", b'{"prompt":{"' + b"x" * 100_000 + b'":1}}'):
-            _, _, answer = await served.send(post(COMPLETIONS, body))
-            assert len(answer) < 500
-            assert "…" in checked_error(400, answer)["message"]
-
 
 async def test_what_vllm_would_accept_is_not_refused() -> None:
     async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         for path, body in (
             (COMPLETIONS, b'{"prompt":"x","max_tokens":"5","stream":"false","n":1.0}'),
             (COMPLETIONS, b'{"prompt":["a","b"],"model":null}'),
+            (COMPLETIONS, b'{"prompt":"x","stream":"yes","max_tokens":"1_0"}'),
             (COMPLETIONS, b'{"prompt":[1,2,3]}'),
             (COMPLETIONS, b'{"prompt":[[1],[2,3]]}'),
             (COMPLETIONS, b'{"prompt":""}'),
@@ -89,7 +26,7 @@ async def test_what_vllm_would_accept_is_not_refused() -> None:
         ):
             status, _, _ = await served.send(post(path, body))
             assert status == 200, body
-    assert len(rank.requests) == 9
+    assert len(rank.requests) == 10
 
 
 @pytest.mark.parametrize("content_type", ["", "Content-Type: text/plain"])

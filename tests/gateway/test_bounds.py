@@ -83,4 +83,6 @@ def test_what_real_clients_send_is_not_refused() -> None:
     ):
         raw = json.dumps(body).encode()
         bounds.check(raw)
-        assert prompt.read(api, wire.read(raw).fields).count == 1
+        asked = prompt.read(api, wire.read(raw).fields)
+        assert asked is not None
+        assert asked.count == 1

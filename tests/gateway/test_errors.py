@@ -3,7 +3,7 @@
 import json
 
 from gateway import errors
-from gateway.errors import KINDS, GatewayError, NoRankError, UnauthorizedError
+from gateway.errors import KINDS, GatewayError, NoRankError, UnauthorizedError, UnparsableBodyError
 
 
 def test_every_error_has_an_answer() -> None:
@@ -16,6 +16,10 @@ def test_an_error_is_written_as_openai_and_vllm_write_it() -> None:
     expected = {"message": "no rank is up", "type": "Service Unavailable", "param": "model", "code": 503}
     assert json.loads(errors.body_of(error)) == {"error": expected}
     assert errors.event_of(error) == b"data: " + errors.body_of(error) + b"\n\n"
+
+
+def test_the_error_that_vllm_leaves_to_its_framework_has_that_ones_shape() -> None:
+    assert errors.body_of(UnparsableBodyError("none")) == b'{"detail":"none"}'
 
 
 def test_when_to_come_back_is_told_in_whole_seconds_and_never_at_once() -> None:

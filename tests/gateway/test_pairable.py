@@ -13,7 +13,9 @@ from gateway.wire import Api
 def pairable(api: Api, **fields: Any) -> bool:
     asked = {"messages": [{"role": "user", "content": "x"}]} if api is Api.CHAT else {"prompt": "x"}
     body = wire.read(json.dumps(asked | fields).encode())
-    return is_pairable(api, body, prompt.read(api, body.fields))
+    read = prompt.read(api, body.fields)
+    assert read is not None
+    return is_pairable(api, body, read)
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ async def test_of_a_long_name_only_the_beginning_is_quoted() -> None:
 
 async def test_without_a_model_the_only_pool_is_meant() -> None:
     async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
-        for body in (b'{"prompt":"x"}', b'{"prompt":"x","model":null}'):
+        for body in (b'{"prompt":"x"}', b'{"prompt":"x","model":null}', b'{"prompt":"x","model":""}'):
             status, _, _ = await served.send(post(COMPLETIONS, body))
             assert status == 200
-    assert len(pool.asked) == 2
+    assert len(pool.asked) == 3
 
 
 async def test_without_a_model_several_pools_are_too_many() -> None:

@@ -1,23 +1,28 @@
 """How large a prompt is found to be, and which prompts begin alike."""
 
-import contextlib
 import json
 from typing import Any
 
 import pytest
 
 from gateway import prompt, wire
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, UnparsableBodyError
 from gateway.prompt import LEADING_BYTES, LEADING_IDS, Prompt
 from gateway.wire import Api
 
 
+def found(api: Api, raw: bytes) -> Prompt:
+    asked = prompt.read(api, wire.read(raw).fields)
+    assert asked is not None
+    return asked
+
+
 def chat(*messages: Any, **fields: Any) -> Prompt:
-    return prompt.read(Api.CHAT, wire.read(json.dumps({"messages": messages, **fields}).encode()).fields)
+    return found(Api.CHAT, json.dumps({"messages": messages, **fields}).encode())
 
 
 def text(value: Any) -> Prompt:
-    return prompt.read(Api.COMPLETIONS, wire.read(json.dumps({"prompt": value}).encode()).fields)
+    return found(Api.COMPLETIONS, json.dumps({"prompt": value}).encode())
 
 
 def said(content: Any, role: str = "user") -> dict[str, Any]:
@@ -53,7 +58,7 @@ def test_tools_and_tool_calls_count() -> None:
 def test_nothing_but_what_is_said_matters_for_the_key() -> None:
     one = b'{"model":"m","messages":[{"role":"user","content":"hello"}],"temperature":0,"seed":1}'
     other = b'{"messages" : [ { "content":"h\\u0065llo", "role":"user", "name":"x" } ]}'
-    keys = {prompt.read(Api.CHAT, wire.read(raw).fields).key for raw in (one, other)}
+    keys = {found(Api.CHAT, raw).key for raw in (one, other)}
     assert keys == {chat(said("hello")).key} == {chat(said([{"type": "text", "text": "hello"}])).key}
 
 
@@ -94,7 +99,32 @@ def test_an_empty_prompt_is_for_the_rank_to_judge(empty: Any) -> None:
 
 
 @pytest.mark.parametrize("depth", range(940, 1000, 3))
-def test_messages_of_any_depth_are_read_or_refused(depth: int) -> None:
+def test_messages_of_any_depth_are_read_or_not(depth: int) -> None:
     raw = b'{"messages":[{"role":"user","content":[{"type":"x","y":' + b"[" * depth + b"]" * depth + b"}]}]}"
-    with contextlib.suppress(InvalidRequestError):
-        assert prompt.read(Api.CHAT, wire.read(raw).fields).text_bytes == 0
+    try:
+        fields = wire.read(raw).fields
+    except (InvalidRequestError, UnparsableBodyError):
+        return
+    asked = prompt.read(Api.CHAT, fields)
+    assert asked is None or asked.text_bytes == 0
+
+
+@pytest.mark.parametrize("api", Api)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"prompt": None, "messages": None}, id="null"),
+        pytest.param({"prompt": 5, "messages": 5}, id="a number"),
+        pytest.param({"prompt": {}, "messages": "hi"}, id="another type"),
+        pytest.param({"prompt": ["a", 1], "messages": ["hi"]}, id="a list of others"),
+        pytest.param({"prompt": [[1], 1], "messages": [{"content": "x"}]}, id="a list with a fault"),
+        pytest.param({"prompt": [1.5], "messages": [{"role": "user", "content": [5]}]}, id="a fault inside"),
+    ],
+)
+def test_what_is_no_prompt_is_not_read(api: Api, fields: dict[str, Any]) -> None:
+    assert prompt.read(api, wire.read(json.dumps(fields).encode()).fields) is None
+
+
+def test_embeddings_are_a_prompt_without_text() -> None:
+    assert found(Api.COMPLETIONS, b'{"prompt_embeds":"AAAA"}').text_bytes == 0

@@ -20,7 +20,9 @@ CHAT = {"messages": [{"role": "user", "content": "x" * 400}]}
 def shape(api: Api, **body: Any) -> RequestShape:
     """Of a body, with nothing learned yet: 4 bytes a token."""
     read = wire.read(msgspec.json.encode(body))
-    return shape_of(api, read, prompt.read(api, read.fields), TokenEstimator())
+    asked = prompt.read(api, read.fields)
+    assert asked is not None
+    return shape_of(api, read, asked, TokenEstimator())
 
 
 @pytest.mark.parametrize(

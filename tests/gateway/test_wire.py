@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from gateway import wire
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, UnparsableBodyError
+
+REFUSED = (InvalidRequestError, UnparsableBodyError)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
@@ -63,9 +65,25 @@ def test_usage_is_streamed_only_where_a_stream_is_asked_to() -> None:
     assert not wire.read(b'{"stream":true,"stream_options":null}').usage_streamed
 
 
+def test_a_field_that_cannot_be_read_counts_as_not_given() -> None:
+    whole = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5, "n": 2}
+    assert wire.read(json.encode(whole)).readable
+    for name, bad in (("stream", "yes"), ("stream_options", ["x"]), ("max_tokens", "many"), ("n", {})):
+        found = wire.read(json.encode(whole | {name: bad}))
+        without = wire.read(json.encode({key: value for key, value in whole.items() if key != name}))
+        assert not found.readable
+        assert (found.streamed, found.usage_streamed) == (without.streamed, without.usage_streamed)
+        assert (found.max_tokens, found.n) == (without.max_tokens, without.n)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_that_does_not_count_must_be_readable_too(name: str) -> None:
+    assert not wire.read(json.encode({"max_tokens": 5, "max_completion_tokens": 5} | {name: "many"})).readable
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    with contextlib.suppress(InvalidRequestError):
+    with contextlib.suppress(*REFUSED):
         assert raw == wire.read(raw).forward
 
 
@@ -75,5 +93,5 @@ def test_any_depth_is_read_or_refused(depth: int) -> None:
         b'{"a":' + b"[" * depth + b"]" * depth + b"}",
         b'{"vllm_xargs":{"a":' + b"[" * depth + b"]" * depth + b"}}",
     ):
-        with contextlib.suppress(InvalidRequestError):
+        with contextlib.suppress(*REFUSED):
             assert raw == wire.read(raw).forward
