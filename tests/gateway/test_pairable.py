@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway import prompt, wire
-from gateway.pairable import is_pairable
+from gateway.leg_bodies import LIMITS, NOT_FOR_PREFILL
+from gateway.pairable import PLAIN, is_pairable
 from gateway.wire import Api
 
 
@@ -44,6 +45,17 @@ def pairable(api: Api, **fields: Any) -> bool:
         ({"min_tokens": None}, True, True),
         ({"min_tokens": -1}, False, False),
         ({"min_tokens": "many"}, False, False),
+        ({"max_tokens": 5, "max_completion_tokens": None}, True, True),
+        ({"max_tokens": "1e3"}, False, False),
+        ({"max_tokens": "null"}, False, False),
+        ({"max_completion_tokens": "1e3"}, False, False),
+        ({"stream": "null"}, False, False),
+        ({"stream": True, "stream_options": "null"}, False, False),
+        ({"stream": True, "stream_options": {"include_usage": "null"}}, False, False),
+        ({"stream": True, "stream_options": {"include_usage": None, "continuous_usage_stats": True}}, True, True),
+        ({"stream": True, "stream_options": {}}, True, True),
+        ({"stream": True, "stream_options": {"other": 1}}, False, False),
+        ({"truncate_prompt_tokens": -1}, False, False),
     ],
 )
 def test_one_prompt_with_one_answer_and_no_scores_is_pairable(
@@ -51,6 +63,11 @@ def test_one_prompt_with_one_answer_and_no_scores_is_pairable(
 ) -> None:
     assert pairable(Api.CHAT, **fields) is chat
     assert pairable(Api.COMPLETIONS, **fields) is completions
+
+
+def test_whatever_a_prefill_rank_is_sent_otherwise_has_to_be_plain() -> None:
+    changed = {"stream", *NOT_FOR_PREFILL, *(name for names in LIMITS.values() for name in names)}
+    assert set(PLAIN) == changed
 
 
 @pytest.mark.parametrize(
