@@ -38,6 +38,7 @@ class EngineCore:
         self.fetches: Final = KvFetches(self.kv)
         self.held: Final = HeldKv(self.kv, settings.block_size_tokens, settings.kv_lease_ms / 1000)
         self._aborted: set[int] = set()
+        self._held_in_step: dict[int, str] = {}
         self._changed = False
         self._expired: list[str] = []
 
@@ -60,8 +61,13 @@ class EngineCore:
         self._changed = True
 
     def abort(self, request_id: int) -> None:
-        """Drop a request at the next step; one that is not here is ignored."""
+        """Drop a request at the next step; one that is not here is ignored.
+
+        One that ends in the step that is under way ends as aborted, so nothing of it is kept for others, as in vLLM.
+        """
         self._aborted.add(request_id)
+        if kv_request_id := self._held_in_step.pop(request_id, ""):
+            self.release_held(kv_request_id)
 
     def loaded(self, request_id: int, contents: Row[int]) -> int:
         """The KV of a pull order is here; returns its taint, 0 if it is the prompt's own."""
@@ -90,6 +96,7 @@ class EngineCore:
         Raises EngineDeadError.
         """
         self._drop_aborted()
+        self._held_in_step.clear()
         self._expired += self.held.expire(now_s)
         batch = self._schedule(now_s)
         if not batch.parts:
@@ -110,6 +117,7 @@ class EngineCore:
         for sequence in finished:
             if sequence.request.kv_request_id:
                 self.held.hold(sequence, end_s)
+                self._held_in_step[sequence.request.request_id] = sequence.request.kv_request_id
             else:
                 self.kv.release(sequence.blocks)
             sequence.blocks = []

@@ -206,3 +206,17 @@ def test_kv_is_right_only_until_its_blocks_are_reused() -> None:
     assert fetch is not None
     [order] = fetch.pulls
     assert decode.loaded(1, prefill.kv.held(order.block_ids)) != 0
+
+
+def test_a_prefill_that_is_aborted_in_its_last_step_keeps_nothing() -> None:
+    options = settings(kv_blocks=10, max_model_len=40)
+    engine = EngineCore(options)
+    for leaves, name in ((True, "left"), (False, "kept")):
+        engine.add(request(int(leaves), list(range(700, 718)), 1, kv_request_id=name))
+    assert engine.step(0.0) is not None
+    engine.abort(int(True))
+    assert engine.held.find("left") is None
+    assert engine.held.find("kept") is not None
+    engine.step(1.0)
+    engine.abort(int(False))
+    assert engine.held.find("kept") is not None, "its step is over: somebody may have been told"
