@@ -93,7 +93,7 @@ class _Request:
         pool = self._gateway.pool_for(body.model)
         self._record.pool = pool.name
         shape = shape_of(self._api, body, asked, self._gateway.estimator(pool)) if asked else UNREAD
-        request = Request(self._api, self._headers, body, self._record, self._reply, self._explain)
+        request = Request(self._api, self._headers, body, asked, self._record, self._reply, self._explain)
         usage = await Serving(self._gateway, pool, request).run(shape)
         if usage is not None and asked is not None:
             metrics = self._gateway.metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import GatewayError, RankUnreachableError
 from gateway.notes import Notes
-from gateway.outcome import Failed, trouble_of
+from gateway.outcome import Failed, Trouble, trouble_of
 from gateway.placing import Pool
 from gateway.reply import Reply
 from scheduler.decision import LegKind
@@ -19,12 +19,15 @@ class LegFailures:
         self._reply = reply
         self._notes = notes
 
-    def outcome(self, kind: LegKind, card: RankCard, error: GatewayError) -> Failed:
-        """How the attempt ended by this error of a leg. Raises the error where the client is to hear of it."""
+    def outcome(self, kind: LegKind, card: RankCard, error: GatewayError, *, kv_of: str = "") -> Failed:
+        """How the attempt ended by this error of a leg; `kv_of` is the prefill rank whose KV a decode rank was given.
+
+        Raises the error where the client is to hear of it.
+        """
         self._notes.failed(error)
         if isinstance(error, RankUnreachableError):
             self._pool.shun(card.rank)
         trouble = trouble_of(kind, error, answer_begun=self._reply.started)
         if trouble is None:
             raise error
-        return Failed(trouble, card.rank, error)
+        return Failed(trouble, card.rank, error, kv_of if trouble is Trouble.DECODE_FAILED else "")

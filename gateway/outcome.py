@@ -48,11 +48,20 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """Nothing was answered. `rank` is the one to avoid, if any; `error` for the client if it was the last try."""
+    """Nothing was answered. `rank` failed, if any; `error` is for the client if it was the last try.
+
+    `kv_of` is the prefill rank whose KV the one that failed was to fetch, where that may be what it failed of.
+    """
 
     trouble: Trouble
     rank: str
     error: GatewayError
+    kv_of: str = ""
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """The ranks to avoid."""
+        return frozenset({self.rank, self.kv_of} - {""})
 
 
 Outcome = Served | Failed

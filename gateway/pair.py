@@ -95,7 +95,8 @@ class PullPair:
                 reach_within_s=by_s - anyio.current_time(),
             )
         except RANK_ERRORS as error:
-            return self._failures.outcome(LegKind.DECODE, decode, error)
+            kv_of = prefill.rank if answer.reached else ""
+            return self._failures.outcome(LegKind.DECODE, decode, error, kv_of=kv_of)
         return Served(usage)
 
     def _on_decode_sent(self) -> None:

@@ -10,10 +10,21 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from gateway import bounds
+from gateway.bounds import Bounds
 from gateway.errors import RankFailedError
 from gateway.usage import Tokens
 
 NULL = b"null"
+
+MAX_PARAMS_BYTES = 1_000_000
+"""Block ids are nearly all of it: those of a million tokens are half as much."""
+
+PARAMS_BOUNDS = Bounds(strings=1 << 12, containers=1 << 10, values=1 << 18)
+"""What names and groups of blocks take many times over; what is in these bounds is decoded in milliseconds."""
+
+MAX_PARAMS_DEPTH = 64
+"""Params have three levels. vLLM's own reader gives up near a thousand, and the engine must not meet what it left."""
 
 
 class _Details(msgspec.Struct):
@@ -46,12 +57,17 @@ class PrefillAnswer(msgspec.Struct, frozen=True):
     cached_tokens: int | None
 
 
-def read(body: bytes) -> PrefillAnswer:
-    """Read the body of a 200. Raises RankFailedError if it is no answer, or its params are no JSON object."""
+def read(body: bytes, *, sent_ids: int = 0) -> PrefillAnswer:
+    """Read the body of a 200 to a prompt of at least `sent_ids` token ids.
+
+    Raises RankFailedError if it is no answer, holds too much, or its params are no JSON object.
+    """
+    if (excess := bounds.excess_of(body, bounds.BODY)) is not None:
+        raise RankFailedError(f"The prefill rank's answer holds {excess}")
     try:
         answer = DECODER.decode(body)
         # Whole and strictly, for they become part of a request; msgspec does not look into what it skips.
-        params = msgspec.json.decode(answer.kv_transfer_params)
+        params = msgspec.json.decode(_bounded(answer.kv_transfer_params))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RankFailedError(f"The prefill rank's answer cannot be read: {error}") from error
     if bytes(answer.error) != NULL:
@@ -59,6 +75,8 @@ def read(body: bytes) -> PrefillAnswer:
     if params is not None and not isinstance(params, dict):
         raise RankFailedError("The prefill rank's kv_transfer_params are no object")
     usage = answer.usage or _Usage()
+    if usage.prompt_tokens is not None and usage.prompt_tokens < sent_ids:
+        raise RankFailedError("The prefill rank counts fewer tokens than the prompt has")
     return PrefillAnswer(
         # A copy: the bytes of a Raw keep the whole answer alive.
         params=answer.kv_transfer_params.copy() if params else None,
@@ -66,3 +84,15 @@ def read(body: bytes) -> PrefillAnswer:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
     )
+
+
+def _bounded(params: Raw) -> bytes:
+    """The params' bytes. Raises RankFailedError if they hold more than params have any use for."""
+    if len(params) > MAX_PARAMS_BYTES:
+        raise RankFailedError(f"The prefill rank's kv_transfer_params have more than {MAX_PARAMS_BYTES} bytes")
+    raw = bytes(params)
+    if (excess := bounds.excess_of(raw, PARAMS_BOUNDS)) is not None:
+        raise RankFailedError(f"The prefill rank's kv_transfer_params hold {excess}")
+    if bounds.depth_of(raw) > MAX_PARAMS_DEPTH:
+        raise RankFailedError(f"The prefill rank's kv_transfer_params are nested more than {MAX_PARAMS_DEPTH} deep")
+    return raw

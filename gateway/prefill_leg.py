@@ -21,8 +21,16 @@ from gateway.reply import ClientGoneError
 from gateway.request import Request
 from scheduler.messages import RankCard
 
-ANSWER_BYTES = 4_000_000
-"""One token, and ids of blocks: half a million bytes for a million tokens. Beside it an echo may repeat the prompt."""
+ANSWER_BYTES = 8_000_000
+"""One token, and ids of blocks: half a million bytes for a million tokens. Beside it an echo may repeat the prompt, as
+text or as ids; a rank is not asked to repeat more.
+"""
+
+AS_IT_CAME = Edits(own_stop=True)
+"""A refusal is none of a decode rank's: only kv_transfer_params are kept from the client."""
+
+TRUNCATES = "truncate_prompt_tokens"
+"""With it a rank leaves out ids that it was sent."""
 
 LAST_LOOK_S = 0.1
 """How long an answer that is on its way is still read after the client has left. KV of which nobody knows the params is
@@ -82,16 +90,20 @@ class PrefillLeg:
         async with self._dispatch.post(card, body, self._on_sent, bears_stalls=False) as answer:
             status = answer.status
             if 400 <= status < 500:
-                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=Edits())
+                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=AS_IT_CAME)
                 await relay(answer, self._request.reply, manner)
                 self.answered = True
                 return
             if status != HTTPStatus.OK:
                 raise RankFailedError(f"The prefill rank answered with status {status}")
-            whole = await read_whole(answer, ANSWER_BYTES + len(body))
+            whole = await read_whole(answer, ANSWER_BYTES)
             # From here on the rank holds KV for somebody; whoever ends this must know of it.
-            self.handover = connector.handover(prefill_answer.read(whole), card)
+            self.handover = connector.handover(prefill_answer.read(whole, sent_ids=self._sent_ids()), card)
         self._gateway.metrics.pairs.prefill.labels(self._pool.name).observe(time.monotonic() - began_s)
+
+    def _sent_ids(self) -> int:
+        """How many token ids the prompt has at least; text is counted by the rank alone."""
+        return 0 if TRUNCATES in self._request.body.fields else self._request.asked.token_ids
 
     def _on_sent(self) -> None:
         self._sent = True

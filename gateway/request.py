@@ -6,16 +6,18 @@ from typing import NamedTuple
 
 from gateway.access import RequestRecord
 from gateway.headers import Headers
+from gateway.prompt import Prompt
 from gateway.reply import Reply
 from gateway.wire import Api, Body
 
 
 class Request(NamedTuple):
-    """A request on its way to the ranks. `explain`: its client asked where it goes, and may know."""
+    """A request on its way to the ranks. `asked` is its prompt; `explain`: its client asked where it goes, and may know."""
 
     api: Api
     headers: Headers
     body: Body
+    asked: Prompt
     record: RequestRecord
     reply: Reply
     explain: bool

@@ -1,7 +1,8 @@
 """What is tried next, from how the attempts so far have ended. Pure.
 
 A prefill rank that fails is replaced by another, then done without. Whatever fails after a prefill takes a whole new
-pair: KV that was offered once is never fetched twice. The last try needs no prefill rank.
+pair: KV that was offered once is never fetched twice. A decode rank may have failed of the KV it was given, so its
+prefill rank is avoided with it. The last try needs no prefill rank.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ MAX_FAILED_PREFILLS = 2
 class Tries(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts at one request, the present one included.
 
-    `avoid` are the ranks that failed; `pairable` says whether a prefill rank may still be used.
+    `avoid` are the ranks that failed, or may be why another one did; `pairable` says whether a prefill rank may still
+    be used.
     """
 
     pairable: bool
@@ -72,9 +74,7 @@ def next_step(tries: Tries, outcome: Outcome) -> Step:
 
 
 def _after(tries: Tries, failed: Failed) -> Tries:
-    more = msgspec.structs.replace(
-        tries, placements=tries.placements + 1, avoid=tries.avoid | ({failed.rank} if failed.rank else frozenset())
-    )
+    more = msgspec.structs.replace(tries, placements=tries.placements + 1, avoid=tries.avoid | failed.suspects)
     if more.is_last:
         more = msgspec.structs.replace(more, pairable=False)
     match failed.trouble:

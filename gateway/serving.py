@@ -58,6 +58,7 @@ class Serving:
             "attempt_id": self._request.record.attempt_id,
             "pool": self._pool.name,
             "rank": failed.rank,
+            "kv_of": failed.kv_of,
             "reason": failed.trouble,
             "error": failed.error.message,
         }

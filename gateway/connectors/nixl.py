@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Raw
 
+from gateway.connectors import nixl_offer
 from gateway.connectors.connector import Handover
-from gateway.errors import RankFailedError
 from gateway.leg_bodies import PARAMS
 from gateway.prefill_answer import PrefillAnswer
 from gateway.wire import Api
@@ -25,25 +24,6 @@ ASKS_FOR_KV = Raw(
     b'{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,'
     b'"remote_host":null,"remote_port":null}'
 )
-
-Name = Annotated[str, Meta(min_length=1)]
-BlockId = Annotated[int, Meta(ge=0)]
-
-
-class _Offer(msgspec.Struct):
-    """The params a decode rank reads. It dies of block ids that are missing or too few, and waits for ever for KV
-    whose owner has no name.
-    """
-
-    do_remote_prefill: bool
-    remote_block_ids: Annotated[list[Annotated[list[BlockId], Meta(min_length=1)]], Meta(min_length=1)]
-    remote_engine_id: Name
-    remote_request_id: Name
-    remote_host: Name
-    remote_port: Annotated[int, Meta(ge=1, le=65535)]
-    dcp_size: Annotated[int, Meta(ge=1)] = 1
-    remote_prefill_cached_tokens: Annotated[int, Meta(ge=0)] | None = None
-
 
 FREEING_FIELDS: Mapping[Api, Mapping[str, object]] = MappingProxyType(
     {Api.CHAT: {"messages": [{"role": "user", "content": "-"}]}, Api.COMPLETIONS: {"prompt": "-"}}
@@ -66,17 +46,7 @@ class Nixl:
         """The params as they are, if a decode rank survives them. Raises RankFailedError."""
         if answer.params is None:
             return None
-        try:
-            offer = msgspec.convert(answer.fields, _Offer)
-        except msgspec.ValidationError as error:
-            raise RankFailedError(f"The prefill rank's kv_transfer_params are malformed: {error}") from error
-        if not offer.do_remote_prefill:
-            raise RankFailedError("The prefill rank's kv_transfer_params offer no prefill")
-        if len(offer.remote_block_ids) == 1 and prefill.block_size > 0:
-            # Decode context parallelism deals a block's tokens out to that many ranks.
-            needed = -(-(answer.prompt_tokens or 0) // (prefill.block_size * offer.dcp_size))
-            if len(offer.remote_block_ids[0]) < needed:
-                raise RankFailedError("The prefill rank's kv_transfer_params have too few blocks for the prompt")
+        offer = nixl_offer.read(answer.fields, prompt_tokens=answer.prompt_tokens, block_size=prefill.block_size)
         cached_tokens = answer.cached_tokens
         return Handover(
             params=answer.params,

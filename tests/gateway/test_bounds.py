@@ -66,6 +66,21 @@ def test_what_stands_in_a_text_does_not_count(text: str) -> None:
     bounds.check(json.dumps({"a": text * 1_000_000, "b": text, "c": "x"}).encode())
 
 
+@pytest.mark.parametrize(
+    ("raw", "depth"),
+    [
+        (b"1", 0),
+        (b"[]", 1),
+        (b'{"a":[{}],"b":[[]]}', 3),
+        (b'{"[[[[":"{{{{","\\\\":"\\"[[[["}', 1),
+        (b"[" * 900 + b"]" * 900, 900),
+        (b"[" * 300_000, 300_000),
+    ],
+)
+def test_depth_is_told_of_what_stands_outside_of_texts(raw: bytes, depth: int) -> None:
+    assert bounds.depth_of(raw) == depth
+
+
 def test_what_real_clients_send_is_not_refused() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A/+=" * 2_500_000}}
     tool_call = {"id": "call", "type": "function", "function": {"name": "f", "arguments": json.dumps({"a": [1] * 99})}}

@@ -64,6 +64,14 @@ async def test_what_a_prefill_rank_refuses_reaches_the_client_as_it_came(stream:
     assert pair.pool.words() == ["dispatched", "released"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_refusal_of_the_prefill_rank_is_never_taken_for_a_recomputation(stream: bool) -> None:
+    async with scripted_pair(answers(RECOMPUTED, "400 Bad Request")) as pair:
+        response = await pair.served.complete(stream=stream)
+    assert (response.status_code, response.content) == (400, RECOMPUTED)
+    assert pair.names() == ["P"]
+
+
 async def stalls_in_its_answer(exchange: Exchange) -> None:
     await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
     await exchange.until_closed()
@@ -96,6 +104,8 @@ BAD_PREFILLS: dict[str, Script] = {
     "deep": answers(b'{"kv_transfer_params":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
     "an error": answers(b'{"error":{"message":"Internal server error","code":500}}'),
     "a stream": streams,
+    "no length": answers(prefill_answer(usage=None)),
+    "too many things": answers(prefill_answer(x=[[]] * 200_000)),
 }
 BAD_PARAMS: dict[str, Any] = {
     "text": "x",
@@ -121,6 +131,34 @@ BAD_PARAMS: dict[str, Any] = {
     "port too large": PARAMS | {"remote_port": 65536},
     "port zero": PARAMS | {"remote_port": 0},
     "port true": PARAMS | {"remote_port": True},
+    "block beyond 31 bits": PARAMS | {"remote_block_ids": [[1, 2, 1 << 31]]},
+    "too many groups": PARAMS | {"remote_block_ids": [[1, 2, 3]] * 65},
+    "tensor size missing": without("tp_size"),
+    "tensor size null": PARAMS | {"tp_size": None},
+    "tensor size zero": PARAMS | {"tp_size": 0},
+    "tensor size too large": PARAMS | {"tp_size": 4097},
+    "pipeline size too large": PARAMS | {"pp_size": 4097},
+    "context size too large": PARAMS | {"dcp_size": 1_000_000},
+    "context size null": PARAMS | {"dcp_size": None},
+    "tokens as text": PARAMS | {"remote_num_tokens": "66"},
+    "no tokens": PARAMS | {"remote_num_tokens": 0},
+    "expiry as text": PARAMS | {"remote_blocks_expiry_time": "soon"},
+    "push": PARAMS | {"transfer_mode": "push"},
+    "decode": PARAMS | {"do_remote_decode": True},
+    "block size zero": PARAMS | {"remote_block_size": 0},
+    "block size as text": PARAMS | {"remote_block_size": "16"},
+    "host empty": PARAMS | {"remote_host": ""},
+    "host with a space": PARAMS | {"remote_host": "10.0.0.1 x"},
+    "host with a line's end": PARAMS | {"remote_host": "10.0.0.1\n"},
+    "host not ASCII": PARAMS | {"remote_host": "höst"},
+    "host too long": PARAMS | {"remote_host": "h" * 254},
+    "a prompt of its own": PARAMS | {"prompt_token_ids": [1, 2, 3]},
+    "a prompt of its own, null": PARAMS | {"prompt_token_ids": None},
+    "many lists": PARAMS | {"x": [[]] * 5000},
+    "many keys": PARAMS | {"x": {str(number): 0 for number in range(5000)}},
+    "many numbers": PARAMS | {"x": [0] * 300_000},
+    "large": PARAMS | {"x": "x" * 1_000_000},
+    "deep": PARAMS | {"x": json.loads("[" * 64 + "]" * 64)},
 }
 
 
@@ -155,6 +193,29 @@ async def test_params_that_a_decode_rank_must_not_be_given_fail_their_prefill_ra
     assert response.content == COMPLETION
     assert pair.names() == ["P", "P2", "D"]
     assert sent(pair.decode)["kv_transfer_params"] == PARAMS
+
+
+@pytest.mark.parametrize(("more", "names"), [({}, ["P", "P2", "D"]), ({"truncate_prompt_tokens": 66}, ["P", "D"])])
+async def test_a_prefill_rank_that_counts_fewer_tokens_than_ids_it_was_sent_is_replaced(
+    more: dict[str, Any], names: list[str]
+) -> None:
+    async with scripted_pair() as pair:
+        pair.prefill2.script = answers(prefill_answer(usage={"prompt_tokens": 90}))
+        await pair.served.complete(prompt=list(range(90)), **more)
+    assert pair.names() == names
+
+
+async def test_a_large_request_allows_no_larger_answer_of_its_prefill_rank() -> None:
+    async with scripted_pair(answers(prefill_answer(x="x" * 8_000_000))) as pair:
+        await pair.served.complete(prompt="x" * 6_000_000)
+    assert pair.names() == ["P", "P2", "D"]
+
+
+async def test_params_as_deep_as_may_be_reach_the_decode_rank() -> None:
+    params = PARAMS | {"x": json.loads("[" * 63 + "]" * 63)}
+    async with scripted_pair(answers(prefill_answer(params))) as pair:
+        await pair.served.complete()
+    assert sent(pair.decode)["kv_transfer_params"] == params
 
 
 async def test_a_prefill_rank_that_takes_no_connection_is_shunned_and_replaced() -> None:
@@ -213,7 +274,6 @@ BAD_STREAMS: dict[str, Script] = {
     "an error in pieces": streaming(ROLE_EVENT[:40], ROLE_EVENT[40:] + ERROR_EVENT[:9], ERROR_EVENT[9:]),
     "nothing": streaming(),
     "a role only": streaming(ROLE_EVENT),
-    "recomputed": streaming(RECOMPUTED_EVENT, b"data: [DONE]\n\n"),
 }
 
 
@@ -223,21 +283,17 @@ BAD_STREAMS: dict[str, Script] = {
 async def test_a_decode_rank_that_fails_is_replaced_with_a_whole_new_pair(stream: bool, name: str) -> None:
     async with scripted_pair(decode=(BAD_STREAMS if stream else BAD_DECODES)[name]) as pair:
         pair.decode2.script = streams if stream else completes
-        second = prefill_answer(PARAMS | {"remote_request_id": "another"})
-
-        async def prefills_twice(exchange: Exchange) -> None:
-            await exchange.answer("200 OK", second if len(pair.prefill.requests) > 1 else prefill_answer())
-
-        pair.prefill.script = prefills_twice
+        pair.prefill2.script = answers(prefill_answer(PARAMS | {"remote_request_id": "another"}))
         response = await pair.served.complete(stream=stream)
         await eventually(lambda: nothing_is_held(pair))
     assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
-    assert pair.names() == ["P", "P", "D", "D2"]
-    assert retried(pair) == [{"D"}]
+    # It may have died of what it was given, and the next one would.
+    assert pair.names() == ["P", "P2", "D", "D2"]
+    assert retried(pair) == [{"D", "P"}]
     assert sent(pair.decode)["kv_transfer_params"]["remote_request_id"] == PARAMS["remote_request_id"]
     assert sent(pair.decode2)["kv_transfer_params"]["remote_request_id"] == "another"
-    ids = [request.header("x-request-id") for request in pair.prefill.requests]
-    assert ids[0] != ids[1] == pair.decode2.requests[0].header("x-request-id")
+    first, second = (one.requests[0].header("x-request-id") for one in (pair.prefill, pair.prefill2))
+    assert first != second == pair.decode2.requests[0].header("x-request-id")
 
 
 async def test_what_a_decode_rank_refuses_reaches_the_client_as_it_came() -> None:
@@ -255,8 +311,8 @@ async def test_after_three_placements_the_last_error_reaches_the_client_as_it_ca
         pair.decode2.script = pair.decode.script
         response = await pair.served.complete(stream=stream)
     assert (response.status_code, response.content) == (500, body)
-    assert pair.names().count("P") == 2
-    assert retried(pair) == [{"D"}, {"D", "D2"}]
+    assert pair.names().count("P") == pair.names().count("P2") == 1
+    assert retried(pair) == [{"P", "D"}, {"P", "D", "P2", "D2"}]
     assert set(pair.pool.releases().values()) == {1}
 
 
@@ -304,11 +360,12 @@ async def test_a_decode_rank_that_is_not_reached_while_the_kv_is_held_is_given_u
             pair.pool.rebind_s = 0.5
         response = await pair.served.complete(stream=stream)
         await eventually(lambda: nothing_is_held(pair))
-    assert retried(pair)[0] == {"D"}
     if stream:
         assert response.content == b"".join(EVENTS)
-        assert pair.names() == ["P", "P", "D", "D2"]
+        assert pair.names() == ["P", "P2", "D", "D2"]
+        assert retried(pair) == [{"P", "D"}]
     else:
+        assert retried(pair)[0] == {"D"}
         assert response.content == COMPLETION
         assert [shape.pairable for shape in pair.pool.asked] == [True, True, False]
         assert pair.pool.rebound_avoiding == [frozenset(), {"D"}]
@@ -329,13 +386,27 @@ async def test_an_answer_that_is_not_streamed_may_take_longer_than_its_kv_is_hel
     assert pair.names() == ["P", "D"]
 
 
-async def test_a_recomputed_answer_that_is_not_streamed_takes_a_whole_new_pair() -> None:
-    async with scripted_pair(decode=answers(RECOMPUTED)) as pair:
-        response = await pair.served.complete()
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_recomputed_answer_takes_a_whole_new_pair_and_no_prefill_rank_is_avoided(stream: bool) -> None:
+    recomputed = streaming(RECOMPUTED_EVENT, b"data: [DONE]\n\n") if stream else answers(RECOMPUTED)
+    async with scripted_pair(decode=recomputed) as pair:
+        pair.decode2.script = streams if stream else completes
+        response = await pair.served.complete(stream=stream)
         page = (await pair.served.client.get("/metrics")).text
-    assert response.content == COMPLETION
+    assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
     assert pair.names() == ["P", "P", "D", "D2"]
+    assert retried(pair) == [{"D"}]
+    assert len({request.header("x-request-id") for request in pair.prefill.requests}) == 2
     assert 'reason="recomputed"} 1.0' in page
+
+
+async def test_where_a_decode_rank_takes_no_connection_its_prefill_rank_is_not_avoided() -> None:
+    async with scripted_pair() as pair:
+        gone = card("http://127.0.0.1:9", rank="D", role=Role.DECODE)
+        pair.pool.view.ranks["D"] = pair.pool.view.ranks["D"]._replace(card=gone)  # type: ignore[index]
+        response = await pair.served.complete()
+    assert response.content == COMPLETION
+    assert retried(pair) == [{"D"}]
 
 
 async def test_a_recomputed_answer_of_a_decode_rank_alone_is_tried_anew() -> None:

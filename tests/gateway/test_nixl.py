@@ -77,10 +77,14 @@ def test_what_the_prefill_had_cached_is_what_its_usage_says_else_its_params(
     [
         ([[1, 2]], 64, {}),
         ([[1, 2, 3, 4]], 66, {}),
-        ([[1], [2]], 66, {}),
         ([[1, 2]], 66, {"dcp_size": 2}),
         ([[1]], 1, {}),
-        ([[1]], 0, {}),
+        # Of a sliding window there are the last blocks only, and groups that compress have larger ones.
+        ([[1, 2, 3], [4]], 66, {}),
+        ([[1], [2, 3]], 4000, {}),
+        # The prompt's last token is left to the decode rank.
+        ([[1, 2]], 65, {"remote_num_tokens": 64}),
+        ([[1]], 48, {"remote_num_tokens": 32}),
     ],
 )
 def test_blocks_that_hold_the_prompt_are_enough(
@@ -91,10 +95,57 @@ def test_blocks_that_hold_the_prompt_are_enough(
 
 
 @pytest.mark.parametrize(
-    ("blocks", "prompt_tokens", "more"), [([[1, 2]], 65, {}), ([[1]], 65, {"dcp_size": 2}), ([[1]], 33, {})]
+    ("blocks", "prompt_tokens", "more"),
+    [
+        ([[1, 2]], 65, {}),
+        ([[1]], 65, {"dcp_size": 2}),
+        ([[1]], 33, {}),
+        ([[1], [2]], 5000, {}),
+        ([[1]], 66, {"remote_num_tokens": 32}),
+    ],
 )
 def test_a_block_too_few_is_a_failure_of_the_prefill_rank(
     blocks: list[list[int]], prompt_tokens: int, more: dict[str, int]
 ) -> None:
     with pytest.raises(RankFailedError, match="too few blocks"):
         handover(PARAMS | {"remote_block_ids": blocks} | more, usage={"prompt_tokens": prompt_tokens})
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": None}, {"prompt_tokens": 0}, {"prompt_tokens": -1}])
+def test_kv_of_a_prompt_without_a_length_is_a_failure_of_the_prefill_rank(usage: object) -> None:
+    with pytest.raises(RankFailedError):
+        handover(PARAMS, usage=usage)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"remote_block_ids": [[1, 2, (1 << 31) - 1]]},
+        {"remote_block_ids": [[1, 2, 3]] * 64},
+        {"tp_size": 4096, "pp_size": 4096, "dcp_size": 1},
+        {"remote_num_tokens": None},
+        {"remote_blocks_expiry_time": 12.5},
+        {"remote_blocks_expiry_time": 12},
+        {"remote_block_size": 16},
+        {"remote_block_size": [16, 64]},
+        {"remote_host": "h" * 253},
+        {"remote_host": "[2001:db8::1]"},
+        {"of_a_newer_version": {"a": [None, 1.5, {"b": "c"}]}},
+    ],
+)
+def test_what_vllm_may_say_reaches_the_decode_rank(more: dict[str, Any]) -> None:
+    assert json.loads(bytes(handover(PARAMS | more).params)) == PARAMS | more
+
+
+@pytest.mark.parametrize(
+    "name", ["do_remote_decode", "transfer_mode", "remote_num_tokens", "remote_blocks_expiry_time"]
+)
+def test_what_older_versions_do_not_say_may_be_missing(name: str) -> None:
+    params = {key: value for key, value in PARAMS.items() if key != name}
+    assert json.loads(bytes(handover(params).params)) == params
+
+
+def test_fewer_tokens_than_ids_were_sent_are_a_failure_of_the_prefill_rank() -> None:
+    assert prefill_answer.read(answer_with(), sent_ids=66).prompt_tokens == 66
+    with pytest.raises(RankFailedError, match="fewer tokens"):
+        prefill_answer.read(answer_with(), sent_ids=67)

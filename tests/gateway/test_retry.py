@@ -43,6 +43,11 @@ def test_after_two_prefill_ranks_that_failed_the_decode_rank_prefills() -> None:
     assert (tries.pairable, tries.avoid, tries.is_last) == (False, frozenset("ab"), True)
 
 
+def test_the_prefill_rank_whose_kv_a_decode_rank_failed_with_is_avoided_too() -> None:
+    tries = after(Failed(Trouble.DECODE_FAILED, "a", ERROR, kv_of="b"))
+    assert (tries.pairable, tries.avoid) == (True, frozenset("ab"))
+
+
 def test_where_no_kv_is_offered_the_decode_rank_prefills_and_nobody_is_avoided() -> None:
     tries = after(failed(Trouble.NO_TRANSFER, ""))
     assert (tries.pairable, tries.avoid) == (False, frozenset())
