@@ -29,9 +29,6 @@ text or as ids; a rank is not asked to repeat more.
 AS_IT_CAME = Edits(own_stop=True)
 """A refusal is none of a decode rank's: only kv_transfer_params are kept from the client."""
 
-TRUNCATES = "truncate_prompt_tokens"
-"""With it a rank leaves out ids that it was sent."""
-
 LAST_LOOK_S = 0.1
 """How long an answer that is on its way is still read after the client has left. KV of which nobody knows the params is
 held until its lease ends.
@@ -86,6 +83,7 @@ class PrefillLeg:
 
     async def _ask(self, card: RankCard, connector: Connector) -> None:
         body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
+        sent_ids = self._request.asked.token_ids if self._request.asked else 0
         began_s = time.monotonic()
         async with self._dispatch.post(card, body, self._on_sent, bears_stalls=False) as answer:
             status = answer.status
@@ -98,12 +96,8 @@ class PrefillLeg:
                 raise RankFailedError(f"The prefill rank answered with status {status}")
             whole = await read_whole(answer, ANSWER_BYTES)
             # From here on the rank holds KV for somebody; whoever ends this must know of it.
-            self.handover = connector.handover(prefill_answer.read(whole, sent_ids=self._sent_ids()), card)
+            self.handover = connector.handover(prefill_answer.read(whole, sent_ids=sent_ids), card)
         self._gateway.metrics.pairs.prefill.labels(self._pool.name).observe(time.monotonic() - began_s)
-
-    def _sent_ids(self) -> int:
-        """How many token ids the prompt has at least; text is counted by the rank alone."""
-        return 0 if TRUNCATES in self._request.body.fields else self._request.asked.token_ids
 
     def _on_sent(self) -> None:
         self._sent = True

@@ -12,12 +12,15 @@ from gateway.wire import Api, Body
 
 
 class Request(NamedTuple):
-    """A request on its way to the ranks. `asked` is its prompt; `explain`: its client asked where it goes, and may know."""
+    """A request on its way to the ranks; `asked` is its prompt, None where it is not read.
+
+    `explain`: its client asked where it goes, and may know.
+    """
 
     api: Api
     headers: Headers
     body: Body
-    asked: Prompt
+    asked: Prompt | None
     record: RequestRecord
     reply: Reply
     explain: bool

@@ -45,7 +45,7 @@ async def test_a_decode_rank_gets_the_clients_request_and_the_params_verbatim() 
     odd = (
         b'{"usage":{"prompt_tokens":66},"kv_transfer_params":{ "remote_port" : 5601, "new_key":[1.50,null],'
         b'"do_remote_prefill":true,"remote_block_ids":[[1,2,3]],"remote_engine_id":"\\u00e9","remote_request_id":"r",'
-        b'"remote_host":"127.0.0.1"}}'
+        b'"remote_host":"127.0.0.1","tp_size":1}}'
     )
     async with scripted_pair(answers(odd), streams) as pair:
         await pair.served.complete(max_tokens=50, min_tokens=5, stream=True, stream_options={"include_usage": True})
