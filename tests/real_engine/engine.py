@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +115,21 @@ class Engine:
         else:
             self._process.send_signal(number)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Its engine process works on nothing until the block ends; the server before it still takes requests."""
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/children")
+        children = [int(pid) for task in tasks for pid in task.read_text().split()]
+        try:
+            for pid in children:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in children:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def end(self) -> None:
         """Ends all its processes by force; does nothing when it was never started."""
         if self._process is None:
@@ -138,12 +154,13 @@ class Engine:
         return found
 
     @property
-    def running(self) -> int:
-        return int(self.gauges()["num_requests_running"])
+    def load(self) -> int:
+        """Requests that its server has taken and not answered to their end."""
+        return int(httpx.get(f"{self.url}/load", timeout=30, trust_env=False).json()["server_load"])
 
     @property
-    def waiting(self) -> int:
-        return int(self.gauges()["num_requests_waiting"])
+    def running(self) -> int:
+        return int(self.gauges()["num_requests_running"])
 
     @property
     def kv_usage(self) -> float:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from forebay.ports import LOOPBACK, free_ports
 from scheduler import calls
+from scheduler.admin import Status, status
+from scheduler.errors import StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.rows import SeenRank
 from scheduler.settings import SchedulerSettings
-from scheduler.store import open_store
+from scheduler.store import Store, open_store
 from scheduler.view import Delta, PoolView, fold
-from tests.e2e.up_process import FOREBAY, environment, forebay
+from tests.e2e.up_process import FOREBAY, environment
 from tests.polling import until_now
 from tests.real_engine.engine import ANSWER_S, MAX_NUM_SEQS, Engine
 from tests.servers import RedisServer
 
 GATEWAYS = 2
 READY_S = 60.0
-IDLE_MS = 15_000
-FIRST_BYTE_MS = 45_000
-"""After SIGTERM vLLM keeps the connections of what is not streamed open and says nothing more: these bound the wait."""
+TRIES = 20
+
+Answer = TypeVar("Answer")
 
 
 class Stack:
@@ -50,16 +52,7 @@ class Stack:
 
     def start_gateways(self) -> None:
         for number, port in enumerate(free_ports(GATEWAYS)):
-            options = (
-                "--port",
-                str(port),
-                "--explain",
-                "--idle-ms",
-                str(IDLE_MS),
-                "--first-byte-ms",
-                str(FIRST_BYTE_MS),
-            )
-            self._start(f"gateway-{number}", "gateway", "--redis", self._redis.url, *options)
+            self._start(*(f"gateway-{number}", "gateway", "--redis", self._redis.url, "--port", str(port), "--explain"))
             self.gateways.append(f"http://{LOOPBACK}:{port}")
 
     def _start(self, name: str, *command: str) -> None:
@@ -72,17 +65,13 @@ class Stack:
         for process in self._running.values():
             process.wait(READY_S)
 
-    def status(self) -> dict[str, Any]:
-        """What `forebay status --json` says."""
-        done = forebay("status", "--json", "--redis", self._redis.url)
-        assert done.returncode == 0, done.stderr
-        status: dict[str, Any] = json.loads(done.stdout)
-        return status
+    def status(self) -> Status:
+        """What `forebay status` shows; not for a running event loop."""
+        return asyncio.run(self._ask(lambda store: status(store, SchedulerSettings())))
 
     def state_of(self, engine: Engine) -> str:
         """What the store says of the engine's health; empty before it was reported."""
-        states = [rank["state"] for rank in self.status()["ranks"] if rank["rank"] == engine.rank]
-        return str(states[0]) if states else ""
+        return next((rank.state.value for rank in self.status().ranks if rank.rank == engine.rank), "")
 
     def wait_for(self, engine: Engine, state: str, within_s: float = READY_S) -> None:
         until_now(lambda: self.state_of(engine) == state, f"{engine.role} is said to be {state}", within_s=within_s)
@@ -101,13 +90,25 @@ class Stack:
 
     async def published(self, engine: Engine) -> SeenRank | None:
         """What its agent last wrote of the engine into the store."""
+        keys = PoolKeys(engine.model)
+        (reply,) = await self._ask(lambda store: store.run([calls.snapshot(keys, SchedulerSettings().lease_ms)]))
+        if reply[0] == b"closed":
+            return None
+        ranks = fold(PoolView(), Delta.read(reply))[0].ranks
+        return ranks[engine.rank].seen if engine.rank in ranks else None
+
+    async def _ask(self, question: Callable[[Store], Awaitable[Answer]]) -> Answer:
+        """The store's answer; asked again while Redis, too, waits for one of the few cores."""
         async with open_store(self._redis.url) as store:
-            keys = PoolKeys(engine.model)
-            (reply,) = await store.run([calls.snapshot(keys, SchedulerSettings().lease_ms)])
-            if reply[0] == b"closed":
-                return None
-            ranks = fold(PoolView(), Delta.read(reply))[0].ranks
-            return ranks[engine.rank].seen if engine.rank in ranks else None
+            for _ in range(TRIES):
+                with suppress(StoreUnavailableError):
+                    return await question(store)
+            return await question(store)
+
+
+def legs_of(answer: httpx.Response) -> str:
+    """How a pool of pairs served a request, for the report."""
+    return "in two legs" if "x-forebay-prefill" in answer.headers else "by the decode server alone"
 
 
 def _models(gateway: str) -> set[str]:

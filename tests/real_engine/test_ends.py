@@ -1,79 +1,133 @@
-"""Each way a server ends: what its agent says, what a client gets, and that it serves again when it is back."""
+"""Each way a server ends with requests in it: what its agent says, what clients get, and that it serves again."""
 
 from __future__ import annotations
 
 import signal
-import threading
 import time
+from itertools import count
 
-import httpx
 import pytest
 
 from tests.polling import until_now
 from tests.real_engine.asking import CHAT, COMPLETIONS, PATHS, asked, said, text_of_words
-from tests.real_engine.conftest import Told
-from tests.real_engine.engine import ANSWER_S, Engine
+from tests.real_engine.clients import Client, alive, ask_all, wait_for_all, wait_until_begun
+from tests.real_engine.conftest import Engines, Told
+from tests.real_engine.engine import Engine
+from tests.real_engine.resting import is_at_rest, nothing_is_reserved
 from tests.real_engine.returning import coming_back
-from tests.real_engine.stack import FIRST_BYTE_MS, READY_S, Stack
+from tests.real_engine.stack import READY_S, Stack, legs_of
 
-ENDS_S = FIRST_BYTE_MS / 1000 + READY_S
 SIGNALS = [signal.SIGTERM, signal.SIGKILL]
+WORDS = 250
+"""A prompt worth two legs."""
+LONG_OUT = 1400
+"""Tokens of answers that take seconds."""
+
+every_end = pytest.mark.parametrize("number", SIGNALS, ids=[each.name for each in SIGNALS])
 
 
-class Client(threading.Thread):
-    """Reads one long answer to its end, or to where its connection breaks."""
-
-    def __init__(self, url: str, body: dict[str, object]) -> None:
-        super().__init__(name=url)
-        self._url, self._body = url, body
-        self.status = 0
-        self.got = b""
-        self.ended_s = 0.0
-        self.start()
-
-    def run(self) -> None:
-        with httpx.stream("POST", self._url, json=self._body, timeout=ANSWER_S, trust_env=False) as answer:
-            for part in answer.iter_raw():
-                self.got += part
-            self.status = answer.status_code
-        self.ended_s = time.monotonic()
-
-
-def _clients(stack: Stack, engine: Engine, path: str, *, streamed: bool) -> list[Client]:
-    body = asked(path, engine.model, text_of_words(20, seed=5), max_tokens=1800, stream=streamed)
-    return [Client(gateway + path, body) for gateway in stack.gateways]
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_plain_server_that_ends_is_seen_and_every_client_is_answered(
-    stack: Stack, plain: Engine, told: Told, number: signal.Signals
+@every_end
+@pytest.mark.parametrize("role", ["plain", "decode"])
+def test_a_server_that_ends_is_seen_and_every_client_is_told(
+    stack: Stack, engines: Engines, told: Told, role: str, number: signal.Signals
 ) -> None:
-    with coming_back(stack, plain):
-        streams = _clients(stack, plain, CHAT, streamed=True)
-        wholes = _clients(stack, plain, COMPLETIONS, streamed=False)
-        until_now(lambda: all(stream.got for stream in streams), "the streams have begun", within_s=READY_S)
-        until_now(lambda: plain.running == 4, "the engine works on all", within_s=READY_S)
-        ended_s = time.monotonic()
-        plain.send_signal(number)
-        stack.wait_for(plain, "down")
-        told(f"down in the store {time.monotonic() - ended_s:.1f} s after {number.name}")
-        for gateway in stack.gateways:
-            for path in PATHS:
-                refused = stack.post(gateway, path, asked(path, plain.model, "x"))
-                assert refused.status_code == 503
-        told(f"new requests: {refused.status_code} `{refused.text}`")
-        for client in (*streams, *wholes):
-            client.join(ENDS_S)
-            assert not client.is_alive()
-        for stream in streams:
-            answer = said(stream.got)
+    engine: Engine = getattr(engines, role)
+    with coming_back(stack, engine):
+        streams = ask_all(stack, engine.model, words=100, seed=200, max_tokens=LONG_OUT, stream=True)
+        wait_until_begun(streams)
+        with engine.held():
+            cut = [stream for stream in streams if stream.is_alive()]
+            wholes = ask_all(stack, engine.model, words=100, seed=210, max_tokens=LONG_OUT)
+            until_now(lambda: engine.load == alive([*cut, *wholes]), "the server has all of them", within_s=READY_S)
+            cut = [stream for stream in cut if stream.is_alive()]
+            assert cut
+            ended_s = _end(engine, number)
+        late = ask_all(stack, engine.model, words=100, seed=220)
+        stack.wait_for(engine, "down")
+        told(f"{len(cut)} streams and {len(wholes)} whole answers in it; down {_since(ended_s)} after {number.name}")
+        _is_refused(stack, engine, told)
+        wait_for_all([*streams, *wholes, *late])
+        for stream in cut:
             # The engine aborts what runs at SIGTERM, and says so in its own way.
-            assert answer.errors or answer.finish_reason == "abort"
-        told(f"streams, {streams[0].ended_s - ended_s:.1f} s after it: finish_reason `{answer.finish_reason}`, "
-             f"errors {list(answer.errors)}, [DONE]: {answer.is_complete}")  # fmt: skip
-        for whole in wholes:
-            assert whole.status in {500, 502, 504} or said(whole.got).finish_reason == "abort"
-        told(
-            f"whole answers, {wholes[0].ended_s - ended_s:.1f} s after it: {whole.status} `{whole.got.decode()[:400]}`"
-        )
-        until_now(lambda: stack.status()["reservations"] == 0, "no reservation is left", within_s=READY_S)
+            assert stream.said.errors or stream.said.finish_reason == "abort"
+        for whole in (*wholes, *late):
+            assert whole.status in {502, 503} or (whole.status, whole.said.finish_reason) == (200, "abort")
+        for what, clients in (("streams", cut), ("whole answers", wholes), ("asked at that moment", late)):
+            told(_told(what, clients, ended_s))
+        nothing_is_reserved(stack)
+    if role == "decode":
+        _pulls_again(stack, engines, seed=600 + 100 * SIGNALS.index(number))
+
+
+@every_end
+def test_a_prefill_server_that_ends_is_seen_and_every_client_gets_its_text(
+    stack: Stack, engines: Engines, told: Told, number: signal.Signals
+) -> None:
+    prefill, seed = engines.prefill, 300 + 100 * SIGNALS.index(number)
+    with coming_back(stack, prefill):
+        with prefill.held():
+            clients = ask_all(stack, "pair", WORDS, seed, stream=True) + ask_all(stack, "pair", WORDS, seed + 10)
+            until_now(lambda: prefill.load == alive(clients), "all that wait are in the server", within_s=READY_S)
+            in_it = alive(clients)
+            assert in_it
+            ended_s = _end(prefill, number)
+        clients += ask_all(stack, "pair", WORDS, seed + 20)
+        stack.wait_for(prefill, "down")
+        told(f"{in_it} requests in it; down in the store {_since(ended_s)} after {number.name}")
+        for gateway in stack.gateways:
+            answer = stack.post(gateway, CHAT, asked(CHAT, "pair", text_of_words(WORDS, seed)))
+            assert (answer.status_code, legs_of(answer)) == (200, "by the decode server alone")
+        wait_for_all(clients)
+        for client in clients:
+            assert (client.status, client.said.errors, client.said.is_complete) == (200, (), True)
+            assert client.said.text == _own_text(engines, client.path, client.body)
+        slowest_s = max(client.ended_s for client in clients) - ended_s
+        told(f"all {len(clients)} answered with the plain server's text, the last {slowest_s:.1f} s after it")
+        nothing_is_reserved(stack)
+    _pulls_again(stack, engines, seed + 50)
+
+
+def _end(engine: Engine, number: signal.Signals) -> float:
+    """Sends the signal; returns the time."""
+    engine.send_signal(number)
+    return time.monotonic()
+
+
+def _since(then_s: float) -> str:
+    return f"{time.monotonic() - then_s:.1f} s"
+
+
+def _is_refused(stack: Stack, engine: Engine, told: Told) -> None:
+    """Every gateway knows that nobody is there."""
+    for gateway in stack.gateways:
+        for path in PATHS:
+            refused = stack.post(gateway, path, asked(path, engine.model, "x"))
+            assert refused.status_code == 503
+    told(f"new requests: {refused.status_code} `{refused.text}`")
+
+
+def _told(what: str, clients: list[Client], ended_s: float) -> str:
+    """How these clients' answers ended, for the report."""
+    ends = {f"{client.status} {'; '.join(client.said.errors) or client.said.finish_reason}" for client in clients}
+    return f"{what}, the last {max(each.ended_s for each in clients) - ended_s:.1f} s after it: {sorted(ends)}"
+
+
+def _own_text(engines: Engines, path: str, body: dict[str, object]) -> str:
+    """What the plain server says to the same."""
+    return said(engines.plain.post(path, body | {"model": "plain", "stream": False}).content).text
+
+
+def _pulls_again(stack: Stack, engines: Engines, seed: int) -> None:
+    """The pair, of which one server is new, serves in two legs again, and rightly."""
+    seeds = count(seed)
+    for gateway in stack.gateways:
+
+        def is_in_two_legs(gateway: str = gateway) -> bool:
+            body = asked(COMPLETIONS, "pair", text_of_words(WORDS, next(seeds)))
+            answer = stack.post(gateway, COMPLETIONS, body)
+            assert answer.status_code == 200, answer.text
+            assert said(answer.content).text == _own_text(engines, COMPLETIONS, body)
+            return legs_of(answer) == "in two legs"
+
+        until_now(is_in_two_legs, f"{gateway} serves in two legs again", within_s=READY_S)
+    is_at_rest(stack, engines)

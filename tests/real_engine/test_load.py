@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from scheduler.errors import StoreUnavailableError
 from scheduler.rows import SeenRank
 from tests.polling import until
 from tests.real_engine.asking import PATHS, asked, text_of_words
@@ -46,17 +45,9 @@ def _long(path: str, engine: Engine, seed: int) -> dict[str, Any]:
 
 
 async def _published(stack: Stack, engine: Engine) -> SeenRank:
-    """Asked again while Redis, too, waits for one of the few cores."""
-    read: list[SeenRank] = []
-
-    async def is_read() -> bool:
-        with suppress(StoreUnavailableError):
-            seen = await stack.published(engine)
-            read.extend([seen] if seen else [])
-        return bool(read)
-
-    await eventually(is_read, "what is published can be read")
-    return read[0]
+    seen = await stack.published(engine)
+    assert seen is not None
+    return seen
 
 
 async def _gauges(engine: Engine) -> dict[str, float]:
@@ -103,9 +94,9 @@ async def test_what_gateways_placed_is_counted_once(stack: Stack, plain: Engine,
 
         async def is_told() -> bool:
             status = await asyncio.to_thread(stack.status)
-            (rank,) = [rank for rank in status["ranks"] if rank["rank"] == plain.rank]
+            (rank,) = [rank for rank in status.ranks if rank.rank == plain.rank]
             seen = await _published(stack, plain)
-            return (seen.running, seen.foreign_requests, rank["reservations"], rank["requests"]) == (
+            return (seen.running, seen.foreign_requests, rank.reservations, rank.requests) == (
                 MAX_NUM_SEQS,
                 0,
                 STREAMS,
@@ -141,8 +132,7 @@ async def _until_idle(stack: Stack, engine: Engine) -> None:
     await eventually(is_idle, "the engine has nothing left")
 
     async def is_free() -> bool:
-        load = (await asyncio.to_thread(httpx.get, f"{engine.url}/load", trust_env=False)).json()["server_load"]
         status = await asyncio.to_thread(stack.status)
-        return (status["reservations"], load) == (0, 0)
+        return (status.reservations, await asyncio.to_thread(lambda: engine.load)) == (0, 0)
 
     await eventually(is_free, "no reservation is left, nor a request in the engine's server")

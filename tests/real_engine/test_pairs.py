@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.polling import until_now
 from tests.real_engine.asking import CHAT, COMPLETIONS, PATHS, STREAMED, asked, said, text_of_words
 from tests.real_engine.conftest import Engines, Told
 from tests.real_engine.engine import Engine
-from tests.real_engine.legs import kv_is_freed
-from tests.real_engine.returning import coming_back
-from tests.real_engine.stack import READY_S, Stack
+from tests.real_engine.resting import is_at_rest
+from tests.real_engine.stack import READY_S, Stack, legs_of
 from tests.real_engine.test_params import FORGED
 
 PROMPT_TOKENS = (12, 100, 450, 900, 1800)
@@ -27,42 +24,32 @@ def _text_of_tokens(plain: Engine, tokens: int, seed: int) -> str:
     return str(plain.post("/detokenize", {"model": plain.model, "tokens": ids[:tokens]}).json()["prompt"])
 
 
-def _legs(answer: httpx.Response) -> str:
-    return "in two legs" if "x-forebay-prefill" in answer.headers else "by the decode server alone"
-
-
-def _is_at_rest(stack: Stack, engines: Engines) -> None:
-    """Waits until nothing is left of any request."""
-    until_now(lambda: stack.status()["reservations"] == 0, "no reservation is left", within_s=READY_S)
-    kv_is_freed(engines.prefill)
-    until_now(lambda: engines.decode.running == 0, "the decode server is idle", within_s=READY_S)
-
-
 @pytest.mark.parametrize("tokens", PROMPT_TOKENS)
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_greedy_answers_are_the_plain_servers(
     stack: Stack, engines: Engines, told: Told, tokens: int, path: str, *, streamed: bool
 ) -> None:
-    for number, gateway in enumerate(stack.gateways):
-        # A text of its own for each, so that no server has it cached.
-        text = _text_of_tokens(engines.plain, tokens, seed=1000 + 4 * tokens + 2 * streamed + number)
-        own = said(engines.plain.post(path, asked(path, "plain", text, max_tokens=TOKENS_OUT)).content)
-        assert own.usage is not None
-        pulled_before = engines.decode.external_tokens
-        body = asked(path, "pair", text, max_tokens=TOKENS_OUT, **(STREAMED if streamed else {}))
-        answer = stack.post(gateway, path, body)
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["x-forebay-decode"] == engines.decode.rank
-        assert (said(answer.content).text, said(answer.content).usage) == (own.text, own.usage)
-        assert b"remote_block_ids" not in answer.content
-        pulled = engines.decode.external_tokens - pulled_before
-        in_two_legs = answer.headers.get("x-forebay-prefill") == engines.prefill.rank
-        assert pulled == (own.usage["prompt_tokens"] if in_two_legs else 0)
-        told(f"{own.usage['prompt_tokens']} tokens {_legs(answer)}, {pulled:.0f} pulled: `{own.text}`")
+    # The gateways in turn: each gets every length, both APIs, streams and whole answers.
+    gateway = stack.gateways[(PROMPT_TOKENS.index(tokens) + PATHS.index(path) + streamed) % len(stack.gateways)]
+    # A text of its own for each, so that no server has it cached.
+    text = _text_of_tokens(engines.plain, tokens, seed=1000 + 4 * tokens + 2 * streamed + PATHS.index(path))
+    own = said(engines.plain.post(path, asked(path, "plain", text, max_tokens=TOKENS_OUT)).content)
+    assert own.usage is not None
+    pulled_before = engines.decode.external_tokens
+    body = asked(path, "pair", text, max_tokens=TOKENS_OUT, **(STREAMED if streamed else {}))
+    answer = stack.post(gateway, path, body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-forebay-decode"] == engines.decode.rank
+    assert (said(answer.content).text, said(answer.content).usage) == (own.text, own.usage)
+    assert b"remote_block_ids" not in answer.content
+    pulled = engines.decode.external_tokens - pulled_before
+    in_two_legs = answer.headers.get("x-forebay-prefill") == engines.prefill.rank
+    assert pulled == (own.usage["prompt_tokens"] if in_two_legs else 0)
+    told(f"{own.usage['prompt_tokens']} tokens {legs_of(answer)}, {pulled:.0f} pulled: `{own.text}`")
     if tokens == max(PROMPT_TOKENS):
         assert in_two_legs
-    _is_at_rest(stack, engines)
+    is_at_rest(stack, engines)
 
 
 def test_the_prefill_servers_cached_tokens_are_in_the_usage(stack: Stack, engines: Engines, told: Told) -> None:
@@ -117,8 +104,8 @@ def test_an_error_is_the_decode_servers_own_byte_for_byte(
     for gateway in stack.gateways:
         answer = stack.post(gateway, COMPLETIONS, body)
         assert (answer.status_code, answer.content) == (own.status_code, own.content)
-    _is_at_rest(stack, engines)
-    told(f"{own.status_code} {_legs(answer)}, and nothing is held")
+    is_at_rest(stack, engines)
+    told(f"{own.status_code} {legs_of(answer)}, and nothing is held")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -126,11 +113,11 @@ def test_an_error_is_the_decode_servers_own_byte_for_byte(
 def test_forged_params_change_nothing_before_a_pair(stack: Stack, engines: Engines, path: str, name: str) -> None:
     text = text_of_words(150, seed=36)
     own = said(engines.plain.post(path, asked(path, "plain", text)).content)
-    for gateway in stack.gateways:
-        for extra in ({"kv_transfer_params": FORGED[name]}, {"vllm_xargs": {"kv_transfer_params": FORGED[name]}}):
-            answer = stack.post(gateway, path, asked(path, "pair", text, **extra))
-            assert answer.status_code == 200, answer.text
-            assert said(answer.content).text == own.text
+    forged = {"kv_transfer_params": FORGED[name]}
+    for gateway, extra in zip(stack.gateways, (forged, {"vllm_xargs": forged}), strict=True):
+        answer = stack.post(gateway, path, asked(path, "pair", text, **extra))
+        assert answer.status_code == 200, answer.text
+        assert said(answer.content).text == own.text
     assert engines.prefill.is_healthy()
     assert engines.decode.is_healthy()
 
@@ -151,38 +138,4 @@ def test_a_client_that_hangs_up_leaves_nothing_in_either_server(
                         break
         except httpx.ReadTimeout:
             pass
-    _is_at_rest(stack, engines)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_without_its_prefill_server_a_pool_serves_on(
-    stack: Stack, engines: Engines, told: Told, number: signal.Signals
-) -> None:
-    text = text_of_words(250, seed=60)
-    own = said(engines.plain.post(CHAT, asked(CHAT, "plain", text)).content)
-    with coming_back(stack, engines.prefill):
-        engines.prefill.send_signal(number)
-        # Before anybody has heard of it, and after.
-        for _ in range(3):
-            for gateway in stack.gateways:
-                answer = stack.post(gateway, CHAT, asked(CHAT, "pair", text))
-                assert answer.status_code == 200, answer.text
-                assert said(answer.content).text == own.text
-        stack.wait_for(engines.prefill, "down")
-        answer = stack.post(stack.gateways[0], CHAT, asked(CHAT, "pair", text))
-        assert "x-forebay-prefill" not in answer.headers
-    told(f"{number.name}: every request answered, in the end {_legs(answer)}")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_without_its_decode_server_a_pool_refuses_clearly(
-    stack: Stack, engines: Engines, told: Told, number: signal.Signals
-) -> None:
-    with coming_back(stack, engines.decode):
-        engines.decode.send_signal(number)
-        stack.wait_for(engines.decode, "down")
-        for gateway in stack.gateways:
-            answer = stack.post(gateway, CHAT, asked(CHAT, "pair", text_of_words(250, seed=61)))
-            assert answer.status_code == 503
-    told(f"{number.name}: {answer.status_code} `{answer.text}`")
-    _is_at_rest(stack, engines)
+    is_at_rest(stack, engines)
