@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.real_engine.asking import CHAT, COMPLETIONS, asked
+from gateway.settings import GatewaySettings
+from tests.real_engine.asking import CHAT, COMPLETIONS, PATHS, asked
 from tests.real_engine.conftest import Told
 from tests.real_engine.engine import ANSWER_S, CONTEXT_TOKENS, Engine
 from tests.real_engine.stack import Stack
 
 LONG = "hello world " * CONTEXT_TOKENS
 MODEL = "plain"
+DEPTH = 2000
 SHOWN = 240
 """Characters of an answer in the report."""
 
@@ -35,10 +39,22 @@ COMPLETION_ERRORS: dict[str, dict[str, Any]] = {
     "greedy n 2": {"n": 2},
     "min_tokens above max_tokens": {"min_tokens": 17},
     "stream_options without stream": {"stream_options": {"include_usage": True}},
+    "no prompt": {"prompt": None},
+    "prompt of another type": {"prompt": 5},
+    "prompts of several types": {"prompt": ["x", 5]},
+    "max_tokens of another type": {"max_tokens": "many"},
+    "stream of another type": {"stream": "perhaps"},
+    "stream_options of another type": {"stream": True, "stream_options": []},
+    "n of another type": {"n": {}},
 }
 
 CHAT_ERRORS: dict[str, dict[str, Any]] = {
     "empty messages": {"messages": []},
+    "no messages": {"messages": None},
+    "messages of another type": {"messages": "x"},
+    "message without role": {"messages": [{"content": "x"}]},
+    "content of another type": {"messages": [{"role": "user", "content": 5}]},
+    "max_completion_tokens of another type": {"max_completion_tokens": [1]},
     "prompt too long, streamed": {"messages": [{"role": "user", "content": LONG}], "stream": True},
     "max_tokens too large": {"max_tokens": 5000},
     "image": {
@@ -53,46 +69,29 @@ CHAT_ERRORS: dict[str, dict[str, Any]] = {
     },
 }
 
-READ_BY_GATEWAYS: dict[str, dict[str, Any]] = {
-    "no prompt": {"prompt": None},
-    "prompt of another type": {"prompt": 5},
-    "mixed prompts": {"prompt": ["a", 1]},
-    "max_tokens of another type": {"max_tokens": "many"},
-    "n of another type": {"n": {}},
-    "stream of another type": {"stream": "perhaps"},
-    "stream_options of another type": {"stream": True, "stream_options": [1]},
-}
-"""Fields that a gateway needs itself: it passes such a request on without having understood it."""
+CASES = [
+    pytest.param(path, asked(path, MODEL, "x") | change, id=f"{path.split('/')[2]}: {name}")
+    for path, changes in ((COMPLETIONS, COMPLETION_ERRORS), (CHAT, CHAT_ERRORS))
+    for name, change in changes.items()
+]
 
-READ_BY_GATEWAYS_IN_CHATS: dict[str, dict[str, Any]] = {
-    "no messages": {"messages": None},
-    "messages of another type": {"messages": "x"},
-    "message without role": {"messages": [{"content": "x"}]},
-    "content of another type": {"messages": [{"role": "user", "content": 5}]},
-}
-
-
-def _cases(completions: dict[str, dict[str, Any]], chats: dict[str, dict[str, Any]]) -> list[Any]:
-    return [
-        pytest.param(path, asked(path, MODEL, "x") | change, id=f"{path.split('/')[2]}: {name}")
-        for path, changes in ((COMPLETIONS, completions), (CHAT, chats))
-        for name, change in changes.items()
-    ]
-
-
-CASES = _cases(COMPLETION_ERRORS | READ_BY_GATEWAYS, CHAT_ERRORS | READ_BY_GATEWAYS_IN_CHATS)
-
-UNREADABLE = {
-    "not closed": b'{"model": "plain", "prompt": "x"',
-    "no JSON": b"{not json}",
-    "nothing": b"",
-    "null": b"null",
-    "a list": b"[]",
-    "a text": b'"plain"',
-    "no comma": '{"prompt": "é" "model": "plain"}'.encode(),
+UNDECODABLE = {
+    one["name"]: one["body"].encode("latin-1")
+    for one in json.loads((Path(__file__).parents[1] / "data/vllm/undecodable.json").read_bytes())
+} | {
     "nested without end": b"[" * 100_000,
-    "no UTF-8": b'{"model":"plain","prompt":"\xff\xfe"}',
+    "nested deeply": b'{"model":"plain","prompt":"x","x":' + b"[" * DEPTH + b"]" * DEPTH + b"}",
 }
+
+NOT_PASSED_ON = {
+    "NaN": b'{"model":"plain","prompt":"x","temperature":NaN}',
+    "half a surrogate pair": b'{"model":"plain","prompt":"\\ud800"}',
+    "UTF-16": '{"model":"plain","prompt":"x"}'.encode("utf-16"),
+    "a byte order mark": b'\xef\xbb\xbf{"model":"plain","prompt":"x"}',
+    "too many values": b'{"model":"plain","prompt":[' + b"5," * (1 << 20) + b"5]}",
+    "too large": b'{"model":"plain","prompt":"' + b"x " * (GatewaySettings(redis="-").max_body_bytes // 2) + b'"}',
+}
+"""What is JSON to Python and not to every parser, and what would keep a gateway busy: it refuses these itself."""
 
 
 @pytest.mark.parametrize(("path", "body"), CASES)
@@ -117,18 +116,32 @@ def _post(url: str, content: bytes, content_type: str) -> httpx.Response:
     return httpx.post(url, content=content, headers=headers, timeout=ANSWER_S, trust_env=False)
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
-@pytest.mark.parametrize("name", UNREADABLE)
-def test_a_body_that_cannot_be_read_is_refused_in_the_engines_words(
-    stack: Stack, plain: Engine, told: Told, name: str, path: str
+@pytest.mark.parametrize("path", PATHS)
+def test_a_body_that_is_no_json_object_is_refused_in_the_engines_words(
+    stack: Stack, plain: Engine, told: Told, path: str
 ) -> None:
-    own = _post(plain.url + path, UNREADABLE[name], "application/json")
-    assert own.is_client_error
-    told(_shown(own))
+    for name, body in UNDECODABLE.items():
+        own = _post(plain.url + path, body, "application/json")
+        assert own.status_code == 400, name
+        for gateway in stack.gateways:
+            answer = _post(gateway + path, body, "application/json")
+            assert (answer.status_code, answer.content) == (own.status_code, own.content), name
+            assert answer.headers["content-type"] == own.headers["content-type"]
+    told(f"{len(UNDECODABLE)} bodies, byte for byte: {', '.join(UNDECODABLE)}")
+
+
+@pytest.mark.parametrize("name", NOT_PASSED_ON)
+def test_a_body_that_is_not_passed_on_is_refused_in_a_gateways_own_words(
+    stack: Stack, plain: Engine, told: Told, name: str
+) -> None:
+    own = _post(plain.url + COMPLETIONS, NOT_PASSED_ON[name], "application/json")
+    told(f"engine: {_shown(own)}")
     for gateway in stack.gateways:
-        answer = _post(gateway + path, UNREADABLE[name], "application/json")
-        assert (answer.status_code, answer.content) == (own.status_code, own.content)
-        assert answer.headers["content-type"] == own.headers["content-type"]
+        answer = _post(gateway + COMPLETIONS, NOT_PASSED_ON[name], "application/json")
+        assert answer.is_client_error
+        assert answer.json()["error"]["code"] == answer.status_code
+    told(f"gateway: {_shown(answer)}")
+    assert plain.is_healthy()
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", ""])
@@ -141,7 +154,7 @@ def test_a_body_that_is_not_called_json_is_refused_in_the_engines_words(
         assert (answer.status_code, answer.content) == (own.status_code, own.content)
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_unknown_model_is_refused_with_the_engines_status_and_type(
     stack: Stack, plain: Engine, told: Told, path: str, *, streamed: bool
