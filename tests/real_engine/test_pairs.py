@@ -16,6 +16,9 @@ from tests.real_engine.test_params import FORGED
 
 PROMPT_TOKENS = (12, 100, 450, 900, 1800)
 TOKENS_OUT = 32
+WORTH_TWO_LEGS = 900
+TRIES = 5
+"""A gateway may find a prompt served faster by the decode server alone, if rarely one that is worth two legs."""
 
 
 def _text_of_tokens(plain: Engine, tokens: int, seed: int) -> str:
@@ -32,23 +35,26 @@ def test_greedy_answers_are_the_plain_servers(
 ) -> None:
     # The gateways in turn: each gets every length, both APIs, streams and whole answers.
     gateway = stack.gateways[(PROMPT_TOKENS.index(tokens) + PATHS.index(path) + streamed) % len(stack.gateways)]
-    # A text of its own for each, so that no server has it cached.
-    text = _text_of_tokens(engines.plain, tokens, seed=1000 + 4 * tokens + 2 * streamed + PATHS.index(path))
-    own = said(engines.plain.post(path, asked(path, "plain", text, max_tokens=TOKENS_OUT)).content)
-    assert own.usage is not None
-    pulled_before = engines.decode.external_tokens
-    body = asked(path, "pair", text, max_tokens=TOKENS_OUT, **(STREAMED if streamed else {}))
-    answer = stack.post(gateway, path, body)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["x-forebay-decode"] == engines.decode.rank
-    assert (said(answer.content).text, said(answer.content).usage) == (own.text, own.usage)
-    assert b"remote_block_ids" not in answer.content
-    pulled = engines.decode.external_tokens - pulled_before
-    in_two_legs = answer.headers.get("x-forebay-prefill") == engines.prefill.rank
-    assert pulled == (own.usage["prompt_tokens"] if in_two_legs else 0)
-    told(f"{own.usage['prompt_tokens']} tokens {legs_of(answer)}, {pulled:.0f} pulled: `{own.text}`")
-    if tokens == max(PROMPT_TOKENS):
-        assert in_two_legs
+    more = STREAMED if streamed else {}
+    for number in range(TRIES):
+        # A text of its own for each, so that no server has it cached.
+        seed = 1000 + 40 * tokens + 20 * streamed + 10 * PATHS.index(path) + number
+        body = asked(path, "pair", _text_of_tokens(engines.plain, tokens, seed), max_tokens=TOKENS_OUT, **more)
+        own = said(engines.plain.post(path, body | {"model": "plain"}).content)
+        assert own.usage is not None
+        pulled_before = engines.decode.external_tokens
+        answer = stack.post(gateway, path, body)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-forebay-decode"] == engines.decode.rank
+        assert (said(answer.content).text, said(answer.content).usage) == (own.text, own.usage)
+        assert b"remote_block_ids" not in answer.content
+        pulled = engines.decode.external_tokens - pulled_before
+        in_two_legs = answer.headers.get("x-forebay-prefill") == engines.prefill.rank
+        assert pulled == (own.usage["prompt_tokens"] if in_two_legs else 0)
+        told(f"{own.usage['prompt_tokens']} tokens {legs_of(answer)}, {pulled:.0f} pulled: `{own.text}`")
+        if in_two_legs or tokens < WORTH_TWO_LEGS:
+            break
+    assert in_two_legs or tokens < WORTH_TWO_LEGS
     is_at_rest(stack, engines)
 
 
