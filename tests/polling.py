@@ -22,9 +22,9 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, *, withi
         await asyncio.sleep(PAUSE_S)
 
 
-def until_now(holds: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S) -> None:
-    """The same without an event loop."""
+def until_now(holds: Callable[[], bool], what: str, *, within_s: float = PATIENCE_S, pause_s: float = PAUSE_S) -> None:
+    """The same without an event loop, asking every `pause_s`."""
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)

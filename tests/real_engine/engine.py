@@ -19,6 +19,8 @@ from tests.polling import until_now
 from tests.real_engine.install import COMMAND, MODEL
 
 START_S = 240.0
+START_PAUSE_S = 1.0
+"""Asking is work too, and starting needs all the cores there are."""
 ANSWER_S = 120.0
 END_S = 60.0
 
@@ -99,7 +101,7 @@ class Engine:
             assert self._process.poll() is None, f"{self.role} ended:\n{self.log.read_text(errors='replace')[-4000:]}"
             return self.is_healthy()
 
-        until_now(is_up, f"the {self.role} engine is up", within_s=START_S)
+        until_now(is_up, f"the {self.role} engine is up", within_s=START_S, pause_s=START_PAUSE_S)
 
     def is_healthy(self) -> bool:
         try:

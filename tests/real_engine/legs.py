@@ -19,6 +19,8 @@ TO_BE_PULLED: dict[str, Any] = {
     "remote_port": None,
 }
 
+LOOK_S = 0.1
+
 Params = dict[str, Any]
 
 
@@ -34,4 +36,6 @@ def prefill_leg(prefill: Engine, path: str, body: dict[str, Any]) -> dict[str, A
 
 def kv_is_freed(prefill: Engine) -> None:
     """Waits until the prefill engine holds no block for anyone."""
-    until_now(lambda: prefill.kv_usage == 0, "the prefill engine's blocks are free", within_s=KV_FREED_S)
+    until_now(
+        lambda: prefill.kv_usage == 0, "the prefill engine's blocks are free", within_s=KV_FREED_S, pause_s=LOOK_S
+    )

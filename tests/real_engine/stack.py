@@ -27,6 +27,7 @@ from tests.servers import RedisServer
 
 GATEWAYS = 2
 READY_S = 60.0
+LOOK_S = 0.1
 TRIES = 20
 
 Answer = TypeVar("Answer")
@@ -74,7 +75,12 @@ class Stack:
         return next((rank.state.value for rank in self.status().ranks if rank.rank == engine.rank), "")
 
     def wait_for(self, engine: Engine, state: str, within_s: float = READY_S) -> None:
-        until_now(lambda: self.state_of(engine) == state, f"{engine.role} is said to be {state}", within_s=within_s)
+        until_now(
+            lambda: self.state_of(engine) == state,
+            f"{engine.role} is said to be {state}",
+            within_s=within_s,
+            pause_s=LOOK_S,
+        )
 
     def wait_until_ready(self, *engines: Engine) -> None:
         """Returns when every rank is up and every gateway serves every model."""
