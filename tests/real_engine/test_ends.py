@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from itertools import count
+from functools import partial
+from itertools import count, product
 
+import httpx
 import pytest
 
 from tests.polling import until_now
@@ -108,12 +110,17 @@ def _since(then_s: float) -> str:
 
 
 def _is_refused(stack: Stack, engine: Engine, told: Told) -> None:
-    """Every gateway knows that nobody is there."""
-    for gateway in stack.gateways:
-        for path in PATHS:
-            refused = stack.post(gateway, path, asked(path, engine.model, "x"))
-            assert refused.status_code == 503
-    told(f"new requests: {refused.status_code} `{refused.text}`")
+    """Every gateway comes to know that nobody is there; before, its error is the connection's."""
+    answers: list[httpx.Response] = []
+
+    def is_refused(url: str, path: str) -> bool:
+        answers.append(stack.post(url, path, asked(path, engine.model, "x")))
+        assert answers[-1].status_code in {502, 503}
+        return answers[-1].status_code == 503
+
+    for target in product(stack.gateways, PATHS):
+        until_now(partial(is_refused, *target), f"{target[0]} knows that the server is down", within_s=READY_S)
+    told(f"new requests: {answers[-1].status_code} `{answers[-1].text}`")
 
 
 def _told(what: str, clients: list[Client], ended_s: float) -> str:
