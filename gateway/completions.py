@@ -85,7 +85,7 @@ class _Request:
 
     async def _answer(self, raw: bytes) -> None:
         bounds.check(raw)
-        if len(raw) > bounds.SMALL_BYTES:
+        if len(raw) > bounds.REQUEST.small_bytes:
             # Counting and decoding may take a tenth of a second each: everybody else gets a turn in between.
             await anyio.sleep(TURN_S)
         body = wire.read(raw)

@@ -1,6 +1,6 @@
 """What a client is not shown of a decode rank's answer, or is shown otherwise. Pure.
 
-- `kv_transfer_params` steer ranks' connections: an object becomes null.
+- What steers ranks' connections becomes null (`transfer_params.py`).
 - To a decode rank the whole prompt was cached; how much really was, the prefill rank knows.
 - An answer that ends with vllm-ascend's `recomputed` is none: the rank ran out of KV cache and gave the request up
   (its recompute scheduler: finish_reason "stop", stop_reason "recomputed").
@@ -8,20 +8,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from gateway import bounds
 from gateway.errors import RecomputedError
-from gateway.leg_bodies import PARAMS
+from gateway.transfer_params import may_hold_params, without_params
 from gateway.wire import Fields
 
 RECOMPUTED = "recomputed"
-
-WORTH_A_LOOK = re.compile(rb'"recomputed"|"cached_tokens"|"kv_transfer_params"\s*:\s*[^\sn]')
-"""Most answers and nearly all events have none of them and are not decoded."""
 
 NULL = Raw(b"null")
 
@@ -58,13 +55,21 @@ def stops_at_recomputed(fields: Fields) -> bool:
     return stop == RECOMPUTED or (isinstance(stop, list) and RECOMPUTED in stop)
 
 
+def worth_a_look(document: bytes) -> bool:
+    """Whether there may be something to edit; most answers and nearly all events have nothing and are not decoded."""
+    return b'"recomputed"' in document or b'"cached_tokens"' in document or may_hold_params(document)
+
+
 def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
     """One JSON document of an answer as the client gets it: a whole body, or a `streamed` event's data.
 
-    What is no JSON object stays as it is. Raises RecomputedError.
+    What is no JSON object stays as it is, unless it may hold transfer params. Raises RecomputedError, RankFailedError.
     """
-    if not WORTH_A_LOOK.search(document):
+    if not worth_a_look(document):
         return document
+    bounds.check_answer(document, bounds.EVENT if streamed else bounds.ANSWER)
+    if may_hold_params(document):
+        document = without_params(document)
     try:
         fields = FIELDS_DECODER.decode(document)
         changes = _changes(fields, edits)
@@ -76,15 +81,12 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
 
 
 def _changes(fields: Fields, edits: Edits) -> Fields:
-    changes = {}
-    if bytes(fields.get(PARAMS, NULL)) != b"null":
-        changes[PARAMS] = NULL
     if edits.cached_tokens is not None and (usage := _object(fields.get("usage"))):
         details = _object(usage.get("prompt_tokens_details"))
         if "cached_tokens" in details:
             details["cached_tokens"] = _raw(edits.cached_tokens)
-            changes["usage"] = _raw(usage | {"prompt_tokens_details": _raw(details)})
-    return changes
+            return {"usage": _raw(usage | {"prompt_tokens_details": _raw(details)})}
+    return {}
 
 
 def _object(raw: Raw | None) -> Fields:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
-from gateway.edits import WORTH_A_LOOK, Edits, edited
+from gateway import sse
+from gateway.edits import Edits, edited, worth_a_look
 from gateway.errors import RankFailedError, RecomputedError
+from gateway.transfer_params import may_hold_params
 
-EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
-MAX_EVENT_BYTES = 4_000_000
-"""An event holds a few tokens; with all their log probabilities some ten thousand bytes."""
-
-DATA = b"data:"
+MAX_EVENT_BYTES = 1_000_000
+"""An event holds a few tokens; with all their log probabilities some ten thousand bytes, and the ids of a long prompt
+are less than a million.
+"""
 
 
 class EventEditor:
@@ -24,12 +23,12 @@ class EventEditor:
 
     def feed(self, part: bytes) -> bytes:
         """What may be passed on now that `part` has come: whole events, edited."""
-        if not self._held and part.endswith(b"\n\n") and not WORTH_A_LOOK.search(part):
+        if not self._held and part.endswith(b"\n\n") and not worth_a_look(part):
             return part
         looked_at = max(0, len(self._held) - 3)
         self._held += part
         end = 0
-        for found in EVENT_END.finditer(self._held, looked_at):
+        for found in sse.EVENT_END.finditer(self._held, looked_at):
             end = found.end()
         whole = bytes(self._held[:end])
         del self._held[:end]
@@ -44,19 +43,19 @@ class EventEditor:
         return self._edit(rest)
 
     def _edit(self, events: bytes) -> bytes:
-        if not WORTH_A_LOOK.search(events):
+        if not worth_a_look(events):
             return events
-        lines: list[bytes] = []
+        passed: list[bytes] = []
         try:
-            for line in events.splitlines(keepends=True):
-                lines.append(self._edit_line(line))  # noqa: PERF401  those before the error are passed on
-        except RecomputedError as error:
+            for event in sse.events_of(events):
+                passed.append(self._edit_event(event))  # noqa: PERF401  those before the error are passed on
+        except (RecomputedError, RankFailedError) as error:
             self.error = error
-        return b"".join(lines)
+        return b"".join(passed)
 
-    def _edit_line(self, line: bytes) -> bytes:
-        if not line.startswith(DATA) or not WORTH_A_LOOK.search(line):
-            return line
-        data = line[len(DATA) :].strip()
-        start = line.index(data)
-        return line[:start] + edited(data, self._edits, streamed=True) + line[start + len(data) :]
+    def _edit_event(self, event: bytes) -> bytes:
+        if may_hold_params(sse.other_lines(event)):
+            raise RankFailedError("The rank sent transfer params beside an event's data")
+        data = sse.data_of(event)
+        shown = None if data is None else edited(data, self._edits, streamed=True)
+        return event if shown is None or shown == data else sse.with_data(event, shown)

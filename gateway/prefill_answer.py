@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway import bounds
-from gateway.bounds import Bounds
+from gateway.bounds import Limits
 from gateway.errors import RankFailedError
 from gateway.usage import Tokens
 
@@ -20,7 +20,7 @@ NULL = b"null"
 MAX_PARAMS_BYTES = 1_000_000
 """Block ids are nearly all of it: those of a million tokens are half as much."""
 
-PARAMS_BOUNDS = Bounds(strings=1 << 12, containers=1 << 10, values=1 << 18)
+PARAMS_LIMITS = Limits(strings=1 << 12, containers=1 << 10, values=1 << 18)
 """What names and groups of blocks take many times over; what is in these bounds is decoded in milliseconds."""
 
 MAX_PARAMS_DEPTH = 64
@@ -62,7 +62,7 @@ def read(body: bytes, *, sent_ids: int = 0) -> PrefillAnswer:
 
     Raises RankFailedError if it is no answer, holds too much, or its params are no JSON object.
     """
-    if (excess := bounds.excess_of(body, bounds.BODY)) is not None:
+    if (excess := bounds.excess_of(body, bounds.REQUEST)) is not None:
         raise RankFailedError(f"The prefill rank's answer holds {excess}")
     try:
         answer = DECODER.decode(body)
@@ -91,7 +91,7 @@ def _bounded(params: Raw) -> bytes:
     if len(params) > MAX_PARAMS_BYTES:
         raise RankFailedError(f"The prefill rank's kv_transfer_params have more than {MAX_PARAMS_BYTES} bytes")
     raw = bytes(params)
-    if (excess := bounds.excess_of(raw, PARAMS_BOUNDS)) is not None:
+    if (excess := bounds.excess_of(raw, PARAMS_LIMITS)) is not None:
         raise RankFailedError(f"The prefill rank's kv_transfer_params hold {excess}")
     if bounds.depth_of(raw) > MAX_PARAMS_DEPTH:
         raise RankFailedError(f"The prefill rank's kv_transfer_params are nested more than {MAX_PARAMS_DEPTH} deep")

@@ -6,25 +6,34 @@ read whole first: a rank that dies inside it is then an error with a status of i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
-from gateway import usage
+import anyio
+
+from gateway import opening, usage
 from gateway.edits import Edits, edited
 from gateway.errors import RankFailedError
 from gateway.event_editor import EventEditor
 from gateway.headers import for_client
 from gateway.opening import Opening, opening_of
 from gateway.reply import Reply
+from gateway.stream_end import StreamEnd
 from gateway.upstream import RankAnswer
 from gateway.usage import Usage
 
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
 
-EDITED_BYTES = 64_000_000
-"""An answer that is to be edited is always read whole; no engine sends a larger one."""
+EDITED_BYTES = 16_000_000
+"""An answer that is to be edited is always read whole. The largest, with 20 log probabilities for each of ten thousand
+tokens, has this size.
+"""
+
+AFTER_DONE_S = 3.0
+"""How long a rank may leave its stream open after `[DONE]`; an engine closes it at once."""
 
 
 class Manner(NamedTuple):
@@ -71,17 +80,29 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
     tail = b""
     waiting = True
-    while part := beginning or await events.read():
+    end = StreamEnd()
+    by_s = math.inf
+    while part := beginning or await _next(events, by_s):
         beginning = b""
         # A comment only keeps the connection alive; the first event comes with the first token.
-        if waiting and not part.startswith(b":"):
+        if waiting and (manner.may_retry or not part.startswith(b":")):
             waiting = False
             manner.on_first_token()
         if manner.tap_usage:
             tail = (tail + part)[-usage.TAIL_BYTES :]
         await reply.write(part)
+        end.feed(part)
+        if end.is_done:
+            by_s = min(by_s, anyio.current_time() + AFTER_DONE_S)
     await reply.end()
     return usage.of_stream(tail)
+
+
+async def _next(events: RankAnswer | _EditedEvents, by_s: float) -> bytes:
+    """The next bytes, b"" at the end, or when they have not come by then."""
+    with anyio.CancelScope(deadline=by_s):
+        return await events.read()
+    return b""
 
 
 class _EditedEvents:
@@ -105,16 +126,18 @@ async def _opened(events: RankAnswer | _EditedEvents) -> bytes:
     """The beginning of a stream up to the first event that says more than a role. Raises RankFailedError instead if it
     is an error, or there is none.
     """
-    beginning = b""
+    parts: list[bytes] = []
+    size = 0
     while part := await events.read():
-        beginning += part
-        match opening_of(beginning):
-            case Opening.GOOD:
-                return beginning
-            case Opening.ERROR:
-                raise RankFailedError("The rank began its stream with an error")
-            case Opening.SILENT:
+        parts.append(part)
+        size += len(part)
+        match opening_of(part):
+            case Opening.SILENT if size <= opening.MAX_BYTES:
                 continue
+            case Opening.ERROR:
+                raise RankFailedError("The rank began its stream with an error, or with its end")
+            case _:
+                return b"".join(parts)
     raise RankFailedError("The rank ended its stream before it had begun")
 
 
@@ -131,6 +154,8 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usag
                 await _relay_rest(answer, reply, b"".join(parts))
                 return None
         body = b"".join(parts)
+    if manner.may_retry and answer.status == HTTPStatus.OK and opening.is_error(body):
+        raise RankFailedError("The rank answered with an error")
     await reply.whole(answer.status, for_client(answer.headers), body)
     return usage.of_body(body) if answer.status == HTTPStatus.OK else None
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gateway import bounds, prompt, wire
-from gateway.bounds import MAX_CONTAINERS, MAX_STRINGS, MAX_VALUES
-from gateway.errors import InvalidRequestError
+from gateway.bounds import ANSWER, EVENT, REQUEST, Limits
+from gateway.errors import InvalidRequestError, RankFailedError
 from gateway.wire import Api
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import CHAT, COMPLETIONS, checked_error, post, serving
@@ -53,12 +53,33 @@ async def test_a_body_of_too_many_things_is_refused_and_nothing_is_placed(name: 
 
 @pytest.mark.parametrize(
     ("unit", "limit"),
-    [(b'""', MAX_STRINGS), (b"{}", MAX_CONTAINERS - 1), (b"[]", MAX_CONTAINERS - 1), (b"1", MAX_VALUES)],
+    [
+        (b'""', REQUEST.strings),
+        (b"{}", REQUEST.containers - 1),
+        (b"[]", REQUEST.containers - 1),
+        (b"1", REQUEST.values),
+    ],
 )
 def test_up_to_the_limit_a_body_passes(unit: bytes, limit: int) -> None:
     bounds.check(repeated(b"[", unit, limit, b"]"))
     with pytest.raises(InvalidRequestError):
         bounds.check(repeated(b"[", unit, limit + 1, b"]"))
+
+
+@pytest.mark.parametrize("limits", [ANSWER, EVENT])
+def test_an_answer_may_hold_less_than_what_holds_the_event_loop(limits: Limits) -> None:
+    for unit, limit in ((b'""', limits.strings), (b"{}", limits.containers - 1), (b"1", limits.values)):
+        bounds.check_answer(repeated(b"[", unit, limit, b"]"), limits)
+        with pytest.raises(RankFailedError):
+            bounds.check_answer(repeated(b"[", unit, limit + 1, b"]"), limits)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_twenty_log_probabilities_for_each_token_are_no_excess(streamed: bool) -> None:
+    one = {"token": " hello", "logprob": -1.25, "bytes": list(b" hello")}
+    tokens = [one | {"top_logprobs": [one] * 20}] * (500 if streamed else 6_000)
+    body = json.dumps({"choices": [{"logprobs": {"content": tokens}}]}).encode()
+    bounds.check_answer(body, EVENT if streamed else ANSWER)
 
 
 @pytest.mark.parametrize("text", ['"', "{", "}", "[", ",", "\\", '\\"', '"\\', '{},"a":[],', "\\\\"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.relay import EDITED_BYTES
 from scheduler.messages import Role
 from tests.gateway.fake_pools import card
 from tests.gateway.running import eventually
@@ -29,6 +30,10 @@ ROLE_EVENT = (
     b'"finish_reason":null}]}\n\n'
 )
 ERROR_EVENT = b'data: {"error": {"message": "Internal server error", "type": "InternalServerError", "code": 500}}\n\n'
+SILENT_EVENTS = (
+    b': x\n\ndata: null\n\ndata: {"choices":[]}\n\ndata: {"choices":[],"usage":{"prompt_tokens":5}}\n\n'
+    b'data: {"choices":[{"index":0,"text":"","finish_reason":null}]}\n\n'
+)
 RECOMPUTED_EVENT = (
     b'data: {"choices":[{"index":0,"text":"","finish_reason":"stop","stop_reason":"recomputed","token_ids":null}]}\n\n'
 )
@@ -261,6 +266,10 @@ BAD_DECODES: dict[str, Script] = {
     "503": answers(b"{}", "503 Service Unavailable"),
     "broken off": breaks_off,
     "broken off inside": dies_in_its_answer,
+    "an error": answers(b'{"error":{"message":"Internal server error","code":500}}'),
+    "a million objects": answers(b'{"choices":[' + b"{}," * 1_000_000 + b'{}],"x":"recomputed"}'),
+    "larger than any": answers(b" " * (EDITED_BYTES + 1)),
+    "params and no number": answers(b'{"logprob":NaN,"kv_transfer_params":{"remote_host":"10.0.0.1"}}'),
 }
 BAD_STREAMS: dict[str, Script] = {
     "500": BAD_DECODES["500"],
@@ -269,6 +278,11 @@ BAD_STREAMS: dict[str, Script] = {
     "an error after its role": streaming(ROLE_EVENT, ERROR_EVENT, b"data: [DONE]\n\n"),
     "an error at once": streaming(b": keep-alive\n\n" + ROLE_EVENT + ERROR_EVENT),
     "an error in pieces": streaming(ROLE_EVENT[:40], ROLE_EVENT[40:] + ERROR_EVENT[:9], ERROR_EVENT[9:]),
+    "an error after a usage": streaming(SILENT_EVENTS, ERROR_EVENT),
+    "an error after comments": streaming(*[b":\n\n"] * 5_000, ERROR_EVENT),
+    "an error that is no stream": answers(b'{"error":{"message":"Internal server error","code":500}}'),
+    "its end": streaming(b"data: [DONE]\n\n"),
+    "its end after a role": streaming(ROLE_EVENT, b"data: [DONE]\n\n"),
     "nothing": streaming(),
     "a role only": streaming(ROLE_EVENT),
 }
