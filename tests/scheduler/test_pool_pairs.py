@@ -12,6 +12,7 @@ import pytest
 
 from scheduler import admin
 from scheduler.decision import Decision, Leg, LegKind, Place, Reject
+from scheduler.lua import Script
 from scheduler.messages import Phase, RankState
 from scheduler.policies import POLICIES
 from tests.polling import until
@@ -19,6 +20,7 @@ from tests.samples import report
 from tests.scheduler.samples import PAIRABLE, SHAPE, pd_card
 from tests.scheduler.scene import SETTINGS, Scene, at_work
 
+ASKED = "the rebinding was asked for"
 TWO_AND_TWO = ("p1", "p2", "d1", "d2")
 
 
@@ -196,7 +198,7 @@ class TestRebinding:
             place = await pair(scene)
             scene.wire.hold()
             going_on = tasks.create_task(scene.pool.rebind(place.reservation), name="going on")
-            await asyncio.sleep(0.001)
+            await until(lambda: any(Script.REBIND in batch for batch in scene.wire.batches), ASKED)
             scene.pool.release(place.reservation)
             scene.wire.let_go()
             assert await going_on is None
@@ -208,7 +210,7 @@ class TestRebinding:
             place = await pair(scene)
             scene.wire.hold()
             going_on = tasks.create_task(scene.pool.rebind(place.reservation), name="going on")
-            await asyncio.sleep(0.001)
+            await until(lambda: any(Script.REBIND in batch for batch in scene.wire.batches), ASKED)
             going_on.cancel()
             scene.wire.let_go()
             await scene.becomes_exact()
