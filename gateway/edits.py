@@ -4,6 +4,8 @@
 - To a decode rank the whole prompt was cached; how much really was, the prefill rank knows.
 - An answer that ends with vllm-ascend's `recomputed` is none: the rank ran out of KV cache and gave the request up
   (its recompute scheduler: finish_reason "stop", stop_reason "recomputed").
+- Nor is one that ends with finish_reason "abort": nobody but the rank aborted it, for a vLLM that is told to stop ends
+  what it has so, with a status of 200.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import msgspec
 from msgspec import Raw
 
 from gateway import bounds
-from gateway.errors import RecomputedError
+from gateway.errors import RankFailedError, RecomputedError
 from gateway.transfer_params import may_hold_params, without_params
 from gateway.wire import Fields
 
 RECOMPUTED = "recomputed"
+ABORTED = "abort"
 
 NULL = Raw(b"null")
 
@@ -55,9 +58,12 @@ def stops_at_recomputed(fields: Fields) -> bool:
     return stop == RECOMPUTED or (isinstance(stop, list) and RECOMPUTED in stop)
 
 
+TELLING = (b'"recomputed"', b'"abort"', b'"cached_tokens"')
+
+
 def worth_a_look(document: bytes) -> bool:
     """Whether there may be something to edit; most answers and nearly all events have nothing and are not decoded."""
-    return b'"recomputed"' in document or b'"cached_tokens"' in document or may_hold_params(document)
+    return any(word in document for word in TELLING) or may_hold_params(document)
 
 
 def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
@@ -75,7 +81,10 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
         changes = _changes(fields, edits)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return document
-    if not edits.own_stop and _is_recomputed(fields, streamed=streamed):
+    choices = _choices(fields)
+    if any(choice.finish_reason == ABORTED for choice in choices):
+        raise RankFailedError("The rank aborted the request before its answer was complete")
+    if not edits.own_stop and _is_recomputed(choices, streamed=streamed):
         raise RecomputedError("The decode rank ran out of KV cache and gave the request up; it may be sent again")
     return msgspec.json.encode(fields | changes) if changes else document
 
@@ -97,11 +106,15 @@ def _raw(value: Any) -> Raw:
     return Raw(msgspec.json.encode(value))
 
 
-def _is_recomputed(fields: Fields, *, streamed: bool) -> bool:
+def _choices(fields: Fields) -> list[_Choice]:
+    """None where one of them is odd."""
     try:
-        choices = CHOICES_DECODER.decode(fields.get("choices", Raw(b"[]")))
+        return CHOICES_DECODER.decode(fields.get("choices", Raw(b"[]")))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        return []
+
+
+def _is_recomputed(choices: list[_Choice], *, streamed: bool) -> bool:
     return any(
         choice.finish_reason == "stop"
         and choice.stop_reason == RECOMPUTED

@@ -446,3 +446,26 @@ async def test_a_stop_string_of_the_clients_own_is_no_recomputation(stop: Any) -
             "/v1/completions", content=raw, headers={"content-type": "application/json"}
         )
     assert response.content == RECOMPUTED
+
+
+ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
+"""How a vLLM that is told to stop ends a stream."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_decode_rank_aborts_before_it_has_said_anything_takes_a_new_pair(stream: bool) -> None:
+    whole = b'{"choices":[{"index":0,"text":"hi","finish_reason":"abort"}]}'
+    script = streaming(ABORTED_EVENT, b"data: [DONE]\n\n") if stream else answers(whole)
+    async with scripted_pair(decode=script) as pair:
+        pair.decode2.script = streams if stream else completes
+        response = await pair.served.complete(stream=stream)
+    assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
+    assert retried(pair)[0] >= {"D"}
+
+
+async def test_a_stream_that_a_decode_rank_aborts_ends_with_an_error() -> None:
+    async with scripted_pair(decode=streaming(EVENTS[0], ABORTED_EVENT, b"data: [DONE]\n\n")) as pair:
+        response = await pair.served.complete(stream=True)
+    assert response.content.startswith(EVENTS[0])
+    assert b"aborted the request" in response.content
+    assert b"[DONE]" not in response.content
