@@ -81,7 +81,7 @@ def ask_for(size: Size, names: list[str], chance: Random) -> Ask:
         uncached_tokens=1_000,
         prompt_tokens=1_500,
         output_tokens=300,
-        singles=tuple(msgspec.structs.replace(each, pair_class="") for each in legs(LegKind.WHOLE, single)),
+        singles=tuple(msgspec.structs.replace(each, place_class="") for each in legs(LegKind.WHOLE, single)),
         prefills=legs(LegKind.PREFILL, prefilling),
         decodes=legs(LegKind.DECODE, decoding),
         transfer_s={start: {end: 0.01 * chance.random() for end in classes} for start in classes},

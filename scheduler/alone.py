@@ -37,11 +37,11 @@ def choose_alone(ask: Ask, loads: Mapping[str, Loads]) -> tuple[Candidate, ...]:
 
     costs: list[tuple[float, tuple[Candidate, ...]]] = [(cost_s(single), (single,)) for single in ask.singles]
     for prefill in ask.prefills:
-        seconds = ask.transfer_s[prefill.pair_class]
+        seconds = ask.transfer_s[prefill.place_class]
         costs += [
-            (cost_s(prefill) + cost_s(decode) + seconds[decode.pair_class], (prefill, decode))
+            (cost_s(prefill) + cost_s(decode) + seconds[decode.place_class], (prefill, decode))
             for decode in ask.decodes
-            if decode.pair_class in seconds
+            if decode.place_class in seconds
         ]
     return min(costs, key=lambda cost: cost[0])[1]
 

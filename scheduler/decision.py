@@ -42,13 +42,15 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     Loads: queued prefill tokens (the running prompt's progress credited), requests, KV tokens, and the same three
     summed over the rank's DP group (`group`, '-' for none). A cap of `UNLIMITED` never fills; an idle rank is never
     full.
+    `place_class` is the pair class (`RankCard.pair_class`) and the place, as one name within the ask: candidates of one
+    class cost the same transfer. A rank that serves the whole request needs none.
     The field order is the wire format that place.lua reads.
     """
 
     rank: str
     incarnation: str
     kind: LegKind
-    pair_class: str
+    place_class: str
     group: str
     base_s: float
     per_queued_token_s: float = 0.0
@@ -63,14 +65,14 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
 
     @staticmethod
     def on(card: RankCard, kind: LegKind, base_s: float = 0.0, **prices: float) -> Candidate:
-        """One leg on one rank, its pair class left open; `prices` are further fields by name."""
+        """One leg on one rank, its place class left open; `prices` are further fields by name."""
         return Candidate(card.rank, card.incarnation, kind, "", card.dp_group or "-", base_s, **prices)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One placement to commit: alternatives on a single rank, and prefill/decode pairs.
 
-    The pairs are all of `prefills` x `decodes` whose classes have an entry in `transfer_s` (prefill class, then decode
+    The pairs are all of `prefills` x `decodes` whose place classes have an entry in `transfer_s` (prefill, then decode
     class, to the seconds the transfer costs). `spill`: when every candidate is full take the cheapest all the same,
     instead of answering `Wait`. Costs that differ by `tie_s` or less are equal, since prefills are not known to better
     than that (decode legs' costs are: there only the same cost is equal); `tie_break` in [0, 1) decides between them.

@@ -1,7 +1,7 @@
-"""Pairs of a prefill and a decode rank in an ask: numbered classes, and what a transfer between two of them costs.
+"""Pairs of a prefill and a decode rank in an ask: place classes, and what a transfer between two of them costs.
 
-A class is what pairs at all (`RankCard.pair_class`) and where it is. Only places that make a difference are told apart:
-nodes that have ranks of both roles, and zones.
+A place class is what pairs at all (`RankCard.pair_class`) and where it is. Only places that make a difference are told
+apart: nodes that have ranks of both roles, and zones.
 """
 
 from __future__ import annotations
@@ -125,4 +125,4 @@ def _told_apart(pair: PairCandidates, ranks: Mapping[str, RankView], chance: Ran
 
 
 def _in_class(name: str, candidate: Candidate) -> Candidate:
-    return msgspec.structs.replace(candidate, pair_class=name)
+    return msgspec.structs.replace(candidate, place_class=name)

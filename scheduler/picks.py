@@ -47,24 +47,24 @@ class PairPicks(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """All that is priced, and which group's turn it is: mixed ranks, decode ranks that serve alone, or pairs.
+    """All that is priced, and which group's turn it is: mixed ranks, decode ranks for whole requests, or pairs.
 
-    There are decode ranks that serve alone only where there are no pairs.
+    There are decode ranks that serve whole requests only where there are no pairs.
     """
 
     mixed: Picks
-    alone: Picks
+    decode_whole: Picks
     pairs: Sequence[PairPicks]
     mixed_first: bool
-    alone_first: bool
+    decode_whole_first: bool
 
 
 def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
     """Of ranks that the store will be asked about; `turn` counts the placements of the asking gateway."""
     pairs = choice.pairs if len(choice.pairs) <= MOST_CLASSES else chance.sample(choice.pairs, MOST_CLASSES)
     share = max(1, len(pairs))
-    alone = Placeable(()) if pairs else choice.decode
-    sizes = [len(choice.mixed), len(alone), *(len(prefill) + len(decode) for prefill, decode in pairs)]
+    decode_whole = Placeable(()) if pairs else choice.decode
+    sizes = [len(choice.mixed), len(decode_whole), *(len(prefill) + len(decode) for prefill, decode in pairs)]
     first, turn = policy.order(sizes, turn, chance)
 
     def some(ranks: Placeable, share: int) -> Picks:
@@ -72,20 +72,20 @@ def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
 
     return Picked(
         mixed=some(choice.mixed, 1),
-        alone=some(alone, 1),
+        decode_whole=some(decode_whole, 1),
         pairs=[
             PairPicks(some(prefill, share), some(decode, share), first == group)
             for group, (prefill, decode) in enumerate(pairs, 2)
         ],
         mixed_first=first == 0,
-        alone_first=first == 1,
+        decode_whole_first=first == 1,
     )
 
 
 def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
     """Of ranks that nobody will be asked about: for what prefills, those that any gateway would prefer for the prompt.
 
-    For what only decodes, any two that pair with them. Decode ranks that may serve alone are taken for mixed ones.
+    For what only decodes, any two that pair with them. Decode ranks for whole requests are taken for mixed ones.
     """
     whole = choice.mixed.ranks if choice.pairs else (*choice.mixed.ranks, *choice.decode.ranks)
     liked = preferred((rank for pair in choice.pairs for rank in pair.prefill.ranks), prompt_key)
@@ -93,7 +93,7 @@ def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
     first, _ = by_chance([len(whole), *(len(prefill) + len(decode) for prefill, decode in pairs)], 0, chance)
     return Picked(
         mixed=Picks(preferred(whole, prompt_key)),
-        alone=Picks(),
+        decode_whole=Picks(),
         pairs=[
             PairPicks(
                 Picks([rank for rank in liked if rank in prefill]),
@@ -103,5 +103,5 @@ def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
             for group, (prefill, decode) in enumerate(pairs, 1)
         ],
         mixed_first=first == 0,
-        alone_first=False,
+        decode_whole_first=False,
     )

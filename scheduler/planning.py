@@ -96,7 +96,7 @@ class _Prices:
 
     def __init__(self, shape: RequestShape, policy: Policy, choice: Choice, picked: Picked, pool_ms: float) -> None:
         self._shape, self._policy, self._picked = shape, policy, picked
-        prefilling = [*picked.mixed.ranks, *picked.alone.ranks]
+        prefilling = [*picked.mixed.ranks, *picked.decode_whole.ranks]
         prefilling += [rank for pair in picked.pairs for rank in pair.prefill.ranks]
         decoding = [rank for pair in picked.pairs for rank in pair.decode.ranks]
         self._ranks = {rank.card.rank: rank for rank in (*prefilling, *decoding)}
@@ -124,11 +124,11 @@ class _Prices:
         return Plan(ask=ask, ranks=self._ranks, loads=self._loads)
 
     def _whole(self, chance: Random) -> Sequence[Candidate]:
-        mixed, alone = self._picked.mixed, self._picked.alone
+        mixed, decode = self._picked.mixed, self._picked.decode_whole
         candidates = self._price(LegKind.WHOLE, mixed.ranks, is_first=self._picked.mixed_first)
-        candidates += self._price(LegKind.WHOLE, alone.ranks, is_first=self._picked.alone_first)
-        drawn = [rank.card.rank for rank in (*mixed.drawn, *alone.drawn)]
-        if mixed.drawn and alone.drawn:
+        candidates += self._price(LegKind.WHOLE, decode.ranks, is_first=self._picked.decode_whole_first)
+        drawn = [rank.card.rank for rank in (*mixed.drawn, *decode.drawn)]
+        if mixed.drawn and decode.drawn:
             chance.shuffle(drawn)
         return shortlist(candidates, self._loads, drawn)
 

@@ -44,10 +44,10 @@ def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: st
 
 
 def leg(
-    kind: LegKind, rank: str, base_s: float = 0.0, *, pair_class: str = "a", group: str = "-", **prices: float
+    kind: LegKind, rank: str, base_s: float = 0.0, *, place_class: str = "a", group: str = "-", **prices: float
 ) -> Candidate:
     """One leg of a pair."""
-    return Candidate(rank, "i1", kind, pair_class, group, base_s, **prices)
+    return Candidate(rank, "i1", kind, place_class, group, base_s, **prices)
 
 
 def ask(*singles: Candidate, tokens: int = 100, uncached: int | None = None, output: int = 10, **fields: Any) -> Ask:

@@ -92,16 +92,16 @@ class TestPairs:
 
     async def test_the_transfer_between_two_classes_decides_too(self, gateway: NumberedGateway) -> None:
         asked = ask(
-            prefills=(leg(P, "a", 1.0, pair_class="x"), leg(P, "b", 1.2, pair_class="y")),
-            decodes=(leg(D, "c", 1.0, pair_class="x"), leg(D, "d", 1.0, pair_class="y")),
+            prefills=(leg(P, "a", 1.0, place_class="x"), leg(P, "b", 1.2, place_class="y")),
+            decodes=(leg(D, "c", 1.0, place_class="x"), leg(D, "d", 1.0, place_class="y")),
             transfer_s={"x": {"x": 0.5, "y": 9.0}, "y": {"y": 0.1}},
         )
         assert (await gateway.place(asked))[1:4] == [b"2.300000000", 2, 4]
 
     async def test_classes_without_a_transfer_never_pair(self, gateway: NumberedGateway) -> None:
         asked = ask(
-            prefills=(leg(P, "a", pair_class="x"),),
-            decodes=(leg(D, "c", pair_class="y"),),
+            prefills=(leg(P, "a", place_class="x"),),
+            decodes=(leg(D, "c", place_class="y"),),
             transfer_s={"x": {"x": 0.0}, "y": {"y": 0.0}},
         )
         assert await gateway.place(asked) == [b"reject"]

@@ -63,9 +63,9 @@ class TestChoice:
         credited = (leg(D, "b", 1.5, **dear), leg(D, "c", -0.75, **dear))
         assert (await pair.rebind(1, DONE, ask(decodes=credited)))[1:3] == [b"1.250000000", 2]
 
-    async def test_the_cheapest_of_all_pair_classes_is_taken(self, pair: NumberedGateway) -> None:
+    async def test_the_cheapest_of_all_place_classes_is_taken(self, pair: NumberedGateway) -> None:
         costs = (("b", 2.0, "x"), ("c", 3.0, "y"), ("d", 1.0, "z"))
-        asked = ask(decodes=tuple(leg(D, rank, base_s, pair_class=kind) for rank, base_s, kind in costs))
+        asked = ask(decodes=tuple(leg(D, rank, base_s, place_class=kind) for rank, base_s, kind in costs))
         assert (await pair.rebind(1, DONE, asked))[2] == 3
 
     @pytest.mark.parametrize(("chance", "taken"), [(0.0, 1), (0.4, 2), (0.99, 3)])

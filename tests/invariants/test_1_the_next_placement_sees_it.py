@@ -134,11 +134,11 @@ def test_progress_is_not_set_back_by_a_resync(pool: LossyPool, gateways: tuple[R
 
 
 @pytest.mark.parametrize("cheaper", ["a", "x"])
-def test_whole_placements_are_compared_over_all_pair_classes(
+def test_whole_placements_are_compared_over_all_place_classes(
     gateways: tuple[RawGateway, RawGateway], cheaper: str
 ) -> None:
     dearer = "x" if cheaper == "a" else "a"
-    ranks = (leg(LegKind.WHOLE, "r0", 2.0, pair_class=dearer), leg(LegKind.WHOLE, "r1", 1.0, pair_class=cheaper))
+    ranks = (leg(LegKind.WHOLE, "r0", 2.0, place_class=dearer), leg(LegKind.WHOLE, "r1", 1.0, place_class=cheaper))
     assert gateways[0].place(ask(*ranks))[2] == 2
 
 
@@ -149,8 +149,8 @@ def test_a_pair_is_chosen_by_the_sum_of_both_legs_and_the_transfer(
     """The legs of one class are cheaper, its transfer is dearer; a whole placement is dearer than both."""
     pool.report(*(Sample(f"r{i}") for i in range(4)))
     far = "x" if near == "a" else "a"
-    prefills = (leg(LegKind.PREFILL, "r0", 1.0, pair_class=far), leg(LegKind.PREFILL, "r1", 1.5, pair_class=near))
-    decodes = (leg(LegKind.DECODE, "r2", 1.0, pair_class=far), leg(LegKind.DECODE, "r3", 1.0, pair_class=near))
+    prefills = (leg(LegKind.PREFILL, "r0", 1.0, place_class=far), leg(LegKind.PREFILL, "r1", 1.5, place_class=near))
+    decodes = (leg(LegKind.DECODE, "r2", 1.0, place_class=far), leg(LegKind.DECODE, "r3", 1.0, place_class=near))
     transfer_s = {far: {far: 1.0}, near: {near: 0.25}}
     reply = gateways[0].place(ask(single("r2", 4.0), prefills=prefills, decodes=decodes, transfer_s=transfer_s))
     assert reply[2:4] == [3, 5]
@@ -162,7 +162,7 @@ def test_a_pair_may_cross_classes_only_where_a_transfer_is_priced(
 ) -> None:
     legs: dict[str, Any] = {
         "prefills": (leg(LegKind.PREFILL, "r0"),),
-        "decodes": (leg(LegKind.DECODE, "r1", pair_class="x"),),
+        "decodes": (leg(LegKind.DECODE, "r1", place_class="x"),),
     }
     assert gateways[0].place(ask(**legs, transfer_s={"a": {"a": 0.0}, "x": {"x": 0.0}})) == [b"reject"]
     assert gateways[0].place(ask(**legs, transfer_s={"a": {"x": 0.5}}))[2:4] == [1, 2]

@@ -29,10 +29,10 @@ def test_a_rebinding_is_seen_by_the_very_next_one(pool: LossyPool, gateways: tup
 
 
 @pytest.mark.parametrize("near", ["a", "x"])
-def test_a_rebinding_compares_all_pair_classes(gateways: tuple[RawGateway, RawGateway], near: str) -> None:
+def test_a_rebinding_compares_all_place_classes(gateways: tuple[RawGateway, RawGateway], near: str) -> None:
     far = "x" if near == "a" else "a"
     held = gateways[0].adopt(record(1, "p r0", "d gone"))
-    ranks = (leg(LegKind.DECODE, "r0", 2.0, pair_class=far), leg(LegKind.DECODE, "r1", 1.0, pair_class=near))
+    ranks = (leg(LegKind.DECODE, "r0", 2.0, place_class=far), leg(LegKind.DECODE, "r1", 1.0, place_class=near))
     assert gateways[0].rebind(held, ask(decodes=ranks))[1:3] == [b"1.000000000", 2]
 
 

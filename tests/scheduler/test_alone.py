@@ -51,8 +51,8 @@ class TestAlone:
     def test_the_cheapest_pair_of_all_that_go_together_is_taken(self) -> None:
         asked = ask(
             single("m", 9.0),
-            prefills=(leg(LegKind.PREFILL, "p1", pair_class="0"), leg(LegKind.PREFILL, "p2", 2.0, pair_class="1")),
-            decodes=(leg(LegKind.DECODE, "d1", 5.0, pair_class="0"), leg(LegKind.DECODE, "d2", pair_class="1")),
+            prefills=(leg(LegKind.PREFILL, "p1", place_class="0"), leg(LegKind.PREFILL, "p2", 2.0, place_class="1")),
+            decodes=(leg(LegKind.DECODE, "d1", 5.0, place_class="0"), leg(LegKind.DECODE, "d2", place_class="1")),
             transfer_s={"0": {"0": 0.0}, "1": {"1": 1.0}},
         )
         loads = dict.fromkeys(("m", "p1", "p2", "d1", "d2"), IDLE)
@@ -61,8 +61,8 @@ class TestAlone:
     def test_a_single_rank_is_taken_where_it_is_cheaper_than_a_pair(self) -> None:
         asked = ask(
             single("m", 1.0),
-            prefills=(leg(LegKind.PREFILL, "p", pair_class="0"),),
-            decodes=(leg(LegKind.DECODE, "d", pair_class="0"),),
+            prefills=(leg(LegKind.PREFILL, "p", place_class="0"),),
+            decodes=(leg(LegKind.DECODE, "d", place_class="0"),),
             transfer_s={"0": {"0": 2.0}},
         )
         assert [each.rank for each in choose_alone(asked, dict.fromkeys("mpd", IDLE))] == ["m"]

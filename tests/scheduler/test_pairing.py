@@ -41,12 +41,12 @@ def paired(*places: tuple[str, str, str], seed: int = 1, tie_s: float = 0.0) -> 
 
 
 def seconds(result: Paired, prefill: str, decode: str) -> float:
-    classes = {each.rank: each.pair_class for each in (*result.prefills, *result.decodes)}
+    classes = {each.rank: each.place_class for each in (*result.prefills, *result.decodes)}
     return result.transfer_s[classes[prefill]][classes[decode]]
 
 
 def classes(result: Paired) -> int:
-    return len({each.pair_class for each in (*result.prefills, *result.decodes)})
+    return len({each.place_class for each in (*result.prefills, *result.decodes)})
 
 
 def test_nodes_and_zones_that_make_no_difference_are_one_place() -> None:

@@ -50,7 +50,7 @@ class TestPairs:
         assert (prefills, decodes) == ({"p1", "p2"}, {"d1", "d2", "d3"})
         assert {each.kind for each in ask.prefills} == {LegKind.PREFILL}
         assert {each.kind for each in ask.decodes} == {LegKind.DECODE}
-        assert all(ask.transfer_s[p.pair_class][d.pair_class] > 0 for p in ask.prefills for d in ask.decodes)
+        assert all(ask.transfer_s[p.place_class][d.place_class] > 0 for p in ask.prefills for d in ask.decodes)
 
     @pytest.mark.parametrize("policy", POLICIES)
     def test_all_that_is_asked_is_planned_with_its_loads(self, policy: str) -> None:
@@ -150,11 +150,11 @@ def share(of: PoolView, policy: str, requests: int = 400) -> Counter[str]:
             (each.base_s, chance.random(), (each.rank,)) for each in ask.singles
         ]
         for p in ask.prefills:
-            seconds = ask.transfer_s[p.pair_class]
+            seconds = ask.transfer_s[p.place_class]
             best += [
-                (p.base_s + d.base_s + seconds[d.pair_class], chance.random(), (p.rank, d.rank))
+                (p.base_s + d.base_s + seconds[d.place_class], chance.random(), (p.rank, d.rank))
                 for d in ask.decodes
-                if d.pair_class in seconds
+                if d.place_class in seconds
             ]
         chosen.update(min(best)[2])
     return chosen

@@ -82,7 +82,7 @@ def check(planned: Plan, of: PoolView, shape: RequestShape, avoid: frozenset[str
         for d in ask.decodes:
             cards = placeable[p.rank].card, placeable[d.rank].card
             pairs = cards[0].pair_class == cards[1].pair_class
-            assert (d.pair_class in ask.transfer_s[p.pair_class]) == pairs
+            assert (d.place_class in ask.transfer_s[p.place_class]) == pairs
             assert cards[0].connector == cards[1].connector == "nixl" or not pairs
     assert len(ask.prefills) <= 16
     assert len(ask.decodes) <= 16
