@@ -22,6 +22,11 @@ ASK_TO_KEEP = {
 }
 """The kv_transfer_params of a prefill leg."""
 
+OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096")
+"""Of ranks like those that vLLM's answers were captured from."""
+ENGINE = '{engine="0",model_name="sim"}'
+"""The labels of their metrics."""
+
 
 class PrefillDecode(NamedTuple):
     """One rank of each role."""
@@ -82,6 +87,10 @@ def prompt(tokens: int, text: str = "a river runs through it and ") -> str:
 def ask(prompt: str, max_tokens: int, **more: Any) -> dict[str, Any]:
     """The body of a completion."""
     return {"prompt": prompt, "max_tokens": max_tokens, **more}
+
+
+A, B = ask(prompt(148, "A " * 7), 12), ask(prompt(148, "B " * 7), 12)
+"""Two requests that have nothing in common."""
 
 
 def text_of(reply: Reply) -> str:

@@ -1,6 +1,6 @@
 """What holds for the engine whatever is asked of it."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -10,46 +10,30 @@ from simulator.engine import EngineCore
 from simulator.settings import RankSettings
 from simulator.step import Step
 from tests.simulator.engines import answers, request, settings
-from tests.simulator.oracle import right_ids
+from tests.simulator.random_asks import ASK, ENGINE, Ask
 
 
-class Ask(NamedTuple):
-    """One request: prompts that begin alike share blocks; it arrives, and perhaps is aborted, at a step."""
+@dataclass(frozen=True, kw_only=True)
+class AbortableAsk(Ask):
+    """One that is perhaps aborted, so many turns after it arrived."""
 
-    shared_tokens: int
-    own_tokens: int
-    max_tokens: int
-    arrives_at: int
     aborted_after: int | None
-
-    def prompt(self, index: int) -> list[int]:
-        return [*range(500, 500 + self.shared_tokens), *range(10_000 * index, 10_000 * index + self.own_tokens)]
 
 
 asks = st.lists(
-    st.builds(
-        Ask,
-        shared_tokens=st.integers(0, 12),
-        own_tokens=st.integers(1, 12),
-        max_tokens=st.integers(1, 16),
-        arrives_at=st.integers(0, 12),
-        aborted_after=st.none() | st.integers(0, 10),
-    ),
+    st.builds(AbortableAsk, **ASK, aborted_after=st.none() | st.integers(0, 10)),
     min_size=1,
     max_size=10,
 )
 engines = st.builds(
     settings,
-    max_model_len=st.just(40),
-    kv_blocks=st.integers(10, 40),
-    max_num_seqs=st.integers(1, 5),
-    max_num_batched_tokens=st.integers(3, 40),
+    **ENGINE,
     speed=st.sampled_from([1, 50]),
     mean_output_tokens=st.sampled_from([3, 1000]),
 )
 
 
-def run(asked: list[Ask], options: RankSettings) -> list[Step]:
+def run(asked: list[AbortableAsk], options: RankSettings) -> list[Step]:
     """All requests through one engine; its bounds are checked after each step."""
     core, steps, now_s = EngineCore(options), list[Step](), 0.0
     for turn in range(1500):
@@ -83,21 +67,15 @@ def check(core: EngineCore, step: Step, options: RankSettings) -> None:
         assert len(sequence.blocks) * options.block_size_tokens >= sequence.computed
 
 
-def expected(ask: Ask, index: int, options: RankSettings) -> list[int]:
-    """The request's answer, straight from the model."""
-    prompt = ask.prompt(index)
-    most = min(ask.max_tokens, options.max_model_len - len(prompt))
-    return right_ids(prompt, most, mean_output_tokens=options.mean_output_tokens)
-
-
 @given(asks, engines)
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_no_block_leaks_no_bound_breaks_and_no_token_depends_on_company(
-    asked: list[Ask], options: RankSettings
+    asked: list[AbortableAsk], options: RankSettings
 ) -> None:
     found = answers(run(asked, options))
     for index, ask in enumerate(asked):
-        answer, whole = found.get(index, []), expected(ask, index, options)
+        answer = found.get(index, [])
+        whole = ask.right_ids(index, options, mean_output_tokens=options.mean_output_tokens)
         if ask.aborted_after is None:
             assert answer == whole
         else:

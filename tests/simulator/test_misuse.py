@@ -9,6 +9,9 @@ from simulator.misuse import Kind
 from tests.simulator.prefill_decode import (
     CHAT,
     COMPLETIONS,
+    OPTIONS,
+    A,
+    B,
     PrefillDecode,
     ask,
     first_leg,
@@ -18,9 +21,7 @@ from tests.simulator.prefill_decode import (
 )
 from tests.simulator.rank_process import RankProcess, check_misuse, eventually, running_rank
 
-OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096")
 ALL: tuple[Kind, ...] = get_args(Kind)
-A, B = ask(prompt(148, "A " * 7), 12), ask(prompt(148, "B " * 7), 12)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Legs no gateway should ask for, and how a prefill leg may end, as vLLM 0.32.0 was seen to answer them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +9,8 @@ from simulator.detokenizer import TextStream
 from tests.simulator.oracle import right_ids, right_text
 from tests.simulator.prefill_decode import (
     COMPLETIONS,
+    ENGINE,
+    OPTIONS,
     PrefillDecode,
     ask,
     first_leg,
@@ -20,18 +21,11 @@ from tests.simulator.prefill_decode import (
 )
 from tests.simulator.rank_process import RankProcess, eventually
 
-OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096")
 NOBODYS = [500, 501, 502]
 
 
-@pytest.fixture(scope="module")
-def pair() -> Iterator[PrefillDecode]:
-    with running_pair(*OPTIONS) as ranks:
-        yield ranks
-
-
 def late_notifications(rank: RankProcess) -> float:
-    return rank.series("vllm:nixl_num_notifications_after_expiry_total")['{engine="0",model_name="sim"}']
+    return rank.series("vllm:nixl_num_notifications_after_expiry_total")[ENGINE]
 
 
 @pytest.mark.parametrize(("front", "behind", "right"), [(1, 0, True), (0, 1, False), (0, 3, False)])

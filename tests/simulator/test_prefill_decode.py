@@ -9,6 +9,7 @@ from tests.simulator.oracle import right_chat_text, right_text
 from tests.simulator.prefill_decode import (
     CHAT,
     COMPLETIONS,
+    OPTIONS,
     PrefillDecode,
     ask,
     first_leg,
@@ -22,7 +23,7 @@ from tests.simulator.rank_process import eventually
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[PrefillDecode]:
-    with running_pair("--strict", "--speed", "20", "--max-model-len", "4096", "--block-size-tokens", "32") as ranks:
+    with running_pair("--strict", *OPTIONS) as ranks:
         yield ranks
 
 

@@ -9,6 +9,10 @@ from tests.simulator.oracle import right_text
 from tests.simulator.prefill_decode import (
     CHAT,
     COMPLETIONS,
+    ENGINE,
+    OPTIONS,
+    A,
+    B,
     PrefillDecode,
     ask,
     first_leg,
@@ -28,15 +32,6 @@ DEAD = (
     b'{"error":{"message":"EngineCore encountered an issue. See stack trace (above) for the root cause.",'
     b'"type":"InternalServerError","param":null,"code":500}}'
 )
-OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096")
-ENGINE = '{engine="0",model_name="sim"}'
-A, B = ask(prompt(148, "A " * 7), 12), ask(prompt(148, "B " * 7), 12)
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[PrefillDecode]:
-    with running_pair(*OPTIONS) as ranks:
-        yield ranks
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What holds for a prefill and a decode engine, whatever is asked of them and whoever gives up when."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -13,37 +13,28 @@ from simulator.settings import RankSettings
 from simulator.step import Step
 from simulator.transfer_params import RemoteKv
 from tests.simulator.engines import request, settings
-from tests.simulator.oracle import right_ids
+from tests.simulator.random_asks import ASK, ENGINE, Ask
 
 TURNS = 400
 ENOUGH_TOKENS = 8
 """So many wrong tokens are never the right ones by chance."""
 
 
-class Ask(NamedTuple):
-    """One request. Times are turns: when it arrives, how long the client and the transfer take, when it gives up."""
+@dataclass(frozen=True, kw_only=True)
+class PairAsk(Ask):
+    """One in two legs. Times are turns: how long the client and the transfer take, when the client gives up."""
 
-    shared_tokens: int
-    own_tokens: int
-    max_tokens: int
-    arrives_at: int
     between_legs: int
     transfer: int
     fails: bool
     gives_up_after: int | None
     takes_kv_of: int | None
 
-    def prompt(self, index: int) -> list[int]:
-        return [*range(500, 500 + self.shared_tokens), *range(10_000 * index, 10_000 * index + self.own_tokens)]
-
 
 asks = st.lists(
     st.builds(
-        Ask,
-        shared_tokens=st.integers(0, 12),
-        own_tokens=st.integers(1, 12),
-        max_tokens=st.integers(1, 16),
-        arrives_at=st.integers(0, 12),
+        PairAsk,
+        **ASK,
         between_legs=st.integers(0, 5),
         transfer=st.integers(0, 5),
         fails=st.sampled_from([False, False, False, True]),
@@ -55,11 +46,8 @@ asks = st.lists(
 )
 engines = st.builds(
     settings,
+    **ENGINE,
     role=st.just("decode"),
-    max_model_len=st.just(40),
-    kv_blocks=st.integers(10, 40),
-    max_num_seqs=st.integers(1, 5),
-    max_num_batched_tokens=st.integers(3, 40),
     kv_load_failure_policy=st.sampled_from(["fail", "recompute"]),
 )
 
@@ -67,7 +55,7 @@ engines = st.builds(
 class Pair:
     """Both engines in turns, and what moves between them."""
 
-    def __init__(self, asked: list[Ask], options: RankSettings) -> None:
+    def __init__(self, asked: list[PairAsk], options: RankSettings) -> None:
         self.asked, self.options = asked, options
         self.prefill, self.decode = EngineCore(options), EngineCore(options)
         self.now_s = 0.0
@@ -93,7 +81,7 @@ class Pair:
                     self._stepped(turn, core, step)
                 check(core, self.options)
 
-    def _client(self, turn: int, index: int, ask: Ask) -> None:
+    def _client(self, turn: int, index: int, ask: PairAsk) -> None:
         if turn == ask.arrives_at:
             name = f"request {index}"
             self.prefill.add(request(index, ask.prompt(index), 1, arrival_s=self.now_s, kv_request_id=name))
@@ -150,19 +138,14 @@ def check(core: EngineCore, options: RankSettings) -> None:
     assert len(own) == len(set(own))
 
 
-def expected(ask: Ask, index: int, options: RankSettings) -> list[int]:
-    prompt = ask.prompt(index)
-    return right_ids(prompt, min(ask.max_tokens, options.max_model_len - len(prompt)), ignore_eos=True)
-
-
 @given(asks, engines)
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_kv_that_moves_changes_no_answer_and_no_block_leaks(asked: list[Ask], options: RankSettings) -> None:
+def test_kv_that_moves_changes_no_answer_and_no_block_leaks(asked: list[PairAsk], options: RankSettings) -> None:
     pair = Pair(asked, options)
     pair.run()
     assert not pair.wrong
     for index, ask in enumerate(asked):
-        answer, whole = pair.answers.get(index, []), expected(ask, index, options)
+        answer, whole = pair.answers.get(index, []), ask.right_ids(index, options, ignore_eos=True)
         assert answer == whole[: len(answer)]
         assert index in pair.gone | pair.failed or answer == whole
     for core in (pair.prefill, pair.decode):
@@ -173,14 +156,15 @@ def test_kv_that_moves_changes_no_answer_and_no_block_leaks(asked: list[Ask], op
 @given(st.data(), asks, engines)
 @hypothesis_settings(max_examples=150, deadline=None)
 def test_kv_of_another_prompt_never_gives_the_right_answer(
-    data: st.DataObject, asked: list[Ask], options: RankSettings
+    data: st.DataObject, asked: list[PairAsk], options: RankSettings
 ) -> None:
-    asked = [ask._replace(takes_kv_of=data.draw(st.none() | st.integers(0, 7)), fails=False) for ask in asked]
+    asked = [replace(ask, takes_kv_of=data.draw(st.none() | st.integers(0, 7)), fails=False) for ask in asked]
     pair = Pair(asked, options)
     pair.run()
     for index in pair.wrong - pair.preempted:
         answer = pair.answers.get(index, [])
-        assert len(answer) < ENOUGH_TOKENS or answer != expected(asked[index], index, options)[: len(answer)]
+        right = asked[index].right_ids(index, options, ignore_eos=True)
+        assert len(answer) < ENOUGH_TOKENS or answer != right[: len(answer)]
 
 
 def test_kv_is_right_only_until_its_blocks_are_reused() -> None:

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulator.prefill_decode import COMPLETIONS, PrefillDecode, ask, prompt, running_pair
+from tests.simulator.prefill_decode import COMPLETIONS, ENGINE, OPTIONS, PrefillDecode, ask, prompt, running_pair
 from tests.simulator.rank_process import RankProcess, eventually, request, running_rank
 
-ENGINE = '{engine="0",model_name="sim"}'
-OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096", "--kv-blocks", "2048")
+FEW_BLOCKS = (*OPTIONS, "--kv-blocks", "2048")
 
 
 @pytest.fixture
 def pair() -> Iterator[PrefillDecode]:
-    with running_pair(*OPTIONS) as ranks:
+    with running_pair(*FEW_BLOCKS) as ranks:
         yield ranks
 
 
@@ -49,7 +48,7 @@ def test_five_pulled_prompts_count_as_captured(pair: PrefillDecode) -> None:
 
 
 def test_late_notifications_and_ended_leases_are_counted() -> None:
-    with running_pair("--kv-lease-ms", "300", *OPTIONS) as pair:
+    with running_pair("--kv-lease-ms", "300", *FEW_BLOCKS) as pair:
         asked = ask(prompt(100), 2)
         params = pair.keep(COMPLETIONS, asked)
         eventually(lambda: value(pair.prefill, "nixl_num_kv_expired_reqs_total") == 1)
@@ -59,8 +58,8 @@ def test_late_notifications_and_ended_leases_are_counted() -> None:
 
 @pytest.mark.parametrize(("policy", "transfers", "notifications"), [("fail", 4, 2), ("recompute", 2, 0)])
 def test_failures_are_counted(policy: str, transfers: int, notifications: int) -> None:
-    with running_rank("--role", "decode", "--kv-load-failure-policy", policy, *OPTIONS) as decode:
-        with running_rank("--role", "prefill", *OPTIONS) as prefill:
+    with running_rank("--role", "decode", "--kv-load-failure-policy", policy, *FEW_BLOCKS) as decode:
+        with running_rank("--role", "prefill", *FEW_BLOCKS) as prefill:
             pair = PrefillDecode(prefill, decode)
             assert pair.answer(COMPLETIONS, ask(prompt(90), 2)).status == 200
             params = pair.keep(COMPLETIONS, ask(prompt(91, "x"), 2))
@@ -72,7 +71,7 @@ def test_failures_are_counted(policy: str, transfers: int, notifications: int) -
 
 
 def test_a_request_that_waits_for_its_kv_is_deferred() -> None:
-    with running_pair(*OPTIONS, decode_options=("--kv-transfer-base-ms", "3600000")) as pair:
+    with running_pair(*FEW_BLOCKS, decode_options=("--kv-transfer-base-ms", "3600000")) as pair:
         asked = ask(prompt(100), 2)
         with pair.decode.connect() as client:
             body = {**asked, "kv_transfer_params": pair.keep(COMPLETIONS, asked)}
