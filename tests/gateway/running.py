@@ -12,7 +12,7 @@ import httpx
 from gateway.gateway import Gateway
 from gateway.server import listening, open_upstream, serve_http
 from gateway.settings import GatewaySettings
-from tests.gateway.fake_pools import FakePools
+from tests.gateway.fake_pools import FakePool, FakePools
 from tests.polling import until
 
 DEADLINE_S = 30.0
@@ -51,6 +51,11 @@ class Served(NamedTuple):
             return int(status_line.split()[1]), headers, body
         finally:
             writer.close()
+
+
+def nothing_is_held(served: Served, pool: FakePool) -> bool:
+    """The gateway has given back all that requests held: reservations, tasks, connections to ranks."""
+    return not (pool.live or served.gateway.alive or served.gateway.upstream.open_requests)
 
 
 def post(path: str, body: bytes, *headers: str) -> bytes:

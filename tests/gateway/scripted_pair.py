@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from scheduler.messages import Role
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import Served, serving
+from tests.gateway.running import Served, nothing_is_held, serving
 from tests.gateway.scripted_rank import Exchange, Script, ScriptedRank, completes, scripted_rank
 
 PARAMS: dict[str, Any] = {
@@ -65,6 +65,10 @@ class Pair(NamedTuple):
         """The ranks that were asked, in order of their names: P, P2, D, D2."""
         ranks = {"P": self.prefill, "P2": self.prefill2, "D": self.decode, "D2": self.decode2}
         return [name for name, rank in ranks.items() for _ in rank.requests]
+
+    def nothing_is_held(self) -> bool:
+        """Of all that was asked."""
+        return nothing_is_held(self.served, self.pool)
 
 
 @asynccontextmanager

@@ -51,10 +51,6 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in PARAMS.items() if key != name}
 
 
-def nothing_is_held(pair: Pair) -> bool:
-    return not (pair.pool.live or pair.served.gateway.alive or pair.served.gateway.upstream.open_requests)
-
-
 def retried(pair: Pair) -> list[frozenset[str]]:
     return pair.pool.avoided[1:]
 
@@ -174,7 +170,7 @@ async def test_a_prefill_rank_that_fails_is_replaced(name: str) -> None:
     async with scripted_pair(BAD_PREFILLS[name], prefill_ms=prefill_ms) as pair:
         response = await pair.served.complete()
         page = (await pair.served.client.get("/metrics")).text
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     assert response.content == COMPLETION
     assert pair.names() == ["P", "P2", "D"]
     assert retried(pair) == [{"P"}]
@@ -296,7 +292,7 @@ async def test_a_decode_rank_that_fails_is_replaced_with_a_whole_new_pair(stream
         pair.decode2.script = streams if stream else completes
         pair.prefill2.script = answers(prefill_answer(PARAMS | {"remote_request_id": "another"}))
         response = await pair.served.complete(stream=stream)
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
     # It may have died of what it was given, and the next one would.
     assert pair.names() == ["P", "P2", "D", "D2"]
@@ -353,7 +349,7 @@ async def test_where_no_decode_rank_is_left_the_prefill_is_freed_and_a_new_pair_
         pair.pool.rebinds = [None]
         response = await pair.served.complete()
         await eventually(lambda: len(pair.decode.requests) + len(pair.decode2.requests) == 2)
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     assert response.content == COMPLETION
     assert pair.names().count("P") == 2
     assert retried(pair) == [{"D"}]
@@ -370,7 +366,7 @@ async def test_a_decode_rank_that_is_not_reached_while_the_kv_is_held_is_given_u
             # The rebinding takes too long, so that no pair's decode rank gets the request.
             pair.pool.rebind_s = 0.5
         response = await pair.served.complete(stream=stream)
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     if stream:
         assert response.content == b"".join(EVENTS)
         assert pair.names() == ["P", "P2", "D", "D2"]
@@ -430,7 +426,7 @@ async def test_a_recomputed_answer_of_a_decode_rank_alone_is_tried_anew() -> Non
 async def test_a_stream_that_is_recomputed_ends_with_a_clear_error() -> None:
     async with scripted_pair(decode=streaming(EVENTS[0] + RECOMPUTED_EVENT, b"data: [DONE]\n\n")) as pair:
         response = await pair.served.complete(stream=True)
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     assert response.content.startswith(EVENTS[0])
     error = json.loads(response.content.removeprefix(EVENTS[0]).removeprefix(b"data: "))["error"]
     assert error["code"] == 502

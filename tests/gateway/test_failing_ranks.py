@@ -1,7 +1,5 @@
 """What a client is told when a rank refuses, dies or answers what it may not."""
 
-import json
-
 import pytest
 
 from tests.gateway.fake_pools import FakePool, FakePools, card
@@ -16,6 +14,7 @@ from tests.gateway.scripted_rank import (
     completes,
     scripted_rank,
 )
+from tests.sse import event_of
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -101,7 +100,7 @@ async def test_a_rank_that_dies_inside_a_stream_ends_it_with_an_error_event(cut_
     assert response.status_code == 200
     assert response.content.startswith(EVENTS[0])
     *_, last = response.text.rstrip("\n").split("\n\n")
-    assert json.loads(last.removeprefix("data: "))["error"]["code"] == 502
+    assert event_of(last)["error"]["code"] == 502
     assert "[DONE]" not in response.text
     assert response.text.count("\n\n") == (3 if cut_event else 2)
     assert pool.words() == ["dispatched", "first_token", "released"]

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterator
 from random import Random
 
-import anyio
 import pytest
 
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import CHAT, COMPLETIONS, Served, error_of, eventually, post, serving
+from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
+from tests.gateway.running import CHAT, COMPLETIONS, Served, error_of, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_rank import (
     EVENTS,
     STREAM_HEAD,
@@ -22,13 +22,10 @@ from tests.gateway.scripted_rank import (
     stalls_after_an_event,
 )
 from tests.simulator.rank_process import RankProcess, running_rank
+from tests.sse import event_of
 
 CLIENTS = 200
 LONG_BYTES = 20_000
-
-
-def nothing_is_held(served: Served, pool: FakePool) -> bool:
-    return not (pool.live or served.gateway.alive or served.gateway.upstream.open_requests)
 
 
 async def hang_up(served: Served, pool: FakePool, random: Random) -> None:
@@ -39,17 +36,14 @@ async def hang_up(served: Served, pool: FakePool, random: Random) -> None:
     fields = {"messages": [{"role": "user", "content": content}], "max_tokens": 2000, "stream": stream}
     raw = post(CHAT, json.dumps(fields).encode())
     await asyncio.sleep(random.uniform(0, 1))
-    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(raw[: random.randrange(len(raw))] if end == "inside the request" else raw)
-    if end == "in place":
+    if end == "inside the request":
+        raw = raw[: random.randrange(len(raw))]
+
+    async def in_place(_: asyncio.StreamReader) -> None:
         await eventually(lambda: pool.stalled > 0)
-    if end == "after an event":
-        await reader.readuntil(b"data: ")
-    with anyio.move_on_after(random.uniform(0, 0.5)):
-        await reader.read(random.randrange(1, 5000))
-    if random.random() < 0.5:
-        writer.transport.abort()
-    writer.close()
+
+    earliest = {"in place": in_place, "after an event": after_an_event}.get(end, at_once)
+    await send_and_hang_up(served.port, raw, random, within_s=0.5, earliest=earliest)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +163,7 @@ async def test_a_stream_that_outlives_its_deadline_ends_with_an_error_event() ->
         await eventually(lambda: rank.open_connections == 0)
     assert response.status_code == 200
     assert response.content.startswith(EVENTS[0])
-    error = json.loads(response.text.removeprefix(EVENTS[0].decode()).removeprefix("data: "))["error"]
+    error = event_of(response.text.removeprefix(EVENTS[0].decode()))["error"]
     assert (error["code"], error["type"]) == (504, "Gateway Timeout")
     assert pool.releases() == {1: 1}
 
@@ -201,7 +195,7 @@ async def test_a_stream_whose_first_event_never_comes_is_cut() -> None:
         serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=100) as served,
     ):
         response = await served.complete(stream=True)
-    assert json.loads(response.text.removeprefix("data: "))["error"]["code"] == 504
+    assert event_of(response.text)["error"]["code"] == 504
     assert pool.words() == ["dispatched", "released"]
 
 

@@ -26,10 +26,6 @@ REFUSAL = b'{"error":{"message":"The model does not exist.","type":"NotFoundErro
 ASK = b'{"model":"sim","prompt":"Once","stream":true}'
 
 
-def nothing_is_held(pair: Pair) -> bool:
-    return not (pair.pool.live or pair.served.gateway.alive or pair.served.gateway.upstream.open_requests)
-
-
 async def refuses_what_frees(exchange: Exchange) -> None:
     if b"forebay-frees" in exchange.request.body:
         await exchange.answer("404 Not Found", REFUSAL, "content-type: application/json")
@@ -54,7 +50,7 @@ async def leaves_when(pair: Pair, holds: Callable[[], object]) -> None:
 async def test_a_client_that_leaves_during_the_prefill_ends_it_and_nothing_is_to_be_freed() -> None:
     async with scripted_pair(stalls, refuses_what_frees) as pair:
         await leaves_when(pair, lambda: pair.prefill.requests)
-        await eventually(lambda: nothing_is_held(pair) and pair.prefill.open_connections == 0)
+        await eventually(lambda: pair.nothing_is_held() and pair.prefill.open_connections == 0)
         page = (await pair.served.client.get("/metrics")).text
     assert pair.names() == ["P"]
     assert pair.pool.words() == ["dispatched", "released"]
@@ -72,7 +68,7 @@ async def test_a_prefill_that_ends_just_after_its_client_has_left_is_freed(monke
     async with scripted_pair(answers_late, refuses_what_frees) as pair:
         await leaves_when(pair, lambda: pair.prefill.requests)
         left.set()
-        await eventually(lambda: freed(pair, 1) and nothing_is_held(pair))
+        await eventually(lambda: freed(pair, 1) and pair.nothing_is_held())
     assert pair.pool.words() == ["dispatched", "released"]
 
 
@@ -97,7 +93,7 @@ async def test_a_client_that_leaves_between_the_legs_has_the_prefill_freed_by_th
     async with scripted_pair(decode=refuses_what_frees) as pair:
         pair.pool.rebind_s = 1000.0
         await leaves_when(pair, lambda: "prefill_done" in pair.pool.words())
-        await eventually(lambda: freed(pair, 1) and nothing_is_held(pair))
+        await eventually(lambda: freed(pair, 1) and pair.nothing_is_held())
         page = (await pair.served.client.get("/metrics")).text
     asked = sent(pair.decode)
     assert asked["kv_transfer_params"] == PARAMS
@@ -112,7 +108,7 @@ async def test_a_deadline_that_passes_between_the_legs_has_the_prefill_freed() -
     async with scripted_pair(decode=refuses_what_frees) as pair:
         pair.pool.rebind_s = 1000.0
         response = await pair.served.complete(headers={"x-request-timeout-ms": "300"})
-        await eventually(lambda: freed(pair, 1) and nothing_is_held(pair))
+        await eventually(lambda: freed(pair, 1) and pair.nothing_is_held())
     assert response.status_code == 504
 
 
@@ -130,7 +126,7 @@ async def test_a_chat_is_freed_in_the_words_of_its_api() -> None:
 async def test_a_decode_rank_that_has_the_request_frees_the_prefill_itself(script: Script) -> None:
     async with scripted_pair(decode=script) as pair:
         await leaves_when(pair, lambda: pair.decode.requests)
-        await eventually(lambda: nothing_is_held(pair) and pair.decode.open_connections == 0)
+        await eventually(lambda: pair.nothing_is_held() and pair.decode.open_connections == 0)
     assert pair.names() == ["P", "D"]
     assert pair.pool.words()[-1] == "released"
     assert pair.pool.releases() == {1: 1}
@@ -160,7 +156,7 @@ async def test_where_nobody_can_free_a_prefill_its_lease_ends() -> None:
             ranks[name] = ranks[name]._replace(state=RankState.DOWN)  # type: ignore[index]
         pair.pool.rebind_s = 1000.0
         await pair.served.complete(headers={"x-request-timeout-ms": "300"})
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
         page = (await pair.served.client.get("/metrics")).text
     assert pair.names() == ["P"]
     assert 'forebay_gateway_freed_prefills_total{freed="false",pool="sim"} 1.0' in page
@@ -172,7 +168,7 @@ async def test_a_decode_rank_that_is_silent_holds_up_no_freeing(monkeypatch: pyt
         pair.pool.rebind_s = 1000.0
         await pair.served.complete(headers={"x-request-timeout-ms": "300"})
         await eventually(lambda: pair.decode.open_connections == 1)
-        await eventually(lambda: pair.decode.open_connections == 0 and nothing_is_held(pair))
+        await eventually(lambda: pair.decode.open_connections == 0 and pair.nothing_is_held())
 
 
 async def test_a_gateway_that_stops_frees_what_it_cuts_between_the_legs() -> None:
@@ -191,7 +187,7 @@ async def test_a_gateway_that_stops_frees_what_it_cuts_between_the_legs() -> Non
 async def test_a_prefill_that_was_given_back_with_an_error_is_not_freed() -> None:
     async with scripted_pair(answers(b"{}", "500 Internal Server Error"), refuses_what_frees) as pair:
         await pair.served.complete()
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)
     assert not any(b"forebay-frees" in request.body for request in pair.decode.requests)
 
 
@@ -207,5 +203,5 @@ async def test_a_stream_that_a_client_leaves_closes_its_decode_rank() -> None:
         writer.write(post(COMPLETIONS, ASK))
         await reader.readuntil(b"data: ")
         writer.close()
-        await eventually(lambda: nothing_is_held(pair) and pair.decode.open_connections == 0)
+        await eventually(lambda: pair.nothing_is_held() and pair.decode.open_connections == 0)
     assert json.loads(pair.decode.requests[0].body)["kv_transfer_params"] == PARAMS

@@ -7,22 +7,12 @@ from typing import Any
 import pytest
 
 from tests.gateway.running import CHAT, eventually
-from tests.gateway.scripted_pair import PARAMS, Pair, answers, prefill_answer, scripted_pair, sent
+from tests.gateway.scripted_pair import PARAMS, answers, prefill_answer, scripted_pair, sent
 from tests.gateway.scripted_rank import COMPLETION, EVENTS, NO_MORE, STREAM_HEAD, Exchange, chunk, streams
+from tests.kv_params import ASK_TO_KEEP
+from tests.sse import event_of
 
-NULL_OBJECT = {
-    "do_remote_decode": True,
-    "do_remote_prefill": False,
-    "remote_engine_id": None,
-    "remote_block_ids": None,
-    "remote_host": None,
-    "remote_port": None,
-}
 MESSAGES = [{"role": "user", "content": "Hello"}]
-
-
-def nothing_is_held(pair: Pair) -> bool:
-    return not (pair.pool.live or pair.served.gateway.alive or pair.served.gateway.upstream.open_requests)
 
 
 async def test_a_prefill_rank_computes_one_token_and_says_where_its_kv_is() -> None:
@@ -36,7 +26,7 @@ async def test_a_prefill_rank_computes_one_token_and_says_where_its_kv_is() -> N
         "temperature": 0,
         "max_tokens": 1,
         "stream": False,
-        "kv_transfer_params": NULL_OBJECT,
+        "kv_transfer_params": ASK_TO_KEEP,
     }
     assert pair.names() == ["P", "D"]
 
@@ -154,7 +144,7 @@ async def test_one_prompt_with_one_answer_goes_to_a_pair(fields: dict[str, Any])
 async def test_a_client_never_steers_the_transfer() -> None:
     async with scripted_pair() as pair:
         await pair.served.complete(kv_transfer_params={"do_remote_prefill": True, "remote_host": "evil"})
-    assert sent(pair.prefill)["kv_transfer_params"] == NULL_OBJECT
+    assert sent(pair.prefill)["kv_transfer_params"] == ASK_TO_KEEP
     assert sent(pair.decode)["kv_transfer_params"] == PARAMS
 
 
@@ -186,7 +176,7 @@ async def test_a_stream_shows_what_the_prefill_had_cached_in_each_usage_and_no_p
     assert last == "data: [DONE]"
     assert len(usages) == 2
     for usage in usages:
-        event = json.loads(usage.removeprefix("data: "))
+        event = event_of(usage)
         assert event["usage"]["prompt_tokens_details"]["cached_tokens"] == 48
         assert event["kv_transfer_params"] is None
 
@@ -213,4 +203,4 @@ async def test_a_stream_through_a_pair_is_passed_on_as_it_comes() -> None:
             assert await anext(parts) == EVENTS[0]
             released.set()
             assert b"".join([part async for part in parts]) == b"".join(EVENTS[1:])
-        await eventually(lambda: nothing_is_held(pair))
+        await eventually(pair.nothing_is_held)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.gateway.gateway_process import forebay_process
+from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.running import COMPLETIONS, post
 from tests.gateway.test_strict_pairs import is_busy
 from tests.gateway.test_with_the_real_scheduler import Fleet
@@ -85,13 +86,8 @@ async def test_of_clients_that_hang_up_at_random_moments_no_trace_remains(fleet:
         random = Random(number)
         fields = {"prompt": "x" * random.randrange(1, 20_000), "max_tokens": 500, "stream": random.random() < 0.6}
         async with few_at_a_time:
-            reader, writer = await asyncio.open_connection("127.0.0.1", fleet.gateways[number % 2].port)
-            writer.write(post(COMPLETIONS, json.dumps(fields).encode()))
-            with anyio.move_on_after(random.uniform(0, 0.4)):
-                await reader.read(random.randrange(1, 5000))
-            if random.random() < 0.5:
-                writer.transport.abort()
-            writer.close()
+            raw = post(COMPLETIONS, json.dumps(fields).encode())
+            await send_and_hang_up(fleet.gateways[number % 2].port, raw, random, within_s=0.4)
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(CLIENTS):

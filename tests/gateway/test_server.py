@@ -1,7 +1,6 @@
 """How a gateway starts, stops, and what it says on the way."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from tests.gateway.scripted_rank import (
 )
 from tests.polling import until, until_now
 from tests.servers import RedisServer, needs_redis
+from tests.sse import event_of
 
 
 def terminate() -> None:
@@ -92,7 +92,7 @@ async def test_what_outlives_the_drain_is_cut_and_told_so() -> None:
         assert response.json()["error"]["message"] == "This gateway is shutting down"
         response = await streamed
         assert response.content.startswith(EVENTS[0])
-        assert json.loads(response.text.split("data: ")[-1])["error"]["code"] == 503
+        assert event_of(response.text.split("\n\n")[-2])["error"]["code"] == 503
         await eventually(lambda: rank.open_connections == 0)
         assert pool.releases() == {1: 1, 2: 1}
 

@@ -16,10 +16,12 @@ import pytest
 from scheduler.messages import Role
 from simulator.misuse import Kind
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, post, serving
+from tests.gateway.hanging_up import send_and_hang_up
+from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, nothing_is_held, post, serving
 from tests.simulator.oracle import right_chat_text, right_text
 from tests.simulator.prefill_decode import kv_usage
 from tests.simulator.rank_process import RankProcess, running_rank
+from tests.sse import events_of
 
 CLIENTS = 60
 OPTIONS = ("--strict", "--speed", "20", "--block-size-tokens", "32", "--enable-prompt-tokens-details")
@@ -78,9 +80,7 @@ def troubled() -> Iterator[Ranks]:
 
 def text_of(events: str) -> str:
     """What a stream said."""
-    *said, done = [line.removeprefix("data: ") for line in events.split("\n\n") if line]
-    assert done == "[DONE]"
-    choices = [choice for event in said for choice in json.loads(event)["choices"]]
+    choices = [choice for event in events_of(events) for choice in event["choices"]]
     return "".join(choice["text"] if "text" in choice else choice["delta"].get("content", "") for choice in choices)
 
 
@@ -147,7 +147,7 @@ async def test_a_stream_shows_what_the_prefill_rank_had_cached(ranks: Ranks) -> 
     async with serving(FakePools(ranks.pool(takes_turns=False))) as served:
         for _ in range(2):
             response = await served.complete(prompt="seven " * 60, stream=True, stream_options={"include_usage": True})
-        usage = json.loads(response.text.split("\n\n")[-3].removeprefix("data: "))["usage"]
+        usage = events_of(response.text)[-1]["usage"]
         assert usage["prompt_tokens_details"]["cached_tokens"] == 64
 
 
@@ -158,13 +158,7 @@ async def hang_up(served: Served, random: Random) -> None:
         "max_tokens": random.randrange(1, 400),
         "stream": random.random() < 0.6,
     }
-    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(post(COMPLETIONS, json.dumps(fields).encode()))
-    with anyio.move_on_after(random.uniform(0, 0.6)):
-        await reader.read(random.randrange(1, 5000))
-    if random.random() < 0.5:
-        writer.transport.abort()
-    writer.close()
+    await send_and_hang_up(served.port, post(COMPLETIONS, json.dumps(fields).encode()), random, within_s=0.6)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -184,7 +178,7 @@ async def test_of_clients_that_hang_up_at_any_point_of_both_legs_nothing_remains
         async with asyncio.TaskGroup() as clients:
             for number in range(CLIENTS):
                 clients.create_task(hang_up_in_turn(number))
-        await eventually(lambda: not (pool.live or served.gateway.alive or served.gateway.upstream.open_requests))
+        await eventually(lambda: nothing_is_held(served, pool))
         await eventually(troubled.are_idle)
         assert set(pool.releases().values()) == {1}
         assert {"prefill_done", "first_token"} <= {word for _, word in pool.history}
@@ -199,5 +193,5 @@ async def test_a_client_that_hangs_up_between_the_legs_leaves_no_kv(ranks: Ranks
             writer.write(post(COMPLETIONS, b'{"prompt":"Once upon a time","stream":true}'))
             await eventually(lambda asked=number: "prefill_done" in pool.words(asked))  # type: ignore[misc]
             writer.close()
-        await eventually(lambda: not (pool.live or served.gateway.alive or served.gateway.upstream.open_requests))
+        await eventually(lambda: nothing_is_held(served, pool))
         assert ranks.are_idle()

@@ -8,7 +8,6 @@ from contextlib import ExitStack, asynccontextmanager
 from random import Random
 from typing import NamedTuple
 
-import anyio
 import httpx
 import pytest
 from openai import AsyncOpenAI
@@ -17,10 +16,12 @@ from scheduler.admin import Status, status
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
+from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
 from tests.gateway.running import CHAT, COMPLETIONS, post
 from tests.polling import until, until_now
 from tests.servers import needs_redis, redis_server
 from tests.simulator.rank_process import RankProcess, running_rank
+from tests.sse import events_of
 
 pytestmark = needs_redis
 
@@ -113,10 +114,9 @@ async def test_a_stream_through_a_gateway_is_the_stream_of_the_rank(fleet: Fleet
     async with httpx.AsyncClient(trust_env=False) as client:
         for url in (fleet.ranks[0].url, fleet.gateways[0].url, fleet.gateways[1].url):
             response = await client.post(url + COMPLETIONS, json=body)
-            events = [line.removeprefix("data: ") for line in response.text.split("\n\n") if line]
-            assert events[-1] == "[DONE]"
-            assert json.loads(events[-2])["usage"]["completion_tokens"] <= 50
-            texts.append("".join(json.loads(event)["choices"][0]["text"] for event in events[:-2]))
+            *events, last = events_of(response.text)
+            assert last["usage"]["completion_tokens"] <= 50
+            texts.append("".join(event["choices"][0]["text"] for event in events))
     assert len(set(texts)) == 1
 
 
@@ -131,18 +131,11 @@ async def test_what_a_rank_refuses_is_told_in_its_words(fleet: Fleet) -> None:
 
 async def hang_up(gateway: ForebayProcess, random: Random) -> None:
     messages = [{"role": "user", "content": "x" * random.randrange(1, 4000)}]
-    after_an_event = random.random() < 0.3
-    stream = after_an_event or random.random() < 0.6
+    earliest = after_an_event if random.random() < 0.3 else at_once
+    stream = earliest is after_an_event or random.random() < 0.6
     await asyncio.sleep(random.uniform(0, 1))
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(post(CHAT, json.dumps({"messages": messages, "max_tokens": 2000, "stream": stream}).encode()))
-    if after_an_event:
-        await reader.readuntil(b"data: ")
-    with anyio.move_on_after(random.uniform(0, 0.3)):
-        await reader.read(random.randrange(1, 5000))
-    if random.random() < 0.5:
-        writer.transport.abort()
-    writer.close()
+    raw = post(CHAT, json.dumps({"messages": messages, "max_tokens": 2000, "stream": stream}).encode())
+    await send_and_hang_up(gateway.port, raw, random, within_s=0.3, earliest=earliest)
 
 
 async def test_of_200_clients_that_hang_up_at_random_moments_no_trace_remains(fleet: Fleet) -> None:

@@ -7,20 +7,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from simulator.misuse import Kind
+from tests.kv_params import ASK_TO_KEEP
 from tests.simulator.rank_process import RankProcess, Reply, eventually, running_rank
 
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
-
-ASK_TO_KEEP = {
-    "do_remote_decode": True,
-    "do_remote_prefill": False,
-    "remote_engine_id": None,
-    "remote_block_ids": None,
-    "remote_host": None,
-    "remote_port": None,
-}
-"""The kv_transfer_params of a prefill leg."""
 
 OPTIONS = ("--speed", "20", "--block-size-tokens", "32", "--max-model-len", "4096")
 """Of ranks like those that vLLM's answers were captured from."""

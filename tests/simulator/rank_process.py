@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 from simulator.misuse import Kind
+from tests.sse import events_of
 
 DEADLINE_S = 30.0
 
@@ -29,9 +30,7 @@ class Reply(NamedTuple):
 
     def events(self) -> list[Any]:
         """The JSON of each server-sent event, without the final [DONE]."""
-        datas = [line.removeprefix("data: ") for line in self.body.decode().split("\n\n") if line]
-        assert datas[-1] == "[DONE]"
-        return [json.loads(data) for data in datas[:-1]]
+        return events_of(self.body.decode())
 
 
 class RankProcess(NamedTuple):
