@@ -27,6 +27,10 @@ PARAMS: dict[str, Any] = {
 """As captured from vLLM 0.32.0."""
 
 
+RECOMPUTED = b'{"choices":[{"index":0,"text":"hi","finish_reason":"stop","stop_reason":"recomputed"}]}'
+"""What a decode rank answers when it has lost the KV."""
+
+
 def prefill_answer(params: Any = PARAMS, **fields: Any) -> bytes:
     """The body of a prefill rank's answer."""
     answer = {
@@ -65,6 +69,10 @@ class Pair(NamedTuple):
         """The ranks that were asked, in order of their names: P, P2, D, D2."""
         ranks = {"P": self.prefill, "P2": self.prefill2, "D": self.decode, "D2": self.decode2}
         return [name for name, rank in ranks.items() for _ in rank.requests]
+
+    def retried(self) -> list[frozenset[str]]:
+        """What each further placement was to avoid."""
+        return self.pool.avoided[1:]
 
     def nothing_is_held(self) -> bool:
         """Of all that was asked."""

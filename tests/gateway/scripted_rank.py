@@ -82,8 +82,22 @@ async def stalls_after_an_event(exchange: Exchange) -> None:
     await exchange.until_closed()
 
 
+def streaming(*parts: bytes) -> Script:
+    """Streams these parts and ends properly."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, parts), NO_MORE)
+
+    return script
+
+
 async def breaks_off(exchange: Exchange) -> None:
     """Dies before it answers."""
+    exchange.abort()
+
+
+async def dies_in_its_answer(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
     exchange.abort()
 
 

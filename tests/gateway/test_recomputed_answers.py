@@ -1,0 +1,87 @@
+"""What becomes of a pair whose decode rank lost the KV or aborted: a new pair while nothing was said, else an error."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.running import eventually
+from tests.gateway.scripted_pair import RECOMPUTED, answers, scripted_pair
+from tests.gateway.scripted_rank import (
+    COMPLETION,
+    EVENTS,
+    completes,
+    streaming,
+    streams,
+)
+from tests.sse import event_of
+
+RECOMPUTED_EVENT = (
+    b'data: {"choices":[{"index":0,"text":"","finish_reason":"stop","stop_reason":"recomputed","token_ids":null}]}\n\n'
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_recomputed_answer_takes_a_whole_new_pair_and_no_prefill_rank_is_avoided(stream: bool) -> None:
+    recomputed = streaming(RECOMPUTED_EVENT, b"data: [DONE]\n\n") if stream else answers(RECOMPUTED)
+    async with scripted_pair(decode=recomputed) as pair:
+        pair.decode2.script = streams if stream else completes
+        response = await pair.served.complete(stream=stream)
+        page = (await pair.served.client.get("/metrics")).text
+    assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
+    assert pair.names() == ["P", "P", "D", "D2"]
+    assert pair.retried() == [{"D"}]
+    assert len({request.header("x-request-id") for request in pair.prefill.requests}) == 2
+    assert 'reason="recomputed"} 1.0' in page
+
+
+async def test_a_recomputed_answer_of_a_decode_rank_alone_is_tried_anew() -> None:
+    async with scripted_pair(decode=answers(RECOMPUTED)) as pair:
+        response = await pair.served.complete(n=2)
+    assert response.content == COMPLETION
+    assert pair.names() == ["D", "D2"]
+
+
+async def test_a_stream_that_is_recomputed_ends_with_a_clear_error() -> None:
+    async with scripted_pair(decode=streaming(EVENTS[0] + RECOMPUTED_EVENT, b"data: [DONE]\n\n")) as pair:
+        response = await pair.served.complete(stream=True)
+        await eventually(pair.nothing_is_held)
+    assert response.content.startswith(EVENTS[0])
+    error = event_of(response.content.removeprefix(EVENTS[0]).decode())["error"]
+    assert error["code"] == 502
+    assert "KV cache" in error["message"]
+    assert b"recomputed" not in response.content
+
+
+@pytest.mark.parametrize("stop", ["recomputed", ["x", "recomputed"], ["\\u0072ecomputed"]])
+async def test_a_stop_string_of_the_clients_own_is_no_recomputation(stop: Any) -> None:
+    async with scripted_pair(decode=answers(RECOMPUTED)) as pair:
+        raw = json.dumps({"model": "sim", "prompt": "x", "stop": stop}).replace("\\\\", "\\")
+        response = await pair.served.client.post(
+            "/v1/completions", content=raw, headers={"content-type": "application/json"}
+        )
+    assert response.content == RECOMPUTED
+
+
+ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
+
+"""How a vLLM that is told to stop ends a stream."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_decode_rank_aborts_before_it_has_said_anything_takes_a_new_pair(stream: bool) -> None:
+    whole = b'{"choices":[{"index":0,"text":"hi","finish_reason":"abort"}]}'
+    script = streaming(ABORTED_EVENT, b"data: [DONE]\n\n") if stream else answers(whole)
+    async with scripted_pair(decode=script) as pair:
+        pair.decode2.script = streams if stream else completes
+        response = await pair.served.complete(stream=stream)
+    assert response.content == (b"".join(EVENTS) if stream else COMPLETION)
+    assert pair.retried()[0] >= {"D"}
+
+
+async def test_a_stream_that_a_decode_rank_aborts_ends_with_an_error() -> None:
+    async with scripted_pair(decode=streaming(EVENTS[0], ABORTED_EVENT, b"data: [DONE]\n\n")) as pair:
+        response = await pair.served.complete(stream=True)
+    assert response.content.startswith(EVENTS[0])
+    assert b"aborted the request" in response.content
+    assert b"[DONE]" not in response.content
