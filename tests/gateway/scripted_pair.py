@@ -25,8 +25,6 @@ PARAMS: dict[str, Any] = {
     "remote_prefill_cached_tokens": 32,
 }
 """As captured from vLLM 0.32.0."""
-
-
 RECOMPUTED = b'{"choices":[{"index":0,"text":"hi","finish_reason":"stop","stop_reason":"recomputed"}]}'
 """What a decode rank answers when it has lost the KV."""
 

@@ -26,17 +26,11 @@ ROLE_EVENT = (
     b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"role":"assistant","content":""},'
     b'"finish_reason":null}]}\n\n'
 )
-
-
 ERROR_EVENT = b'data: {"error": {"message": "Internal server error", "type": "InternalServerError", "code": 500}}\n\n'
-
-
 SILENT_EVENTS = (
     b': x\n\ndata: null\n\ndata: {"choices":[]}\n\ndata: {"choices":[],"usage":{"prompt_tokens":5}}\n\n'
     b'data: {"choices":[{"index":0,"text":"","finish_reason":null}]}\n\n'
 )
-
-
 BAD_DECODES: dict[str, Script] = {
     "500": answers(b"{}", "500 Internal Server Error"),
     "503": answers(b"{}", "503 Service Unavailable"),
@@ -47,8 +41,6 @@ BAD_DECODES: dict[str, Script] = {
     "larger than any": answers(b" " * (EDITED_BYTES + 1)),
     "params and no number": answers(b'{"logprob":NaN,"kv_transfer_params":{"remote_host":"10.0.0.1"}}'),
 }
-
-
 BAD_STREAMS: dict[str, Script] = {
     "500": BAD_DECODES["500"],
     "broken off": breaks_off,

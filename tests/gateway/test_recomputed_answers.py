@@ -64,7 +64,6 @@ async def test_a_stop_string_of_the_clients_own_is_no_recomputation(stop: Any) -
 
 
 ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
-
 """How a vLLM that is told to stop ends a stream."""
 
 

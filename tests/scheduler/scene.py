@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
+import msgspec
+
 from scheduler import admin
 from scheduler.calls import Call, Reply, Word
 from scheduler.decision import Place
@@ -24,6 +26,7 @@ from tests.samples import card, report
 from tests.scheduler.samples import SHAPE, rules
 
 SETTINGS = SchedulerSettings(renew_ms=20, snapshot_ms=10, probe_ms=10, place_deadline_ms=2_000)
+HASTY = msgspec.structs.replace(SETTINGS, place_deadline_ms=30)
 MODEL = "m"
 
 CardOf = Callable[[str, str], RankCard]
@@ -123,6 +126,11 @@ class Scene:
         """So many placements at once."""
         decisions = await asyncio.gather(*(self.pool.place(SHAPE) for _ in range(count)))
         return [decision for decision in decisions if isinstance(decision, Place)]
+
+    def batches_since(self, start: int) -> list[list[str]]:
+        """What was told from the batch of this number on, without the renewals that go along."""
+        told = [[str(script) for script in batch if script is not Script.RENEW] for batch in self.wire.batches[start:]]
+        return [batch for batch in told if batch]
 
     async def is_exact(self) -> bool:
         """Whether the ledger holds just what the pool holds, and the sums of the ranks say so too."""

@@ -47,6 +47,11 @@ class PrefillDecode(NamedTuple):
         eventually(lambda: kv_usage(self.prefill) == 0)
 
 
+def changed(params: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """Params as they came but for these fields, which are named without `remote_`."""
+    return {**params, **{f"remote_{name}": value for name, value in fields.items()}}
+
+
 def first_leg(body: dict[str, Any]) -> dict[str, Any]:
     """The body for the prefill rank: one token, not streamed."""
     asked = {name: value for name, value in body.items() if name not in ("stream_options", "min_tokens")}
