@@ -1,4 +1,4 @@
-"""Makes rank cards from what a port answers: its page, its models, its version.
+"""Makes rank cards from what a port answers: its page, its models, its version. Pure.
 
 Engines behind one port are told apart by the `engine` label. `X-data-parallel-rank` is an index into the receiving
 server's engines, not the global rank in the label: it is the label's position among the sorted ones (vLLM:

@@ -1,4 +1,4 @@
-"""What can go wrong between an agent and its ranks."""
+"""What can go wrong between an agent and its ranks. Pure."""
 
 from __future__ import annotations
 

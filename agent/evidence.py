@@ -1,4 +1,4 @@
-"""What one look at a rank's port can show. A closed set: health.py says what follows from each."""
+"""What one look at a rank's port can show. A closed set: health.py says what follows from each. Pure."""
 
 from __future__ import annotations
 

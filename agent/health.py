@@ -1,4 +1,4 @@
-"""Why a rank is said to be up, stalled, down or gone: all of it is decided here.
+"""Why a rank is said to be up, stalled, down or gone: all of it is decided here. Pure.
 
 A rank goes down on positive evidence only; silence merely ages its last sample. Evidence first makes the health of a
 port, that is of all engines behind it (`judge`):

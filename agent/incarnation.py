@@ -1,4 +1,4 @@
-"""Which life of an engine a page shows.
+"""Which life of an engine a page shows. Pure.
 
 The text must change whenever the engine restarted, never otherwise, and not depend on the agent's own life: an agent
 that restarts must find the same text, or it would drop the ledger entries of a healthy rank.

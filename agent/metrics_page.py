@@ -1,4 +1,4 @@
-"""Reads what placement needs from a vLLM `/metrics` page, old names and new.
+"""Reads what placement needs from a vLLM `/metrics` page, old names and new. Pure.
 
 One compiled pattern picks the few families we read out of some 800 lines; a general parser of the text format takes
 70 times as long (benchmarks/metrics_page.py). Labels may come in any order, and there is one `EngineSample` per

@@ -1,4 +1,4 @@
-"""What a node says of all its ranks at one instant."""
+"""What a node says of all its ranks at one instant. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One port as its agent knows it: its health and the ranks behind it, folded from evidence."""
+"""One port as its agent knows it: its health and the ranks behind it, folded from evidence. Pure."""
 
 from __future__ import annotations
 

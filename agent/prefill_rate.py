@@ -1,4 +1,4 @@
-"""Learns a rank's prefill rate, in uncached prompt tokens per second, from the sums on its pages.
+"""Learns a rank's prefill rate, in uncached prompt tokens per second, from the sums on its pages. Pure.
 
 vLLM gives, over finished requests, the tokens computed (T), the seconds from schedule to first token (S) and the
 number of requests (n). Prompts that share steps overlap, so S counts the same second several times: T/S is the rate

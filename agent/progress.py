@@ -1,4 +1,4 @@
-"""Whether an engine gets on with its requests, from successive pages of it.
+"""Whether an engine gets on with its requests, from successive pages of it. Pure.
 
 "Moved" is a step with a token (`vllm:iteration_tokens_total_count`, or the token counters on pages without it), or KV
 use that rose: steps of a long chunked prefill give no token, but each takes blocks. A gauge that fell does not count:

@@ -1,4 +1,4 @@
-"""One rank as its agent knows it: folds successive samples into what is reported.
+"""One rank as its agent knows it: folds successive samples into what is reported. Pure.
 
 A rank has a card once it was introduced: discovered and, if asked for, warmed up. After a restart the old card stands
 until the new incarnation is introduced. What is said of the rank meanwhile is health.py's.

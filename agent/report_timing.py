@@ -1,4 +1,4 @@
-"""When a node's next report is due.
+"""When a node's next report is due. Pure.
 
 Reports cost the store time, so it says in each reply how often it wants one. Health does not wait for that: a rank that
 went down or restarted costs requests.

@@ -1,4 +1,4 @@
-"""Where ranks listen: parses `HOST:PORT[-PORT][,...]`.
+"""Where ranks listen: parses `HOST:PORT[-PORT][,...]`. Pure.
 
 Good: `10.0.0.7:9000`, `node7:9000-9007`, `[fd00::7]:9000-9001,node8:9000`.
 Bad: `9000` (no host), `::1:9000` (IPv6 wants brackets), `node7:9007-9000` (backwards), `0.0.0.0:9000` (gateways on

@@ -1,4 +1,4 @@
-"""The options of the commands that live in this package."""
+"""The options of the commands that live in this package. Pure."""
 
 from __future__ import annotations
 

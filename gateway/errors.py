@@ -1,4 +1,4 @@
-"""What the gateway answers when it cannot answer with a rank's words: our errors, and one table to OpenAI's shape.
+"""What the gateway answers when it cannot in a rank's words: our errors, and one table to OpenAI's shape. Pure.
 
 Types and wording follow vLLM's own, so that a client sees no difference between a rank and the gateway.
 """

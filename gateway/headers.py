@@ -1,4 +1,4 @@
-"""Which headers pass: everything, except what is listed here.
+"""Which headers pass: everything, except what is listed here. Pure.
 
 To a rank pass the client's own headers (traceparent, X-Session-ID, X-Vllm-Priority and the like). Held back are
 

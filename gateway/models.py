@@ -1,4 +1,4 @@
-"""The pools as vLLM lists models."""
+"""The pools as vLLM lists models. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every option of a gateway, parsed once into one frozen value."""
+"""Every option of a gateway, parsed once into one frozen value. Pure."""
 
 from __future__ import annotations
 

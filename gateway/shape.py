@@ -1,4 +1,4 @@
-"""How long a request's prompt and answers are believed to be."""
+"""How long a request's prompt and answers are believed to be. Pure."""
 
 from __future__ import annotations
 

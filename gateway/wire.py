@@ -1,4 +1,4 @@
-"""The body of a completions request: the few fields the gateway reads, everything else raw.
+"""The body of a completions request: the few fields the gateway reads, everything else raw. Pure.
 
 A body that needs no change reaches the rank as the very bytes the client sent. `kv_transfer_params` and
 `ec_transfer_params` steer a rank's connections to other hosts and can kill its engine, so a client's never

@@ -1,4 +1,4 @@
-"""Where a request goes while the shared ledger cannot be asked.
+"""Where a request goes while the shared ledger cannot be asked. Pure.
 
 Two ranks by rendezvous hash of the prompt's leading blocks, then the cheaper of the two on the last snapshot plus this
 gateway's own placements since. Losing prefix knowledge, not load knowledge, is what hurts when Redis is gone (the

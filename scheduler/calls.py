@@ -1,4 +1,4 @@
-"""The calls of the ledger's scripts, one builder a script: keys and arguments in the order in which it reads them.
+"""The calls of the ledger's scripts, one builder a script: keys and arguments in the order it reads them. Pure.
 
 What an argument means, and what the reply says, stands at the head of scripts/<name>.lua.
 """

@@ -1,4 +1,4 @@
-"""Which ranks of a snapshot a request may go to: by role, health, and which of them pair.
+"""Which ranks of a snapshot a request may go to: by role, health, and which of them pair. Pure.
 
 Ranks whose agents fell silent are left out where others can answer, or prefill. Ranks to avoid are left out as long as
 any rank is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it.

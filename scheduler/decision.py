@@ -1,4 +1,4 @@
-"""The closed set of answers to "where shall this request go?", and what is asked.
+"""The closed set of answers to "where shall this request go?", and what is asked. Pure.
 
 Costs are in seconds. A candidate's cost is linear in the loads of its rank, so that the script can evaluate it on the
 loads as they are at the instant of the placement (docs/design.md).

@@ -1,4 +1,4 @@
-"""What can go wrong in the scheduler; store.py translates the library's errors into these, once."""
+"""What can go wrong in the scheduler; store.py translates the library's errors into these, once. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long prompts and answers will be, learned from what the engines counted.
+"""How long prompts and answers will be, learned from what the engines counted. Pure.
 
 Estimates are means, never bounds. The first answer of an API replaces the guess of 256 output tokens.
 """

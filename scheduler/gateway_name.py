@@ -1,5 +1,5 @@
 """What a gateway is called in the ledger: `<life>@<address>`, and `.<statement>` after it for each time it stated its
-reservations. The life differs each time a gateway starts; scripts/resync.lua tells statements of one life apart.
+reservations. The life differs each time a gateway starts; scripts/resync.lua tells statements of one life apart. Pure.
 """
 
 from __future__ import annotations

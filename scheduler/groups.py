@@ -1,4 +1,4 @@
-"""Which DP groups cannot be placed on: the ranks of a group step together or not at all, over several nodes."""
+"""Which DP groups cannot be placed on: the ranks of a group step together or not at all, over several nodes. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema: every key Forebay keeps in Redis, who writes it, and what is in it.
+"""The schema: every key Forebay keeps in Redis, who writes it, and what is in it. Pure.
 
 All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. No key expires: a
 dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what was heard of

@@ -1,4 +1,4 @@
-"""What travels through Redis: frozen, versioned values.
+"""What travels through Redis: frozen, versioned values. Pure.
 
 A reader skips fields it does not know, so old and new processes can share a pool. A value that does not decode, or
 whose version is newer than ours, is skipped and counted by whoever reads it; it never stops a reader.

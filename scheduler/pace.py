@@ -1,4 +1,4 @@
-"""How often the store is told of a pool and read: less often where the pool is large, so that its share stays small."""
+"""How often the store is told of a pool and read: less often where it is large, so that its share stays small. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of a prefill and a decode rank in an ask: place classes, and what a transfer between two of them costs.
+"""Pairs of a prefill and a decode rank in an ask: place classes, and what a transfer between two of them costs. Pure.
 
 A place class is what pairs at all (`RankCard.pair_class`) and where it is. Only places that make a difference are told
 apart: nodes that have ranks of both roles, and zones.

@@ -1,4 +1,4 @@
-"""The ranks that are priced for one request: of all that it may go to the likely ones, and some by chance."""
+"""The ranks that are priced for one request: of all that it may go to the likely ones, and some by chance. Pure."""
 
 from __future__ import annotations
 

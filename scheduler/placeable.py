@@ -1,4 +1,4 @@
-"""The ranks that a request may be placed on, and those of a large pool that are worth a price.
+"""The ranks that a request may be placed on, and those of a large pool that are worth a price. Pure.
 
 Pricing all of some thousand ranks for each request would take longer than all else a gateway does. So what is asked of
 all of them is found once, and kept with the snapshot that these ranks are from.

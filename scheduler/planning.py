@@ -1,4 +1,4 @@
-"""From a request's shape and a snapshot to what the store is asked: pure, so tests in virtual time plan the same."""
+"""From a request's shape and a snapshot to what the store is asked; tests in virtual time plan the same. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rank as a gateway last read of it."""
+"""One rank as a gateway last read of it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a pair goes on when its prefill is done: on its decode rank, or on a better one of the same pair class.
+"""Where a pair goes on when its prefill is done: on its decode rank, or on a better one of the same pair class. Pure.
 
 The decode rank was chosen when the prompt was placed. Loads have changed since, and it may have died. What the request
 itself weighs on it is credited, for that would come along; and it is left only for a rank that is better by half a

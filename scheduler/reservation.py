@@ -1,4 +1,4 @@
-"""A reservation as a gateway keeps it and as the ledger writes it down."""
+"""A reservation as a gateway keeps it and as the ledger writes it down. Pure."""
 
 from __future__ import annotations
 

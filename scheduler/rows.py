@@ -1,4 +1,4 @@
-"""The rows that are told of a rank, as scripts/rows.lua spells them, read into values."""
+"""The rows that are told of a rank, as scripts/rows.lua spells them, read into values. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be set of the scheduler, parsed once by whoever starts a process."""
+"""What may be set of the scheduler, parsed once by whoever starts a process. Pure."""
 
 from __future__ import annotations
 

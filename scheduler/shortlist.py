@@ -1,4 +1,4 @@
-"""Which candidates of many are worth asking the store about.
+"""Which candidates of many are worth asking the store about. Pure.
 
 Up to 16 ranks all of them, so that the choice is exact; beyond that the 8 best on the snapshot and 8 by chance, of all
 ranks and not only of the better ones. The best alone would herd: all gateways see the same 8 for one snapshot period.

@@ -1,4 +1,4 @@
-"""What one gateway's own reservations add up to, rank by rank.
+"""What one gateway's own reservations add up to, rank by rank. Pure.
 
 Only the degraded mode needs it: there the last snapshot is corrected by what this gateway has placed and given back
 since. The ledger's own sums are made by scripts/book.lua.

@@ -1,4 +1,4 @@
-"""What a gateway last read of a pool: frozen, with its age known, and how a delta makes the next one."""
+"""What a gateway last read of a pool: frozen, with its age known, and how a delta makes the next one. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors vLLM 0.32 answers with, and how it words a body that breaks the schema.
+"""The errors vLLM 0.32 answers with, and how it words a body that breaks the schema. Pure.
 
 Wording, order and framing are those of captured answers (tests/data/vllm).
 """

@@ -1,4 +1,4 @@
-"""What a scheduler puts into one step."""
+"""What a scheduler puts into one step. Pure."""
 
 from __future__ import annotations
 

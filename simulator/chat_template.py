@@ -1,4 +1,4 @@
-"""The simulated chat template: messages to token ids."""
+"""The simulated chat template: messages to token ids. Pure."""
 
 from __future__ import annotations
 

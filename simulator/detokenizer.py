@@ -1,4 +1,4 @@
-"""Turns one answer's ids into text as they come, and finds stop strings."""
+"""Turns one answer's ids into text as they come, and finds stop strings. Pure."""
 
 from __future__ import annotations
 

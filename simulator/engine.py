@@ -1,8 +1,8 @@
-"""One engine's scheduler, as vLLM V1 does it: given the time, what the next step does and how long it takes.
+"""One engine's scheduler, as vLLM V1 does it: given the time, what the next step does and how long it takes. Pure.
 
-Pure: no I/O, no clock, no chance. First come, first served; running sequences go before waiting ones; a step holds at
-most `max_num_batched_tokens` tokens, so long prompts are prefilled in chunks; where KV runs out the youngest running
-sequence is preempted, loses its blocks and is computed again later (its tokens stay).
+First come, first served; running sequences go before waiting ones; a step holds at most `max_num_batched_tokens`
+tokens, so long prompts are prefilled in chunks; where KV runs out the youngest running sequence is preempted, loses its
+blocks and is computed again later (its tokens stay).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an engine has reported so far: the numbers behind its series in `/metrics`."""
+"""What an engine has reported so far: the numbers behind its series in `/metrics`. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The types a field of a request may have, and what pydantic says of a value that is of another one."""
+"""The types a field of a request may have, and what pydantic says of a value that is of another one. Pure."""
 
 from __future__ import annotations
 

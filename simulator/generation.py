@@ -1,4 +1,4 @@
-"""What a completion or chat request asks for: from JSON to one frozen value, or to the error vLLM gives.
+"""What a completion or chat request asks for: from JSON to one frozen value, or to the error vLLM gives. Pure.
 
 Errors come in vLLM's order: types, then contradictions within the body, then the model, the prompt, the sampling.
 """

@@ -1,4 +1,4 @@
-"""The KV blocks of one engine, with a prefix cache that evicts the least recently used block."""
+"""The KV blocks of one engine, with a prefix cache that evicts the least recently used block. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated language model: the next token is a hash of all token ids before it.
+"""The simulated language model: the next token is a hash of all token ids before it. Pure.
 
 The state after ids x1..xn is one number, the polynomial rolling hash
 

@@ -1,4 +1,4 @@
-"""What the model is to continue: token ids from a text, from ids or from a conversation, and the room they leave."""
+"""What the model is to continue: token ids from a text, ids or a conversation, and the room they leave. Pure."""
 
 from __future__ import annotations
 

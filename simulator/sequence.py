@@ -1,4 +1,4 @@
-"""One request inside an engine: what was asked, and how far it has come."""
+"""One request inside an engine: what was asked, and how far it has come. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one step of an engine did."""
+"""What one step of an engine did. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a step of the simulated engine takes. Pure arithmetic, also used in virtual time."""
+"""How long a step of the simulated engine takes, in virtual time too. Pure."""
 
 from __future__ import annotations
 

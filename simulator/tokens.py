@@ -1,4 +1,4 @@
-"""The simulated tokenizer: reversible, deterministic, with a fixed vocabulary.
+"""The simulated tokenizer: reversible, deterministic, with a fixed vocabulary. Pure.
 
 The vocabulary is every byte string of one to four bytes, behind 16 special tokens. Text is cut into pieces of four
 UTF-8 bytes (the last one may be shorter), so four bytes make a token, a character may be split over two tokens, and

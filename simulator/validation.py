@@ -1,4 +1,4 @@
-"""Checks a request's JSON against the types vLLM declares, with the answers vLLM gives to what breaks them."""
+"""Checks a request's JSON against the types vLLM declares, with the answers vLLM gives to what breaks them. Pure."""
 
 from __future__ import annotations
 

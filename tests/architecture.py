@@ -20,6 +20,7 @@ from tests.house_rules import (
     ONLY_IN,
     PACKAGES,
     PURE,
+    PURE_FOLDERS,
 )
 
 
@@ -41,6 +42,8 @@ class Module(NamedTuple):
     path: str
     text: str
     tree: ast.Module
+    pure: frozenset[str]
+    """The paths of all modules of the tree that say they are pure."""
 
     @property
     def package(self) -> str:
@@ -51,15 +54,26 @@ class Module(NamedTuple):
 def check(root: Path) -> list[Violation]:
     """Every broken rule in the product packages under `root`, by file and line."""
     found: list[Violation] = []
-    for file in _product_files(root, ".py"):
-        text = file.read_text(encoding="utf-8")
-        module = Module(file.relative_to(root).as_posix(), text, ast.parse(text))
+    for module in modules(root):
         for rule in RULES:
             found.extend(Violation(module.path, line, message) for line, message in rule(module))
     for file in _product_files(root, ".lua"):
         path = file.relative_to(root).as_posix()
         found.extend(Violation(path, line, message) for line, message in _script(file.read_text(encoding="utf-8")))
     return sorted(found)
+
+
+def modules(root: Path) -> Iterator[Module]:
+    """The modules of the product packages under `root`."""
+    files = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in _product_files(root, ".py")}
+    trees = {path: ast.parse(text) for path, text in files.items()}
+    pure = frozenset(path for path, tree in trees.items() if _says_it_is_pure(tree))
+    for path, tree in trees.items():
+        yield Module(path, files[path], tree, pure)
+
+
+def _says_it_is_pure(tree: ast.Module) -> bool:
+    return (ast.get_docstring(tree) or "").partition("\n\n")[0].endswith(PURE)
 
 
 def _product_files(root: Path, suffix: str) -> Iterator[Path]:
@@ -103,7 +117,7 @@ def _libraries_at_home(module: Module) -> Found:
 
 
 def _purity(module: Module) -> Found:
-    if not _is_in(module.path, PURE):
+    if not _is_pure(module.path, module.pure):
         return
     for line, name in _imports(module):
         top, _, inner = name.partition(".")
@@ -111,7 +125,7 @@ def _purity(module: Module) -> Found:
             continue
         if top in IMPURE_LIBRARIES | HTTP_LIBRARIES:
             yield line, f"a module that decides must not import {top}"
-        elif top in PACKAGES and inner and name not in MERE_VALUES and not _names_a_pure_module(name):
+        elif top in PACKAGES and inner and name not in MERE_VALUES and not _names_a_pure_module(name, module.pure):
             yield line, f"a module that decides must not stand on one that does: {name}"
     for node in ast.walk(module.tree):
         if isinstance(node, ast.AsyncFunctionDef | ast.Await):
@@ -120,11 +134,15 @@ def _purity(module: Module) -> Found:
             yield node.lineno, f"a module that decides must not call {node.func.id}"
 
 
-def _names_a_pure_module(name: str) -> bool:
+def _is_pure(path: str, pure: frozenset[str]) -> bool:
+    return path in pure or _is_in(path, PURE_FOLDERS)
+
+
+def _names_a_pure_module(name: str, pure: frozenset[str]) -> bool:
     """`a.b` or `a.b.C`: the name may be of a module or of something inside one."""
     as_module = name.replace(".", "/") + ".py"
     as_member = name.rpartition(".")[0].replace(".", "/") + ".py"
-    return _is_in(as_module, PURE) or _is_in(as_member, PURE)
+    return _is_pure(as_module, pure) or _is_pure(as_member, pure)
 
 
 def _is_in(path: str, homes: Iterable[str]) -> bool:

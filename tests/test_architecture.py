@@ -1,5 +1,6 @@
 """Holds the arrows and the house rules over the real tree, and shows what the checker sees."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ def test_every_exception_to_the_file_size_is_still_needed() -> None:
         assert len((ROOT / path).read_text().splitlines()) > house_rules.MAX_FILE_LINES
 
 
-def test_every_module_that_decides_exists() -> None:
-    assert [path for path in house_rules.PURE if not (ROOT / path).exists()] == []
+def test_every_word_of_purity_in_a_docstring_is_where_the_checker_sees_it() -> None:
+    says_so = {module.path for module in architecture.modules(ROOT) if "Pure" in (ast.get_docstring(module.tree) or "")}
+    assert says_so == next(architecture.modules(ROOT)).pure
 
 
 @pytest.fixture
@@ -108,6 +110,12 @@ def test_a_tree_that_keeps_the_rules_passes(tree: Path) -> None:
         ),
         pytest.param(
             "agent/a.py",
+            '"""Something. Pure."""\nimport time\n',
+            "2: a module that decides must not import time",
+            id="clock-in-what-says-it-is-pure",
+        ),
+        pytest.param(
+            "agent/a.py",
             "try:\n    f()\nexcept BaseException:\n    pass\n",
             "3: no except BaseException",
             id="swallowed-cancellation",
@@ -160,6 +168,7 @@ def test_names_that_only_look_mutable_pass(tree: Path) -> None:
 
 
 def test_chance_may_be_an_argument_of_what_decides(tree: Path) -> None:
+    plant(tree, "scheduler/view.py", '"""A view. Pure.\n\nMore of it.\n"""\n')
     text = "from random import Random\nfrom scheduler.view import View\n\n\ndef f(chance: Random) -> float: ...\n"
     assert plant(tree, "scheduler/policies/a.py", text) == []
 

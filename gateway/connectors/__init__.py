@@ -1,4 +1,4 @@
-"""The connectors a gateway speaks, by the name that ranks register with. Only ranks with one of these are paired."""
+"""The connectors a gateway speaks, by the name that ranks register with; no other ranks are paired. Pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

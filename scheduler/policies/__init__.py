@@ -1,4 +1,4 @@
-"""Placement policies: pure functions from ranks to linear costs, one file each, found by name here.
+"""Placement policies: pure functions from ranks to linear costs, one file each, found by name here. Pure.
 
 A policy sees the ranks that a leg of a request may go to and gives each a candidate. What the script minimises is the
 candidates' cost on the loads at the instant of the placement; the policy only says how loads are priced.

@@ -1,4 +1,4 @@
-"""What a policy may know beside the request and the ranks."""
+"""What a policy may know beside the request and the ranks. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rank with the fewest requests in it, those of other routers included."""
+"""The rank with the fewest requests in it, those of other routers included. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several groups of ranks has its turn, where costs do not say so.
+"""Which of several groups of ranks has its turn, where costs do not say so. Pure.
 
 A mixed rank and a pair of ranks are two ways to serve a request, and so are pairs of two classes. Each group gets the
 share of the requests that its ranks are of all ranks.

@@ -1,4 +1,4 @@
-"""What a policy is: which ranks are worth a price, and what a leg of a request costs on each."""
+"""What a policy is: which ranks are worth a price, and what a leg of a request costs on each. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any rank is as good as another; the request's own chance decides."""
+"""Any rank is as good as another; the request's own chance decides. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each gateway takes the ranks in turn, in the order of their names."""
+"""Each gateway takes the ranks in turn, in the order of their names. Pure."""
 
 from __future__ import annotations
 
