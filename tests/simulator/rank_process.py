@@ -5,13 +5,13 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
 from simulator.misuse import Kind
+from tests.polling import until_now
 from tests.sse import events_of
 
 DEADLINE_S = 30.0
@@ -167,7 +167,4 @@ def _written(log: IO[str]) -> str:
 
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait until something holds; fails after the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
+    until_now(holds, "what the test waits for", within_s=DEADLINE_S, pause_s=0.01)
