@@ -32,9 +32,9 @@ check: $(DEV_STAMP) ## Lint, check the formatting, check the types
 mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
 
-test-vllm: $(DEV_STAMP) ## Check Forebay before real vLLM engines (installs some 3 GB into .vllm); writes docs/real_vllm.md
+test-vllm: $(DEV_STAMP) ## Check Forebay before real vLLM engines (installs some 3 GB into .vllm); writes docs/real_vllm.md unless ARGS picks some
 	@$(BIN)/python -m tests.real_engine.install
-	@exec $(BIN)/python -m pytest tests/real_engine --report docs/real_vllm.md $(ARGS)
+	@exec $(BIN)/python -m pytest tests/real_engine $(or $(ARGS),--report docs/real_vllm.md)
 
 $(RUN_STAMP): pyproject.toml
 	@$(find_python); \

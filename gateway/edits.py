@@ -36,6 +36,10 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
     own_stop: bool = False
 
 
+AS_IT_CAME = Edits(own_stop=True)
+"""Nothing but what no client may be shown."""
+
+
 class _Choice(msgspec.Struct):
     finish_reason: str | None = None
     stop_reason: int | str | None = None

@@ -7,9 +7,9 @@ from gateway.edits import Edits, edited, worth_a_look
 from gateway.errors import RankFailedError, RecomputedError
 from gateway.transfer_params import may_hold_params
 
-MAX_EVENT_BYTES = 1_000_000
-"""An event holds a few tokens; with all their log probabilities some ten thousand bytes, and the ids of a long prompt
-are less than a million.
+MAX_EVENT_BYTES = 4_000_000
+"""An event holds a few tokens; with all their log probabilities some ten thousand bytes. The first one may bring the
+ids of the prompt, eight bytes each.
 """
 
 

@@ -1,6 +1,7 @@
 """What the beginning of a stream says of how it will go on, and whether a whole answer is an error. Pure.
 
-A rank whose KV does not arrive has sent a 200 already, and a chat's role: the error comes as the next event.
+A rank whose KV does not arrive has sent a 200 already, and a chat's role: the error comes as the next event. A vLLM
+that is told to stop ends the stream of a completion that has no token yet with `[DONE]` and nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ class Opening(StrEnum):
     """Nothing yet, or only comments and events without a token: a role, an empty text, a usage."""
 
     ERROR = "error"
-    """An error or the stream's end, and nothing before it."""
+    """An error, and nothing before it."""
+
+    ENDED = "ended"
+    """The stream's end, and nothing before it."""
 
     GOOD = "good"
     """Something for the client."""
@@ -72,7 +76,7 @@ def is_error(body: bytes) -> bool:
 
 def _opening_of_data(data: bytes) -> Opening:
     if data == sse.DONE:
-        return Opening.ERROR
+        return Opening.ENDED
     try:
         event = EVENT_DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -10,7 +10,7 @@ import anyio
 from gateway import prefill_answer
 from gateway.connectors.connector import Connector, Handover
 from gateway.dispatch import Dispatch
-from gateway.edits import Edits
+from gateway.edits import AS_IT_CAME
 from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.gateway import Gateway
 from gateway.leg_bodies import prefill_body
@@ -25,9 +25,6 @@ ANSWER_BYTES = 8_000_000
 """One token, and ids of blocks: half a million bytes for a million tokens. Beside it an echo may repeat the prompt, as
 text or as ids; a rank is not asked to repeat more.
 """
-
-AS_IT_CAME = Edits(own_stop=True)
-"""A refusal is none of a decode rank's: only kv_transfer_params are kept from the client."""
 
 LAST_LOOK_S = 0.1
 """How long an answer that is on its way is still read after the client has left. KV of which nobody knows the params is

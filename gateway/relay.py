@@ -14,7 +14,7 @@ from typing import NamedTuple
 import anyio
 
 from gateway import opening, usage
-from gateway.edits import Edits, edited
+from gateway.edits import AS_IT_CAME, Edits, edited
 from gateway.errors import RankFailedError
 from gateway.event_editor import EventEditor
 from gateway.headers import for_client
@@ -32,6 +32,8 @@ EDITED_BYTES = 16_000_000
 tokens, has this size.
 """
 
+NOT_BEGUN = "The rank ended its stream before it had begun"
+
 AFTER_DONE_S = 3.0
 """How long a rank may leave its stream open after `[DONE]`; an engine closes it at once."""
 
@@ -39,9 +41,10 @@ AFTER_DONE_S = 3.0
 class Manner(NamedTuple):
     """How an answer is relayed.
 
-    `tap_usage` reads the usage out of a stream; `edits` are made in it, None for none. `on_first_token` is called when
-    the first event of a stream is there. `may_retry`: there is somebody else to ask, so nothing goes to the client
-    before the answer is known to be no failure.
+    `tap_usage` reads the usage out of a stream; `edits` are made in it, None for a rank that shares no KV: it has
+    nothing to hide, so an answer may have any size. `on_first_token` is called when a stream has its first token.
+    `may_retry`: there is somebody else to ask, so nothing goes to the client before the answer is known to be no
+    failure.
     """
 
     tap_usage: bool
@@ -75,30 +78,46 @@ async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
 
 
 async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    events = _EditedEvents(answer, manner.edits) if manner.edits else answer
+    events = _EditedEvents(answer, manner.edits or AS_IT_CAME)
     beginning = await _opened(events) if manner.may_retry else b""
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
     tail = b""
-    waiting = True
+    waiting = not beginning
+    if beginning:
+        manner.on_first_token()
     end = StreamEnd()
     by_s = math.inf
     while part := beginning or await _next(events, by_s):
         beginning = b""
-        # A comment only keeps the connection alive; the first event comes with the first token.
-        if waiting and (manner.may_retry or not part.startswith(b":")):
-            waiting = False
-            manner.on_first_token()
+        if waiting:
+            waiting = _is_still_silent(part, manner)
         if manner.tap_usage:
             tail = (tail + part)[-usage.TAIL_BYTES :]
         await reply.write(part)
         end.feed(part)
         if end.is_done:
             by_s = min(by_s, anyio.current_time() + AFTER_DONE_S)
+    if waiting:
+        raise RankFailedError(NOT_BEGUN)
     await reply.end()
     return usage.of_stream(tail)
 
 
-async def _next(events: RankAnswer | _EditedEvents, by_s: float) -> bytes:
+def _is_still_silent(part: bytes, manner: Manner) -> bool:
+    """Whether a stream has yet to begin after this part. Raises RankFailedError if it ends with it."""
+    match opening_of(part):
+        case Opening.SILENT:
+            return True
+        case Opening.ENDED:
+            raise RankFailedError(NOT_BEGUN)
+        case Opening.ERROR:
+            return False
+        case Opening.GOOD:
+            manner.on_first_token()
+            return False
+
+
+async def _next(events: _EditedEvents, by_s: float) -> bytes:
     """The next bytes, b"" at the end, or when they have not come by then."""
     with anyio.CancelScope(deadline=by_s):
         return await events.read()
@@ -122,7 +141,7 @@ class _EditedEvents:
         raise self._editor.error
 
 
-async def _opened(events: RankAnswer | _EditedEvents) -> bytes:
+async def _opened(events: _EditedEvents) -> bytes:
     """The beginning of a stream up to the first event that says more than a role. Raises RankFailedError instead if it
     is an error, or there is none.
     """
@@ -135,15 +154,17 @@ async def _opened(events: RankAnswer | _EditedEvents) -> bytes:
             case Opening.SILENT if size <= opening.MAX_BYTES:
                 continue
             case Opening.ERROR:
-                raise RankFailedError("The rank began its stream with an error, or with its end")
+                raise RankFailedError("The rank began its stream with an error")
+            case Opening.ENDED:
+                break
             case _:
                 return b"".join(parts)
-    raise RankFailedError("The rank ended its stream before it had begun")
+    raise RankFailedError(NOT_BEGUN)
 
 
 async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
     if manner.edits:
-        body = edited(await read_whole(answer, EDITED_BYTES), manner.edits, streamed=False)
+        body = await read_whole(answer, EDITED_BYTES)
     else:
         parts: list[bytes] = []
         size = 0
@@ -154,6 +175,7 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usag
                 await _relay_rest(answer, reply, b"".join(parts))
                 return None
         body = b"".join(parts)
+    body = edited(body, manner.edits or AS_IT_CAME, streamed=False)
     if manner.may_retry and answer.status == HTTPStatus.OK and opening.is_error(body):
         raise RankFailedError("The rank answered with an error")
     await reply.whole(answer.status, for_client(answer.headers), body)

@@ -15,6 +15,9 @@ EVENTS = (
     b'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":12,"total_tokens":14,"completion_tokens":2}}\n\n',
     b"data: [DONE]\n\n",
 )
+ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
+"""How a vLLM that is told to stop ends a stream."""
+
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 NO_MORE = b"0\r\n\r\n"
 

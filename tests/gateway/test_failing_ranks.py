@@ -5,6 +5,7 @@ import pytest
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import error_of, serving
 from tests.gateway.scripted_rank import (
+    ABORTED_EVENT,
     COMPLETION,
     EVENTS,
     NO_MORE,
@@ -102,8 +103,53 @@ async def test_a_rank_that_dies_inside_a_stream_ends_it_with_an_error_event(cut_
     *_, last = response.text.rstrip("\n").split("\n\n")
     assert event_of(last)["error"]["code"] == 502
     assert "[DONE]" not in response.text
-    assert response.text.count("\n\n") == (3 if cut_event else 2)
+    assert response.text.count("\n\n") == 2
     assert pool.words() == ["dispatched", "first_token", "released"]
+
+
+@pytest.mark.parametrize("said", [b"", EVENTS[0]])
+async def test_a_stream_that_a_rank_aborts_by_itself_ends_with_an_error(said: bytes) -> None:
+    async def is_told_to_stop(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, filter(None, (said, ABORTED_EVENT, EVENTS[-1]))), NO_MORE)
+
+    async with scripted_rank(is_told_to_stop) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert response.content.startswith(said)
+    assert b"aborted the request" in response.content
+    assert b"[DONE]" not in response.content
+
+
+async def test_a_whole_answer_that_a_rank_aborted_by_itself_is_a_502() -> None:
+    async def is_told_to_stop(exchange: Exchange) -> None:
+        body = b'{"choices":[{"index":0,"text":"half","finish_reason":"abort"}]}'
+        await exchange.answer("200 OK", body, "content-type: application/json")
+
+    async with scripted_rank(is_told_to_stop) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete()
+    assert error_of(response)["code"] == 502
+
+
+@pytest.mark.parametrize("events", [(), (b": keep-alive\n\n",), EVENTS[2:], EVENTS[3:]])
+async def test_a_stream_that_ends_before_it_has_begun_ends_with_an_error(events: tuple[bytes, ...]) -> None:
+    async def ends(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, events), NO_MORE)
+
+    async with scripted_rank(ends) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert b"before it had begun" in response.content
+    assert b"[DONE]" not in response.content
+    assert pool.words() == ["dispatched", "released"]
+
+
+async def test_an_error_event_of_the_rank_reaches_the_client_as_it_is() -> None:
+    error = b'data: {"error":{"message":"Internal server error","type":"InternalServerError","code":500}}\n\n'
+
+    async def fails(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(error), chunk(EVENTS[-1]), NO_MORE)
+
+    async with scripted_rank(fails) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert response.content == error + EVENTS[-1]
 
 
 async def test_what_a_rank_sends_past_the_end_of_its_answer_reaches_nobody() -> None:

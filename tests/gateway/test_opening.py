@@ -30,8 +30,8 @@ GOOD = (
     b"data: [1]\n\n",
     b"data: x\n\n",
 )
+ENDED = b"data: [DONE]\n\n"
 ERROR = (
-    b"data: [DONE]\n\n",
     b'data: {"error":{"code":500}}\n\n',
     b'data: {"choices":[{"text":"x"}],"error":{"code":500}}\n\n',
     b'data: {"error":\ndata: {"code":500}}\n\n',
@@ -52,6 +52,10 @@ def test_with_its_first_token_a_stream_has_begun(events: bytes) -> None:
 @pytest.mark.parametrize("events", ERROR)
 def test_an_error_before_the_first_token_is_one(events: bytes) -> None:
     assert opening_of(b"".join(SILENT) + events + GOOD[0]) is Opening.ERROR
+
+
+def test_the_end_before_the_first_token_is_one() -> None:
+    assert opening_of(b"".join(SILENT) + ENDED + GOOD[0]) is Opening.ENDED
 
 
 @pytest.mark.parametrize(

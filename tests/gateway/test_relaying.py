@@ -189,7 +189,7 @@ async def test_while_a_rank_sends_its_answer_in_crumbs_others_have_their_turns()
     turns = 0
 
     async def sends_crumbs(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, chunk(b"x") * crumbs + NO_MORE)
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]), chunk(b":") * crumbs + NO_MORE)
 
     async def take_turns() -> None:
         nonlocal turns
@@ -205,5 +205,5 @@ async def test_while_a_rank_sends_its_answer_in_crumbs_others_have_their_turns()
         others.start_soon(take_turns)
         response = await served.complete(stream=True)
         others.cancel_scope.cancel()
-    assert response.content == b"x" * crumbs
+    assert response.content == EVENTS[0] + b":" * crumbs
     assert turns > 100

@@ -58,8 +58,10 @@ def wait_for_all(clients: list[Client]) -> None:
 
 
 def wait_until_one_has_begun(clients: list[Client]) -> None:
-    """Returns when a client has read something."""
-    until_now(lambda: any(client.got for client in clients), "a stream has begun", within_s=READY_S)
+    """Returns when a client has read something of an answer, not of a refusal."""
+    until_now(
+        lambda: any(client.status == 200 and client.got for client in clients), "a stream has begun", within_s=READY_S
+    )
 
 
 def alive(clients: list[Client]) -> int:
