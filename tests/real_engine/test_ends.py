@@ -43,14 +43,15 @@ def test_a_server_that_ends_is_seen_and_every_client_is_told(
             until_now(lambda: engine.load == alive(clients), "the server has all of them", within_s=READY_S)
             cut = [client for client in clients if client.is_alive()]
             begun = [client for client in cut if client.status == 200 and client.got]
-            assert begun
+            assert begun, [(client.status, client.got[-200:]) for client in clients]
             ended_s = _end(engine, number)
         late = ask_all(stack, engine.model, words=100, seed=220)
         stack.wait_for(engine, "down")
         told(f"{len(cut)} requests in it, {len(begun)} begun; down in the store {_since(ended_s)} after {number.name}")
         _is_refused(stack, engine, told)
         wait_for_all([*clients, *late])
-        assert all(_is_told(client) for client in (*cut, *late))
+        untold = [client for client in (*cut, *late) if not _is_told(client)]
+        assert not untold, [(client.status, client.got[-200:]) for client in untold]
         rest = [client for client in cut if client not in begun]
         for what, which in (("streams begun", begun), ("the others", rest), ("asked at that moment", late)):
             told(_told(what, which, ended_s))
