@@ -63,10 +63,6 @@ async def test_a_stop_string_of_the_clients_own_is_no_recomputation(stop: Any) -
     assert response.content == RECOMPUTED
 
 
-ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
-"""How a vLLM that is told to stop ends a stream."""
-
-
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_a_decode_rank_aborts_before_it_has_said_anything_takes_a_new_pair(stream: bool) -> None:
     whole = b'{"choices":[{"index":0,"text":"hi","finish_reason":"abort"}]}'
