@@ -8,6 +8,7 @@ import pytest
 from tests.gateway.running import eventually
 from tests.gateway.scripted_pair import RECOMPUTED, answers, scripted_pair
 from tests.gateway.scripted_rank import (
+    ABORTED_EVENT,
     COMPLETION,
     EVENTS,
     completes,
