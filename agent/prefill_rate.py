@@ -11,7 +11,9 @@ Windows end when they hold enough tokens. Those of short prompts are left out: t
 answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
 compiled a kernel (26 s seen on a real vLLM) nor requests that happened to finish together can move it far. The prior is
 one more window, and until three windows are known the rate is not believed to be below it: in an idle pool a rank that
-seems slower than its like gets no request, and so would never be known better. A decode rank that pulls its KV computes
+seems slower than its like gets no request, and so would never be known better. For the same reason a rank of which no
+window was seen for a while is believed to be as fast as it ever was: its last ones may have been a cold start, or a
+neighbour's load. A decode rank that pulls its KV computes
 next to nothing and keeps the prior.
 """
 
@@ -29,6 +31,8 @@ _LEAST_MEAN_PROMPT_TOKENS = 256
 _WINDOWS_KEPT = 32
 _WINDOWS_TO_BE_SLOW = 3
 _HEAVIEST_WINDOW_TOKENS = 4 * _WINDOW_TOKENS
+_BELIEVED_SLOW_S = 30.0
+"""Without a new window. A rank that is slow indeed gets a prompt or two in that time, and is known again."""
 _FASTEST_TOKENS_PER_S = 1e12
 """No engine comes near it; a window that shows more has sums that are not to be believed."""
 
@@ -49,15 +53,23 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a rank's prefill rate: the prior, past windows as (tokens/s, weight), and the open window."""
+    """What is known of a rank's prefill rate: the prior, past windows as (tokens/s, weight), and the open window.
+
+    `unseen_s` is how long ago the last window was seen.
+    """
 
     prior_tokens_per_s: float
     seen: tuple[tuple[float, float], ...] = ()
     window: Window = Window()
+    unseen_s: float = 0.0
 
     @property
     def tokens_per_s(self) -> float:
-        """The median of the windows by their tokens, the prior being one of them; above 0, at first not below it."""
+        """The median of the windows by their tokens, the prior being one of them; above 0, at first not below it, and
+        the fastest window when none was seen for long.
+        """
+        if len(self.seen) >= _WINDOWS_TO_BE_SLOW and self.unseen_s > _BELIEVED_SLOW_S:
+            return max(self.seen)[0]
         votes = sorted([*self.seen, (self.prior_tokens_per_s, float(_WINDOW_TOKENS))])
         weights = list(itertools.accumulate(weight for _, weight in votes))
         median = votes[bisect.bisect_left(weights, weights[-1] / 2)][0]
@@ -72,6 +84,7 @@ def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed
         requests=known.window.requests + after.prefill_requests - before.prefill_requests,
         busy_s=known.window.busy_s + _busy_share(before, after) * elapsed_s,
     )
+    known = msgspec.structs.replace(known, unseen_s=known.unseen_s + elapsed_s)
     if window.tokens < _WINDOW_TOKENS:
         return msgspec.structs.replace(known, window=window)
     if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.prefill_s <= 0 or window.requests < 1:
@@ -80,7 +93,7 @@ def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed
         return msgspec.structs.replace(known, window=Window())
     vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
     seen = (*known.seen, vote)[-_WINDOWS_KEPT:]
-    return msgspec.structs.replace(known, seen=seen, window=Window())
+    return msgspec.structs.replace(known, seen=seen, window=Window(), unseen_s=0.0)
 
 
 def _busy_share(before: EngineSample, after: EngineSample) -> float:

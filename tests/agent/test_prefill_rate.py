@@ -54,6 +54,19 @@ def test_short_prompts_teach_nothing() -> None:
     assert learned((1200, 2.0, 100, 2.0), rounds=20) == PRIOR
 
 
+SLOW, FAST = (4_000, 2.0, 1, 2.0), (4_000, 0.5, 1, 0.5)
+NOTHING_FOR_A_MINUTE = (0, 0, 0, 60.0)
+
+
+def test_a_rank_that_was_given_nothing_for_long_is_believed_as_fast_as_it_ever_was() -> None:
+    assert learned(FAST, SLOW, SLOW, SLOW, SLOW) == 2_000
+    assert learned(FAST, SLOW, SLOW, SLOW, SLOW, NOTHING_FOR_A_MINUTE) == 8_000
+
+
+def test_a_rank_that_is_still_slow_is_known_for_it_at_once() -> None:
+    assert learned(FAST, SLOW, SLOW, SLOW, SLOW, NOTHING_FOR_A_MINUTE, SLOW) == 2_000
+
+
 def test_prefills_that_took_no_time_teach_nothing() -> None:
     assert learned((4_000, 5e-324, 1, 1.0), (1e15, 1e-3, 1, 1.0), rounds=20) == PRIOR
 

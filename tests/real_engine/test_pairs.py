@@ -16,9 +16,19 @@ from tests.real_engine.test_params import FORGED
 
 PROMPT_TOKENS = (12, 100, 450, 900, 1800)
 TOKENS_OUT = 32
+WARMING = 12
 WORTH_TWO_LEGS = 900
 TRIES = 5
 """A gateway may find a prompt served faster by the decode server alone, if rarely one that is worth two legs."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(engines: Engines) -> None:
+    """Prompts that teach the agents what the servers can do when they are no longer cold."""
+    for seed in range(WARMING):
+        body = asked(COMPLETIONS, "pair", text_of_words(250, seed=700 + seed), max_tokens=1)
+        for engine in (engines.prefill, engines.decode):
+            assert engine.post(COMPLETIONS, body).status_code == 200
 
 
 def _text_of_tokens(plain: Engine, tokens: int, seed: int) -> str:
