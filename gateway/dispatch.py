@@ -31,7 +31,7 @@ class Dispatch:
     async def post(
         self, card: RankCard, body: bytes, on_sent: Callable[[], None], *, bears_stalls: bool = True
     ) -> AsyncGenerator[RankAnswer, None]:
-        """Send a body to a rank, as `Upstream.post` does. Raises RankFailedError too when the rank is lost.
+        """Send a body to a rank, as `Upstream.request` does. Raises RankFailedError too when the rank is lost.
 
         And when it stalls, unless the leg `bears_stalls`.
         """
@@ -44,6 +44,6 @@ class Dispatch:
         )
         url = card.endpoint + PATHS[self._request.api]
         with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
-            async with self._gateway.upstream.post(url, headers, body, on_sent) as answer:
+            async with self._gateway.upstream.request("POST", url, headers, body, on_sent) as answer:
                 watched.answers(answer)
                 yield answer

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import anyio
 
 from gateway.errors import RankFailedError
 from gateway.placing import Pool
-from gateway.upstream import RankAnswer
 from scheduler.messages import RankCard, RankState
 
 LOOK_S = 0.25
@@ -36,6 +35,14 @@ class Life(NamedTuple):
     incarnation: str
 
 
+class Awaited(Protocol):
+    """An answer: since when its next bytes are waited for, None while nobody waits."""
+
+    @property
+    def awaited_since_s(self) -> float | None:
+        """Monotonic seconds."""
+
+
 class Watched:
     """One attempt at a rank."""
 
@@ -43,9 +50,9 @@ class Watched:
         self.scope = anyio.CancelScope()
         self.bears_stalls = bears_stalls
         self._began_s = began_s
-        self._answer: RankAnswer | None = None
+        self._answer: Awaited | None = None
 
-    def answers(self, answer: RankAnswer) -> None:
+    def answers(self, answer: Awaited) -> None:
         """The head of the rank's answer is there."""
         self._answer = answer
 

@@ -21,6 +21,7 @@ from tests.house_rules import (
     PACKAGES,
     PURE,
     PURE_FOLDERS,
+    SANS_IO_LIBRARIES,
 )
 
 
@@ -123,7 +124,7 @@ def _purity(module: Module) -> Found:
         top, _, inner = name.partition(".")
         if name == CHANCE_AS_ARGUMENT:
             continue
-        if top in IMPURE_LIBRARIES | HTTP_LIBRARIES:
+        if top in (IMPURE_LIBRARIES | HTTP_LIBRARIES) - SANS_IO_LIBRARIES:
             yield line, f"a module that decides must not import {top}"
         elif top in PACKAGES and inner and name not in MERE_VALUES and not _names_a_pure_module(name, module.pure):
             yield line, f"a module that decides must not stand on one that does: {name}"

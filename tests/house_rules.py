@@ -23,6 +23,9 @@ ONLY_IN = {
 }
 """Libraries with one home: a file, or a folder when the name ends in a slash."""
 
+SANS_IO_LIBRARIES = {"httptools"}
+"""Of these those that only read bytes they are given: what decides may use them."""
+
 PURE = "Pure."
 """Ends the first paragraph of the docstring of a module that decides: time, chance and the world come as arguments."""
 

@@ -1,9 +1,11 @@
 """What a client is told when a rank refuses, dies or answers what it may not."""
 
+import asyncio
+
 import pytest
 
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import error_of, serving
+from tests.gateway.running import error_of, eventually, serving
 from tests.gateway.scripted_rank import (
     ABORTED_EVENT,
     COMPLETION,
@@ -152,14 +154,33 @@ async def test_an_error_event_of_the_rank_reaches_the_client_as_it_is() -> None:
     assert response.content == error + EVENTS[-1]
 
 
-async def test_what_a_rank_sends_past_the_end_of_its_answer_reaches_nobody() -> None:
+POISON = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON"
+
+
+async def test_an_answer_with_more_behind_its_end_is_a_502_and_the_rest_reaches_nobody() -> None:
     async def poisons(exchange: Exchange) -> None:
-        await completes(exchange)
-        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON")
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(COMPLETION) + COMPLETION + POISON)
 
     async with scripted_rank(poisons) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
-        answers = [(await served.complete()).content for _ in range(3)]
-    assert answers == [COMPLETION] * 3
+        answers = [await served.complete() for _ in range(3)]
+    assert [error_of(answer)["code"] for answer in answers] == [502] * 3
+    assert not any(b"POISON" in answer.content for answer in answers)
+
+
+async def test_what_a_rank_sends_after_its_answer_reaches_nobody() -> None:
+    answered = asyncio.Event()
+
+    async def poisons(exchange: Exchange) -> None:
+        await completes(exchange)
+        await answered.wait()
+        await exchange.send(POISON)
+
+    async with scripted_rank(poisons) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        for _ in range(3):
+            assert (await served.complete()).content == COMPLETION
+            answered.set()
+            await eventually(lambda: rank.open_connections == 0)
+            answered.clear()
 
 
 async def test_a_status_that_http_does_not_know_is_a_failure_of_the_rank() -> None:
@@ -217,7 +238,8 @@ async def test_an_answer_with_an_absurd_usage_passes_and_nothing_is_learned(
 
     async def answers(exchange: Exchange) -> None:
         if stream:
-            await exchange.send(STREAM_HEAD, chunk(b"data: " + body + b"\n\n"), chunk(b"data: [DONE]\n\n"), NO_MORE)
+            events = (EVENTS[0], b"data: " + body + b"\n\n", EVENTS[-1])
+            await exchange.send(STREAM_HEAD, *map(chunk, events), NO_MORE)
         else:
             await exchange.answer("200 OK", body, "content-type: application/json")
 

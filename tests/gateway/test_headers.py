@@ -61,7 +61,7 @@ async def test_blanks_around_a_value_do_not_pass() -> None:
 async def test_a_header_that_may_not_be_sent_is_the_clients_fault(header: tuple[bytes, bytes]) -> None:
     async with scripted_rank() as rank, open_upstream(GatewaySettings(redis="redis://unused")) as upstream:
         with pytest.raises(InvalidRequestError):
-            await upstream.post(rank.url, [header], b"{}", lambda: None).__aenter__()
+            await upstream.request("POST", rank.url, [header], b"{}", lambda: None).__aenter__()
     assert rank.requests == []
 
 

@@ -1,7 +1,5 @@
 """Attempts at ranks that are lost, though their connections say nothing."""
 
-from collections.abc import AsyncIterator
-
 import anyio
 import anyio.lowlevel
 import msgspec
@@ -9,7 +7,6 @@ import pytest
 
 from gateway.errors import RankFailedError
 from gateway.lost_ranks import LostRanks
-from gateway.upstream import RankAnswer
 from scheduler.messages import RankState
 from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
 from tests.gateway.running import error_of, serving
@@ -40,10 +37,10 @@ def say(pool: FakePool, state: RankState, incarnation: str = "1", *, of: str = "
     pool.view = FakePoolView({**pool.view.ranks, **views})
 
 
-async def nothing() -> AsyncIterator[bytes]:
-    parts: tuple[bytes, ...] = ()
-    for part in parts:
-        yield part
+class Answer:
+    """An answer whose head is there."""
+
+    awaited_since_s: float | None = None
 
 
 @pytest.fixture
@@ -84,7 +81,7 @@ async def test_a_rank_that_is_down_and_still_sends_or_need_not_is_heard_to_its_e
     lost: LostRanks, clock: Clock, awaited: bool
 ) -> None:
     say(pool := FakePool(RANK), RankState.DOWN)
-    answer = RankAnswer(200, [], nothing(), 1.0, 1.0)
+    answer = Answer()
     with lost.watch(pool, RANK) as watched:
         watched.answers(answer)
         for _ in range(5):

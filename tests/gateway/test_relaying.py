@@ -185,7 +185,7 @@ async def test_an_answer_that_ends_sooner_than_expected_had_its_prefill_done() -
 
 
 async def test_while_a_rank_sends_its_answer_in_crumbs_others_have_their_turns() -> None:
-    crumbs = 20_000
+    crumbs = 400_000  # with their framing nine times what is read at once
     turns = 0
 
     async def sends_crumbs(exchange: Exchange) -> None:
@@ -206,4 +206,4 @@ async def test_while_a_rank_sends_its_answer_in_crumbs_others_have_their_turns()
         response = await served.complete(stream=True)
         others.cancel_scope.cancel()
     assert response.content == EVENTS[0] + b":" * crumbs
-    assert turns > 100
+    assert turns > 5

@@ -1,0 +1,1 @@
+"""HTTP/1.1 to ranks. `gateway/upstream.py` is its only user."""

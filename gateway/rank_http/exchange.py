@@ -1,0 +1,219 @@
+"""One request on a connection, and its answer as it comes.
+
+What a chunk of a poured answer costs is the path from `received` through the body's `feed` to the sink: no task wakes
+and no timer is set. One timer looks now and then how long nothing has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
+from gateway.rank_http.body import Body, body_of
+from gateway.rank_http.deadlines import Deadlines
+from gateway.rank_http.head import Head, HeadReader
+from gateway.rank_http.sink import Sink
+from gateway.rank_http.unread import MAX_BYTES, Unread
+
+if TYPE_CHECKING:
+    from gateway.rank_http.connection import Connection
+
+BROKEN_OFF = "The rank broke off before its answer was complete"
+
+
+class Exchange:
+    """`awaited_since_s`: since when the rank's next bytes are waited for, None while nobody does."""
+
+    def __init__(self, connection: Connection, method: str, deadlines: Deadlines, began_s: float) -> None:
+        self._connection = connection
+        self._method = method
+        self._deadlines = deadlines
+        self._began_s = began_s
+        self._loop = asyncio.get_running_loop()
+        self._reader = HeadReader()
+        self._head: Head | None = None
+        self._body: Body | None = None
+        self._unread = Unread()
+        self._sink: Sink = self._unread
+        self._is_held_up = False
+        self._is_paused = False
+        self._has_begun = False
+        self._is_complete = False
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.awaited_since_s: float | None = None
+        self._look()
+
+    @property
+    def leaves_connection(self) -> bool:
+        """Whether the answer is complete and its rank keeps the connection."""
+        return self._is_complete and self._head is not None and self._head.keeps_alive
+
+    async def head(self) -> Head:
+        """The answer's head. Raises RankFailedError, RankTimeoutError, and what the request's body failed of."""
+        while self._head is None:
+            self._raise_error()
+            await self._wait()
+        return self._head
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, b"" at its end. Raises as `head`."""
+        while not (self._unread.size or self._is_complete):
+            self._raise_error()
+            self.awaited_since_s = monotonic()
+            try:
+                await self._wait()
+            finally:
+                self.awaited_since_s = None
+        data = self._unread.empty()
+        self._take_up()
+        return data
+
+    async def pour(self, sink: Sink) -> None:
+        """Give all that is to come to a sink; returns at the end. Raises as `head`, and what the sink raises."""
+        if self._unread.size:
+            sink.take(self._unread.empty())
+        self._sink = sink
+        if not self._is_paused:
+            self.awaited_since_s = monotonic()
+        self._take_up()
+        try:
+            while not self._is_complete:
+                self._raise_error()
+                await self._wait()
+        finally:
+            self.awaited_since_s = None
+
+    def pause(self) -> None:
+        """Take no more from the connection."""
+        self._is_paused = True
+        self.awaited_since_s = None
+        self._connection.pause_reading()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        if self._timer is not None and self._sink is not self._unread:
+            self.awaited_since_s = monotonic()
+        self._connection.resume_reading()
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self.awaited_since_s is not None:
+            self.awaited_since_s = monotonic()
+        try:
+            body = self._body
+            if body is None:
+                self._feed_head(data)
+            else:
+                if not self._has_begun:
+                    self._begin()
+                if body.feed(data, self._sink):
+                    self._complete()
+        except GatewayError as error:
+            self.fail(error)
+        if self._sink is self._unread:
+            self._show()
+
+    def ended(self) -> None:
+        """The rank has closed its side."""
+        if self._body is not None and self._error is None and self._body.close():
+            self._complete()
+
+    def lost(self, error: BaseException | None) -> None:
+        """The connection is gone. An error that is none of the network's is what a sink raised."""
+        self.fail(RankFailedError(BROKEN_OFF) if error is None or isinstance(error, OSError) else error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the exchange with an error, for whoever waits; the first one counts, and none after the end."""
+        if self._is_complete or self._error is not None:
+            return
+        self._error = error
+        self._connection.abort()
+        self.close()
+        self._wake()
+
+    def close(self) -> None:
+        """The exchange is over, or nobody wants it any longer: what comes now is none of its bytes."""
+        self._connection.exchange = None
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _feed_head(self, data: bytes) -> None:
+        head = self._reader.feed(data)
+        if head is None:
+            return
+        self._body = body_of(self._method, head.status, head.headers, is_http_1_0=head.is_http_1_0)
+        self._head = head
+        rest = self._reader.rest
+        if rest:
+            self._begin()
+        if self._body.feed(rest, self._sink):
+            self._complete()
+        self._wake()
+
+    def _begin(self) -> None:
+        """The body's first byte is here: from now on it is pauses that are timed."""
+        self._has_begun = True
+        self._look()
+
+    def _show(self) -> None:
+        """Something may have come for a reader."""
+        if self._unread.size:
+            self._wake()
+            if self._unread.size > MAX_BYTES:
+                self._is_held_up = True
+                self._connection.pause_reading()
+
+    def _take_up(self) -> None:
+        """What was unread is read."""
+        if self._is_held_up:
+            self._is_held_up = False
+            if not self._is_paused:
+                self._connection.resume_reading()
+
+    def _complete(self) -> None:
+        self._is_complete = True
+        self.close()
+        self._wake()
+
+    def _look(self) -> None:
+        """Whether the rank has been silent for too long; if not, look again when it may have been."""
+        self._stop_timer()
+        now_s = monotonic()
+        _, first_byte_s, idle_s = self._deadlines
+        if self._has_begun:
+            patience_s = idle_s
+            left_s = idle_s if self.awaited_since_s is None else self.awaited_since_s + idle_s - now_s
+        else:
+            patience_s = first_byte_s
+            left_s = self._began_s + first_byte_s - now_s
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        elif self._head is None:
+            self.fail(RankTimeoutError(f"The rank did not answer within {patience_s:g} s"))
+        else:
+            self.fail(RankTimeoutError(f"The rank sent nothing for {patience_s:g} s"))
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _wait(self) -> None:
+        """Until something has come of what is waited for, or an error."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
