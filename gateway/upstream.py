@@ -89,8 +89,8 @@ class Upstream:
 
         A body in parts is sent as it comes, in chunks unless the headers have its length; who made the iterator closes
         it. `on_sent` is called when the last byte of the request has left. Raises RankUnreachableError,
-        RankFailedError, RankTimeoutError, TooManyConnectionsError, InvalidRequestError, and what of ours a body's
-        iterator raises.
+        RankFailedError, RankTimeoutError, TooManyConnectionsError, InvalidRequestError, and what a body's iterator
+        raises.
         """
         began_s = monotonic()
         target = target_of(url)
@@ -130,5 +130,5 @@ class Upstream:
         connection = await self._connections.opened(origin)
         exchange = start(connection)
         if connection.is_closing:
-            exchange.lost(None)
+            exchange.lost()
         return connection, exchange

@@ -43,6 +43,7 @@ TRAILER = re.compile(TOKEN + rb":[\t -~\x80-\xff]*")
 FRAMING_TRAILER = re.compile(
     rb"(?:content-length|transfer-encoding|connection|upgrade|proxy-connection):", re.IGNORECASE
 )
+HALF_LINE_END = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
 
 NO_CHUNK = "The rank's chunks are none that HTTP allows"
 TOO_MUCH = "The rank sent more than its answer"
@@ -163,7 +164,9 @@ class Chunked:
         if end < 0:
             if len(data) >= MAX_TRAILER_BYTES:
                 raise RankFailedError(f"The rank's trailers are larger than {MAX_TRAILER_BYTES} bytes")
-            return self._hold(data, max(4, len(data) + 1))
+            if HALF_LINE_END.search(data):
+                raise RankFailedError(NO_CHUNK)
+            return self._hold(data, len(data) + 1)
         for line in data[2:end].split(b"\r\n") if end else ():
             if not TRAILER.fullmatch(line) or FRAMING_TRAILER.match(line):
                 raise RankFailedError(NO_CHUNK)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
+from gateway.errors import RankFailedError, RankTimeoutError
 from gateway.rank_http.body import Body, body_of
 from gateway.rank_http.deadlines import Deadlines
 from gateway.rank_http.head import Head, HeadReader
@@ -41,10 +42,11 @@ class Exchange:
         self._is_paused = False
         self._has_begun = False
         self._is_complete = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.awaited_since_s: float | None = None
+        self._failing = Failing(self)
         self._look()
 
     @property
@@ -104,7 +106,7 @@ class Exchange:
         """Bytes have come."""
         if self.awaited_since_s is not None:
             self.awaited_since_s = monotonic()
-        try:
+        with self._failing:
             body = self._body
             if body is None:
                 self._feed_head(data)
@@ -113,8 +115,6 @@ class Exchange:
                     self._begin()
                 if body.feed(data, self._sink):
                     self._complete()
-        except GatewayError as error:
-            self.fail(error)
         if self._sink is self._unread:
             self._show()
 
@@ -123,11 +123,11 @@ class Exchange:
         if self._body is not None and self._error is None and self._body.close():
             self._complete()
 
-    def lost(self, error: BaseException | None) -> None:
-        """The connection is gone. An error that is none of the network's is what a sink raised."""
-        self.fail(RankFailedError(BROKEN_OFF) if error is None or isinstance(error, OSError) else error)
+    def lost(self) -> None:
+        """The connection is gone."""
+        self.fail(RankFailedError(BROKEN_OFF))
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """End the exchange with an error, for whoever waits; the first one counts, and none after the end."""
         if self._is_complete or self._error is not None:
             return
@@ -217,3 +217,20 @@ class Exchange:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class Failing:
+    """What a block raises is for whoever waits for the exchange, not for the loop or the task it runs in."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._exchange.fail(error)
+        return True

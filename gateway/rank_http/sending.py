@@ -8,9 +8,9 @@ from types import TracebackType
 
 import anyio
 
-from gateway.errors import GatewayError, InvalidRequestError
+from gateway.errors import InvalidRequestError
 from gateway.rank_http.connection import Connection
-from gateway.rank_http.exchange import Exchange
+from gateway.rank_http.exchange import Exchange, Failing
 
 WRONG_LENGTH = "The request's body is not as long as its head says"
 
@@ -18,7 +18,7 @@ WRONG_LENGTH = "The request's body is not as long as its head says"
 class Sending:
     """A body in parts, sent as long as the block runs. `length` as the head says it, None for chunks.
 
-    What its iterator raises of ours ends the exchange with that error. Leaving stops the sending; who made the iterator
+    What its iterator raises ends the exchange with that error. Leaving stops the sending; who made the iterator
     closes it.
     """
 
@@ -33,7 +33,7 @@ class Sending:
 
     async def __aenter__(self) -> None:
         await self._tasks.__aenter__()
-        self._tasks.start_soon(self._run, name="request body")
+        self._tasks.start_soon(self._send, name="request body")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -45,13 +45,11 @@ class Sending:
         else:
             await self._tasks.__aexit__(None, None, None)
 
-    async def _run(self) -> None:
-        try:
-            await self._send()
-        except GatewayError as error:
-            self._exchange.fail(error)
-
     async def _send(self) -> None:
+        with Failing(self._exchange):
+            await self._send_parts()
+
+    async def _send_parts(self) -> None:
         connection, left = self._connection, self._length
         async for part in self._parts:
             if left is None:
