@@ -130,5 +130,5 @@ class Upstream:
         connection = await self._connections.opened(origin)
         exchange = start(connection)
         if connection.is_closing:
-            exchange.lost()
+            exchange.lost(None)
         return connection, exchange

@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._on_sent = None
         self._make_room()
         if self.exchange is not None:
-            self.exchange.lost()
+            self.exchange.lost(exc)
 
     def _make_room(self) -> None:
         if self._room is not None and not self._room.done():

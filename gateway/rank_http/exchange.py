@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gateway.errors import RankFailedError, RankTimeoutError
+from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.rank_http.body import Body, body_of
 from gateway.rank_http.deadlines import Deadlines
 from gateway.rank_http.head import Head, HeadReader
 from gateway.rank_http.sink import Sink
 from gateway.rank_http.unread import MAX_BYTES, Unread
+from gateway.reply import ClientGoneError
 
 if TYPE_CHECKING:
     from gateway.rank_http.connection import Connection
+
+EXPECTED = (GatewayError, ClientGoneError)
+"""What sinks and bodies raise in the ordinary course; anything else is a fault for the loop to report."""
 
 BROKEN_OFF = "The rank broke off before its answer was complete"
 
@@ -46,7 +49,6 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.awaited_since_s: float | None = None
-        self._failing = Failing(self)
         self._look()
 
     @property
@@ -106,7 +108,7 @@ class Exchange:
         """Bytes have come."""
         if self.awaited_since_s is not None:
             self.awaited_since_s = monotonic()
-        with self._failing:
+        try:
             body = self._body
             if body is None:
                 self._feed_head(data)
@@ -115,6 +117,8 @@ class Exchange:
                     self._begin()
                 if body.feed(data, self._sink):
                     self._complete()
+        except EXPECTED as error:
+            self.fail(error)
         if self._sink is self._unread:
             self._show()
 
@@ -123,9 +127,9 @@ class Exchange:
         if self._body is not None and self._error is None and self._body.close():
             self._complete()
 
-    def lost(self) -> None:
-        """The connection is gone."""
-        self.fail(RankFailedError(BROKEN_OFF))
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone. An error that is none of the network's is a fault in the sink, as the loop saw it."""
+        self.fail(RankFailedError(BROKEN_OFF) if error is None or isinstance(error, OSError) else error)
 
     def fail(self, error: Exception) -> None:
         """End the exchange with an error, for whoever waits; the first one counts, and none after the end."""
@@ -217,20 +221,3 @@ class Exchange:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class Failing:
-    """What a block raises is for whoever waits for the exchange, not for the loop or the task it runs in."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._exchange.fail(error)
-        return True

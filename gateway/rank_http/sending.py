@@ -10,7 +10,7 @@ import anyio
 
 from gateway.errors import InvalidRequestError
 from gateway.rank_http.connection import Connection
-from gateway.rank_http.exchange import Exchange, Failing
+from gateway.rank_http.exchange import EXPECTED, Exchange
 
 WRONG_LENGTH = "The request's body is not as long as its head says"
 
@@ -46,8 +46,10 @@ class Sending:
             await self._tasks.__aexit__(None, None, None)
 
     async def _send(self) -> None:
-        with Failing(self._exchange):
+        try:
             await self._send_parts()
+        except EXPECTED as error:
+            self._exchange.fail(error)
 
     async def _send_parts(self) -> None:
         connection, left = self._connection, self._length

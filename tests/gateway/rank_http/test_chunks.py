@@ -1,5 +1,6 @@
 """Bodies in chunks, with httptools as the oracle of what HTTP allows."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import httptools
@@ -52,7 +53,7 @@ def ours(stream: bytes, cuts: list[int] | None = None, kept: Kept | None = None)
     chunked, is_complete = Chunked(), False
     edges = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts or ())})
     try:
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             is_complete = chunked.feed(stream[begin:end], kept)
     except RankFailedError:
         return None
@@ -180,7 +181,8 @@ def test_a_size_that_is_not_plain_is_refused(stream: bytes) -> None:
     "stream",
     [b"5\nhello\n0\n\n", b"5\rhello", b"5\r\nhello\n0", b"5\r\nhello0\r\n", b"5\r\nhelloXX0\r\n\r\n", b"5\r\nhello\rX",
      b"5;a\r\nhello\n0\r\n", b"5\r\nhello\r\n0\n", b"0\r\nX\r\n\r\n", b"0\r\nX : y\r\n\r\n", b"0\r\nX: a\x00\r\n\r\n",
-     b"0\r\nX: y\nZ: z\r\n\r\n", b"0\r\n\n", b"0\r\nX: y\n\n", b"0\r\n X: y\r\n\r\n", b"0\r\nContent-Length: 3\r\n\r\n"],
+     b"0\r\nX: y\nZ: z\r\n\r\n", b"0\r\n\n", b"0\r\nX: y\n\n", b"0\r\n X: y\r\n\r\n",
+     b"0\r\nContent-Length: 3\r\n\r\n"],
 )  # fmt: skip
 def test_framing_that_parsers_read_differently_is_refused(stream: bytes) -> None:
     assert ours(stream) is None

@@ -114,13 +114,16 @@ async def test_beyond_the_limit_a_request_waits_and_is_refused_in_the_end() -> N
 
 
 async def test_a_request_that_waits_gets_the_next_free_connection() -> None:
-    async with raw_rank(answering(OK, OK)) as rank, open_upstream(ONE_S, max_connections=1) as upstream:
-        async with anyio.create_task_group() as tasks:
-            async with upstream.request("POST", rank.url, [], b"", lambda: None) as answer:
-                tasks.start_soon(ask, upstream, rank.url)
-                await anyio.wait_all_tasks_blocked()
-                await answer.read()
-        assert rank.connections == 1
+    async with (
+        raw_rank(answering(OK, OK)) as rank,
+        open_upstream(ONE_S, max_connections=1) as upstream,
+        anyio.create_task_group() as tasks,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        tasks.start_soon(ask, upstream, rank.url)
+        await anyio.wait_all_tasks_blocked()
+        await answer.read()
+    assert rank.connections == 1
 
 
 async def test_a_connection_that_was_closed_while_idle_is_not_used() -> None:

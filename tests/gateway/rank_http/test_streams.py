@@ -125,7 +125,7 @@ async def test_what_a_sink_raises_ends_the_pour_and_closes_the_connection(error:
             with pytest.raises(type(error)):
                 await answer.pour(Refuses(error))
         await until(lambda: rank.open == 0, "the connection is closed")
-    assert reports == []
+    assert reports == ([error] if isinstance(error, ZeroDivisionError) else [])
 
 
 async def floods(peer: Peer) -> None:
@@ -153,14 +153,16 @@ async def comes_to_rest() -> None:
 
 
 async def test_what_is_not_read_stops_the_rank() -> None:
-    async with raw_rank(floods) as rank, open_upstream() as upstream:
-        async with upstream.request("POST", rank.url, [], b"", lambda: None) as answer:
-            await comes_to_rest()
-            first = await answer.read()
-            assert unread.MAX_BYTES < len(first) < 3 * unread.MAX_BYTES
-            total = 0
-            while total < 20_000_000:
-                total += len(await answer.read())
+    async with (
+        raw_rank(floods) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        await comes_to_rest()
+        total = len(await answer.read())
+        assert unread.MAX_BYTES < total < 3 * unread.MAX_BYTES
+        while total < 20_000_000:
+            total += len(await answer.read())
 
 
 async def test_a_paused_pour_stops_the_rank_and_no_deadline_passes() -> None:
