@@ -69,7 +69,8 @@ def payload_of(chunks: bytes) -> bytes:
     while at < len(chunks):
         line_end = chunks.index(b"\r\n", at)
         begin = line_end + 2
-        at = begin + int(chunks[at:line_end], 16) + 2
+        line = chunks[at:line_end]
+        at = begin + (SIZES.get(line) or int(line, 16)) + 2
         parts.append(chunks[begin : at - 2])
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -92,17 +92,21 @@ class Exchange:
             self.awaited_since_s = None
 
     def pause(self) -> None:
-        """Take no more from the connection."""
-        self._is_paused = True
-        self.awaited_since_s = None
-        self._connection.pause_reading()
+        """Take no more from the connection, as long as the answer goes on."""
+        if self._timer is not None:
+            self._is_paused = True
+            self.awaited_since_s = None
+            self._connection.pause_reading()
 
     def resume(self) -> None:
         """Go on."""
-        self._is_paused = False
-        if self._timer is not None and self._sink is not self._unread:
-            self.awaited_since_s = monotonic()
-        self._connection.resume_reading()
+        # Once the answer is over, the connection may be another's.
+        if self._timer is not None and self._is_paused:
+            self._is_paused = False
+            if self._sink is not self._unread:
+                self.awaited_since_s = monotonic()
+            if not self._is_held_up:
+                self._connection.resume_reading()
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""

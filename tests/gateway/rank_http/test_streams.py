@@ -364,3 +364,19 @@ async def test_of_many_requests_no_descriptor_remains() -> None:
         before = descriptors()
         await round_of(20)
         await until(lambda: descriptors() <= before, "all descriptors are closed")
+
+
+async def test_an_answer_that_is_over_leaves_its_connection_to_the_next() -> None:
+    class Pausing(Kept):
+        def take_chunks(self, chunks: bytes) -> None:
+            super().take_chunks(chunks)
+            over.pause()
+
+    async with raw_rank(answering(*[CHUNKED + WIRE + b"0\r\n\r\n"] * 3)) as rank, open_upstream() as upstream:
+        for _ in range(3):
+            async with upstream.request("POST", rank.url, [], b"", lambda: None) as over:
+                await over.pour(kept := Pausing())
+            over.resume()
+            over.pause()
+            assert kept.payload == EVENT
+        assert rank.connections == 1
