@@ -18,7 +18,7 @@ async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_
     """
     declared = first(headers, b"content-length")
     if declared is not None and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     parts: list[bytes] = []
     size = 0
     more = True
@@ -33,7 +33,7 @@ async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         more = message.get("more_body", False)
     return b"".join(parts)
 
@@ -44,5 +44,6 @@ async def wait_until_gone(receive: Receive) -> None:
         pass
 
 
-def _too_large(max_bytes: int) -> BodyTooLargeError:
+def too_large(max_bytes: int) -> BodyTooLargeError:
+    """The error for a body of more bytes than that."""
     return BodyTooLargeError(f"The request's body is larger than {max_bytes} bytes")
