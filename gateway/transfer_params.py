@@ -1,5 +1,7 @@
 """Keeps from clients what steers ranks' connections: each such object of an answer, at any depth, becomes null. Pure.
 
+The same for what clients send on routes of which it is not known in detail what a rank reads.
+
 Params are looked for among the decoded keys, so that an escaped spelling ("kv\\u005ftransfer_params") counts too. What
 may have them and cannot be decoded is not shown at all.
 """
@@ -10,7 +12,7 @@ import re
 
 import msgspec
 
-from gateway.errors import RankFailedError
+from gateway.errors import InvalidRequestError, RankFailedError
 from gateway.wire import FORBIDDEN
 
 KEY_END = b'_transfer_params"'
@@ -32,12 +34,29 @@ def may_hold_params(document: bytes) -> bool:
 def without_params(document: bytes) -> bytes:
     """A JSON document that may hold params, without them. Raises RankFailedError if it cannot be decoded."""
     try:
-        decoded = msgspec.json.decode(document)
-        _clear(decoded)
-        # Also if none was found: of a key that stands there twice only the last one was decoded.
-        return msgspec.json.encode(decoded)
+        return _written_anew(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RankFailedError("The rank's answer may hold transfer params and cannot be decoded") from error
+
+
+def of_client(body: bytes) -> bytes:
+    """A client's body as a rank may have it; itself, unless it may hold params.
+
+    Raises InvalidRequestError if it may and cannot be decoded.
+    """
+    if not may_hold_params(body):
+        return body
+    try:
+        return _written_anew(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError("The request's body may hold transfer params and cannot be decoded") from error
+
+
+def _written_anew(document: bytes) -> bytes:
+    decoded = msgspec.json.decode(document)
+    _clear(decoded)
+    # Also if none was found: of a key that stands there twice only the last one was decoded.
+    return msgspec.json.encode(decoded)
 
 
 def _clear(document: object) -> None:
