@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.headers import client_request_id
 from gateway.metrics import Metrics
+from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ SCOPE_KEY = "forebay.record"
 CLIENT_LEFT = 499
 """The status in log and metrics of a request whose client left before there was any; nginx's number for it."""
 
-LOGGED_ALWAYS = "/v1/"
+LOGGED_ALWAYS = ADMIN_PATHS | CLIENT_PATHS | {"/v1/models"}
 OTHER_ROUTE = "other"
 
 
@@ -62,7 +63,7 @@ def record_of(scope: Scope) -> RequestRecord:
 class AccessLog:
     """ASGI middleware: gives each request its record and its X-Request-Id, counts and logs it when it is over.
 
-    Requests under `/v1/` and failures are logged at INFO, all others (probes, scrapes) at DEBUG.
+    Requests for ranks or models and failures are logged at INFO, all others (probes, scrapes) at DEBUG.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class AccessLog:
         if not record.status:
             record.status = 500 if failed else CLIENT_LEFT
         self._metrics.requests.labels(record.route, str(record.status), record.pool).inc()
-        level = logging.INFO if record.route.startswith(LOGGED_ALWAYS) or record.status >= 500 else logging.DEBUG
+        level = logging.INFO if record.route in LOGGED_ALWAYS or record.status >= 500 else logging.DEBUG
         if not log.isEnabledFor(level):
             return
         now_s = self._clock()

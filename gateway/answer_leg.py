@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 
+from gateway.client_body import ClientBody
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits
 from gateway.errors import RankNotReachedError
@@ -34,14 +35,14 @@ class AnswerLeg:
     async def run(
         self,
         card: RankCard,
-        body: bytes,
+        content: bytes | ClientBody,
         *,
         on_sent: Callable[[], None],
         edits: Edits | None,
         may_retry: bool = False,
         reach_within_s: float = math.inf,
     ) -> Usage | None:
-        """Send the body, relay the answer and return the usage in it, if any.
+        """Send the content, relay the answer and return the usage in it, if any.
 
         The rank must have the request `reach_within_s` from now, and have begun to answer if a stream is asked for.
         Raises RankUnreachableError, RankNotReachedError, RankFailedError, RankTimeoutError, RecomputedError,
@@ -57,7 +58,7 @@ class AnswerLeg:
                     reaching.deadline = math.inf
                 on_sent()
 
-            async with self._dispatch.post(card, body, sent) as answer:
+            async with self._dispatch.send(card, content, sent) as answer:
                 reaching.deadline = math.inf
                 usage = await relay(answer, self._request.reply, manner)
                 if answer.status == 200:

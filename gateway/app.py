@@ -1,26 +1,31 @@
-"""The routes of a gateway, and how whatever goes wrong outside a completions request is told."""
+"""A gateway's application: the ranks' routes (routes.py) and its own, and how what goes wrong around them is told."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
+from typing import assert_never
 
 from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette import routing
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import errors, models
 from gateway.access import AccessLog
 from gateway.auth import KeyGuard
-from gateway.completions import Completion
-from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
+from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, NotServedError, UnknownRouteError
+from gateway.fan_out import FanOut
 from gateway.gateway import NOT_REACHED, Gateway
+from gateway.json_request import JsonRequest
+from gateway.life import Life, Serve
 from gateway.reply import fail
-from gateway.wire import Api
+from gateway.request import Arrival
+from gateway.routes import ROUTES, Kind, Route
+from gateway.upload import Upload
 
 VERSION = version("forebay")
 
@@ -37,7 +42,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(GatewayError, _on_gateway_error)
     app.add_exception_handler(Exception, _on_exception)
     # The last one added is the outermost.
-    routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    routes = frozenset(route.path for route in app.routes if isinstance(route, routing.Route))
     app.add_middleware(_PathGuard)
     app.add_middleware(KeyGuard, keys=gateway.keys)
     app.add_middleware(AccessLog, routes=routes, metrics=gateway.metrics)
@@ -58,21 +63,50 @@ class _PathGuard:
 
 
 def _add_api(app: FastAPI, gateway: Gateway) -> None:
-    @app.post("/v1/chat/completions")
-    async def chat_completions() -> Response:
-        """Chat completion, streamed or not; any field vLLM knows."""
-        return Completion(gateway, Api.CHAT)
-
-    @app.post("/v1/completions")
-    async def completions() -> Response:
-        """Text completion, streamed or not; any field vLLM knows."""
-        return Completion(gateway, Api.COMPLETIONS)
+    for route in ROUTES:
+        app.add_api_route(
+            route.path,
+            _endpoint(gateway, route),
+            methods=[route.method],
+            description=route.kind.value,
+            name=f"{route.method} {route.path}",
+            include_in_schema=route.kind is not Kind.ADMIN,
+        )
 
     @app.get("/v1/models")
     async def list_models() -> Response:
         """The models that have a pool."""
         gateway.require_ready()
         return JSONResponse(models.listing(gateway.pools, gateway.started_s))
+
+
+def _endpoint(gateway: Gateway, route: Route) -> Callable[[], Awaitable[Response]]:
+    serve = _serve_of(gateway, route)
+
+    async def endpoint() -> Response:
+        return Life(gateway, serve)
+
+    return endpoint
+
+
+def _serve_of(gateway: Gateway, route: Route) -> Serve:
+    match route.kind:
+        case Kind.PAIRABLE | Kind.GENERATING | Kind.COMPUTING | Kind.COUNTING:
+            return JsonRequest(gateway, route).serve
+        case Kind.UPLOADING:
+            return Upload(gateway, route).serve
+        case Kind.ADMIN:
+            return FanOut(gateway).serve
+        case Kind.UNSERVED:
+            return _refuse
+        case _:
+            assert_never(route.kind)
+
+
+async def _refuse(arrival: Arrival) -> None:
+    raise NotServedError(
+        f"{arrival.head.path} is not served here: it needs WebSockets, which the gateway does not speak"
+    )
 
 
 def _add_probes(app: FastAPI, gateway: Gateway) -> None:

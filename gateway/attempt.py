@@ -49,14 +49,13 @@ class Attempt:
             self._phases.release()
 
     async def _run_whole(self, card: RankCard) -> Outcome:
-        dispatch = Dispatch(self._gateway, self._pool, self._request)
+        dispatch = Dispatch(self._gateway, self._pool, self._request.head)
         self._request.record.attempt_id = dispatch.attempt_id
         answer = AnswerLeg(self._gateway, self._pool, self._request, dispatch, self._phases)
-        body = self._request.body
-        speaks_kv = card.role is not Role.MIXED or card.connector
-        edits = Edits(own_stop=stops_at_recomputed(body.fields)) if speaks_kv else None
+        speaks_kv = self._request.route.kind.generates and (card.role is not Role.MIXED or card.connector)
+        edits = Edits(own_stop=stops_at_recomputed(self._request.body.fields)) if speaks_kv else None
         try:
-            return Served(await answer.run(card, body.forward, on_sent=self._on_sent, edits=edits))
+            return Served(await answer.run(card, self._request.content, on_sent=self._on_sent, edits=edits))
         except RANK_ERRORS as error:
             return self._failures.outcome(LegKind.WHOLE, card, error)
 

@@ -1,4 +1,4 @@
-"""Keys: who may use /v1 and read the docs, and who may use /admin.
+"""Keys: who may use the models and read the docs, and who may use /admin and what changes ranks.
 
 Keys are compared by their digests, all of them every time, so that neither a key's length nor its place in
 the list shows in the time taken. They are never logged.
@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
 from gateway.headers import first
 from gateway.reply import fail
+from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
 
-CLIENT_PATHS = ("/v1", "/docs", "/openapi.json")
-ADMIN_PATHS = "/admin"
+CLIENT_PREFIXES = ("/v1", "/docs", "/openapi.json")
+ADMIN_PREFIX = "/admin"
 
 
 class KeyRing:
@@ -33,13 +34,13 @@ class KeyRing:
         return bool(self._clients or self._admins)
 
     def check(self, path: str, authorization: bytes | None) -> None:
-        """Let a request pass, or raise UnauthorizedError (UnknownRouteError for /admin where there is none)."""
-        if self._clients and any(_is_under(path, prefix) for prefix in CLIENT_PATHS):
-            _require(self._clients, authorization)
-        elif _is_under(path, ADMIN_PATHS):
+        """Let a request pass, or raise UnauthorizedError (UnknownRouteError for an admin's where there is none)."""
+        if path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX):
             if not self._admins:
                 raise UnknownRouteError("Not Found")
             _require(self._admins, authorization)
+        elif self._clients and (path in CLIENT_PATHS or any(_is_under(path, prefix) for prefix in CLIENT_PREFIXES)):
+            _require(self._clients, authorization)
 
 
 def _is_under(path: str, prefix: str) -> bool:

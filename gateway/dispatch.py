@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from uuid import uuid4
 
+from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
 from gateway.headers import for_rank
 from gateway.placing import Pool
-from gateway.request import Request
+from gateway.request import Head
 from gateway.upstream import RankAnswer
-from gateway.wire import Api
 from scheduler.messages import RankCard
-
-PATHS: Mapping[Api, str] = MappingProxyType({Api.CHAT: "/v1/chat/completions", Api.COMPLETIONS: "/v1/completions"})
 
 
 class Dispatch:
     """Sends the legs of one attempt, all under one id of their own."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, head: Head) -> None:
         self._gateway = gateway
         self._pool = pool
-        self._request = request
+        self._head = head
         self.attempt_id = uuid4().hex
 
     @asynccontextmanager
-    async def post(
-        self, card: RankCard, body: bytes, on_sent: Callable[[], None], *, bears_stalls: bool = True
+    async def send(
+        self, card: RankCard, content: bytes | ClientBody, on_sent: Callable[[], None], *, bears_stalls: bool = True
     ) -> AsyncGenerator[RankAnswer, None]:
         """Send a body to a rank, as `Upstream.request` does. Raises RankFailedError too when the rank is lost.
 
-        And when it stalls, unless the leg `bears_stalls`.
+        And when it stalls, unless the leg `bears_stalls`. What still comes of a client's body when the rank has begun
+        to answer is for nobody.
         """
         headers = for_rank(
-            self._request.headers,
+            self._head.headers,
             attempt_id=self.attempt_id,
             local_index=card.local_index,
             hold_authorization=self._gateway.keys.holds_any,
             rank_key=self._gateway.settings.rank_api_key,
         )
-        url = card.endpoint + PATHS[self._request.api]
+        if isinstance(content, ClientBody) and content.declared_bytes is not None:
+            headers.append((b"content-length", b"%d" % content.declared_bytes))
+        url = card.endpoint + self._head.target
+        upstream = self._gateway.upstream
         with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
-            async with self._gateway.upstream.request("POST", url, headers, body, on_sent) as answer:
+            async with upstream.request(self._head.method, url, headers, content, on_sent) as answer:
                 watched.answers(answer)
+                if isinstance(content, ClientBody):
+                    content.stop()
                 yield answer

@@ -53,6 +53,10 @@ class MethodNotAllowedError(GatewayError):
     """The path is served, but not with this method."""
 
 
+class NotServedError(GatewayError):
+    """vLLM serves the path, and the gateway does not."""
+
+
 class RequestTooSlowError(GatewayError):
     """The client stopped sending its request without closing."""
 
@@ -130,6 +134,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         PoolFullError: ErrorKind(429, "RateLimitError"),
         HeadTooLargeError: ErrorKind(431, "Request Header Fields Too Large"),
         InternalError: ErrorKind(500, "InternalServerError"),
+        NotServedError: ErrorKind(501, "Not Implemented"),
         RankUnreachableError: ErrorKind(502, "Bad Gateway"),
         RankFailedError: ErrorKind(502, "Bad Gateway"),
         RecomputedError: ErrorKind(502, "Bad Gateway"),

@@ -50,12 +50,12 @@ class Freeing:
         card = decode
 
         async def free() -> None:
-            dispatch = Dispatch(self._gateway, self._pool, self._request)
+            dispatch = Dispatch(self._gateway, self._pool, self._request.head)
             params = self._connector.decode_params(handover, prefill, card)
             body = self._connector.freeing_body(self._request.api, params, dispatch.attempt_id)
             freed = False
             try:
-                async with dispatch.post(card, body, _nothing) as answer:
+                async with dispatch.send(card, body, _nothing) as answer:
                     freed = answer.status in REFUSALS
             except GatewayError:
                 freed = False  # the lease's end will free it

@@ -27,7 +27,6 @@ from gateway.prompt import Prompt
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.usage import Usage
-from gateway.wire import Api
 from scheduler.estimates import TokenEstimator
 
 RETRY_AFTER_MS = 1_000
@@ -68,7 +67,7 @@ class Gateway:
 
     @property
     def alive(self) -> int:
-        """How many completion requests are being served."""
+        """How many requests for ranks are being served."""
         return len(self._alive)
 
     def pool_for(self, model: str | None) -> Pool:
@@ -99,10 +98,10 @@ class Gateway:
         """What has been learned of a pool's tokens."""
         return self._estimators[pool.name]
 
-    def learn(self, pool: Pool, api: Api, asked: Prompt, usage: Usage, *, answers: int) -> None:
+    def learn(self, pool: Pool, learned_as: str, asked: Prompt, usage: Usage, *, answers: int) -> None:
         """Learn from what an engine counted of a request, its completion tokens over so many `answers` together."""
         completion_tokens = usage.completion_tokens // answers
-        self.estimator(pool).observe(api, asked.text_bytes, usage.prompt_tokens, completion_tokens)
+        self.estimator(pool).observe(learned_as, asked.text_bytes, usage.prompt_tokens, completion_tokens)
 
     @contextmanager
     def living(self, timeout_s: float | None) -> Iterator[None]:

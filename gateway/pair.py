@@ -41,7 +41,7 @@ class PullPair:
         self._phases = phases
         self._notes = notes
         self._failures = LegFailures(pool, request.reply, notes)
-        self._dispatch = Dispatch(gateway, pool, request)
+        self._dispatch = Dispatch(gateway, pool, request.head)
         request.record.attempt_id = self._dispatch.attempt_id
 
     async def run(self, reservation: int, legs: tuple[Leg, Leg], *, avoid: frozenset[str]) -> Outcome:

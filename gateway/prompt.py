@@ -26,6 +26,9 @@ PART_BYTES = 2048
 """How much of each end of a media part counts for the key."""
 
 
+NO_TEXT = frozenset({"model", "data", "url"})
+"""Keys of what is no part of a prompt, or a picture or a sound."""
+
 _Part = dict[str, Any]
 
 
@@ -36,6 +39,7 @@ class _Message(msgspec.Struct):
 
 
 MESSAGES_DECODER = msgspec.json.Decoder(list[_Message])
+ANY_DECODER = msgspec.json.Decoder()
 PROMPTS_DECODER = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
 
 
@@ -59,6 +63,43 @@ def read(api: Api, fields: Fields) -> Prompt | None:
         return _chat(fields) if api is Api.CHAT else _completion(fields)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def read_any(fields: Fields) -> Prompt | None:
+    """The prompt of an API that is not known in detail: all texts in it, and the numbers in lists as token ids.
+
+    Where conversations stand in a list, each is a prompt. What names the model or may be media does not count.
+    """
+    try:
+        values = [ANY_DECODER.decode(value) for name, value in fields.items() if name not in NO_TEXT]
+        messages = ANY_DECODER.decode(fields.get("messages", NULL))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    text_bytes = token_ids = 0
+    key = _Key()
+    for value in _leaves(values):
+        if isinstance(value, int):
+            token_ids += value
+        elif not value.startswith("data:"):
+            text = value.encode()
+            text_bytes += len(text)
+            key.add(text)
+    conversations = [one for one in messages if isinstance(one, list)] if isinstance(messages, list) else []
+    return Prompt(text_bytes, token_ids, max(1, len(conversations)), key.hexdigest())
+
+
+def _leaves(values: Sequence[Any]) -> Iterator[str | int]:
+    """All texts, in order, and of each list how many integers are in it."""
+    left = list(reversed(values))
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield sum(type(one) is int for one in value)
+            left.extend(one for one in reversed(value) if isinstance(one, str | list | dict))
+        elif isinstance(value, dict):
+            left.extend(value[name] for name in reversed(value) if name not in NO_TEXT)
 
 
 def _chat(fields: Fields) -> Prompt:

@@ -1,26 +1,76 @@
-"""One completions request, read: what is asked, and where the answer goes."""
+"""One request for the ranks: first what is known before its body is read, then what is asked."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-from gateway.access import RequestRecord
-from gateway.headers import Headers
+from starlette.types import Receive, Scope
+
+from gateway.access import RequestRecord, record_of
+from gateway.client_body import ClientBody
+from gateway.errors import InvalidRequestError
+from gateway.headers import Headers, first
 from gateway.prompt import Prompt
 from gateway.reply import Reply
+from gateway.routes import Route
 from gateway.wire import Api, Body
+
+QUERY = re.compile(rb"[\x21-\x7e]*")
+"""What may stand in a request's line; the parser lets other bytes in."""
+
+
+class Head(NamedTuple):
+    """The start line and headers a client sent; ranks get them as headers.py says."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+
+    @property
+    def target(self) -> str:
+        """What is asked for at a rank."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class Arrival(NamedTuple):
+    """A request whose body is yet to be read. `explain`: its client asked where it goes, and may know."""
+
+    head: Head
+    receive: Receive
+    record: RequestRecord
+    reply: Reply
+    explain: bool
 
 
 class Request(NamedTuple):
     """A request on its way to the ranks; `asked` is its prompt, None where it is not read.
 
-    `explain`: its client asked where it goes, and may know.
+    `content` is what a rank gets that serves it alone, `body` what was read of it.
     """
 
-    api: Api
-    headers: Headers
+    route: Route
+    head: Head
+    content: bytes | ClientBody
     body: Body
     asked: Prompt | None
     record: RequestRecord
     reply: Reply
     explain: bool
+
+    @property
+    def api(self) -> Api:
+        """How a request that may be served in two legs is split."""
+        assert self.route.api is not None, "only what has an API is placed on a pair"
+        return self.route.api
+
+
+def arrival_of(scope: Scope, receive: Receive, reply: Reply, *, may_explain: bool) -> Arrival:
+    """What a scope says of its request. Raises InvalidRequestError if its query is none that may be sent on."""
+    query: bytes = scope["query_string"]
+    if not QUERY.fullmatch(query):
+        raise InvalidRequestError("The query has characters that a URL must not have")
+    head = Head(scope["method"], scope["path"], query.decode(), scope["headers"])
+    explain = may_explain and first(head.headers, b"x-forebay-explain") == b"1"
+    return Arrival(head, receive, record_of(scope), reply, explain)

@@ -37,9 +37,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Meta(description="HOST:PORT where ranks and other gateways reach this one; by default host and port"),
     ] = ""
     api_key: Annotated[
-        tuple[Key, ...], Meta(description="key that clients of /v1 must bring; without any, /v1 is open")
+        tuple[Key, ...], Meta(description="key that clients must bring; without any, the models are open")
     ] = ()
-    admin_key: Annotated[str, Meta(description="key for /admin; without it there is no /admin")] = ""
+    admin_key: Annotated[
+        str, Meta(description="key for /admin and for what every rank is sent; without it neither is there")
+    ] = ""
     rank_api_key: Annotated[
         str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="key to send to the ranks instead of what clients bring")
     ] = ""
@@ -50,6 +52,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_body_bytes: Annotated[int, Meta(ge=1, le=1 << 30, description="largest request body; above it 413")] = (
         20_000_000
     )
+    max_upload_bytes: Annotated[
+        int,
+        Meta(ge=1, le=1 << 34, description="largest form with an audio file, which passes through; above it 413"),
+    ] = 32_000_000
     client_idle_ms: Annotated[
         int, Meta(ge=1, le=LONGEST_MS, description="how long a client may neither send its body on nor read its answer")
     ] = 60_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.pairable import is_pairable
 from gateway.prompt import Prompt
+from gateway.routes import Route
 from gateway.wire import Api, Body
 from scheduler.decision import RequestShape
 from scheduler.estimates import TokenEstimator
@@ -13,8 +14,14 @@ COMPLETION_TOKENS = 16
 MAX_TOKENS = 1 << 24
 """No context is longer; what a client asks for beyond it says nothing about load."""
 
-UNREAD = RequestShape(prompt_tokens=1, output_tokens=0, prompt_key="")
-"""Of a request that the gateway cannot read: its rank will say what is wrong with it."""
+NO_LOAD = RequestShape(prompt_tokens=1, output_tokens=0, prompt_key="")
+"""Of a request that costs an engine nothing to speak of, or cannot be read: its rank will say what is wrong with it."""
+
+AUDIO_BYTES_PER_TOKEN = 320
+"""Speech models have 50 frames a second, and common recordings 16,000 bytes."""
+
+UNDECLARED_BYTES = 480_000
+"""Half a minute: what such a model takes at once, and the guess for a recording of unknown length."""
 
 
 def answers_of(body: Body, asked: Prompt) -> int:
@@ -22,16 +29,33 @@ def answers_of(body: Body, asked: Prompt) -> int:
     return max(1, body.n) * asked.count
 
 
-def shape_of(api: Api, body: Body, asked: Prompt, estimator: TokenEstimator) -> RequestShape:
+def shape_of_audio(declared_bytes: int | None, learned_as: str, estimator: TokenEstimator) -> RequestShape:
+    """A recording's tokens, from the length of the body it stands in."""
+    prompt_tokens = (UNDECLARED_BYTES if declared_bytes is None else declared_bytes) // AUDIO_BYTES_PER_TOKEN
+    return RequestShape(
+        prompt_tokens=max(1, prompt_tokens), output_tokens=estimator.output_tokens(learned_as, None), prompt_key=""
+    )
+
+
+def shape_of_texts(asked: Prompt, estimator: TokenEstimator) -> RequestShape:
+    """The tokens of texts that are read and not answered."""
+    return RequestShape(prompt_tokens=_prompt_tokens(asked, estimator), output_tokens=0, prompt_key=asked.key)
+
+
+def shape_of(route: Route, body: Body, asked: Prompt, estimator: TokenEstimator) -> RequestShape:
     """A request's tokens: ids are counted, text is estimated, and each answer's length is its limit or what such
     answers have been.
     """
-    prompt_tokens = asked.token_ids + (estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0)
-    limit = COMPLETION_TOKENS if body.max_tokens is None and api is Api.COMPLETIONS else body.max_tokens
-    output_tokens = estimator.output_tokens(api, limit) * answers_of(body, asked)
+    limit = COMPLETION_TOKENS if body.max_tokens is None and route.api is Api.COMPLETIONS else body.max_tokens
+    output_tokens = estimator.output_tokens(route.learned_as, limit) * answers_of(body, asked)
     return RequestShape(
-        prompt_tokens=min(prompt_tokens, MAX_TOKENS),
+        prompt_tokens=_prompt_tokens(asked, estimator),
         output_tokens=max(0, min(output_tokens, MAX_TOKENS)),
         prompt_key=asked.key,
-        pairable=is_pairable(api, body, asked),
+        pairable=route.api is not None and is_pairable(route.api, body, asked),
     )
+
+
+def _prompt_tokens(asked: Prompt, estimator: TokenEstimator) -> int:
+    estimated = estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0
+    return min(asked.token_ids + estimated, MAX_TOKENS)

@@ -94,6 +94,13 @@ def read(raw: bytes) -> Body:
     )
 
 
+def without_fields(model: str | None) -> Body:
+    """What is known of a body that is not JSON, or not there."""
+    return Body(
+        forward=b"", fields={}, model=model, streamed=False, usage_streamed=False, max_tokens=None, n=1, readable=False
+    )
+
+
 class _Reader:
     """Decodes fields one by one. `all_read`: no field was met that could not be decoded."""
 

@@ -123,7 +123,7 @@ async def test_bytes_that_are_no_http_are_answered_and_closed(raw: bytes, caplog
     [
         ("GET", "/nope", 404),
         ("GET", "/v1/models/", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/nope", 404),
         ("GET", COMPLETIONS, 405),
         ("DELETE", "/v1/models", 405),
         ("POST", "/healthz", 405),

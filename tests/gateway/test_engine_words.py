@@ -9,7 +9,7 @@ import pytest
 from gateway import errors, wire
 from gateway.engine_words import MAX_BYTES
 from gateway.errors import GatewayError
-from gateway.shape import UNREAD
+from gateway.shape import NO_LOAD
 from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.running import CHAT, COMPLETIONS, checked_error, eventually, post, serving
 from tests.gateway.scripted_rank import EVENTS, scripted_rank, streams
@@ -135,7 +135,7 @@ async def test_what_a_gateway_cannot_read_a_rank_refuses_in_its_own_words(rank: 
             assert (status, answer) == asked_of(rank, path, body), body
             assert status == 400, body
         await eventually(lambda: not pool.live)
-    assert pool.asked == [UNREAD] * len(UNREADABLE)
+    assert pool.asked == [NO_LOAD] * len(UNREADABLE)
     assert pool.releases() == dict.fromkeys(range(1, len(UNREADABLE) + 1), 1)
 
 
@@ -216,7 +216,7 @@ async def test_what_a_rank_accepts_after_all_is_served() -> None:
         response = await served.complete(stream="yes", stream_options={"include_usage": "yes"})
         await eventually(lambda: not pool.live)
     assert (response.status_code, response.content) == (200, b"".join(EVENTS))
-    assert pool.asked == [UNREAD]
+    assert pool.asked == [NO_LOAD]
     assert pool.words() == ["dispatched", "first_token", "released"]
 
 

@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from gateway import prompt, wire
+from gateway.routes import ROUTES
 from gateway.shape import MAX_TOKENS, shape_of
 from gateway.wire import Api
 from scheduler.decision import RequestShape
 from scheduler.estimates import FIRST_OUTPUT_TOKENS, TokenEstimator
 
+ROUTE_OF = {route.api: route for route in ROUTES}
 FIRST = round(FIRST_OUTPUT_TOKENS)
 CHAT = {"messages": [{"role": "user", "content": "x" * 400}]}
 
@@ -22,7 +24,7 @@ def shape(api: Api, **body: Any) -> RequestShape:
     read = wire.read(msgspec.json.encode(body))
     asked = prompt.read(api, read.fields)
     assert asked is not None
-    return shape_of(api, read, asked, TokenEstimator())
+    return shape_of(ROUTE_OF[api], read, asked, TokenEstimator())
 
 
 @pytest.mark.parametrize(

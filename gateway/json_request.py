@@ -1,0 +1,83 @@
+"""A request whose body is JSON, or that has none: read it, and serve it from one pool."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+
+from gateway import bounds, headers, prompt, transfer_params, wire
+from gateway.gateway import Gateway
+from gateway.intake import read_body, wait_until_gone
+from gateway.life import answer_while_watched
+from gateway.placing import Pool
+from gateway.prompt import Prompt
+from gateway.query import value_of
+from gateway.request import Arrival, Request
+from gateway.routes import Kind, Route
+from gateway.serving import Serving
+from gateway.shape import NO_LOAD, answers_of, shape_of, shape_of_texts
+from gateway.wire import Body
+from scheduler.decision import RequestShape
+
+TURN_S = 0.001
+"""A pause of no length would let only those go on who are ready already, and no socket be read."""
+
+
+class JsonRequest:
+    """Serves the requests of one route."""
+
+    def __init__(self, gateway: Gateway, route: Route) -> None:
+        self._gateway = gateway
+        self._route = route
+
+    async def serve(self, arrival: Arrival) -> None:
+        """Serve one request. Raises whatever its client is to be told, and ClientGoneError."""
+        settings = self._gateway.settings
+        if self._route.method == "POST":
+            headers.require_json(arrival.head.headers)
+        raw = await read_body(
+            arrival.receive,
+            arrival.head.headers,
+            max_bytes=settings.max_body_bytes,
+            idle_s=settings.client_idle_ms / 1000,
+        )
+        watch = partial(wait_until_gone, arrival.receive)
+        await answer_while_watched(arrival.reply, watch, partial(self._answer, arrival, raw))
+
+    async def _answer(self, arrival: Arrival, raw: bytes) -> None:
+        body = await self._read(arrival, raw)
+        asked = self._prompt_of(body)
+        pool = self._gateway.pool_for(body.model)
+        arrival.record.pool = pool.name
+        shape = self._shape_of(pool, body, asked)
+        content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
+        _, _, record, reply, explain = arrival
+        request = Request(self._route, arrival.head, content, body, asked, record, reply, explain)
+        usage = await Serving(self._gateway, pool, request).run(shape)
+        if usage is not None and asked is not None and self._route.kind.generates:
+            metrics = self._gateway.metrics
+            metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
+            self._gateway.learn(pool, self._route.learned_as, asked, usage, answers=answers_of(body, asked))
+
+    async def _read(self, arrival: Arrival, raw: bytes) -> Body:
+        if self._route.method != "POST":
+            return wire.without_fields(value_of(arrival.head.query, "model"))
+        bounds.check(raw)
+        if len(raw) > bounds.REQUEST.small_bytes:
+            # Counting and decoding may take a tenth of a second each: everybody else gets a turn in between.
+            await anyio.sleep(TURN_S)
+        return wire.read(raw)
+
+    def _prompt_of(self, body: Body) -> Prompt | None:
+        if not body.readable or self._route.kind is Kind.COUNTING:
+            return None
+        return prompt.read(self._route.api, body.fields) if self._route.api else prompt.read_any(body.fields)
+
+    def _shape_of(self, pool: Pool, body: Body, asked: Prompt | None) -> RequestShape:
+        if asked is None:
+            return NO_LOAD
+        estimator = self._gateway.estimator(pool)
+        if self._route.kind.generates:
+            return shape_of(self._route, body, asked, estimator)
+        return shape_of_texts(asked, estimator)

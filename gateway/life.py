@@ -1,0 +1,77 @@
+"""One request's life: serve it, and end it whenever its client leaves.
+
+A client that leaves is a normal path. It is watched for from the last byte of its body on, or from the first if the
+body passes through; when it closes, whatever the request is doing is cancelled: the connection to the rank closes
+(which is how vLLM aborts) and the reservation is given back, exactly once, on this path as on every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import anyio
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway import headers
+from gateway.access import record_of
+from gateway.errors import GatewayError
+from gateway.gateway import Gateway
+from gateway.reply import ClientGoneError, Reply
+from gateway.request import Arrival, arrival_of
+
+Serve = Callable[[Arrival], Awaitable[None]]
+
+
+class Life(Response):
+    """The answer to one request; serving the request is what sending it means."""
+
+    def __init__(self, gateway: Gateway, serve: Serve) -> None:
+        super().__init__()
+        self._gateway = gateway
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        settings = self._gateway.settings
+        record = record_of(scope)
+        reply = Reply(send, settings.client_idle_ms / 1000)
+        try:
+            with self._gateway.living(headers.timeout_s(scope["headers"])):
+                await self._serve(arrival_of(scope, receive, reply, may_explain=settings.explain))
+        except ClientGoneError:
+            record.client_left = True
+        except GatewayError as error:
+            record.error = type(error).__name__
+            with suppress(ClientGoneError):
+                await reply.fail(error)
+
+
+async def answer_while_watched(
+    reply: Reply, watch: Callable[[], Awaitable[None]], answer: Callable[[], Awaitable[None]]
+) -> None:
+    """Answer, but no longer than until `watch` returns, because the client left, or raises.
+
+    Raises what either raises, and ClientGoneError.
+    """
+    errors: list[GatewayError | ClientGoneError] = []  # carried out by hand: the group would wrap them
+
+    async def run_watch(scope: anyio.CancelScope) -> None:
+        try:
+            await watch()
+        except GatewayError as error:
+            errors.append(error)
+        scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run_watch, group.cancel_scope, name="client watch")
+        try:
+            await answer()
+        except (GatewayError, ClientGoneError) as error:
+            errors.append(error)
+        group.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
+    if not reply.complete:
+        raise ClientGoneError
