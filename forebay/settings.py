@@ -51,9 +51,11 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         SchedulerSettings().policy
     )
     api_key: Annotated[
-        tuple[Key, ...], Meta(description="key that clients of /v1 must bring; without any, /v1 is open")
+        tuple[Key, ...], Meta(description="key that clients must bring; without any, the models are open")
     ] = ()
-    admin_key: Annotated[str, Meta(description="key for /admin; without it there is no /admin")] = ""
+    admin_key: Annotated[
+        str, Meta(description="key for /admin and for what every rank is sent; without it neither is there")
+    ] = ""
 
     def __post_init__(self) -> None:
         # What a gateway refuses is refused before anything is started.
