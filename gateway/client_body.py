@@ -98,5 +98,8 @@ class ClientBody:
     async def _next(self) -> bytes:
         try:
             return await self._parts.receive()
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
+        except anyio.EndOfStream:
             return b""
+        except anyio.ClosedResourceError:
+            while True:  # it was stopped; whoever asks for more must not take this for the body's end
+                await anyio.sleep_forever()

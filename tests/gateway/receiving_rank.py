@@ -40,7 +40,7 @@ class ReceivingRank:
                 writer.write(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode() + self.answer)
                 await writer.drain()
                 if self.received_bytes >= self.answers_after_bytes:
-                    return
+                    await reader.read()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the gateway closed first, or the test is over
         finally:
@@ -54,6 +54,8 @@ class ReceivingRank:
             return
         while size := int(await reader.readuntil(b"\r\n"), 16):
             await self._read(reader, size)
+            if self.received_bytes >= self.answers_after_bytes:
+                return
             await reader.readexactly(2)
         await reader.readexactly(2)
 

@@ -132,14 +132,38 @@ async def test_an_upload_beyond_the_limit_is_a_413(length: int | None) -> None:
         assert nothing_is_held(served, pool)
 
 
-async def test_a_rank_that_answers_before_the_end_is_heard() -> None:
+@pytest.mark.parametrize("sent_bytes", [2000, len(AUDIO)])
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_a_rank_that_answers_before_the_end_is_heard(sent_bytes: int, is_chunked: bool) -> None:
+    raw = field("model", "sim") + file(AUDIO[:sent_bytes])
     async with receiving_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
         rank.answers_after_bytes = 1000
         async with uploading(served) as (reader, writer):
-            writer.write(head(MEGABYTE) + field("model", "sim") + file(b"x" * 2000))
+            writer.write(head(None) + b"%x\r\n%b" % (2 * len(raw), raw) if is_chunked else head(2 * len(raw)) + raw)
             assert await answer_of(reader) == (200, rank.answer)
         await eventually(lambda: nothing_is_held(served, pool))
     assert pool.releases() == {1: 1}
+
+
+async def test_a_length_that_promises_too_much_leaves_nothing() -> None:
+    async with receiving_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        async with uploading(served) as (_, writer):
+            writer.write(head(MEGABYTE) + form(field("model", "sim"), file(b"x")))
+            await eventually(lambda: rank.received_bytes > 0)
+            writer.write_eof()
+            await eventually(lambda: rank.open_connections == 0)
+        await eventually(lambda: nothing_is_held(served, pool))
+    assert pool.releases() == {1: 1}
+
+
+async def test_a_length_that_promises_too_little_is_a_400() -> None:
+    whole = form(field("model", "sim"), file(b"x" * 1000))
+    async with receiving_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        async with uploading(served) as (reader, writer):
+            writer.write(head(len(whole) - 500) + whole)
+            assert checked_error(*(await answer_of(reader)))["code"] == 400
+        await eventually(lambda: rank.open_connections == 0)
+        await eventually(lambda: nothing_is_held(served, pool))
 
 
 async def upload(served: Served, *parts: bytes) -> int:
