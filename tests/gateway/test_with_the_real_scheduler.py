@@ -12,9 +12,11 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.routes import ROUTES, Kind
 from scheduler.admin import Status, status
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
+from tests.gateway.form import FORM_TYPE, field, file, form
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
 from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
 from tests.gateway.running import CHAT, COMPLETIONS, post
@@ -127,6 +129,35 @@ async def test_what_a_rank_refuses_is_told_in_its_words(fleet: Fleet) -> None:
         through = await client.post(fleet.gateways[0].url + COMPLETIONS, json=body)
     assert (through.status_code, through.content) == (direct.status_code, direct.content)
     assert direct.status_code == 400
+
+
+async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet) -> None:
+    body = json.dumps({"model": "sim", "prompt": "hello", "tokens": [20, 21]}).encode()
+    upload = form(field("model", "sim"), file(b"x" * 100_000))
+    placed = [route for route in ROUTES if route.kind not in (Kind.ADMIN, Kind.UNSERVED, Kind.PAIRABLE)]
+    answers = {}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for route in placed:
+            is_form = route.kind is Kind.UPLOADING
+            content = (upload if is_form else body) if route.method == "POST" else None
+            headers = {"content-type": FORM_TYPE if is_form else "application/json"}
+            direct, through = [
+                await client.request(route.method, url + route.path, content=content, headers=headers)
+                for url in (fleet.ranks[0].url, fleet.gateways[0].url)
+            ]
+            assert (through.status_code, through.content) == (direct.status_code, direct.content), route
+            answers[route.path] = through.status_code
+    assert (answers["/tokenize"], answers["/detokenize"], answers["/pooling"]) == (200, 200, 404)
+    await until(fleet.nothing_is_held, "nothing is held")
+
+
+async def test_every_rank_is_asked_what_is_for_all(fleet: Fleet) -> None:
+    async with httpx.AsyncClient(trust_env=False, headers={"Authorization": "Bearer root"}) as client:
+        answer = await client.post(f"{fleet.gateways[0].url}/reset_prefix_cache?pool=sim")
+    said = {one["rank"]: (one["status"], one["body"]) for one in answer.json()["results"]}
+    # A vLLM has this route in its development mode only.
+    assert said == {f"127.0.0.1:{rank.port}": (404, {"detail": "Not Found"}) for rank in fleet.ranks}
+    assert answer.status_code == 502
 
 
 async def hang_up(gateway: ForebayProcess, random: Random) -> None:
