@@ -43,6 +43,7 @@ class _Choice(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
+    type: Raw = NULL
     error: Raw = NULL
 
 
@@ -85,6 +86,8 @@ def _opening_of_data(data: bytes) -> Opening:
         return Opening.SILENT
     if bytes(event.error) != b"null":
         return Opening.ERROR
+    if bytes(event.type) != b"null":
+        return Opening.GOOD  # of an API whose events have types instead of choices: Cohere's, Anthropic's, Responses
     return Opening.GOOD if any(map(_says_something, event.choices or ())) else Opening.SILENT
 
 

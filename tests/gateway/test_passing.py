@@ -10,7 +10,9 @@ from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.running import error_of, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_rank import (
     EVENTS,
+    STREAM_HEAD,
     Exchange,
+    chunk,
     completes,
     scripted_rank,
     stalls,
@@ -153,6 +155,22 @@ async def test_the_openai_client_embeds() -> None:
         with pytest.raises(openai.NotFoundError, match="does not exist"):
             await client.embeddings.create(model="nope", input="hello")
     assert json.loads(rank.requests[0].body) == {"model": "sim", "input": "hello", "encoding_format": "float"}
+
+
+async def test_a_stream_of_an_api_with_other_events_is_passed_on_whole() -> None:
+    """As the Cohere API has them: no choices, and no `[DONE]`."""
+    events = [
+        b'event: message-start\ndata: {"type":"message-start","id":"1"}\n\n',
+        b'event: content-delta\ndata: {"type":"content-delta","delta":{"message":{"content":{"text":"h"}}}}\n\n',
+        b'event: message-end\ndata: {"type":"message-end"}\n\n',
+    ]
+
+    async def answers(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, events), b"0\r\n\r\n")
+
+    async with scripted_rank(answers) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.client.post("/cohere/v2/chat", json={"messages": [], "stream": True})
+    assert response.content == b"".join(events)
 
 
 async def test_what_a_request_generates_is_learned_by_its_route() -> None:
