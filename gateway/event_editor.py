@@ -21,6 +21,11 @@ class EventEditor:
         self._held = bytearray()
         self.error: RecomputedError | RankFailedError | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether an event's beginning is held back until its end comes."""
+        return bool(self._held)
+
     def feed(self, part: bytes) -> bytes:
         """What may be passed on now that `part` has come: whole events, edited."""
         if not self._held and part.endswith(b"\n\n") and not worth_a_look(part):

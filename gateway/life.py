@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import headers
 from gateway.access import record_of
+from gateway.client_http import direct
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
 from gateway.reply import ClientGoneError, Reply
@@ -36,7 +37,7 @@ class Life(Response):
         """Serve the request."""
         settings = self._gateway.settings
         record = record_of(scope)
-        reply = Reply(send, settings.client_idle_ms / 1000)
+        reply = Reply(send, settings.client_idle_ms / 1000, scope.get(direct.SCOPE_KEY))
         try:
             with self._gateway.living(headers.timeout_s(scope["headers"])):
                 await self._serve(arrival_of(scope, receive, reply, may_explain=settings.explain))

@@ -6,7 +6,7 @@ read whole first: a rank that dies inside it is then an error with a status of i
 
 from __future__ import annotations
 
-import math
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
@@ -16,11 +16,11 @@ import anyio
 from gateway import opening, usage
 from gateway.edits import AS_IT_CAME, Edits, edited
 from gateway.errors import RankFailedError
-from gateway.event_editor import EventEditor
+from gateway.event_stream import EventStream, Turns
 from gateway.headers import for_client
-from gateway.opening import Opening, opening_of
 from gateway.reply import Reply
-from gateway.stream_end import StreamEnd
+from gateway.stream_sink import StreamSink
+from gateway.taps import UsageTap
 from gateway.upstream import RankAnswer
 from gateway.usage import Usage
 
@@ -31,8 +31,6 @@ EDITED_BYTES = 16_000_000
 """An answer that is to be edited is always read whole. The largest, with 20 log probabilities for each of ten thousand
 tokens, has this size.
 """
-
-NOT_BEGUN = "The rank ended its stream before it had begun"
 
 AFTER_DONE_S = 3.0
 """How long a rank may leave its stream open after `[DONE]`; an engine closes it at once."""
@@ -78,88 +76,59 @@ async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
 
 
 async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    events = _EditedEvents(answer, manner.edits or AS_IT_CAME)
-    beginning = await _opened(events) if manner.may_retry else b""
-    await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
-    tail = b""
-    waiting = not beginning
-    if beginning:
-        manner.on_first_token()
-    end = StreamEnd()
-    by_s = math.inf
-    while part := beginning or await _next(events, by_s):
-        beginning = b""
-        if waiting:
-            waiting = _is_still_silent(part, manner)
-        if manner.tap_usage:
-            tail = (tail + part)[-usage.TAIL_BYTES :]
-        await reply.write(part)
-        end.feed(part)
-        if end.is_done:
-            by_s = min(by_s, anyio.current_time() + AFTER_DONE_S)
-    if waiting:
-        raise RankFailedError(NOT_BEGUN)
+    reported = UsageTap()
+    with anyio.CancelScope() as reading:
+
+        def end_soon() -> None:
+            # Not by anyio's clock, which wants a task: this is called where bytes are received.
+            reading.deadline = asyncio.get_running_loop().time() + AFTER_DONE_S
+
+        stream = EventStream(
+            manner.edits or AS_IT_CAME,
+            Turns(manner.on_first_token, end_soon),
+            [reported] if manner.tap_usage else (),
+            bears_error=not manner.may_retry,
+        )
+        beginning = await _opened(answer, stream) if manner.may_retry else b""
+        await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
+        if beginning:
+            await reply.write(beginning)
+        await _pass_on(answer, reply, stream)
+    if left := stream.finish():
+        await reply.write(left)
     await reply.end()
-    return usage.of_stream(tail)
+    return reported.usage
 
 
-def _is_still_silent(part: bytes, manner: Manner) -> bool:
-    """Whether a stream has yet to begin after this part. Raises RankFailedError if it ends with it."""
-    match opening_of(part):
-        case Opening.SILENT:
-            return True
-        case Opening.ENDED:
-            raise RankFailedError(NOT_BEGUN)
-        case Opening.ERROR:
-            return False
-        case Opening.GOOD:
-            manner.on_first_token()
-            return False
-
-
-async def _next(events: _EditedEvents, by_s: float) -> bytes:
-    """The next bytes, b"" at the end, or when they have not come by then."""
-    with anyio.CancelScope(deadline=by_s):
-        return await events.read()
-    return b""
-
-
-class _EditedEvents:
-    """A stream's events, edited; reads like the answer it comes from."""
-
-    def __init__(self, answer: RankAnswer, edits: Edits) -> None:
-        self._answer = answer
-        self._editor = EventEditor(edits)
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end. Raises what the answer's `read` does, and RecomputedError."""
-        while self._editor.error is None:
-            part = await self._answer.read()
-            passed = self._editor.feed(part) if part else self._editor.finish()
-            if passed or (not part and self._editor.error is None):
-                return passed
-        raise self._editor.error
-
-
-async def _opened(events: _EditedEvents) -> bytes:
-    """The beginning of a stream up to the first event that says more than a role. Raises RankFailedError instead if it
-    is an error, or there is none.
+async def _opened(answer: RankAnswer, stream: EventStream) -> bytes:
+    """The beginning of a stream up to the first event with a token. Raises RankFailedError instead if it is an error,
+    or there is none.
     """
     parts: list[bytes] = []
     size = 0
-    while part := await events.read():
-        parts.append(part)
-        size += len(part)
-        match opening_of(part):
-            case Opening.SILENT if size <= opening.MAX_BYTES:
-                continue
-            case Opening.ERROR:
-                raise RankFailedError("The rank began its stream with an error")
-            case Opening.ENDED:
-                break
-            case _:
-                return b"".join(parts)
-    raise RankFailedError(NOT_BEGUN)
+    while not stream.has_begun and size <= opening.MAX_BYTES:
+        part = await answer.read()
+        if not part:
+            parts.append(stream.finish())
+            break
+        parts.append(stream.feed(part))
+        stream.raise_error()
+        size += len(parts[-1])
+    return b"".join(parts)
+
+
+async def _pass_on(answer: RankAnswer, reply: Reply, stream: EventStream) -> None:
+    if (direct := reply.direct()) is not None:
+        direct.follow(answer)
+        try:
+            await answer.pour(StreamSink(stream, direct.write))
+        finally:
+            direct.follow(None)
+        return
+    while part := await answer.read():
+        if passed := stream.feed(part):
+            await reply.write(passed)
+        stream.raise_error()
 
 
 async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:

@@ -8,10 +8,9 @@ import anyio
 from starlette.types import Message, Send
 
 from gateway import errors
+from gateway.client_http.direct import DirectBody
 from gateway.errors import GatewayError
 from gateway.headers import Headers
-
-EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class ClientGoneError(Exception):
@@ -21,15 +20,15 @@ class ClientGoneError(Exception):
 class Reply:
     """Head, body parts and end of one answer, and what becomes of an error on the way.
 
-    `extra` headers go with every answer. A client that reads nothing for `client_idle_s` counts as gone: whatever sends
-    then raises ClientGoneError.
+    Of a stream only whole events are to be written. `extra` headers go with every answer. A client that reads nothing
+    for `client_idle_s` counts as gone: whatever sends then raises ClientGoneError.
     """
 
-    def __init__(self, send: Send, client_idle_s: float) -> None:
+    def __init__(self, send: Send, client_idle_s: float, direct: DirectBody | None = None) -> None:
         self._send = send
         self._client_idle_s = client_idle_s
+        self._direct = direct
         self._is_event_stream = False
-        self._tail = b""
         self.extra: Headers = []
         self.started = False
         self.complete = False
@@ -42,8 +41,11 @@ class Reply:
 
     async def write(self, part: bytes) -> None:
         """Send a part of the body on."""
-        self._tail = part[-4:] if len(part) >= 4 else (self._tail + part)[-4:]
         await self._pass({"type": "http.response.body", "body": part, "more_body": True})
+
+    def direct(self) -> DirectBody | None:
+        """A way to write body parts without `write`, for an answer whose head is sent; None if it has none."""
+        return self._direct if self._direct is not None and self._direct.is_open else None
 
     async def end(self, part: bytes = b"") -> None:
         """Send the last part of the body."""
@@ -71,9 +73,7 @@ class Reply:
         if not self.started:
             await self.whole(errors.status_of(error), errors.headers_of(error), errors.body_of(error))
         elif self._is_event_stream:
-            # An event cut in the middle must not run together with ours.
-            gap = b"" if not self._tail or self._tail.endswith(EVENT_ENDS) else b"\n\n"
-            await self.end(gap + errors.event_of(error))
+            await self.end(errors.event_of(error))
 
 
 async def fail(send: Send, error: GatewayError) -> None:

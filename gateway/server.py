@@ -19,9 +19,9 @@ import anyio
 import uvicorn
 
 from gateway.app import create_app
+from gateway.client_http.protocol import ClientProtocol
 from gateway.connectors import CONNECTORS
 from gateway.gateway import Gateway
-from gateway.protocol import ClientProtocol
 from gateway.settings import GatewaySettings
 from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools

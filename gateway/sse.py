@@ -27,6 +27,11 @@ def data_of(event: bytes) -> bytes | None:
     return b"\n".join(lines).strip() if lines else None
 
 
+def says_done(events: bytes) -> bool:
+    """Whether one of these whole events is an OpenAI stream's last."""
+    return any(data_of(event) == DONE for event in events_of(events))
+
+
 def with_data(event: bytes, data: bytes) -> bytes:
     """The event with other data, on one line in place of its first; `data` is without line ends."""
     kept: list[bytes] = []

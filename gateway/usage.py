@@ -7,10 +7,6 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-TAIL_BYTES = 4096
-"""How much of a stream's end holds its usage chunk and `[DONE]`."""
-
-
 Tokens = Annotated[int, Meta(ge=0, le=1 << 53)]
 """What JSON carries exactly. No engine counts as far, and a float could not hold every number beyond."""
 
@@ -37,9 +33,9 @@ def of_body(body: bytes) -> Usage | None:
         return None
 
 
-def of_stream(tail: bytes) -> Usage | None:
-    """The usage chunk of a stream, from its last `TAIL_BYTES` or more; None if it is not there."""
-    for line in reversed(tail.splitlines()):
+def of_events(events: bytes) -> Usage | None:
+    """The last usage that a stream's events report; None if there is none that makes sense."""
+    for line in reversed(events.splitlines()):
         if line.startswith(b"data: {") and (usage := of_body(line[6:])) is not None:
             return usage
     return None

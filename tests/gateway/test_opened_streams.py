@@ -20,7 +20,7 @@ async def test_each_part_of_a_beginning_is_looked_at_once(monkeypatch: pytest.Mo
         looked_at.append(part)
         return opening_of(part)
 
-    monkeypatch.setattr("gateway.relay.opening_of", noted)
+    monkeypatch.setattr("gateway.event_stream.opening_of", noted)
 
     async def comments(exchange: Exchange) -> None:
         await exchange.send(STREAM_HEAD, *[chunk(COMMENT)] * 1_000, chunk(EVENTS[0]), chunk(EVENTS[-1]), NO_MORE)

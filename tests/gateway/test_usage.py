@@ -34,9 +34,8 @@ def test_an_answer_reports_its_usage() -> None:
 
 
 def test_a_stream_reports_its_usage_where_it_was_asked_to() -> None:
-    assert usage.of_stream(body_of("chat_stream_usage")) == Usage(22, 8)
-    assert usage.of_stream(body_of("chat_stream_usage")[-usage.TAIL_BYTES :]) == Usage(22, 8)
-    assert usage.of_stream(body_of("chat_stream")) is None
+    assert usage.of_events(body_of("chat_stream_usage")) == Usage(22, 8)
+    assert usage.of_events(body_of("chat_stream")) is None
 
 
 @pytest.mark.parametrize(
@@ -44,4 +43,4 @@ def test_a_stream_reports_its_usage_where_it_was_asked_to() -> None:
 )
 def test_what_reports_no_usage_has_none(body: bytes) -> None:
     assert usage.of_body(body) is None
-    assert usage.of_stream(b"data: " + body + b"\n\ndata: [DONE]\n\n") is None
+    assert usage.of_events(b"data: " + body + b"\n\ndata: [DONE]\n\n") is None

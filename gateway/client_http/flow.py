@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+
+class Source(Protocol):
+    """What a body comes from, and can be kept waiting while the client reads too slowly."""
+
+    def pause(self) -> None:
+        """Send nothing more for now."""
+
+    def resume(self) -> None:
+        """Go on."""
 
 
 class Flow(FlowControl):
@@ -17,6 +28,7 @@ class Flow(FlowControl):
     _held = False
     _timer: asyncio.TimerHandle | None = None
     _unread_bytes = 0
+    _source: Source | None = None
 
     def __init__(self, transport: asyncio.Transport, client_idle_s: float) -> None:
         super().__init__(transport)
@@ -39,12 +51,22 @@ class Flow(FlowControl):
         """The client does not read as fast as it is answered."""
         super().pause_writing()
         self.watch()
+        if self._source is not None:
+            self._source.pause()
 
     def resume_writing(self) -> None:
         """The client has read almost everything; while the connection closes, it has to read the rest too."""
         super().resume_writing()
         if not self._transport.is_closing():
             self.unwatch()
+        if self._source is not None:
+            self._source.resume()
+
+    def follow(self, source: Source | None) -> None:
+        """Have what sends past the application pause and go on with the client; None once it has sent all."""
+        self._source = source
+        if source is not None and self.write_paused:
+            source.pause()
 
     def watch(self) -> None:
         """Begin to look whether the client reads; `pause_writing` does, and whoever closes the connection must."""

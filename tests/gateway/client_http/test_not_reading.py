@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from gateway.protocol import ClientProtocol
+from gateway.client_http.protocol import ClientProtocol
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, Served, eventually, post, serving
 from tests.gateway.scripted_rank import EVENTS, NO_MORE, STREAM_HEAD, Exchange, chunk, scripted_rank

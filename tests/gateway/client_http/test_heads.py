@@ -131,7 +131,7 @@ async def until_closed(served: Served, *parts: bytes) -> bytes:
 async def test_a_head_that_does_not_come_in_time_is_a_408(
     first: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.protocol.HEAD_S", 0.05)
+    monkeypatch.setattr("gateway.client_http.protocol.HEAD_S", 0.05)
     async with serving(FakePools()) as served:
         answers = await until_closed(served, *first, b"GET /healthz HTTP/1.1\r\nHos")
     assert answers.count(b"HTTP/1.1 ") == len(first) + 1
@@ -144,14 +144,14 @@ async def test_a_head_that_does_not_come_in_time_is_a_408(
 async def test_a_connection_on_which_no_request_begins_is_closed_without_a_word(
     first: tuple[bytes, ...], idle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.protocol.HEAD_S", 0.05)
+    monkeypatch.setattr("gateway.client_http.protocol.HEAD_S", 0.05)
     async with serving(FakePools()) as served:
         answers = await until_closed(served, *first, idle)
     assert answers.count(b"HTTP/1.1 ") == len(first)
 
 
 async def test_a_running_answer_outlives_the_time_for_the_next_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.protocol.HEAD_S", 0.05)
+    monkeypatch.setattr("gateway.client_http.protocol.HEAD_S", 0.05)
     may_end = asyncio.Event()
 
     async def waits(exchange: Exchange) -> None:

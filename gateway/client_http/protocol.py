@@ -16,12 +16,14 @@ import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway import errors, framing, upgrade
+from gateway import errors
+from gateway.client_http import direct, framing, upgrade
+from gateway.client_http.direct import DirectBody
+from gateway.client_http.flow import Flow
+from gateway.client_http.lingering import Closer, CycleTransport
+from gateway.client_http.unchunked import Unchunked
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
-from gateway.flow import Flow
 from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
-from gateway.lingering import Closer, CycleTransport
-from gateway.unchunked import Unchunked
 
 HEAD_S = 30.0
 """How long a head may take from the connection, or from its own first byte, to its end."""
@@ -34,6 +36,8 @@ PIECE_BYTES = 512
 
 MAX_UNREAD_BYTES = 65_536
 """What may lie unparsed before no more is read. Until then it is noticed when the client leaves."""
+
+TOO_LARGE = f"The request's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
 
 
 class ClientProtocol(HttpToolsProtocol):
@@ -154,6 +158,7 @@ class ClientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
+        cycle.scope[direct.SCOPE_KEY] = DirectBody(cycle, self.transport, self.flow)  # type: ignore[literal-required]
         cycle.transport = CycleTransport(cycle, self.closer)
         if cycle.scope["http_version"] == "1.0":
             app = Unchunked(app, cycle)
@@ -196,12 +201,12 @@ class ClientProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or InvalidRequestError("Invalid HTTP request received."))
         else:
             if self._unanswered_bytes > MAX_HEAD_BYTES:
-                self._refuse(_too_large())
+                self._refuse(HeadTooLargeError(TOO_LARGE))
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
-            self._refusal = _too_large()
+            self._refusal = HeadTooLargeError(TOO_LARGE)
             raise self._refusal
 
     def _on_slow_head(self) -> None:
@@ -242,9 +247,3 @@ class ClientProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _too_large() -> HeadTooLargeError:
-    return HeadTooLargeError(
-        f"The request's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
-    )

@@ -12,8 +12,8 @@ import weakref
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway import errors
+from gateway.client_http.flow import Flow
 from gateway.errors import GatewayError
-from gateway.flow import Flow
 
 LINGER_S = 2.0
 """How long a client that has been answered is still listened to."""

@@ -1,0 +1,1 @@
+"""What speaks HTTP with clients: uvicorn's protocol with the limits it lacks."""

@@ -1,0 +1,98 @@
+"""What of a stream's events is passed on, and what is learned of the stream on the way. Pure.
+
+Most parts of a stream are whole events with nothing to look into; to know that is all they cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from gateway import sse
+from gateway.edits import Edits, worth_a_look
+from gateway.errors import RankFailedError
+from gateway.event_editor import EventEditor
+from gateway.opening import Opening, opening_of
+
+NOT_BEGUN = "The rank ended its stream before it had begun"
+
+
+class Tap(Protocol):
+    """Reads a stream beside the relay; it can neither change nor hold it."""
+
+    def see(self, events: bytes) -> None:
+        """Whole events, as the client gets them, and as soon."""
+
+
+class Turns(NamedTuple):
+    """What is called when a stream has its first token, and when it says that it is over."""
+
+    on_first_token: Callable[[], None]
+    on_done: Callable[[], None]
+
+
+class EventStream:
+    """One stream from a rank: give it the parts as they come, and pass on what it gives back."""
+
+    def __init__(self, edits: Edits, turns: Turns, taps: Sequence[Tap] = (), *, bears_error: bool = True) -> None:
+        """`bears_error`: to begin with an error is the rank's right, and the client's to hear."""
+        self._editor = EventEditor(edits)
+        self._turns = turns
+        self._taps = taps
+        self._bears_error = bears_error
+        self.has_begun = False
+
+    def passes(self, events: bytes) -> bool:
+        """Whether these whole events, perhaps with chunk framing between them, may be passed on without `feed`."""
+        return self.has_begun and not self._editor.holds and sse.DONE not in events and not worth_a_look(events)
+
+    @property
+    def is_tapped(self) -> bool:
+        """Whether `show` is to be called for what is passed on without `feed`."""
+        return bool(self._taps)
+
+    def show(self, events: bytes) -> None:
+        """Let the taps see whole events."""
+        for tap in self._taps:
+            tap.see(events)
+
+    def feed(self, part: bytes) -> bytes:
+        """What to pass on now that `part` has come; then call `raise_error`. Raises RankFailedError."""
+        return self._seen(self._editor.feed(part))
+
+    def finish(self) -> bytes:
+        """What is left to pass on when the rank has sent everything. Raises RankFailedError, RecomputedError."""
+        left = self._seen(self._editor.finish())
+        self.raise_error()
+        if not self.has_begun:
+            raise RankFailedError(NOT_BEGUN)
+        return left
+
+    def raise_error(self) -> None:
+        """Raise the RankFailedError or RecomputedError for which the stream may not go on, if there is one."""
+        if self._editor.error is not None:
+            raise self._editor.error
+
+    def _seen(self, events: bytes) -> bytes:
+        if not events:
+            return events
+        if not self.has_begun:
+            self._look_whether_it_begins(events)
+        if sse.DONE in events and sse.says_done(events):
+            self._turns.on_done()
+        self.show(events)
+        return events
+
+    def _look_whether_it_begins(self, events: bytes) -> None:
+        match opening_of(events):
+            case Opening.SILENT:
+                return
+            case Opening.ENDED:
+                raise RankFailedError(NOT_BEGUN)
+            case Opening.ERROR if not self._bears_error:
+                raise RankFailedError("The rank began its stream with an error")
+            case Opening.ERROR:
+                pass
+            case Opening.GOOD:
+                self._turns.on_first_token()
+        self.has_begun = True

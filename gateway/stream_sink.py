@@ -1,0 +1,36 @@
+"""Carries a stream's bytes to its client as they are received, in the callback that receives them. Pure.
+
+What passes as it came is written with the chunk framing it came in; what was looked into is framed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.event_stream import EventStream
+from gateway.rank_http.chunks import payload_of
+
+EVENT_AND_CHUNK_END = b"\n\n\r\n"
+
+
+class StreamSink:
+    """What a rank's stream is poured into; `write` takes whole chunks for the client, framing included."""
+
+    def __init__(self, stream: EventStream, write: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._write = write
+
+    def take_chunks(self, chunks: bytes) -> None:
+        """Whole chunks as they came. Raises RankFailedError, RecomputedError: the stream may not go on."""
+        if chunks.endswith(EVENT_AND_CHUNK_END) and self._stream.passes(chunks):
+            self._write(chunks)
+            if self._stream.is_tapped:
+                self._stream.show(payload_of(chunks))
+        else:
+            self.take(payload_of(chunks))
+
+    def take(self, payload: bytes) -> None:
+        """Any other bytes of the body. Raises as `take_chunks` does."""
+        if events := self._stream.feed(payload):
+            self._write(b"%x\r\n%b\r\n" % (len(events), events))
+        self._stream.raise_error()
