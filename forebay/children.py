@@ -74,6 +74,11 @@ class Child:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return "\n".join([f"{self.name} {how}", *(f"  {line}" for line in self._last_lines)])
 
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last it said."""
+        return tuple(self._last_lines)
+
     def terminate(self) -> None:
         """Ask it to end."""
         with suppress(ProcessLookupError):

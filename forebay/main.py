@@ -15,7 +15,10 @@ from forebay.service_links import drop_service_links
 from forebay.unknown_variables import refuse_unknown_variables
 from scheduler.errors import StoreUrlError
 
-COMMANDS = ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "local-redis")
+COMMANDS = (
+    *("up", "gateway", "agent", "rank", "status", "drain", "undrain", "bench"),
+    *("local-redis", "bench-backend", "bench-load", "bench-peer"),
+)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 LARGEST_PID = 1 << 22

@@ -1,0 +1,43 @@
+"""Where a benchmark ran: the machine, and the versions of what took part."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+
+VERSION_OPTIONS = {"nginx": "-v", "haproxy": "-v"}
+VERSION_TIMEOUT_S = 10.0
+
+
+async def machine(peers: Mapping[str, str]) -> dict[str, str]:
+    """What is known of this machine; `peers` are the programs, by name."""
+    found = {
+        "cpu": _cpu_model(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+    found |= {package: version(package) for package in ("forebay", "uvloop", "uvicorn", "redis")}
+    for name, path in peers.items():
+        found[name] = await _version(path, VERSION_OPTIONS.get(name, "--version"))
+    return found
+
+
+def _cpu_model() -> str:
+    match = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1] if match else platform.machine()
+
+
+async def _version(path: str, option: str) -> str:
+    with anyio.move_on_after(VERSION_TIMEOUT_S):
+        done = await anyio.run_process([path, option], check=False)
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        if found := re.search(r"\d+\.\d+(?:\.\d+)*", said):
+            return found[0]
+    return "unknown"

@@ -1,0 +1,79 @@
+"""`forebay bench`: what the data plane costs, beside other proxies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+
+from forebay.bench.bench import bench
+from forebay.bench.errors import BenchError
+from forebay.bench.plot import svg
+from forebay.bench.report import Report
+from forebay.bench.settings import BenchSettings
+from forebay.bench.tables import tables
+from forebay.causes import first_cause
+from forebay.inheritance import inherited
+from forebay.options import settings_options
+
+WIDTH = 160
+
+
+@click.command("bench")
+@settings_options(BenchSettings)
+def command(settings: BenchSettings) -> None:
+    """Measure the gateway's data plane on this machine, beside other proxies, before a backend that only pretends.
+
+    All targets are started at once and take turns, so that what disturbs the machine disturbs each of them. It needs
+    some minutes and an otherwise idle machine; --quick needs one. CPU time is the proxy's, by the kernel's count. Peers
+    are taken from the PATH: nginx, haproxy, vllm-router, smg.
+    """
+    for path in (settings.json, settings.plot):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: there is no such folder")
+    console = Console(stderr=True)
+    try:
+        report = anyio.run(_until_signal, settings, inherited(os.environ), console)
+    except (ExceptionGroup, BenchError) as error:
+        cause = first_cause(error)
+        if not isinstance(cause, BenchError):
+            raise
+        raise click.ClickException(str(cause)) from error
+    if report is None:
+        raise click.Abort
+    _show(report)
+    if settings.json:
+        Path(settings.json).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    if settings.plot:
+        Path(settings.plot).write_text(svg(report.figures), encoding="utf-8")
+
+
+async def _until_signal(settings: BenchSettings, environment: Mapping[str, str], console: Console) -> Report | None:
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    async def stop_on_signal() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                tasks.cancel_scope.cancel()
+
+    report = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_on_signal, name="signals")
+        report = await bench(settings, environment, say)
+        tasks.cancel_scope.cancel()
+    return report
+
+
+def _show(report: Report) -> None:
+    console = Console(highlight=False, width=max(WIDTH, Console().width))
+    console.print(", ".join(f"{name} {value}" for name, value in report.machine.items()), soft_wrap=True)
+    console.print(*tables(report.figures), sep="\n")
+    for name, why in report.left_out.items():
+        console.print(f"left out, {name}: {why}", markup=False, soft_wrap=True)
