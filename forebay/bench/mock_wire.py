@@ -51,7 +51,7 @@ def event_template(*, chat: bool, last: bool) -> bytes:
     reason = _LENGTH if last else b"null"
     if chat:
         head = b'"id":"chatcmpl-bench","object":"chat.completion.chunk"'
-        choice = b'{"index":0,"delta":{"content":"%b"},"logprobs":null,"finish_reason":%b}'
+        choice = b'{"index":0,"delta":{"content":"%b"},"finish_reason":%b}'
     else:
         head = b'"id":"cmpl-bench","object":"text_completion"'
         choice = b'{"index":0,"text":"%b","logprobs":null,"finish_reason":%b}'

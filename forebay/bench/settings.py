@@ -41,6 +41,7 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     requests: Annotated[int, Meta(ge=1, le=1_000_000, description="requests of all of them, not streamed")] = 2_000
     json: Annotated[str, Meta(description="file for the report as JSON")] = ""
     plot: Annotated[str, Meta(description="file for the plot, an SVG image")] = ""
+    page: Annotated[str, Meta(description="Markdown page, in which the part between two marks is written anew")] = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from forebay.bench.bench import bench
 from forebay.bench.errors import BenchError
+from forebay.bench.page import BEGIN, END, has_place, with_report
 from forebay.bench.plot import svg
 from forebay.bench.report import Report
 from forebay.bench.settings import BenchSettings
@@ -34,9 +35,7 @@ def command(settings: BenchSettings) -> None:
     some minutes and an otherwise idle machine; --quick needs one. CPU time is the proxy's, by the kernel's count. Peers
     are taken from the PATH: nginx, haproxy, vllm-router, smg.
     """
-    for path in (settings.json, settings.plot):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise click.UsageError(f"{path}: there is no such folder")
+    _check_files(settings)
     console = Console(stderr=True)
     try:
         report = anyio.run(_until_signal, settings, inherited(os.environ), console)
@@ -52,6 +51,18 @@ def command(settings: BenchSettings) -> None:
         Path(settings.json).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     if settings.plot:
         Path(settings.plot).write_text(svg(report.figures), encoding="utf-8")
+    if settings.page:
+        page = Path(settings.page)
+        page.write_text(with_report(page.read_text("utf-8"), report), encoding="utf-8")
+
+
+def _check_files(settings: BenchSettings) -> None:
+    """Before minutes are spent on what could not be written down."""
+    for path in (settings.json, settings.plot):
+        if path and not Path(path).absolute().parent.is_dir():
+            raise click.UsageError(f"{path}: there is no such folder")
+    if settings.page and not (Path(settings.page).is_file() and has_place(Path(settings.page).read_text("utf-8"))):
+        raise click.UsageError(f"{settings.page}: expected a page with the lines {BEGIN} and {END}")
 
 
 async def _until_signal(settings: BenchSettings, environment: Mapping[str, str], console: Console) -> Report | None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from forebay.bench.jobs import Job, request_bytes, spread
+from forebay.bench.page import BEGIN, END, has_place, with_report
 from forebay.bench.plan import MemoryCase, RequestCase, StreamCase, cases
 from forebay.bench.plot import svg
 from forebay.bench.proc import cpu_times, resident_bytes, spent_us, tree
@@ -103,6 +104,20 @@ def test_a_report_survives_json() -> None:
         machine={"cpu": "x"}, settings={}, samples=SAMPLES, figures=figures(SAMPLES), left_out={"smg": "no"}
     )
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+def test_a_page_keeps_what_is_written_by_hand_around_the_report() -> None:
+    report = Report(
+        machine={"cpu": "x"}, settings={}, samples=SAMPLES, figures=figures(SAMPLES), left_out={"smg": "no"}
+    )
+    page = with_report(f"# Before\n{BEGIN}\nold\n{END}\nafter\n", report)
+    assert page.startswith(f"# Before\n{BEGIN}")
+    assert page.endswith(f"{END}\nafter\n")
+    assert "old" not in page
+    assert "| forebay | 20.0 (20.0 to 50.0) |" in page
+    assert "Left out, smg: no" in page
+    assert with_report(page, report) == page
+    assert not has_place("# Before\n")
 
 
 def test_the_plot_is_an_image_with_a_bar_for_each_target() -> None:

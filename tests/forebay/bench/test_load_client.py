@@ -38,7 +38,7 @@ async def outcome(address: str, **changes: object) -> Outcome:
     [
         pytest.param(OK_HEAD + b"content-length: 9\r\n\r\ndata: x\n\n", "0 chunks of 1", id="too-few-chunks"),
         pytest.param(
-            OK_HEAD + b"content-length: 51\r\n\r\ndata: t=%019d.%019d;\n\n\n\n" % (1, 2), "no [DONE]", id="no-done"
+            OK_HEAD + b"content-length: 52\r\n\r\ndata: t=%019d.%019d;\n\n\n\n" % (1, 2), "no [DONE]", id="no-done"
         ),
         pytest.param(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "status 503", id="status"),
         pytest.param(OK_HEAD + b"content-length: 99\r\n\r\ndata", "connection lost", id="cut"),
@@ -65,7 +65,7 @@ async def test_a_port_that_nobody_listens_on_is_an_error() -> None:
 
 
 async def test_a_connection_that_cannot_be_used_again_ends_the_job() -> None:
-    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 41\r\nconnection: close\r\n\r\nt=%019d.%019d;" % (1, 2)
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 42\r\nconnection: close\r\n\r\nt=%019d.%019d;" % (1, 2)
     async with server(answer, close=True) as address:
         found = await outcome(address, requests=3, streamed=False)
     assert found.answers == 1
