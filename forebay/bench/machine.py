@@ -11,7 +11,6 @@ from pathlib import Path
 
 import anyio
 
-VERSION_OPTIONS = {"nginx": "-v", "haproxy": "-v"}
 VERSION_TIMEOUT_S = 10.0
 
 
@@ -25,7 +24,7 @@ async def machine(peers: Mapping[str, str]) -> dict[str, str]:
     }
     found |= {package: version(package) for package in ("forebay", "uvloop", "uvicorn", "redis")}
     for name, path in peers.items():
-        found[name] = await _version(path, VERSION_OPTIONS.get(name, "--version"))
+        found[name] = await _version(name, path)
     return found
 
 
@@ -34,9 +33,13 @@ def _cpu_model() -> str:
     return match[1] if match else platform.machine()
 
 
-async def _version(path: str, option: str) -> str:
+async def _version(name: str, path: str) -> str:
+    # Not every program tells its version, but a Python package's is in the name of a folder beside it.
+    package = f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info"
+    if folders := sorted(Path(path).resolve().parent.parent.glob(package)):
+        return folders[0].name.removesuffix(".dist-info").rpartition("-")[2]
     with anyio.move_on_after(VERSION_TIMEOUT_S):
-        done = await anyio.run_process([path, option], check=False)
+        done = await anyio.run_process([path, "-v"], check=False)
         said = (done.stdout + done.stderr).decode(errors="replace")
         if found := re.search(r"\d+\.\d+(?:\.\d+)*", said):
             return found[0]

@@ -89,17 +89,17 @@ backend ranks
 
 
 def _vllm_router(path: str, port: int, metrics_port: int, backends: Sequence[str]) -> Recipe:
-    return Recipe((path, *_router_options(port, metrics_port, backends)))
+    return Recipe((path, *_router_options(port, metrics_port, backends, "warning")))
 
 
 def _smg(path: str, port: int, metrics_port: int, backends: Sequence[str]) -> Recipe:
-    options = _router_options(port, metrics_port, backends)
+    options = _router_options(port, metrics_port, backends, "warn")
     return Recipe((path, "launch", *options, "--backend", "vllm", "--disable-tokenizer-autoload"))
 
 
-def _router_options(port: int, metrics_port: int, backends: Sequence[str]) -> tuple[str, ...]:
+def _router_options(port: int, metrics_port: int, backends: Sequence[str], log_level: str) -> tuple[str, ...]:
     return (
-        *("--host", LOOPBACK, "--port", str(port), "--policy", "round_robin", "--log-level", "warn"),
+        *("--host", LOOPBACK, "--port", str(port), "--policy", "round_robin", "--log-level", log_level),
         *("--prometheus-host", LOOPBACK, "--prometheus-port", str(metrics_port)),
         *("--worker-startup-check-interval", "1", "--max-concurrent-requests", str(MOST_CONNECTIONS)),
         *("--worker-urls", *(f"http://{backend}" for backend in backends)),

@@ -16,7 +16,7 @@ def tables(figures: Sequence[Figure]) -> list[Table]:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(title=grid.case, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(title=grid.case, title_justify="left", title_style="bold")
     for index, heading in enumerate(grid.headings):
         table.add_column(heading, justify="right" if index else "left")
     for row in grid.rows:

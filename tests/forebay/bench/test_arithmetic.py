@@ -1,5 +1,6 @@
 """What readings come to: slopes, spreads, CPU time, figures over rounds, and how they are shown."""
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,8 +69,6 @@ def test_a_new_thread_counts_whole_and_one_that_ended_takes_nothing_away() -> No
 
 
 def test_the_kernel_tells_of_this_process() -> None:
-    import os
-
     before = cpu_times([os.getpid()])
     sum(range(100_000))
     assert spent_us(before, cpu_times([os.getpid()])) > 0

@@ -8,23 +8,30 @@ import pytest
 
 from forebay.bench.jobs import Job, Outcome
 from forebay.bench.load_client import Load
+from tests.polling import until
 
 OK_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 
 
 @asynccontextmanager
 async def server(answer: bytes, *, close: bool) -> AsyncIterator[str]:
+    open_connections: set[asyncio.StreamWriter] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_connections.add(writer)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
         if not close:
             await reader.read()
         writer.close()
+        await writer.wait_closed()
+        open_connections.remove(writer)
 
     running = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with running:
         yield f"127.0.0.1:{running.sockets[0].getsockname()[1]}"
+    await until(lambda: not open_connections, "the server has closed all connections")
 
 
 async def outcome(address: str, **changes: object) -> Outcome:
