@@ -18,12 +18,12 @@ HEADINGS = {
     "request_redis_us": "Redis",
     "added_first_p50_ms": "+first p50 ms",
     "added_first_p99_ms": "+first p99 ms",
-    "added_gap_p50_ms": "+gap p50 ms",
     "added_gap_p99_ms": "+gap p99 ms",
     "cores": "cores",
     "late": "took/due",
 }
 """What is shown, in this order; the rest is in the JSON."""
+SPREAD_SHOWN = ("chunk_us", "request_us", "stream_kib")
 
 
 class Grid(NamedTuple):
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
 
 
 def grids(figures: Sequence[Figure]) -> list[Grid]:
-    """A row for each target: medians, with the least and greatest beside them, and the ratios to peers."""
+    """A row for each target: medians, those of CPU and memory with least and greatest, and ratios to peers."""
     cases = names_in_order(figure.case for figure in figures)
     return [_grid(case, [each for each in figures if each.case == case]) for case in cases]
 
@@ -56,7 +56,7 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
     shown, least, greatest = map(_number, (figure.median, figure.least, figure.greatest))
-    return shown if least == greatest else f"{shown} ({least} to {greatest})"
+    return f"{shown} ({least} to {greatest})" if figure.name in SPREAD_SHOWN and least != greatest else shown
 
 
 def _number(value: float) -> str:

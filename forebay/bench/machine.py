@@ -36,8 +36,8 @@ def _cpu_model() -> str:
 async def _version(name: str, path: str) -> str:
     # Not every program tells its version, but a Python package's is in the name of a folder beside it.
     package = f"lib/python*/site-packages/{name.replace('-', '_')}-*.dist-info"
-    if folders := sorted(Path(path).resolve().parent.parent.glob(package)):
-        return folders[0].name.removesuffix(".dist-info").rpartition("-")[2]
+    async for folder in anyio.Path(path).parent.parent.glob(package):
+        return folder.name.removesuffix(".dist-info").rpartition("-")[2]
     with anyio.move_on_after(VERSION_TIMEOUT_S):
         done = await anyio.run_process([path, "-v"], check=False)
         said = (done.stdout + done.stderr).decode(errors="replace")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 import uvloop
 
 from forebay.bench.mock_backend import serve
+from forebay.bench.settings import Pace
 from forebay.option_values import Items
 
 
 @click.command("bench-backend", hidden=True)
 @click.option("--ports", type=Items(int), required=True, help="Ports to listen on, one rank on each.")
-def command(ports: tuple[int, ...]) -> None:
+@click.option("--pace", type=click.Choice(get_args(Pace)), default="steps", help="When streams have their chunks.")
+def command(ports: tuple[int, ...], pace: Pace) -> None:
     """Run the mock backend on 127.0.0.1."""
     try:
-        uvloop.run(serve(ports, click.echo))
+        uvloop.run(serve(ports, pace, click.echo))
     except OSError as error:
         raise click.ClickException(str(error)) from error
