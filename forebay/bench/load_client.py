@@ -82,6 +82,9 @@ class Load:
 
     def _done(self, index: int, connection: LoadConnection, usable: bool) -> None:
         self._unanswered -= 1
+        if self._job.hold:
+            # It has failed, before its first chunk or after; either way it is not waited for.
+            self._has_begun()
         if self._unanswered == 0:
             self._over.set()
         elif self._unsent and not usable:
@@ -93,7 +96,7 @@ class Load:
 
     def _has_begun(self) -> None:
         self._unbegun -= 1
-        if self._job.hold and self._unbegun == 0:
+        if self._job.hold and self._unbegun <= 0:
             self._over.set()
 
     def _outcome(self, took_s: float) -> Outcome:

@@ -15,7 +15,8 @@ from forebay.bench.proc import cpu_times, resident_bytes, spent_us
 from forebay.bench.slope import slope_us
 from forebay.bench.target import Target
 
-RAMP_S = 0.5
+STARTS_PER_S = 200.0
+"""How fast streams are begun, however many."""
 SETTLE_S = 0.1
 """After a load, until the reservations are given back and connections closed."""
 MARGIN_S = 30.0
@@ -49,7 +50,7 @@ async def _streams(case: StreamCase, target: Target, loader: Loader) -> Values:
     long = await _run(_stream_job(case, case.long_chunks, target), target, case.gateways, loader)
     outcome = long.outcome
     values = _spread("first", outcome.first) | _spread("gap", outcome.gap) | _spread("delay", outcome.delay)
-    due_s = RAMP_S + (case.long_chunks - 1) / case.rate
+    due_s = case.streams / STARTS_PER_S + (case.long_chunks - 1) / case.rate
     values["late"] = outcome.took_s / due_s
     if target.pids(case.gateways):
         short = await _run(_stream_job(case, case.short_chunks, target), target, case.gateways, loader)
@@ -62,6 +63,7 @@ async def _streams(case: StreamCase, target: Target, loader: Loader) -> Values:
 
 
 def _stream_job(case: StreamCase, chunks: int, target: Target) -> Job:
+    ramp_s = case.streams / STARTS_PER_S
     return Job(
         addresses=target.addresses(case.gateways),
         connections=case.streams,
@@ -70,8 +72,8 @@ def _stream_job(case: StreamCase, chunks: int, target: Target) -> Job:
         body_bytes=case.body_bytes,
         streamed=True,
         interval_us=round(1e6 / case.rate),
-        ramp_s=RAMP_S,
-        deadline_s=RAMP_S + chunks / case.rate + MARGIN_S,
+        ramp_s=ramp_s,
+        deadline_s=ramp_s + chunks / case.rate + MARGIN_S,
     )
 
 
@@ -105,8 +107,8 @@ async def _memory(case: MemoryCase, target: Target, loader: Loader) -> Values:
         body_bytes=case.body_bytes,
         streamed=True,
         interval_us=IDLE_US,
-        ramp_s=case.streams / 1_000,
-        deadline_s=MARGIN_S,
+        ramp_s=case.streams / STARTS_PER_S,
+        deadline_s=case.streams / STARTS_PER_S + MARGIN_S,
         hold=True,
     )
     before_bytes = resident_bytes(pids)

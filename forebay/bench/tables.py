@@ -18,7 +18,7 @@ def tables(figures: Sequence[Figure]) -> list[Table]:
 def _table(grid: Grid) -> Table:
     table = Table(title=grid.case, title_justify="left", title_style="bold")
     for index, heading in enumerate(grid.headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=not index)
+        table.add_column(heading, justify="right" if index else "left", no_wrap=index < 2)
     for row in grid.rows:
         table.add_row(*row)
     return table

@@ -77,3 +77,9 @@ async def test_a_connection_that_cannot_be_used_again_ends_the_job() -> None:
         found = await outcome(address, requests=3, streamed=False)
     assert found.answers == 1
     assert found.errors == {"connection closed after an answer": 1}
+
+
+async def test_streams_to_be_held_that_fail_are_not_waited_for() -> None:
+    async with server(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", close=True) as address:
+        found = await outcome(address, connections=3, requests=3, hold=True)
+    assert found.errors == {"status 503": 3}
