@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette import routing
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -29,6 +30,12 @@ from gateway.upload import Upload
 
 VERSION = version("forebay")
 
+CORS_METHODS = ("GET", "POST", "DELETE")
+CORS_MAX_AGE_S = 600
+"""How long a browser remembers that it may ask."""
+EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-forebay-prefill", "x-forebay-decode", "x-forebay-gateway")
+"""What scripts of a web page may read of an answer's head, beside what they always may."""
+
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -45,6 +52,16 @@ def create_app(gateway: Gateway) -> FastAPI:
     routes = frozenset(route.path for route in app.routes if isinstance(route, routing.Route))
     app.add_middleware(_PathGuard)
     app.add_middleware(KeyGuard, keys=gateway.keys)
+    if origins := gateway.settings.cors_origin:
+        # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=CORS_MAX_AGE_S,
+        )
     app.add_middleware(AccessLog, routes=routes, metrics=gateway.metrics)
     return app
 

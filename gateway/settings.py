@@ -14,6 +14,9 @@ from scheduler.settings import SchedulerSettings
 Key = Annotated[str, Meta(min_length=1)]
 
 ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+"""As browsers send it: lower case, and no slash after it."""
+
 LONGEST_MS = 86_400_000
 """A day."""
 
@@ -49,6 +52,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         bool,
         Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
     ] = False
+    cors_origin: Annotated[
+        tuple[str, ...],
+        Meta(description="origin, SCHEME://HOST[:PORT], whose web pages may call; * for any. Without any, none may"),
+    ] = ()
     max_body_bytes: Annotated[int, Meta(ge=1, le=1 << 30, description="largest request body; above it 413")] = (
         20_000_000
     )
@@ -99,6 +106,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             address = ADDRESS.fullmatch(self.advertise)
             if not address or not 1 <= int(address["port"]) <= 65535:
                 raise ValueError("advertise: expected HOST:PORT, an IPv6 host in brackets")
+
+        for origin in self.cors_origin:
+            if not ORIGIN.fullmatch(origin):
+                raise ValueError(f"cors_origin: expected * or SCHEME://HOST[:PORT] without a path, not {origin!r}")
 
     @property
     def scheduler(self) -> SchedulerSettings:

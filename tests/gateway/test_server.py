@@ -174,6 +174,7 @@ def test_a_gateway_without_redis_lives_says_so_once_and_becomes_ready_when_it_co
         (("--redis", "redis://127.0.0.1:1", "--policy", "nonsense"), "nonsense"),
         (("--redis", "redis://127.0.0.1:1", "--max-body-bytes", "0"), "--max-body-bytes"),
         (("--redis", "redis://127.0.0.1:1", "--api-key", ","), "--api-key"),
+        (("--redis", "redis://127.0.0.1:1", "--cors-origin", "https://app.example/"), "--cors-origin"),
     ],
 )
 def test_a_bad_option_is_named_at_the_start(tmp_path: Path, options: tuple[str, ...], named: str) -> None:
