@@ -12,8 +12,17 @@ from forebay.settings import StoreSettings
 from scheduler.errors import SchedulerError, StoreUrlError
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
+from scheduler.store_url import parse_store_url
 
 Answer = TypeVar("Answer")
+
+
+def check_store_url(url: str) -> None:
+    """Raise click.UsageError for a URL that is no store's."""
+    try:
+        parse_store_url(url)
+    except StoreUrlError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def ask_store(settings: StoreSettings, question: Callable[[Store, SchedulerSettings], Awaitable[Answer]]) -> Answer:

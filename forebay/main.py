@@ -17,7 +17,7 @@ from scheduler.errors import StoreUrlError
 
 COMMANDS = (
     *("up", "gateway", "agent", "rank", "status", "drain", "undrain", "bench"),
-    *("local-redis", "bench-backend", "bench-load", "bench-peer"),
+    *("gateway-worker", "local-redis", "bench-backend", "bench-load", "bench-peer"),
 )
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

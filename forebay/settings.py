@@ -26,10 +26,6 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
         int, Meta(ge=1, le=256, description="gateway processes on the port; each is a gateway of its own")
     ] = 1
 
-    def __post_init__(self) -> None:
-        if self.workers > 1 and self.gateway.port == 0:
-            raise ValueError("workers: several need a --port to share")
-
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `forebay up` starts. A gateway's port is `port` plus its index."""

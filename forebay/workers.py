@@ -1,29 +1,127 @@
-"""`forebay gateway --workers N`: N gateways behind one port, each a process and a gateway of its own to the ledger."""
+"""`forebay gateway --workers N`: N gateways behind one port, each a process and a gateway of its own to the ledger.
+
+No request passes through here. One listening socket is inherited by all; it stays open here, so that what waits in its
+queue outlives any worker.
+"""
 
 from __future__ import annotations
 
-import anyio
-import msgspec
+import logging
+import socket
+from collections.abc import Mapping
+from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
-from forebay.children import Children
-from forebay.options import variable, variables_of
+import anyio
+import click
+
+from forebay.children import ChildEndedError
+from forebay.options import variables_of
+from forebay.restarts import Restarts
 from forebay.settings import GatewayCommandSettings
-from forebay.supervise import Household, supervise
+from forebay.supervise import CannotStartError, Household
+from forebay.worker import Shared, Worker, started
+from forebay.worker_totals import WorkerTotals
+from gateway.connection_counts import ConnectionCounts, create_shared_memory
+from gateway.server import ListenError, listening, name_of
+from gateway.shared_listener import BACKLOG
+
+log = logging.getLogger(__name__)
 
 
 async def serve_by_workers(settings: GatewayCommandSettings, household: Household) -> None:
-    """Run the workers until a signal, as `supervise` does, and raise what that raises."""
+    """Run the workers until SIGTERM or SIGINT, which they are sent too; so are all further signals.
 
-    async def start(running: Children) -> str:
-        names = [f"worker-{index}" for index in range(settings.workers)]
-        # By environment, since the settings hold keys; one worker each, whatever ours says.
-        alone = msgspec.structs.replace(settings.gateway, reuse_port=True)
-        variables = variables_of(alone) | {variable("workers"): "1"}
-        stage = await running.start_stage(dict.fromkeys(names, ("gateway",)), variables)
-        async with anyio.create_task_group() as tasks:
-            for worker in stage:
-                tasks.start_soon(worker.ready, name=f"start of {worker.name}")
-        gateway = settings.gateway
-        return f"gateway ready: {settings.workers} workers on {gateway.host} port {gateway.port}"
+    One that ends by itself is started again. Raises CannotStartError, and ChildEndedError when one does not start.
+    """
+    try:
+        with listening(settings.gateway.host, settings.gateway.port) as listener:
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+            environment = {**household.environment, **variables_of(settings.gateway)}
+            await Workers(settings.workers, listener, environment).run(household.stop_within_s)
+    except ListenError as error:
+        raise CannotStartError(str(error)) from error
 
-    await supervise(start, household)
+
+class Workers:
+    """The workers of one gateway."""
+
+    def __init__(self, workers: int, listener: socket.socket, environment: Mapping[str, str]) -> None:
+        self._listener = listener
+        self._environment = environment
+        self._shared = Shared(workers, listener.fileno(), create_shared_memory(workers))
+        self._counts = ConnectionCounts(self._shared.counts_fd, workers)
+        self._running: dict[int, Worker] = {}
+        self._totals = WorkerTotals(self._running.values)
+        self._address = name_of(listener)
+        self._is_announced = False
+        self._stopping = anyio.Event()
+        self._hopeless: ChildEndedError | None = None
+
+    async def run(self, stop_within_s: float) -> None:
+        """Until all have ended; from the first signal on they have so long. Raises ChildEndedError."""
+        async with anyio.create_task_group() as helpers:
+            helpers.start_soon(self._pass_signals_on, name="signals")
+            helpers.start_soon(self._kill_late_ones, stop_within_s, name="late ones")
+            async with anyio.create_task_group() as tasks:
+                for index in range(self._shared.workers):
+                    tasks.start_soon(self._keep, index, name=f"worker-{index}")
+            helpers.cancel_scope.cancel()
+        if self._hopeless is not None:
+            raise self._hopeless
+
+    async def _keep(self, index: int) -> None:
+        """Have this worker run, again and again."""
+        restarts = Restarts()
+        while not self._stopping.is_set():
+            since_s = anyio.current_time()
+            async with started(index, self._shared, self._environment) as worker:
+                self._running[index] = worker
+                if self._stopping.is_set():
+                    worker.tell(SIGTERM)
+                try:
+                    await worker.run(self._totals.page, self._announce)
+                finally:
+                    del self._running[index]
+                    self._counts.leave(index)
+                    self._totals.retire(worker)
+            if self._stopping.is_set():
+                return
+            restarts = restarts.after(anyio.current_time() - since_s, was_ready=worker.is_ready)
+            if restarts.is_hopeless:
+                self._give_up(f"{worker.describe_end()}; it did not start {restarts.failed_starts} times in a row")
+                return
+            log.error("%s; another is started in %g s", worker.describe_end(), restarts.delay_s)
+            with anyio.move_on_after(restarts.delay_s):
+                await self._stopping.wait()
+            self._totals.restarted()
+
+    def _announce(self) -> None:
+        if len(self._running) < self._shared.workers or not all(each.is_ready for each in self._running.values()):
+            return
+        if not self._is_announced:
+            self._is_announced = True
+            click.echo(f"gateway ready: {self._shared.workers} workers on http://{self._address}")
+
+    def _give_up(self, why: str) -> None:
+        self._hopeless = self._hopeless or ChildEndedError(why)
+        self._stop(SIGTERM)
+
+    def _stop(self, received: Signals) -> None:
+        self._stopping.set()
+        # A connection in its queue would wait for nobody once the workers have closed theirs.
+        self._listener.close()
+        for worker in self._running.values():
+            worker.tell(received)
+
+    async def _pass_signals_on(self) -> None:
+        with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+            async for received in signals:
+                self._stop(received)
+
+    async def _kill_late_ones(self, stop_within_s: float) -> None:
+        await self._stopping.wait()
+        await anyio.sleep(stop_within_s)
+        for worker in self._running.values():
+            log.error("%s did not end within %g s and is killed", worker.name, stop_within_s)
+            worker.tell(SIGKILL)

@@ -147,8 +147,8 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
 def _add_operations(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Prometheus metrics."""
-        return Response(gateway.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+        """Prometheus metrics; of several workers on this port, those of all."""
+        return Response(await gateway.metrics_page(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/version")
     async def show_version() -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -56,6 +56,8 @@ class Gateway:
         self.errands = Errands()
         self.lost_ranks = LostRanks(time.monotonic)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
+        self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
+        """What /metrics shows. One of several workers shows what all of them have counted."""
         self.stopping = False
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)
         self._alive: set[anyio.CancelScope] = set()
@@ -64,6 +66,9 @@ class Gateway:
     def held(self) -> dict[str, int]:
         """What this gateway holds of others': reservations in the ledger, requests open at ranks."""
         return {"reservations": self.pools.reservations, "rank_requests_open": self.upstream.open_requests}
+
+    async def _own_metrics_page(self) -> bytes:
+        return self.metrics.page()
 
     @property
     def alive(self) -> int:

@@ -113,12 +113,13 @@ class StateCollector(Collector):
             "Requests sent to a rank that is in the pool now; a pair counts for both.",
             labels=["pool", "rank"],
         )
-        for (pool_name, rank), count in list(self._placements.items()):
-            pool = self._pools.get(pool_name)
-            if pool is None or rank not in pool.view.ranks:
-                del self._placements[pool_name, rank]
-            else:
-                placed.add_metric([pool_name, rank], count)
+        known = [
+            (name, rank) for name in self._pools.names() if (pool := self._pools.get(name)) for rank in pool.view.ranks
+        ]
+        for gone in self._placements.keys() - known:
+            del self._placements[gone]
+        for pool_and_rank in known:
+            placed.add_metric(pool_and_rank, self._placements[pool_and_rank])
         yield placed
         for name, count in self._held().items():
             yield GaugeMetricFamily(f"forebay_gateway_{name}", f"{name.replace('_', ' ').capitalize()} now.", count)

@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_address
@@ -23,6 +23,7 @@ from gateway.client_http.protocol import ClientProtocol
 from gateway.connectors import CONNECTORS
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings
+from gateway.shared_listener import SharedListener
 from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools
 from scheduler.store import open_store
@@ -43,6 +44,14 @@ class ListenError(OSError):
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: when and how a gateway stops is decided here."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -51,11 +60,22 @@ class _Server(uvicorn.Server):
 async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None:
     """Serve until cancelled, SIGTERM or SIGINT; `ready` gets one line, once it listens and the store has been reached.
 
-    A signal makes /readyz answer 503, closes the listening socket, lets requests run for `drain_s` (until a second
-    signal), cuts the rest and gives everything back. Cancelling cuts at once. Raises ListenError, StoreUrlError.
+    A signal makes /readyz answer 503. After SIGTERM connections are taken for `lame_duck_ms` more, so that whoever
+    sends clients here can see it; then the listening socket closes. Requests run for `drain_s` from the signal on, or
+    until a second one; the rest is cut and everything given back. Cancelling cuts at once.
+    Raises ListenError, StoreUrlError.
     """
+    async with open_gateway(settings, lambda: listening(settings.host, settings.port)) as (gateway, listener):
+        await serve_http(gateway, listener, ready)
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: GatewaySettings, listen: Callable[[], AbstractContextManager[socket.socket]]
+) -> AsyncIterator[tuple[Gateway, socket.socket]]:
+    """A gateway that keeps its pools, and the socket that `listen` opens for it. Raises StoreUrlError."""
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
-        with listening(settings.host, settings.port, reuse_port=settings.reuse_port) as listener:
+        with listen() as listener:
             address = settings.advertise or _reachable_at(listener)
             pools = Pools(
                 store,
@@ -68,7 +88,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
             gateway = Gateway(settings, pools, upstream, name=pools.gateway, started_s=started_s)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pools.run, name="pools")
-                await serve_http(gateway, listener, ready)
+                yield gateway, listener
                 tasks.cancel_scope.cancel()
 
 
@@ -84,41 +104,50 @@ async def open_upstream(settings: GatewaySettings) -> AsyncIterator[Upstream]:
             await upstream.aclose()
 
 
-async def serve_http(gateway: Gateway, listener: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serve one gateway on a bound socket until a signal or cancellation, as `serve` says."""
+async def serve_http(
+    gateway: Gateway, listener: socket.socket, ready: Callable[[str], None], shared: SharedListener | None = None
+) -> None:
+    """Serve one gateway on a bound socket until a signal or cancellation, as `serve` says.
+
+    If it is `shared` with other workers, its connections are accepted in turn with them.
+    """
     server = _server(gateway)
+    accepting = anyio.CancelScope()
     ended = anyio.Event()
 
     async def run() -> None:
         # It ends by being told to, so that what is open is told as well.
         with anyio.CancelScope(shield=True):
             try:
-                await server.serve([listener])
+                await server.serve([] if shared else [listener])
             finally:
                 ended.set()
 
+    async def accept(shared: SharedListener) -> None:
+        with accepting:
+            await server.up.wait()
+            await shared.accept_for(server)
+
+    def stop_listening() -> None:
+        accepting.cancel()
+        server.should_exit = True
+
     async def announce() -> None:
-        while True:
-            if server.started and gateway.pools.ready:
-                ready(f"gateway {gateway.name} ready: http://{_name_of(listener)}")
-                return
-            await anyio.sleep(POLL_S)
+        await server.up.wait()
+        await _until_ready(gateway)
+        ready(f"gateway {gateway.name} ready: http://{name_of(listener)}")
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
         async with gateway.errands.open(), anyio.create_task_group() as tasks:
+            if shared:
+                tasks.start_soon(accept, shared, name="accept")
             tasks.start_soon(run, name="http server")
             tasks.start_soon(announce, name="announce")
             tasks.start_soon(gateway.lost_ranks.run, name="lost ranks")
             try:
-                await anext(signals)
-                tasks.start_soon(_cut_on, signals, gateway, name="second signal")
-                server.should_exit = gateway.stopping = True
-                drain_s = gateway.settings.drain_s
-                log.info("stopping; requests that may run on for %g s: %d", drain_s, gateway.alive)
-                with anyio.move_on_after(drain_s):
-                    await gateway.until_idle()
+                await _drain(gateway, signals, await anext(signals), stop_listening)
             finally:
-                server.should_exit = True
+                stop_listening()
                 gateway.cut_all()
                 with anyio.CancelScope(shield=True):
                     await ended.wait()
@@ -145,17 +174,41 @@ def _server(gateway: Gateway) -> _Server:
     )
 
 
-async def _cut_on(signals: AsyncIterator[int], gateway: Gateway) -> None:
-    await anext(signals)
-    gateway.cut_all()
+async def _until_ready(gateway: Gateway) -> None:
+    while True:
+        if gateway.pools.ready:
+            return
+        await anyio.sleep(POLL_S)
+
+
+async def _drain(
+    gateway: Gateway, signals: AsyncIterator[int], received: int, stop_listening: Callable[[], None]
+) -> None:
+    """Let requests run on after a signal, for as long as they may or until the next one."""
+    gateway.stopping = True
+    drain_s = gateway.settings.drain_s
+    log.info("stopping; requests that may run on for %g s: %d", drain_s, gateway.alive)
+
+    async def end_on_next() -> None:
+        await anext(signals)
+        tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.cancel_scope.deadline = anyio.current_time() + drain_s
+        tasks.start_soon(end_on_next, name="second signal")
+        if received == SIGTERM:
+            await anyio.sleep(gateway.settings.lame_duck_ms / 1000)
+        stop_listening()
+        await gateway.until_idle()
+        tasks.cancel_scope.cancel()
 
 
 @contextmanager
-def listening(host: str, port: int, *, reuse_port: bool = False) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket bound for `serve_http`. Raises ListenError."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, reuse_port=reuse_port)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     with listener:
@@ -164,7 +217,8 @@ def listening(host: str, port: int, *, reuse_port: bool = False) -> Iterator[soc
         yield listener
 
 
-def _name_of(listener: socket.socket) -> str:
+def name_of(listener: socket.socket) -> str:
+    """HOST:PORT that it is bound to."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -172,4 +226,4 @@ def _name_of(listener: socket.socket) -> str:
 def _reachable_at(listener: socket.socket) -> str:
     """Where others reach the listener: its address, or this host's name if it listens on all of them."""
     host, port = listener.getsockname()[:2]
-    return f"{socket.gethostname()}:{port}" if ip_address(host).is_unspecified else _name_of(listener)
+    return f"{socket.gethostname()}:{port}" if ip_address(host).is_unspecified else name_of(listener)

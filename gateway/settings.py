@@ -32,9 +32,6 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 lets the system choose")] = 8000
-    reuse_port: Annotated[
-        bool, Meta(description="let other gateways of this host listen on the same port; the system shares clients out")
-    ] = False
     advertise: Annotated[
         str,
         Meta(description="HOST:PORT where ranks and other gateways reach this one; by default host and port"),
@@ -91,6 +88,15 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: Annotated[
         float, Meta(ge=0, le=86_400, description="how long requests may still run after SIGTERM before they are cut")
     ] = 30.0
+    lame_duck_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_MS,
+            description="how long new connections are still taken after SIGTERM, while /readyz answers 503; "
+            "part of drain-s",
+        ),
+    ] = 1_000
     policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = (
         SchedulerSettings().policy
     )

@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from forebay.ask import check_store_url
 from forebay.options import settings_options
 from forebay.service import run_service
 from forebay.settings import GatewayCommandSettings
@@ -24,5 +25,7 @@ def command(settings: GatewayCommandSettings) -> None:
     if settings.workers == 1:
         run_service(serve, settings.gateway)
     else:
+        # Refused once, here, and not by each worker.
+        check_store_url(settings.gateway.redis)
         stop_within_s = settings.gateway.drain_s + LAST_WORDS_S + STOP_MARGIN_S
         run_supervised(partial(serve_by_workers, settings), os.environ, log_level="info", stop_within_s=stop_within_s)

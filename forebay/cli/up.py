@@ -11,14 +11,13 @@ from functools import partial
 import click
 from click.core import ParameterSource
 
+from forebay.ask import check_store_url
 from forebay.inheritance import inherited
 from forebay.invocation import Invocation, program
 from forebay.options import ENVIRONMENT_PREFIX, settings_options, variable
 from forebay.settings import UpSettings
 from forebay.supervise import run_supervised
 from forebay.up import up
-from scheduler.errors import StoreUrlError
-from scheduler.store_url import parse_store_url
 
 STOP_WITHIN_S = 8.0
 
@@ -33,7 +32,8 @@ def command(settings: UpSettings) -> None:
     Without --redis it starts redis-server if that is installed, else an embedded server. The environment variables of
     other commands are not passed on to what it starts.
     """
-    _check_url(settings.redis)
+    if settings.redis:
+        check_store_url(settings.redis)
     ctx = click.get_current_context()
     if unused := sorted(_ours(os.environ) - _read_here(ctx)):
         log.warning("not passed on to what up starts: %s", ", ".join(unused))
@@ -46,14 +46,6 @@ def command(settings: UpSettings) -> None:
 def _invocation(ctx: click.Context) -> Invocation:
     by_option = ctx.get_parameter_source("redis") is ParameterSource.COMMANDLINE
     return Invocation(program(sys.orig_argv, sys.argv), "--redis" if by_option else variable("redis"))
-
-
-def _check_url(url: str) -> None:
-    try:
-        if url:
-            parse_store_url(url)
-    except StoreUrlError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _ours(environment: Mapping[str, str]) -> set[str]:

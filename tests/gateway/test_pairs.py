@@ -98,7 +98,7 @@ async def test_the_decode_rank_may_be_another_when_the_prefill_is_done() -> None
     assert (response.headers["x-forebay-prefill"], response.headers["x-forebay-decode"]) == ("P", "D2")
     assert 'forebay_gateway_placements_total{pool="sim",rank="P"} 1.0' in page
     assert 'forebay_gateway_placements_total{pool="sim",rank="D2"} 1.0' in page
-    assert 'rank="D"}' not in page
+    assert 'forebay_gateway_placements_total{pool="sim",rank="D"} 0.0' in page
     assert 'forebay_gateway_prefill_seconds_count{pool="sim"} 1.0' in page
 
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.server import ListenError, listening, serve
 from gateway.settings import GatewaySettings
 from scheduler.errors import StoreUrlError
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.gateway_process import forebay_process, warnings_of
 from tests.gateway.running import COMPLETIONS, Served, eventually, post, serving
 from tests.gateway.scripted_rank import (
@@ -51,7 +51,10 @@ async def test_on_sigterm_open_streams_finish_and_nobody_else_is_let_in() -> Non
         await may_end.wait()
         await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
 
-    async with scripted_rank(streams_on) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+    async with (
+        scripted_rank(streams_on) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), lame_duck_ms=0) as served,
+    ):
         async with served.client.stream("POST", COMPLETIONS, json={"prompt": "x", "stream": True}) as response:
             parts = response.aiter_bytes()
             assert await anext(parts) == EVENTS[0]
@@ -73,6 +76,39 @@ async def test_a_gateway_that_stops_is_not_ready() -> None:
         served.gateway.stopping = True
         response = await served.client.get("/readyz")
     assert (response.status_code, response.json()["reason"]) == (503, "shutting down")
+
+
+async def readiness(served: Served) -> int:
+    """The status of /readyz on a connection of its own."""
+    status, _, _ = await served.send(b"GET /readyz HTTP/1.1\r\nHost: g\r\n\r\n")
+    return status
+
+
+async def test_after_sigterm_who_connects_anew_can_see_that_the_gateway_is_not_ready() -> None:
+    async with (
+        scripted_rank() as rank,
+        serving(FakePools(FakePool(card(rank.url))), lame_duck_ms=1_000_000, drain_s=1_000.0) as served,
+    ):
+        assert await readiness(served) == 200
+        terminate()
+        await eventually(lambda: served.gateway.stopping)
+        assert await readiness(served) == 503
+        status, _, _ = await served.send(post(COMPLETIONS, b'{"model":"sim","prompt":"x"}'))
+        assert status == 200
+        terminate()
+        await until(lambda: refused(served), "the second signal ends that")
+
+
+async def test_the_lame_duck_time_is_part_of_the_drain() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url))), drain_s=0.05) as served:
+        terminate()
+        await until(lambda: refused(served), "new connections are refused")
+
+
+async def test_who_interrupts_a_gateway_at_a_terminal_does_not_wait_for_balancers() -> None:
+    async with serving(FakePools(FakePool(NOWHERE)), lame_duck_ms=1_000_000, drain_s=1_000.0) as served:
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: refused(served), "new connections are refused")
 
 
 async def test_what_outlives_the_drain_is_cut_and_told_so() -> None:

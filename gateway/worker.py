@@ -1,0 +1,66 @@
+"""One of several gateway processes that share a port, as its supervisor started it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import anyio
+import msgspec
+
+from gateway.connection_counts import ConnectionCounts
+from gateway.errors import InternalError
+from gateway.families import families_of
+from gateway.gateway import Gateway
+from gateway.link import Link, open_link
+from gateway.server import open_gateway, serve_http
+from gateway.settings import GatewaySettings
+from gateway.shared_listener import SharedListener
+
+PAGE_WITHIN_S = 5.0
+"""How long the supervisor may take to a page: longer than it waits for the workers."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A gateway's options, which of the workers it is, and the descriptors it inherits."""
+
+    gateway: GatewaySettings
+    worker: int
+    workers: int
+    listener_fd: int
+    counts_fd: int
+    link_fd: int
+
+
+async def serve_worker(settings: WorkerSettings, _: Callable[[str], None]) -> None:
+    """Serve as `gateway.server.serve` does; the supervisor is told when it is ready, and answers for /metrics.
+
+    Raises LinkClosedError when the supervisor has ended.
+    """
+    async with (
+        open_gateway(settings.gateway, lambda: _inherited(settings.listener_fd)) as (gateway, listener),
+        open_link(socket.socket(fileno=settings.link_fd)) as link,
+        anyio.create_task_group() as tasks,
+    ):
+        gateway.metrics_page = lambda: _page_of_all(link)
+        tasks.start_soon(link.run, lambda: _counted_by(gateway), name="link")
+        counts = ConnectionCounts(settings.counts_fd, settings.workers)
+        await serve_http(gateway, listener, link.ready, SharedListener(listener, counts, settings.worker))
+        tasks.cancel_scope.cancel()
+
+
+@contextmanager
+def _inherited(listener_fd: int) -> Iterator[socket.socket]:
+    with socket.socket(fileno=listener_fd) as listener:
+        yield listener
+
+
+async def _page_of_all(link: Link) -> bytes:
+    with anyio.move_on_after(PAGE_WITHIN_S):
+        return await link.ask()
+    raise InternalError("The supervisor of the workers does not answer")
+
+
+async def _counted_by(gateway: Gateway) -> bytes:
+    return msgspec.msgpack.encode(families_of(gateway.metrics.registry.collect()))
