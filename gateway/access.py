@@ -30,9 +30,9 @@ OTHER_ROUTE = "other"
 class RequestRecord(msgspec.Struct, kw_only=True):
     """What is known of one request, filled in while it lives.
 
-    `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last
-    attempt, `prefill_rank` and `rank` which they were: the one that answers, and the one before it, if any. Times are
-    monotonic, in seconds. A status of 0 means that nothing has been answered yet.
+    `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last attempt,
+    `tenant` how the client's key is called, `prefill_rank` and `rank` which ranks they were: the one that answers, and
+    the one before it, if any. Times are monotonic, in seconds. A status of 0 means that nothing has been answered yet.
     """
 
     id: str
@@ -40,6 +40,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     route: str
     started_s: float
     status: int = 0
+    tenant: str = ""
     pool: str = ""
     prefill_rank: str = ""
     rank: str = ""
@@ -117,6 +118,7 @@ class AccessLog:
             "client_id": record.client_id,
             "method": method,
             "route": record.route,
+            "tenant": record.tenant,
             "pool": record.pool,
             "prefill_rank": record.prefill_rank,
             "rank": record.rank,

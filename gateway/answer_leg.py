@@ -12,6 +12,7 @@ from gateway.client_body import ClientBody
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits
 from gateway.errors import RankNotReachedError
+from gateway.event_stream import Tap
 from gateway.gateway import Gateway
 from gateway.phases import Phases
 from gateway.placing import Pool
@@ -49,7 +50,7 @@ class AnswerLeg:
         TooManyConnectionsError, ClientGoneError.
         """
         streamed = self._request.body.streamed
-        manner = Manner(self._request.body.usage_streamed, self._on_first_token, edits, may_retry)
+        manner = Manner(self._request.body.usage_streamed, self._on_first_token, edits, may_retry, self._taps())
         with anyio.move_on_after(reach_within_s) as reaching:
 
             def sent() -> None:
@@ -68,6 +69,9 @@ class AnswerLeg:
         started_s = self._request.record.started_s
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)
         return usage
+
+    def _taps(self) -> tuple[Tap, ...]:
+        return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()
 
     def _on_first_token(self) -> None:
         self._phases.first_token()

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access import record_of
 from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
 from gateway.headers import first
 from gateway.reply import fail
@@ -20,12 +21,16 @@ from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
 CLIENT_PREFIXES = ("/v1", "/docs", "/openapi.json")
 ADMIN_PREFIX = "/admin"
 
+TENANT_DIGITS = 8
+"""Of a key's SHA-256: enough to tell keys apart, and nothing of the key."""
+
 
 class KeyRing:
     """The keys of one gateway."""
 
     def __init__(self, api_keys: Iterable[str], admin_key: str) -> None:
         self._clients = [_digest(key.encode()) for key in api_keys]
+        self._tenants = {digest: digest.hex()[:TENANT_DIGITS] for digest in self._clients}
         self._admins = [_digest(admin_key.encode())] if admin_key else []
 
     @property
@@ -33,26 +38,31 @@ class KeyRing:
         """Whether an Authorization header a client sends may be one of our keys."""
         return bool(self._clients or self._admins)
 
-    def check(self, path: str, authorization: bytes | None) -> None:
-        """Let a request pass, or raise UnauthorizedError (UnknownRouteError for an admin's where there is none)."""
+    def check(self, path: str, authorization: bytes | None) -> str:
+        """Let a request pass and return its tenant: how its client's key is called in metrics and log, "" without.
+
+        Raises UnauthorizedError (UnknownRouteError for an admin's where there is none).
+        """
         if path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX):
             if not self._admins:
                 raise UnknownRouteError("Not Found")
             _require(self._admins, authorization)
         elif self._clients and (path in CLIENT_PATHS or any(_is_under(path, prefix) for prefix in CLIENT_PREFIXES)):
-            _require(self._clients, authorization)
+            return self._tenants[_require(self._clients, authorization)]
+        return ""
 
 
 def _is_under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _require(digests: list[bytes], authorization: bytes | None) -> None:
+def _require(digests: list[bytes], authorization: bytes | None) -> bytes:
     scheme, _, key = (authorization or b"").partition(b" ")
     given = _digest(key.strip())
     matches = [hmac.compare_digest(digest, given) for digest in digests]
     if scheme.lower() != b"bearer" or not any(matches):
         raise UnauthorizedError("Unauthorized")
+    return given
 
 
 def _digest(key: bytes) -> bytes:
@@ -70,8 +80,9 @@ class KeyGuard:
         """Pass the request on, or answer it with what `KeyRing.check` raises."""
         if scope["type"] == "http":
             try:
-                self._keys.check(scope["path"], first(scope["headers"], b"authorization"))
+                tenant = self._keys.check(scope["path"], first(scope["headers"], b"authorization"))
             except GatewayError as error:
                 await fail(send, error)
                 return
+            record_of(scope).tenant = tenant
         await self._app(scope, receive, send)

@@ -20,8 +20,10 @@ NOT_BEGUN = "The rank ended its stream before it had begun"
 class Tap(Protocol):
     """Reads a stream beside the relay; it can neither change nor hold it."""
 
-    def see(self, events: bytes) -> None:
-        """Whole events, as the client gets them, and as soon."""
+    def see(self, events: bytes, *, in_chunks: bool) -> None:
+        """Whole events, as the client gets them, and as soon; `in_chunks` with the framing of theirs between them
+        (`rank_http.chunks.payload_of` takes it away).
+        """
 
 
 class Turns(NamedTuple):
@@ -32,13 +34,13 @@ class Turns(NamedTuple):
 
 
 class EventStream:
-    """One stream from a rank: give it the parts as they come, and pass on what it gives back."""
+    """One stream from a rank: give it the parts as they come, and pass on what it gives back. Its `taps` see it."""
 
     def __init__(self, edits: Edits, turns: Turns, taps: Sequence[Tap] = (), *, bears_error: bool = True) -> None:
         """`bears_error`: to begin with an error is the rank's right, and the client's to hear."""
         self._editor = EventEditor(edits)
         self._turns = turns
-        self._taps = taps
+        self.taps = taps
         self._bears_error = bears_error
         self.has_begun = False
 
@@ -46,15 +48,10 @@ class EventStream:
         """Whether these whole events, perhaps with chunk framing between them, may be passed on without `feed`."""
         return self.has_begun and not self._editor.holds and sse.DONE not in events and not worth_a_look(events)
 
-    @property
-    def is_tapped(self) -> bool:
-        """Whether `show` is to be called for what is passed on without `feed`."""
-        return bool(self._taps)
-
-    def show(self, events: bytes) -> None:
-        """Let the taps see whole events."""
-        for tap in self._taps:
-            tap.see(events)
+    def show_chunks(self, events: bytes) -> None:
+        """Let the taps see what `passes`, with its framing."""
+        for tap in self.taps:
+            tap.see(events, in_chunks=True)
 
     def feed(self, part: bytes) -> bytes:
         """What to pass on now that `part` has come; then call `raise_error`. Raises RankFailedError."""
@@ -80,7 +77,8 @@ class EventStream:
             self._look_whether_it_begins(events)
         if sse.DONE in events and sse.says_done(events):
             self._turns.on_done()
-        self.show(events)
+        for tap in self.taps:
+            tap.see(events, in_chunks=False)
         return events
 
     def _look_whether_it_begins(self, events: bytes) -> None:

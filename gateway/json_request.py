@@ -55,8 +55,10 @@ class JsonRequest:
         _, _, record, reply, explain = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain)
         usage = await Serving(self._gateway, pool, request).run(shape)
+        metrics = self._gateway.metrics
+        if usage is not None:
+            metrics.count_tokens(pool.name, record.tenant, usage)
         if usage is not None and asked is not None and self._route.kind.generates:
-            metrics = self._gateway.metrics
             metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
             self._gateway.learn(pool, self._route.learned_as, asked, usage, answers=answers_of(body, asked))
 

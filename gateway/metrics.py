@@ -10,7 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.pace import Paces
 from gateway.placing import Pools
+from gateway.usage import Usage
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 900)
 PLACE_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5)
@@ -58,6 +60,9 @@ class Metrics:
             "forebay_gateway_rank_errors", "Answers a rank did not complete.", ["pool", "error"], registry=registry
         )
         self.pairs = PairMetrics(registry)
+        self.paces = Paces()
+        registry.register(self.paces)
+        self.tokens = _tokens(registry)
         self.estimate_ratio = Histogram(
             "forebay_gateway_prompt_estimate_ratio",
             "Prompt tokens estimated at placement, as a share of those the engine counted.",
@@ -65,6 +70,11 @@ class Metrics:
             buckets=RATIOS,
             registry=registry,
         )
+
+    def count_tokens(self, pool: str, tenant: str, usage: Usage) -> None:
+        """Count what one answer took."""
+        self.tokens.labels(pool, tenant, "prompt").inc(usage.prompt_tokens)
+        self.tokens.labels(pool, tenant, "completion").inc(usage.completion_tokens)
 
     def page(self) -> bytes:
         """The page a scraper reads."""
@@ -88,6 +98,11 @@ class PairMetrics:
             ["pool", "freed"],
             registry=registry,
         )
+
+
+def _tokens(registry: CollectorRegistry) -> Counter:
+    what = "Tokens as engines report them, of the prompts and of the answers."
+    return Counter("forebay_gateway_tokens", what, ["pool", "tenant", "kind"], registry=registry)
 
 
 def _seconds(name: str, what: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> Histogram:

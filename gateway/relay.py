@@ -16,13 +16,13 @@ import anyio
 from gateway import opening, usage
 from gateway.edits import AS_IT_CAME, Edits, edited
 from gateway.errors import RankFailedError
-from gateway.event_stream import EventStream, Turns
+from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
 from gateway.reply import Reply
 from gateway.stream_sink import StreamSink
-from gateway.taps import UsageTap
 from gateway.upstream import RankAnswer
 from gateway.usage import Usage
+from gateway.usage_tap import UsageTap
 
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
@@ -39,16 +39,17 @@ AFTER_DONE_S = 3.0
 class Manner(NamedTuple):
     """How an answer is relayed.
 
-    `tap_usage` reads the usage out of a stream; `edits` are made in it, None for a rank that shares no KV: it has
-    nothing to hide, so an answer may have any size. `on_first_token` is called when a stream has its first token.
-    `may_retry`: there is somebody else to ask, so nothing goes to the client before the answer is known to be no
-    failure.
+    `tap_usage` reads the usage out of a stream, `taps` read it beside. `edits` are made in it, None for a rank that
+    shares no KV: it has nothing to hide, so an answer may have any size. `on_first_token` is called when a stream has
+    its first token. `may_retry`: there is somebody else to ask, so nothing goes to the client before the answer is
+    known to be no failure.
     """
 
     tap_usage: bool
     on_first_token: Callable[[], None]
     edits: Edits | None = None
     may_retry: bool = False
+    taps: tuple[Tap, ...] = ()
 
 
 async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
@@ -86,7 +87,7 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
         stream = EventStream(
             manner.edits or AS_IT_CAME,
             Turns(manner.on_first_token, end_soon),
-            [reported] if manner.tap_usage else (),
+            (*manner.taps, reported) if manner.tap_usage else manner.taps,
             bears_error=not manner.may_retry,
         )
         beginning = await _opened(answer, stream) if manner.may_retry else b""

@@ -24,8 +24,8 @@ class StreamSink:
         """Whole chunks as they came. Raises RankFailedError, RecomputedError: the stream may not go on."""
         if chunks.endswith(EVENT_AND_CHUNK_END) and self._stream.passes(chunks):
             self._write(chunks)
-            if self._stream.is_tapped:
-                self._stream.show(payload_of(chunks))
+            if self._stream.taps:
+                self._stream.show_chunks(chunks)
         else:
             self.take(payload_of(chunks))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.edits import AS_IT_CAME
 from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
+from gateway.rank_http.chunks import payload_of
 from gateway.stream_sink import StreamSink
 from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, chunk
 
@@ -24,8 +25,8 @@ class Kept:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def see(self, events: bytes) -> None:
-        self.seen.append(events)
+    def see(self, events: bytes, *, in_chunks: bool) -> None:
+        self.seen.append(payload_of(events) if in_chunks else events)
 
 
 class Watched:
@@ -115,15 +116,5 @@ def test_however_a_stream_is_cut_the_client_and_the_taps_get_all_of_it(cuts: lis
         else:
             watched.sink.take(part)
     assert b"".join(watched.tap.seen) == body
-    assert payload(b"".join(watched.written)) == body
+    assert payload_of(b"".join(watched.written)) == body
     assert watched.turns[0] == "first token"
-
-
-def payload(chunks: bytes) -> bytes:
-    """What is in these chunks."""
-    parts = []
-    while chunks:
-        size, _, rest = chunks.partition(b"\r\n")
-        parts.append(rest[: int(size, 16)])
-        chunks = rest[int(size, 16) + 2 :]
-    return b"".join(parts)

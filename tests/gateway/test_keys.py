@@ -1,8 +1,10 @@
 """Who may use what."""
 
+import hashlib
 import logging
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, error_of, serving
@@ -85,3 +87,19 @@ async def test_keys_are_in_no_line_of_the_log(caplog: pytest.LogCaptureFixture) 
             await served.client.get("/admin/state", headers={"Authorization": f"Bearer {key}"})
     assert caplog.records
     assert not [word for word in ("first-key", "root-key", "stolen-key", "my secret") if word in caplog.text]
+
+
+async def test_tokens_are_counted_by_the_key_that_brought_them_and_no_key_can_be_told_from_it() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url))), api_key=("one", "two")) as served:
+        for key, times in (("one", 1), ("two", 2)):
+            for _ in range(times):
+                await served.complete({"authorization": f"Bearer {key}"})
+        page = (await served.client.get("/metrics")).text
+    tokens = {
+        (sample.labels["tenant"], sample.labels["kind"]): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "forebay_gateway_tokens_total"
+    }
+    one, two = (hashlib.sha256(key).hexdigest()[:8] for key in (b"one", b"two"))
+    assert tokens == {(one, "prompt"): 12, (one, "completion"): 1, (two, "prompt"): 24, (two, "completion"): 2}
