@@ -62,12 +62,15 @@ def stops_at_recomputed(fields: Fields) -> bool:
     return stop == RECOMPUTED or (isinstance(stop, list) and RECOMPUTED in stop)
 
 
-TELLING = (b'"recomputed"', b'"abort"', b'"cached_tokens"')
-
-
 def worth_a_look(document: bytes) -> bool:
     """Whether there may be something to edit; most answers and nearly all events have nothing and are not decoded."""
-    return any(word in document for word in TELLING) or may_hold_params(document)
+    # Not in a loop: this is asked of every event of every stream.
+    return (
+        b'"abort"' in document
+        or b'"recomputed"' in document
+        or b'"cached_tokens"' in document
+        or may_hold_params(document)
+    )
 
 
 def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:

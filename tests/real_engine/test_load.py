@@ -41,7 +41,7 @@ async def asking(*targets: tuple[str, dict[str, Any]]) -> AsyncIterator[None]:
 
 def _long(path: str, engine: Engine, seed: int) -> dict[str, Any]:
     """A request of many seconds."""
-    return asked(path, engine.model, text_of_words(20, seed), max_tokens=1800)
+    return asked(path, engine.model, text_of_words(20, seed), max_tokens=3600)
 
 
 async def _published(stack: Stack, engine: Engine) -> SeenRank:
