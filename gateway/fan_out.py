@@ -15,8 +15,8 @@ from gateway.dispatch import Dispatch
 from gateway.errors import AmbiguousModelError, GatewayError, NoRankError, RankTimeoutError
 from gateway.fan_out_answer import Said
 from gateway.gateway import RETRY_AFTER_MS, Gateway
-from gateway.intake import read_body, wait_until_gone
-from gateway.life import answer_while_watched
+from gateway.intake import read_body
+from gateway.life import answer_until_gone
 from gateway.placing import Pool
 from gateway.query import value_of, without
 from gateway.relay import read_whole
@@ -53,8 +53,7 @@ class FanOut:
             max_bytes=settings.max_body_bytes,
             idle_s=settings.client_idle_ms / 1000,
         )
-        watch = partial(wait_until_gone, arrival.receive)
-        await answer_while_watched(arrival.reply, watch, partial(self._answer, arrival, raw))
+        await answer_until_gone(arrival, partial(self._answer, arrival, raw))
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         head = arrival.head

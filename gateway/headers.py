@@ -49,6 +49,8 @@ MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 100
 """What Apache allows and no client comes near to; each costs a few objects before the key is checked."""
 
+HEAD_TOO_LARGE = f"The request's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
+
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of a header, or None; `name` and the headers' names in lower case."""

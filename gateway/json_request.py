@@ -8,8 +8,8 @@ import anyio
 
 from gateway import bounds, headers, prompt, transfer_params, wire
 from gateway.gateway import Gateway
-from gateway.intake import read_body, wait_until_gone
-from gateway.life import answer_while_watched
+from gateway.intake import read_body
+from gateway.life import answer_until_gone
 from gateway.placing import Pool
 from gateway.prompt import Prompt
 from gateway.query import value_of
@@ -42,8 +42,7 @@ class JsonRequest:
             max_bytes=settings.max_body_bytes,
             idle_s=settings.client_idle_ms / 1000,
         )
-        watch = partial(wait_until_gone, arrival.receive)
-        await answer_while_watched(arrival.reply, watch, partial(self._answer, arrival, raw))
+        await answer_until_gone(arrival, partial(self._answer, arrival, raw))
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         body = await self._read(arrival, raw)

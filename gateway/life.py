@@ -9,35 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import anyio
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway import headers
 from gateway.access import record_of
-from gateway.client_http import direct
+from gateway.client_http import client
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
+from gateway.intake import wait_until_gone
 from gateway.reply import ClientGoneError, Reply
 from gateway.request import Arrival, arrival_of
 
 Serve = Callable[[Arrival], Awaitable[None]]
 
 
-class Life(Response):
-    """The answer to one request; serving the request is what sending it means."""
+class Life:
+    """The ASGI application of one route to the ranks."""
 
     def __init__(self, gateway: Gateway, serve: Serve) -> None:
-        super().__init__()
         self._gateway = gateway
         self._serve = serve
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request."""
+        """Serve one request."""
         settings = self._gateway.settings
         record = record_of(scope)
-        reply = Reply(send, settings.client_idle_ms / 1000, scope.get(direct.SCOPE_KEY))
+        reply = Reply(send, settings.client_idle_ms / 1000, scope.get(client.SCOPE_KEY))
         try:
             with self._gateway.living(headers.timeout_s(scope["headers"])):
                 await self._serve(arrival_of(scope, receive, reply, may_explain=settings.explain))
@@ -47,6 +47,25 @@ class Life(Response):
             record.error = type(error).__name__
             with suppress(ClientGoneError):
                 await reply.fail(error)
+
+
+async def answer_until_gone(arrival: Arrival, answer: Callable[[], Awaitable[None]]) -> None:
+    """Answer a request whose body has been read, but no longer than its client is there.
+
+    Raises what `answer` raises, and ClientGoneError.
+    """
+    client = arrival.reply.client
+    if client is None:
+        await answer_while_watched(arrival.reply, partial(wait_until_gone, arrival.receive), answer)
+        return
+    with anyio.CancelScope() as being_there:
+        client.on_gone(being_there.cancel)
+        try:
+            await answer()
+        finally:
+            client.on_gone(None)
+    if not arrival.reply.complete:
+        raise ClientGoneError
 
 
 async def answer_while_watched(

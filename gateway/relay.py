@@ -119,12 +119,12 @@ async def _opened(answer: RankAnswer, stream: EventStream) -> bytes:
 
 
 async def _pass_on(answer: RankAnswer, reply: Reply, stream: EventStream) -> None:
-    if (direct := reply.direct()) is not None:
-        direct.follow(answer)
+    if (client := reply.chunk_client) is not None:
+        client.follow(answer)
         try:
-            await answer.pour(StreamSink(stream, direct.write))
+            await answer.pour(StreamSink(stream, client.write))
         finally:
-            direct.follow(None)
+            client.follow(None)
         return
     while part := await answer.read():
         if passed := stream.feed(part):

@@ -8,7 +8,7 @@ import anyio
 from starlette.types import Message, Send
 
 from gateway import errors
-from gateway.client_http.direct import DirectBody
+from gateway.client_http.client import Client
 from gateway.errors import GatewayError
 from gateway.headers import Headers
 
@@ -21,13 +21,14 @@ class Reply:
     """Head, body parts and end of one answer, and what becomes of an error on the way.
 
     Of a stream only whole events are to be written. `extra` headers go with every answer. A client that reads nothing
-    for `client_idle_s` counts as gone: whatever sends then raises ClientGoneError.
+    for `client_idle_s` counts as gone: whatever sends then raises ClientGoneError. `client` is None where the
+    server does not lend its connection.
     """
 
-    def __init__(self, send: Send, client_idle_s: float, direct: DirectBody | None = None) -> None:
+    def __init__(self, send: Send, client_idle_s: float, client: Client | None = None) -> None:
         self._send = send
         self._client_idle_s = client_idle_s
-        self._direct = direct
+        self.client = client
         self._is_event_stream = False
         self.extra: Headers = []
         self.started = False
@@ -43,9 +44,10 @@ class Reply:
         """Send a part of the body on."""
         await self._pass({"type": "http.response.body", "body": part, "more_body": True})
 
-    def direct(self) -> DirectBody | None:
-        """A way to write body parts without `write`, for an answer whose head is sent; None if it has none."""
-        return self._direct if self._direct is not None and self._direct.is_open else None
+    @property
+    def chunk_client(self) -> Client | None:
+        """Whom to write the body's chunks to without `write`, once the head is sent; None if that is not possible."""
+        return self.client if self.client is not None and self.client.takes_chunks else None
 
     async def end(self, part: bytes = b"") -> None:
         """Send the last part of the body."""
@@ -54,6 +56,9 @@ class Reply:
 
     async def _pass(self, message: Message) -> None:
         """Any of them waits until the client has read enough of what came before."""
+        if self.client is not None and self.client.reads:
+            await self._send(message)
+            return
         with anyio.move_on_after(self._client_idle_s):
             await self._send(message)
             return

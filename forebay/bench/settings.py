@@ -36,7 +36,7 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Pace, Meta(description="steps: chunks of all streams at once, as an engine's step makes them; even: each alone")
     ] = "steps"
     chunks: Annotated[
-        tuple[int, ...],
+        tuple[Annotated[int, Meta(ge=2, le=100_000)], ...],
         Meta(description="SHORT,LONG: chunks of the two kinds of streams whose difference is the slope"),
     ] = (64, 512)
     connections: Annotated[int, Meta(ge=1, le=1_000, description="clients that wait for each answer, not streamed")] = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Annotated, get_args
 
 import click
 import uvloop
+from msgspec import Meta
 
 from forebay.bench.mock_backend import serve
 from forebay.bench.settings import Pace
@@ -13,7 +14,12 @@ from forebay.option_values import Items
 
 
 @click.command("bench-backend", hidden=True)
-@click.option("--ports", type=Items(int), required=True, help="Ports to listen on, one rank on each.")
+@click.option(
+    "--ports",
+    type=Items(Annotated[int, Meta(ge=1, le=65_535)]),
+    required=True,
+    help="Ports to listen on, one rank on each.",
+)
 @click.option("--pace", type=click.Choice(get_args(Pace)), default="steps", help="When streams have their chunks.")
 def command(ports: tuple[int, ...], pace: Pace) -> None:
     """Run the mock backend on 127.0.0.1."""

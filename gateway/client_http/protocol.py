@@ -17,13 +17,13 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
-from gateway.client_http import direct, framing, upgrade
-from gateway.client_http.direct import DirectBody
+from gateway.client_http import client, framing, upgrade
+from gateway.client_http.client import Client
 from gateway.client_http.flow import Flow
 from gateway.client_http.lingering import Closer, CycleTransport
 from gateway.client_http.unchunked import Unchunked
 from gateway.errors import GatewayError, HeadTooLargeError, InvalidRequestError, RequestTooSlowError
-from gateway.headers import MAX_HEAD_BYTES, MAX_HEADERS, first
+from gateway.headers import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, first
 
 HEAD_S = 30.0
 """How long a head may take from the connection, or from its own first byte, to its end."""
@@ -37,8 +37,6 @@ PIECE_BYTES = 512
 MAX_UNREAD_BYTES = 65_536
 """What may lie unparsed before no more is read. Until then it is noticed when the client leaves."""
 
-TOO_LARGE = f"The request's head is larger than {MAX_HEAD_BYTES} bytes or has more than {MAX_HEADERS} headers"
-
 
 class ClientProtocol(HttpToolsProtocol):
     """One client's connection. `refused` counts those that were refused, by status.
@@ -49,6 +47,7 @@ class ClientProtocol(HttpToolsProtocol):
     flow: Flow
     closer: Closer
     running: RequestResponseCycle | None = None
+    client_of_running: Client
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
@@ -158,7 +157,8 @@ class ClientProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
-        cycle.scope[direct.SCOPE_KEY] = DirectBody(cycle, self.transport, self.flow)  # type: ignore[literal-required]
+        self.client_of_running = Client(cycle, self.transport, self.flow)
+        cycle.scope[client.SCOPE_KEY] = self.client_of_running  # type: ignore[literal-required]
         cycle.transport = CycleTransport(cycle, self.closer)
         if cycle.scope["http_version"] == "1.0":
             app = Unchunked(app, cycle)
@@ -201,12 +201,12 @@ class ClientProtocol(HttpToolsProtocol):
             self._refuse(self._refusal or InvalidRequestError("Invalid HTTP request received."))
         else:
             if self._unanswered_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadTooLargeError(TOO_LARGE))
+                self._refuse(HeadTooLargeError(HEAD_TOO_LARGE))
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) >= MAX_HEADERS:
-            self._refusal = HeadTooLargeError(TOO_LARGE)
+            self._refusal = HeadTooLargeError(HEAD_TOO_LARGE)
             raise self._refusal
 
     def _on_slow_head(self) -> None:
@@ -242,6 +242,7 @@ class ClientProtocol(HttpToolsProtocol):
             # Else it would ask for its body after our last byte.
             self.running.waiting_for_100_continue = False
             self.running.message_event.set()
+            self.client_of_running.is_gone()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
