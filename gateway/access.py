@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from uuid import uuid4
+from secrets import token_hex
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,7 +81,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         record = RequestRecord(
-            id=uuid4().hex,
+            id=token_hex(16),
             client_id=client_request_id(scope["headers"]),
             route=scope["path"] if scope["path"] in self._routes else OTHER_ROUTE,
             started_s=self._clock(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from secrets import token_hex
 
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
@@ -22,7 +22,7 @@ class Dispatch:
         self._gateway = gateway
         self._pool = pool
         self._head = head
-        self.attempt_id = uuid4().hex
+        self.attempt_id = token_hex(16)
 
     @asynccontextmanager
     async def send(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import anyio
 from starlette.types import Receive
 
+from gateway.client_http.client import Client
 from gateway.errors import BodyTooLargeError, RequestTooSlowError
 from gateway.headers import Headers, first
 from gateway.reply import ClientGoneError
 
 
-async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float) -> bytes:
+async def read_body(
+    receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float, client: Client | None = None
+) -> bytes:
     """The whole body. Raises as soon as it is known that there is none to be had.
 
     BodyTooLargeError from the declared length or from what has come; RequestTooSlowError when nothing comes for
@@ -24,8 +27,11 @@ async def read_body(receive: Receive, headers: Headers, *, max_bytes: int, idle_
     more = True
     while more:
         message = None
-        with anyio.move_on_after(idle_s):
+        if client is not None and client.has_sent_all:
             message = await receive()
+        else:
+            with anyio.move_on_after(idle_s):
+                message = await receive()
         if message is None:
             raise RequestTooSlowError(f"The request's body did not arrive: nothing came for {idle_s:g} s")
         if message["type"] == "http.disconnect":

@@ -41,6 +41,7 @@ class JsonRequest:
             arrival.head.headers,
             max_bytes=settings.max_body_bytes,
             idle_s=settings.client_idle_ms / 1000,
+            client=arrival.reply.client,
         )
         await answer_until_gone(arrival, partial(self._answer, arrival, raw))
 

@@ -39,6 +39,11 @@ class Client:
         """Whether it has read nearly all that it was sent: what is sent now does not wait."""
         return not self._flow.write_paused
 
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether all of its request is here."""
+        return not self._cycle.more_body
+
     def follow(self, source: Source | None) -> None:
         """Let the source wait while the client does not read what lies ready for it; None lets nobody wait."""
         self._flow.follow(source)
