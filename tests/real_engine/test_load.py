@@ -80,6 +80,8 @@ async def test_the_agent_publishes_the_engines_own_numbers_under_load(stack: Sta
 
             await eventually(is_told_its_kv, f"{kv_tokens} tokens of KV are published")
             seen = await _published(stack, plain)
+        # While it stood still it was said to be stalled, and no gateway would place on it.
+        await asyncio.to_thread(stack.wait_for, plain, "up")
     told(f"running {seen.running}, all requests {seen.foreign_requests}: equal to the engine's page")
     told(f"KV tokens {seen.foreign_kv_tokens}: equal to the engine's page")
     await _until_idle(stack, plain)
