@@ -45,7 +45,7 @@ class EventStream:
         self.has_begun = False
 
     def passes(self, events: bytes) -> bool:
-        """Whether these whole events, perhaps with chunk framing between them, may be passed on without `feed`."""
+        """Whether these whole events, perhaps with one chunk's framing around them, may be passed on without `feed`."""
         return self.has_begun and not self._editor.holds and sse.DONE not in events and not worth_a_look(events)
 
     def show_chunks(self, events: bytes) -> None:

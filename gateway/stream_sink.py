@@ -11,6 +11,9 @@ from gateway.event_stream import EventStream
 from gateway.rank_http.chunks import payload_of
 
 EVENT_AND_CHUNK_END = b"\n\n\r\n"
+LINE_END = b"\r\n"
+ONE_CHUNK_LINES = 2
+"""One chunk of events without such line ends of their own has no more of them."""
 
 
 class StreamSink:
@@ -22,7 +25,10 @@ class StreamSink:
 
     def take_chunks(self, chunks: bytes) -> None:
         """Whole chunks as they came. Raises RankFailedError, RecomputedError: the stream may not go on."""
-        if chunks.endswith(EVENT_AND_CHUNK_END) and self._stream.passes(chunks):
+        if not chunks.endswith(EVENT_AND_CHUNK_END):
+            self.take(payload_of(chunks))
+        # Between two chunks framing may stand inside of the very words that are looked for.
+        elif self._stream.passes(chunks if chunks.count(LINE_END) == ONE_CHUNK_LINES else payload_of(chunks)):
             self._write(chunks)
             if self._stream.taps:
                 self._stream.show_chunks(chunks)
