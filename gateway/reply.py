@@ -73,11 +73,12 @@ class Reply:
         """Tell the client of an error in the way that is still open.
 
         Before the head it is an answer of its own; in an event stream it is the last event, without `[DONE]`; in any
-        other body there is no way to say it, so the body stays incomplete and the server closes the connection.
+        other body there is no way to say it, so the body stays incomplete and the server closes the connection. A
+        complete answer stays as it is.
         """
         if not self.started:
             await self.whole(errors.status_of(error), errors.headers_of(error), errors.body_of(error))
-        elif self._is_event_stream:
+        elif self._is_event_stream and not self.complete:
             await self.end(errors.event_of(error))
 
 
