@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -60,7 +61,7 @@ def chunk(part: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(part), part)
 
 
-TEXTS = st.text("ab\n\u00e9\u20ac\\\"{} ", max_size=12)
+TEXTS = st.text('ab\n\u00e9\u20ac\\"{} ', max_size=12)
 TOKENS = TEXTS.map(lambda text: text or "x")
 LINE_ENDS = st.sampled_from([b"\n\n", b"\n\n", b"\n\n", b"\r\n\r\n", b"\r\r"])
 
@@ -69,19 +70,18 @@ LINE_ENDS = st.sampled_from([b"\n\n", b"\n\n", b"\n\n", b"\r\n\r\n", b"\r\r"])
 def event_streams(draw: st.DrawFn) -> bytes:
     """Events of which the first has a token."""
     events = [b'data: {"choices":[{"index":0,"text":%b,"finish_reason":null}]}' % _json(draw(TOKENS))]
-    for text in draw(st.lists(TEXTS, max_size=5)):
-        events.append(
-            draw(
-                st.sampled_from([
-                    b'data: {"choices":[{"index":0,"text":%b,"finish_reason":null}]}' % _json(text),
-                    b": a comment",
-                    b"event: x\ndata: {\"type\":\"x\",\ndata: \"text\":%b}" % _json(text),
-                    b"data:",
-                ])
-            )
-        )  # fmt: skip
+    events += [draw(st.sampled_from(_events_with(text))) for text in draw(st.lists(TEXTS, max_size=5))]
     stream = b"".join(event + draw(LINE_ENDS) for event in events)
     return stream + draw(st.sampled_from([b"data: [DONE]\n\n", b"data: [DONE]\n\n", b"", b"data: no end"]))
+
+
+def _events_with(text: str) -> tuple[bytes, ...]:
+    return (
+        b'data: {"choices":[{"index":0,"text":%b,"finish_reason":null}]}' % _json(text),
+        b": a comment",
+        b'event: x\ndata: {"type":"x",\ndata: "text":%b}' % _json(text),
+        b"data:",
+    )
 
 
 def _json(text: str) -> bytes:
@@ -104,7 +104,7 @@ def cuts_of(draw: st.DrawFn, length: int, at_most: int) -> list[int]:
 
 def cut(whole: bytes, cuts: list[int]) -> tuple[bytes, ...]:
     edges = [0, *cuts, len(whole)]
-    return tuple(whole[begin:end] for begin, end in zip(edges, edges[1:], strict=False) if begin < end)
+    return tuple(whole[begin:end] for begin, end in pairwise(edges) if begin < end)
 
 
 @st.composite

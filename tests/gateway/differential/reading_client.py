@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import h11
 
@@ -32,7 +32,7 @@ class ReadingClient:
         self._left = b""
         self._has_ended = False
 
-    def __enter__(self) -> "ReadingClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -86,7 +86,7 @@ class ReadingClient:
                     parser.receive_data(self._socket.recv(65_536))
                 except ConnectionError:
                     return
-            elif isinstance(event, h11.ConnectionClosed):
-                return
-            else:
+            elif isinstance(event, h11.Event) and not isinstance(event, h11.ConnectionClosed):
                 yield event
+            else:
+                return
