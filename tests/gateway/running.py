@@ -5,9 +5,11 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import anyio
 import httpx
+import uvicorn.server
 
 from gateway.gateway import Gateway
 from gateway.server import listening, open_upstream, serve_http
@@ -19,6 +21,20 @@ DEADLINE_S = 30.0
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
+
+
+class HastyAsyncio:
+    """asyncio, as uvicorn's server is to see it: it sleeps 0.1 s between looks whether it is to stop, and again to let
+    what it has stopped end, which over all tests makes minutes.
+    """
+
+    HASTE = 20
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s / self.HASTE)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
 
 
 class Served(NamedTuple):
@@ -83,7 +99,7 @@ def checked_error(status: int, body: bytes) -> dict[str, Any]:
 async def serving(pools: FakePools, **options: Any) -> AsyncIterator[Served]:
     """Serve these pools until the block ends."""
     settings = GatewaySettings(redis="redis://unused", **options)
-    with listening("127.0.0.1", 0) as listener:
+    with patch.object(uvicorn.server, "asyncio", HastyAsyncio()), listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_upstream(settings) as upstream:
             gateway = Gateway(settings, pools, upstream, name="7@gateway", started_s=1_700_000_000)

@@ -15,7 +15,6 @@ from tests.gateway.scripted_rank import (
     STREAM_HEAD,
     Exchange,
     ScriptedRank,
-    chunk,
     completes,
     scripted_rank,
     stalls,
@@ -113,25 +112,6 @@ async def test_a_client_that_closes_during_place_leaves_nothing() -> None:
         writer.close()
         await eventually(lambda: nothing_is_held(served, pool))
     assert (pool.given_back, pool.history, rank.requests) == (1, [], [])
-
-
-async def test_a_client_that_stops_reading_is_given_up() -> None:
-    async def floods(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD)
-        while True:
-            await exchange.send(chunk(EVENTS[0] * 500))
-
-    async with (
-        scripted_rank(floods) as rank,
-        serving(FakePools(pool := FakePool(card(rank.url))), client_idle_ms=200) as served,
-    ):
-        _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(post(COMPLETIONS, b'{"prompt":"x","stream":true}'))
-        await eventually(lambda: pool.words() == ["dispatched", "first_token", "released"])
-        await eventually(lambda: rank.open_connections == 0)
-        assert nothing_is_held(served, pool)
-        writer.transport.abort()
 
 
 async def deadline_passes(served: Served, **fields: object) -> None:

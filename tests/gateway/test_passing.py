@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-import openai
 import pytest
 
 from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
@@ -134,27 +133,6 @@ async def test_a_rank_that_dies_is_a_502_on_every_route() -> None:
     async with serving(pools_of_nobody()) as served:
         response = await served.client.post("/pooling", json={"input": "x"})
     assert response.status_code == 502
-
-
-async def embed(exchange: Exchange) -> None:
-    """As vLLM words it."""
-    embedding = {"index": 0, "object": "embedding", "embedding": [0.25, -0.5]}
-    usage = {"prompt_tokens": 3, "total_tokens": 3, "completion_tokens": 0, "prompt_tokens_details": None}
-    answer = {"id": "embd-1", "object": "list", "created": 1, "model": "sim", "data": [embedding], "usage": usage}
-    await exchange.answer("200 OK", json.dumps(answer).encode(), JSON_TYPE)
-
-
-async def test_the_openai_client_embeds() -> None:
-    async with (
-        scripted_rank(embed) as rank,
-        serving(FakePools(FakePool(card(rank.url)))) as served,
-        openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as client,
-    ):
-        found = await client.embeddings.create(model="sim", input="hello", encoding_format="float")
-        assert found.data[0].embedding == [0.25, -0.5]
-        with pytest.raises(openai.NotFoundError, match="does not exist"):
-            await client.embeddings.create(model="nope", input="hello")
-    assert json.loads(rank.requests[0].body) == {"model": "sim", "input": "hello", "encoding_format": "float"}
 
 
 async def test_a_stream_of_an_api_with_other_events_is_passed_on_whole() -> None:

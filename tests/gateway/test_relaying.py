@@ -5,7 +5,6 @@ import json
 
 import anyio
 import pytest
-from openai import AsyncOpenAI
 
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, eventually, post, serving
@@ -133,20 +132,6 @@ async def test_phases_follow_the_request_and_a_comment_is_no_token() -> None:
             end.set()
             assert [part async for part in parts] == [EVENTS[-1]]
         await eventually(lambda: pool.words() == ["dispatched", "first_token", "released"])
-
-
-async def test_the_openai_client_is_served() -> None:
-    async with (
-        scripted_rank() as rank,
-        serving(FakePools(FakePool(card(rank.url))), api_key=("k1", "k2")) as served,
-        AsyncOpenAI(base_url=f"{served.url}/v1", api_key="k2") as client,
-    ):
-        completion = await client.completions.create(model="sim", prompt="x")
-        assert completion.choices[0].text == "hi"
-        rank.script = streams
-        stream = await client.completions.create(model="sim", prompt="x", stream=True)
-        assert [event.choices[0].text async for event in stream if event.choices] == ["h", "i"]
-        assert [model.id async for model in client.models.list()] == ["sim"]
 
 
 async def test_what_an_engine_counted_teaches_the_estimate() -> None:
