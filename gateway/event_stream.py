@@ -48,10 +48,10 @@ class EventStream:
         """Whether these whole events, perhaps with one chunk's framing around them, may be passed on without `feed`."""
         return self.has_begun and not self._editor.holds and sse.DONE not in events and not worth_a_look(events)
 
-    def show_chunks(self, events: bytes) -> None:
-        """Let the taps see what `passes`, with its framing."""
+    def show(self, events: bytes, *, in_chunks: bool) -> None:
+        """Let the taps see what `passes`."""
         for tap in self.taps:
-            tap.see(events, in_chunks=True)
+            tap.see(events, in_chunks=in_chunks)
 
     def feed(self, part: bytes) -> bytes:
         """What to pass on now that `part` has come; then call `raise_error`. Raises RankFailedError."""
@@ -77,8 +77,7 @@ class EventStream:
             self._look_whether_it_begins(events)
         if sse.DONE in events and sse.says_done(events):
             self._turns.on_done()
-        for tap in self.taps:
-            tap.see(events, in_chunks=False)
+        self.show(events, in_chunks=False)
         return events
 
     def _look_whether_it_begins(self, events: bytes) -> None:

@@ -27,11 +27,14 @@ class StreamSink:
         """Whole chunks as they came. Raises RankFailedError, RecomputedError: the stream may not go on."""
         if not chunks.endswith(EVENT_AND_CHUNK_END):
             self.take(payload_of(chunks))
+            return
         # Between two chunks framing may stand inside of the very words that are looked for.
-        elif self._stream.passes(chunks if chunks.count(LINE_END) == ONE_CHUNK_LINES else payload_of(chunks)):
+        is_one = chunks.count(LINE_END) == ONE_CHUNK_LINES
+        events = chunks if is_one else payload_of(chunks)
+        if self._stream.passes(events):
             self._write(chunks)
             if self._stream.taps:
-                self._stream.show_chunks(chunks)
+                self._stream.show(events, in_chunks=is_one)
         else:
             self.take(payload_of(chunks))
 

@@ -9,6 +9,8 @@ from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
 from gateway.stream_sink import StreamSink
+from gateway.usage import Usage
+from gateway.usage_tap import UsageTap
 from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, chunk
 
 PARAMS = b'data: {"choices":[{"text":"h"}],"kv_transfer_params":{"remote_host":"10.0.0.1"}}\n\n'
@@ -20,7 +22,8 @@ class Poured:
     def __init__(self) -> None:
         self.written = b""
         self.said_done = 0
-        self.sink = StreamSink(EventStream(AS_IT_CAME, Turns(lambda: None, self._done)), self._write)
+        self.tap = UsageTap()
+        self.sink = StreamSink(EventStream(AS_IT_CAME, Turns(lambda: None, self._done), [self.tap]), self._write)
         self.sink.take_chunks(chunk(EVENTS[0]))
         self.written = b""
 
@@ -66,3 +69,10 @@ def test_a_stream_is_over_wherever_its_last_event_is_cut() -> None:
         poured = Poured()
         poured.sink.take_chunks(cut(EVENTS[-1], at))
         assert (payload_of(poured.written), poured.said_done) == (EVENTS[-1], 1), at
+
+
+def test_a_streams_usage_is_found_wherever_its_event_is_cut() -> None:
+    for at in everywhere(EVENTS[2]):
+        poured = Poured()
+        poured.sink.take_chunks(cut(EVENTS[2], at))
+        assert poured.tap.usage == Usage(prompt_tokens=12, completion_tokens=2), at
