@@ -31,7 +31,7 @@ def run_service(
     """
 
     def ready(line: str) -> None:
-        # What was made until now stays: looking through it again and again would stop the process for some 40 ms each time.
+        # What was made until now stays: to look through it again and again would stop the process for 40 ms each time.
         gc.collect()
         gc.freeze()
         click.echo(line)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
+from gateway import response_id
 from gateway.client_body import ClientBody
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits
@@ -19,6 +21,7 @@ from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
 from gateway.usage import Usage
+from gateway.wire import Api
 from scheduler.messages import RankCard
 
 
@@ -39,7 +42,8 @@ class AnswerLeg:
         content: bytes | ClientBody,
         *,
         on_sent: Callable[[], None],
-        edits: Edits | None,
+        edits: Edits,
+        of_any_size: bool = False,
         may_retry: bool = False,
         reach_within_s: float = math.inf,
     ) -> Usage | None:
@@ -50,7 +54,16 @@ class AnswerLeg:
         TooManyConnectionsError, ClientGoneError.
         """
         streamed = self._request.body.streamed
-        manner = Manner(self._request.body.usage_streamed, self._on_first_token, edits, may_retry, self._taps())
+        on_beginning = partial(self._on_beginning, card) if self._keeps else None
+        manner = Manner(
+            tap_usage=self._request.body.usage_streamed,
+            on_first_token=self._on_first_token,
+            edits=edits,
+            of_any_size=of_any_size,
+            may_retry=may_retry,
+            taps=self._taps(),
+            on_beginning=on_beginning,
+        )
         with anyio.move_on_after(reach_within_s) as reaching:
 
             def sent() -> None:
@@ -72,6 +85,15 @@ class AnswerLeg:
 
     def _taps(self) -> tuple[Tap, ...]:
         return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether the rank is asked to keep its answer for later."""
+        return self._request.route.api is Api.RESPONSES and response_id.is_to_be_kept(self._request.body.fields)
+
+    def _on_beginning(self, card: RankCard, said: bytes) -> None:
+        if (response := response_id.of_answer(said)) is not None:
+            self._gateway.kept.note(response, self._pool.name, card)
 
     def _on_first_token(self) -> None:
         self._phases.first_token()

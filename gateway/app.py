@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import errors, models
+from gateway import error_shapes, errors, models
 from gateway.access import AccessLog
 from gateway.auth import KeyGuard
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, NotServedError, UnknownRouteError
@@ -25,7 +25,8 @@ from gateway.json_request import JsonRequest
 from gateway.life import Life, Serve
 from gateway.reply import fail
 from gateway.request import Arrival
-from gateway.routes import ROUTES, Kind, Route
+from gateway.routes import ROUTES, Kind, Route, template_of
+from gateway.sticky import Sticky
 from gateway.upload import Upload
 
 VERSION = version("forebay")
@@ -75,7 +76,7 @@ class _PathGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and CONTROL_CHARACTERS.search(scope["path"]):
-            await fail(send, UnknownRouteError("Not Found"))
+            await fail(scope, send, UnknownRouteError("Not Found"))
         else:
             await self._app(scope, receive, send)
 
@@ -88,8 +89,12 @@ class _RankRoutes:
         self._lives = {(route.method, route.path): Life(gateway, _serve_of(gateway, route)) for route in ROUTES}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        life = self._lives.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        await (life or self._app)(scope, receive, send)
+        app = self._life_of(scope) if scope["type"] == "http" else None
+        await (app or self._app)(scope, receive, send)
+
+    def _life_of(self, scope: Scope) -> Life | None:
+        method, path = scope["method"], scope["path"]
+        return self._lives.get((method, path)) or self._lives.get((method, template_of(path)))
 
 
 def _add_api(app: FastAPI, gateway: Gateway) -> None:
@@ -119,6 +124,8 @@ def _serve_of(gateway: Gateway, route: Route) -> Serve:
     match route.kind:
         case Kind.PAIRABLE | Kind.GENERATING | Kind.COMPUTING | Kind.COUNTING:
             return JsonRequest(gateway, route).serve
+        case Kind.STICKY:
+            return Sticky(gateway, route).serve
         case Kind.UPLOADING:
             return Upload(gateway, route).serve
         case Kind.ADMIN:
@@ -172,21 +179,22 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         )
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = MethodNotAllowedError if error.status_code == 405 else UnknownRouteError
-    return _error_response(kind(error.detail), error.headers)
+    return _error_response(request, kind(error.detail), error.headers)
 
 
-async def _on_gateway_error(_: Request, error: Exception) -> Response:
+async def _on_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return _error_response(error)
+    return _error_response(request, error)
 
 
-async def _on_exception(_: Request, __: Exception) -> Response:
-    return _error_response(InternalError("Internal server error"))
+async def _on_exception(request: Request, _: Exception) -> Response:
+    return _error_response(request, InternalError("Internal server error"))
 
 
-def _error_response(error: GatewayError, headers: Mapping[str, str] | None = None) -> Response:
+def _error_response(request: Request, error: GatewayError, headers: Mapping[str, str] | None = None) -> Response:
+    body = error_shapes.body_of(error, error_shapes.shape_at(request.url.path))
     own = {name.decode(): value.decode() for name, value in errors.headers_of(error)}
-    return Response(errors.body_of(error), errors.status_of(error), headers=own | dict(headers or {}))
+    return Response(body, errors.status_of(error), headers=own | dict(headers or {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.answer_leg import AnswerLeg
+from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
 from gateway.gateway import Gateway
@@ -53,9 +54,13 @@ class Attempt:
         self._request.record.attempt_id = dispatch.attempt_id
         answer = AnswerLeg(self._gateway, self._pool, self._request, dispatch, self._phases)
         speaks_kv = self._request.route.kind.generates and (card.role is not Role.MIXED or card.connector)
-        edits = Edits(own_stop=stops_at_recomputed(self._request.body.fields)) if speaks_kv else None
+        own_stop = not speaks_kv or stops_at_recomputed(self._request.body.fields)
+        edits = Edits(own_stop=own_stop, dialect=dialect_of(self._request.route.api))
         try:
-            return Served(await answer.run(card, self._request.content, on_sent=self._on_sent, edits=edits))
+            usage = await answer.run(
+                card, self._request.content, on_sent=self._on_sent, edits=edits, of_any_size=not speaks_kv
+            )
+            return Served(usage)
         except RANK_ERRORS as error:
             return self._failures.outcome(LegKind.WHOLE, card, error)
 

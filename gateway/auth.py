@@ -82,7 +82,7 @@ class KeyGuard:
             try:
                 tenant = self._keys.check(scope["path"], first(scope["headers"], b"authorization"))
             except GatewayError as error:
-                await fail(send, error)
+                await fail(scope, send, error)
                 return
             record_of(scope).tenant = tenant
         await self._app(scope, receive, send)

@@ -45,6 +45,14 @@ class UnknownModelError(GatewayError):
     """No pool serves the model."""
 
 
+class UnknownResponseError(GatewayError):
+    """No rank has the response any more, or ever had."""
+
+
+class StoreLostError(GatewayError):
+    """What only the store knows cannot be looked up now."""
+
+
 class UnknownRouteError(GatewayError):
     """Nothing is served at the path."""
 
@@ -127,6 +135,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         AmbiguousModelError: ErrorKind(400, "BadRequestError"),
         UnauthorizedError: ErrorKind(401, "AuthenticationError"),
         UnknownModelError: ErrorKind(404, "NotFoundError"),
+        UnknownResponseError: ErrorKind(404, "invalid_request_error"),
         UnknownRouteError: ErrorKind(404, "NotFoundError"),
         MethodNotAllowedError: ErrorKind(405, "Method Not Allowed"),
         RequestTooSlowError: ErrorKind(408, "Request Timeout"),
@@ -139,6 +148,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         RankFailedError: ErrorKind(502, "Bad Gateway"),
         RecomputedError: ErrorKind(502, "Bad Gateway"),
         NoRankError: ErrorKind(503, "Service Unavailable"),
+        StoreLostError: ErrorKind(503, "Service Unavailable"),
         ShuttingDownError: ErrorKind(503, "Service Unavailable"),
         TooManyConnectionsError: ErrorKind(503, "Service Unavailable"),
         RankTimeoutError: ErrorKind(504, "Gateway Timeout"),
@@ -166,11 +176,6 @@ def body_of(error: GatewayError) -> bytes:
     return msgspec.json.encode(
         {"error": {"message": error.message, "type": kind, "param": error.param, "code": status}}
     )
-
-
-def event_of(error: GatewayError) -> bytes:
-    """The error as a server-sent event, for a stream whose head has been sent."""
-    return b"data: " + body_of(error) + b"\n\n"
 
 
 def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from gateway import sse
-from gateway.edits import Edits, edited, worth_a_look
+from gateway.edits import Edits, edited
 from gateway.errors import RankFailedError, RecomputedError
 from gateway.transfer_params import may_hold_params
-
-MAX_EVENT_BYTES = 4_000_000
-"""An event holds a few tokens; with all their log probabilities some ten thousand bytes. The first one may bring the
-ids of the prompt, eight bytes each.
-"""
 
 
 class EventEditor:
@@ -28,7 +23,7 @@ class EventEditor:
 
     def feed(self, part: bytes) -> bytes:
         """What may be passed on now that `part` has come: whole events, edited."""
-        if not self._held and part.endswith(b"\n\n") and not worth_a_look(part):
+        if not self._held and part.endswith(b"\n\n") and not self._edits.worth_a_look(part):
             return part
         looked_at = max(0, len(self._held) - 3)
         self._held += part
@@ -37,8 +32,9 @@ class EventEditor:
             end = found.end()
         whole = bytes(self._held[:end])
         del self._held[:end]
-        if len(self._held) > MAX_EVENT_BYTES:
-            self.error = RankFailedError(f"The rank sent an event of more than {MAX_EVENT_BYTES} bytes")
+        most = self._edits.dialect.max_event_bytes
+        if len(self._held) > most:
+            self.error = RankFailedError(f"The rank sent an event of more than {most} bytes")
         return self._edit(whole)
 
     def finish(self) -> bytes:
@@ -48,7 +44,7 @@ class EventEditor:
         return self._edit(rest)
 
     def _edit(self, events: bytes) -> bytes:
-        if not worth_a_look(events):
+        if not self._edits.worth_a_look(events):
             return events
         passed: list[bytes] = []
         try:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from gateway import sse
-from gateway.edits import Edits, worth_a_look
+from gateway.dialects.dialect import Opening
+from gateway.edits import Edits
 from gateway.errors import RankFailedError
 from gateway.event_editor import EventEditor
-from gateway.opening import Opening, opening_of
+from gateway.opening import opening_of
+from gateway.transfer_params import may_hold_params
 
 NOT_BEGUN = "The rank ended its stream before it had begun"
 
@@ -27,10 +28,13 @@ class Tap(Protocol):
 
 
 class Turns(NamedTuple):
-    """What is called when a stream has its first token, and when it says that it is over."""
+    """What is called when a stream has its first token, when it says that it is over, and with what it says before its
+    first token.
+    """
 
     on_first_token: Callable[[], None]
     on_done: Callable[[], None]
+    on_beginning: Callable[[bytes], None] | None = None
 
 
 class EventStream:
@@ -39,14 +43,20 @@ class EventStream:
     def __init__(self, edits: Edits, turns: Turns, taps: Sequence[Tap] = (), *, bears_error: bool = True) -> None:
         """`bears_error`: to begin with an error is the rank's right, and the client's to hear."""
         self._editor = EventEditor(edits)
+        self._dialect = edits.dialect
         self._turns = turns
         self.taps = taps
         self._bears_error = bears_error
         self.has_begun = False
+        self.last = b""
+        """The events that were passed on last."""
 
     def passes(self, events: bytes) -> bool:
         """Whether these whole events, perhaps with one chunk's framing around them, may be passed on without `feed`."""
-        return self.has_begun and not self._editor.holds and sse.DONE not in events and not worth_a_look(events)
+        if not self.has_begun or self._editor.holds or self._dialect.tells(events) or may_hold_params(events):
+            return False
+        self.last = events
+        return True
 
     def show(self, events: bytes, *, in_chunks: bool) -> None:
         """Let the taps see what `passes`."""
@@ -73,15 +83,18 @@ class EventStream:
     def _seen(self, events: bytes) -> bytes:
         if not events:
             return events
+        self.last = events
         if not self.has_begun:
+            if self._turns.on_beginning is not None:
+                self._turns.on_beginning(events)
             self._look_whether_it_begins(events)
-        if sse.DONE in events and sse.says_done(events):
+        if self._dialect.ends(events):
             self._turns.on_done()
         self.show(events, in_chunks=False)
         return events
 
     def _look_whether_it_begins(self, events: bytes) -> None:
-        match opening_of(events):
+        match opening_of(events, self._dialect):
             case Opening.SILENT:
                 return
             case Opening.ENDED:

@@ -15,6 +15,7 @@ from scheduler.messages import RankCard, RankState, Role
 REFUSALS = frozenset({400, 404})
 """Of a rank that has read the body; a 401 comes before that."""
 
+COMPLETIONS = "/v1/completions"
 FREE_WITHIN_S = 2.0
 """After that the lease's own end is not far."""
 
@@ -50,9 +51,11 @@ class Freeing:
         card = decode
 
         async def free() -> None:
-            dispatch = Dispatch(self._gateway, self._pool, self._request.head)
+            # Whatever the request's own API: not all of vLLM's free KV when they refuse a request.
+            head = self._request.head._replace(path=COMPLETIONS, query="")
+            dispatch = Dispatch(self._gateway, self._pool, head)
             params = self._connector.decode_params(handover, prefill, card)
-            body = self._connector.freeing_body(self._request.api, params, dispatch.attempt_id)
+            body = self._connector.freeing_body(params, dispatch.attempt_id)
             freed = False
             try:
                 async with dispatch.send(card, body, _nothing) as answer:

@@ -20,6 +20,7 @@ from gateway.errors import (
     UnknownModelError,
     quoted,
 )
+from gateway.kept_responses import KeptResponses
 from gateway.lost_ranks import LostRanks
 from gateway.metrics import Metrics, StateCollector
 from gateway.placing import Pool, Pools
@@ -54,6 +55,7 @@ class Gateway:
         self.keys = KeyRing(settings.api_key, settings.admin_key)
         self.metrics = Metrics()
         self.errands = Errands()
+        self.kept = KeptResponses(pools, self.metrics, settings.response_ttl_s)
         self.lost_ranks = LostRanks(time.monotonic)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page

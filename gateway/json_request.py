@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
+import msgspec
 
-from gateway import bounds, headers, prompt, transfer_params, wire
+from gateway import bounds, headers, prompt, response_id, transfer_params, wire
 from gateway.gateway import Gateway
 from gateway.intake import read_body
+from gateway.kept_responses import unknown
 from gateway.life import answer_until_gone
 from gateway.placing import Pool
 from gateway.prompt import Prompt
@@ -17,7 +19,7 @@ from gateway.request import Arrival, Request
 from gateway.routes import Kind, Route
 from gateway.serving import Serving
 from gateway.shape import NO_LOAD, answers_of, shape_of, shape_of_texts
-from gateway.wire import Body
+from gateway.wire import Api, Body
 from scheduler.decision import RequestShape
 
 TURN_S = 0.001
@@ -50,7 +52,7 @@ class JsonRequest:
         asked = self._prompt_of(body)
         pool = self._gateway.pool_for(body.model)
         arrival.record.pool = pool.name
-        shape = self._shape_of(pool, body, asked)
+        shape = await self._bound(self._shape_of(pool, body, asked), pool, body)
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
         _, _, record, reply, explain = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain)
@@ -69,7 +71,20 @@ class JsonRequest:
         if len(raw) > bounds.REQUEST.small_bytes:
             # Counting and decoding may take a tenth of a second each: everybody else gets a turn in between.
             await anyio.sleep(TURN_S)
-        return wire.read(raw)
+        api = self._route.api or Api.CHAT
+        if api is Api.GENERATE:
+            raw = transfer_params.of_client(raw)  # vLLM looks for them inside of `sampling_params` too
+        return wire.read(raw, api)
+
+    async def _bound(self, shape: RequestShape, pool: Pool, body: Body) -> RequestShape:
+        """The shape, on the rank that keeps the response from which the request goes on."""
+        previous = response_id.previous_of(body.fields) if self._route.api is Api.RESPONSES else None
+        if previous is None:
+            return shape
+        home, card = await self._gateway.kept.find(previous)
+        if home.name != pool.name:
+            raise unknown(previous)
+        return msgspec.structs.replace(shape, only_on=card.rank)
 
     def _prompt_of(self, body: Body) -> Prompt | None:
         if not body.readable or self._route.kind is Kind.COUNTING:

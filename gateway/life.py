@@ -14,7 +14,7 @@ from functools import partial
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from gateway import headers
+from gateway import error_shapes, headers
 from gateway.access import record_of
 from gateway.client_http import client
 from gateway.errors import GatewayError
@@ -37,7 +37,8 @@ class Life:
         """Serve one request."""
         settings = self._gateway.settings
         record = record_of(scope)
-        reply = Reply(send, settings.client_idle_ms / 1000, scope.get(client.SCOPE_KEY))
+        shape = error_shapes.shape_at(scope["path"])
+        reply = Reply(send, settings.client_idle_ms / 1000, scope.get(client.SCOPE_KEY), shape)
         try:
             with self._gateway.living(headers.timeout_s(scope["headers"])):
                 await self._serve(arrival_of(scope, receive, reply, may_explain=settings.explain))

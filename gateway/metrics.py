@@ -59,6 +59,8 @@ class Metrics:
         self.rank_errors = Counter(
             "forebay_gateway_rank_errors", "Answers a rank did not complete.", ["pool", "error"], registry=registry
         )
+        text = "Responses that ranks keep, by whether the store took word of it."
+        self.responses_noted = Counter("forebay_gateway_responses_noted", text, ["pool", "kept"], registry=registry)
         self.pairs = PairMetrics(registry)
         self.paces = Paces()
         registry.register(self.paces)

@@ -6,45 +6,13 @@ that is told to stop ends the stream of a completion that has no token yet with 
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import msgspec
 from msgspec import Raw
 
 from gateway import sse
-from gateway.edits import NULL
-
-MAX_BYTES = 65_536
-"""What a stream says before its first token is shorter; a longer beginning counts as begun and is held back no more."""
-
-
-class Opening(StrEnum):
-    """What a stream has begun with."""
-
-    SILENT = "silent"
-    """Nothing yet, or only comments and events without a token: a role, an empty text, a usage."""
-
-    ERROR = "error"
-    """An error, and nothing before it."""
-
-    ENDED = "ended"
-    """The stream's end, and nothing before it."""
-
-    GOOD = "good"
-    """Something for the client."""
-
-
-class _Choice(msgspec.Struct):
-    finish_reason: Raw = NULL
-    text: Raw = NULL
-    token_ids: Raw = NULL
-    delta: dict[str, Raw] | None = None
-
-
-class _Event(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    type: Raw = NULL
-    error: Raw = NULL
+from gateway.dialects.dialect import Dialect, Opening
+from gateway.dialects.values import NULL
+from gateway.wire import Fields
 
 
 class _Answer(msgspec.Struct):
@@ -52,15 +20,14 @@ class _Answer(msgspec.Struct):
 
 
 ANSWER_DECODER = msgspec.json.Decoder(_Answer)
-EVENT_DECODER = msgspec.json.Decoder(_Event | None)
-EMPTY = frozenset((b"null", b'""', b"[]", b"{}"))
+EVENT_DECODER = msgspec.json.Decoder(Fields | None)
 
 
-def opening_of(events: bytes) -> Opening:
+def opening_of(events: bytes, dialect: Dialect) -> Opening:
     """What these whole events are, where nothing but silence came before them."""
     for event in sse.events_of(events):
         data = sse.data_of(event)
-        if data and (found := _opening_of_data(data)) is not Opening.SILENT:
+        if data and (found := _opening_of_data(data, dialect)) is not Opening.SILENT:
             return found
     return Opening.SILENT
 
@@ -75,22 +42,11 @@ def is_error(body: bytes) -> bool:
         return False
 
 
-def _opening_of_data(data: bytes) -> Opening:
+def _opening_of_data(data: bytes, dialect: Dialect) -> Opening:
     if data == sse.DONE:
         return Opening.ENDED
     try:
         event = EVENT_DECODER.decode(data)
+        return Opening.SILENT if event is None else dialect.opening(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Opening.GOOD
-    if event is None:
-        return Opening.SILENT
-    if bytes(event.error) != b"null":
-        return Opening.ERROR
-    if bytes(event.type) != b"null":
-        return Opening.GOOD  # of an API whose events have types instead of choices: Cohere's, Anthropic's, Responses
-    return Opening.GOOD if any(map(_says_something, event.choices or ())) else Opening.SILENT
-
-
-def _says_something(choice: _Choice) -> bool:
-    said = [value for name, value in (choice.delta or {}).items() if name != "role"]
-    return any(bytes(value) not in EMPTY for value in (choice.finish_reason, choice.text, choice.token_ids, *said))

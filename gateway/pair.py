@@ -11,6 +11,7 @@ import anyio
 from gateway.answer_leg import AnswerLeg
 from gateway.connectors import CONNECTORS
 from gateway.connectors.connector import Handover
+from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
 from gateway.errors import NoRankError, RankFailedError
@@ -84,7 +85,11 @@ class PullPair:
         self._notes.decodes_on(decode)
         fields = self._request.body.fields
         params = CONNECTORS[prefill.connector].decode_params(handover, prefill, decode)
-        edits = Edits(cached_tokens=handover.cached_tokens, own_stop=stops_at_recomputed(fields))
+        edits = Edits(
+            cached_tokens=handover.cached_tokens,
+            own_stop=stops_at_recomputed(fields),
+            dialect=dialect_of(self._request.api),
+        )
         try:
             usage = await answer.run(
                 decode,

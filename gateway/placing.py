@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from scheduler.decision import Decision, Leg, RequestShape
+from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState
 
 
@@ -68,8 +69,22 @@ class Pool(Protocol):
         """Give a reservation back; returns at once, idempotent."""
 
 
+class Homes(Protocol):
+    """Where responses are kept; both raise StoreUnavailableError and StoreRejectedError."""
+
+    async def keep(self, response: str, home: Home, ttl_s: int) -> None:
+        """Remember for so many seconds where a response is."""
+
+    async def find(self, response: str) -> Home | None:
+        """Where a response is, if that is known."""
+
+
 class Pools(Protocol):
     """All pools."""
+
+    @property
+    def homes(self) -> Homes:
+        """Where their ranks' responses are kept."""
 
     @property
     def ready(self) -> bool:

@@ -32,8 +32,27 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
+    """As any of the APIs has it. Responses and Anthropic's Messages call the prompt input; the latter counts what was
+    cached apart from it.
+    """
+
     prompt_tokens: Tokens | None = None
     prompt_tokens_details: _Details | None = None
+    input_tokens: Tokens | None = None
+    input_tokens_details: _Details | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        if self.input_tokens is None:
+            return self.prompt_tokens
+        return self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+
+    @property
+    def cached_tokens(self) -> int | None:
+        details = self.prompt_tokens_details or self.input_tokens_details
+        return details.cached_tokens if details else self.cache_read_input_tokens
 
 
 class _Answer(msgspec.Struct):
@@ -75,14 +94,14 @@ def read(body: bytes, *, sent_ids: int = 0) -> PrefillAnswer:
     if params is not None and not isinstance(params, dict):
         raise RankFailedError("The prefill rank's kv_transfer_params are no object")
     usage = answer.usage or _Usage()
-    if usage.prompt_tokens is not None and usage.prompt_tokens < sent_ids:
+    if usage.tokens is not None and usage.tokens < sent_ids:
         raise RankFailedError("The prefill rank counts fewer tokens than the prompt has")
     return PrefillAnswer(
         # A copy: the bytes of a Raw keep the whole answer alive.
         params=answer.kv_transfer_params.copy() if params else None,
         fields=params or {},
-        prompt_tokens=usage.prompt_tokens,
-        cached_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None,
+        prompt_tokens=usage.tokens,
+        cached_tokens=usage.cached_tokens,
     )
 
 

@@ -9,8 +9,9 @@ import anyio
 
 from gateway import prefill_answer
 from gateway.connectors.connector import Connector, Handover
+from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
-from gateway.edits import AS_IT_CAME
+from gateway.edits import as_it_came
 from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.gateway import Gateway
 from gateway.leg_bodies import prefill_body
@@ -85,7 +86,8 @@ class PrefillLeg:
         async with self._dispatch.send(card, body, self._on_sent, bears_stalls=False) as answer:
             status = answer.status
             if 400 <= status < 500:
-                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=AS_IT_CAME)
+                edits = as_it_came(dialect_of(self._request.api))
+                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=edits)
                 await relay(answer, self._request.reply, manner)
                 self.answered = True
                 return

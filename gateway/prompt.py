@@ -14,6 +14,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw
 
+from gateway import conversation
+from gateway.conversation import Mark
 from gateway.wire import NULL, Api, Fields
 
 LEADING_BYTES = 2048
@@ -43,6 +45,9 @@ ANY_DECODER = msgspec.json.Decoder()
 PROMPTS_DECODER = msgspec.json.Decoder(str | list[str | int | list[int]] | None)
 
 
+IDS_DECODER = msgspec.json.Decoder(list[int])
+
+
 class Prompt(msgspec.Struct, frozen=True):
     """What is known of a prompt before it is tokenised.
 
@@ -60,7 +65,15 @@ class Prompt(msgspec.Struct, frozen=True):
 def read(api: Api, fields: Fields) -> Prompt | None:
     """The prompt of a request's fields; None where there is none, or none that can be read."""
     try:
-        return _chat(fields) if api is Api.CHAT else _completion(fields)
+        match api:
+            case Api.CHAT:
+                return _chat(fields)
+            case Api.COMPLETIONS:
+                return _completion(fields)
+            case Api.MESSAGES | Api.RESPONSES:
+                return _conversation(api, fields)
+            case Api.GENERATE:
+                return _ids([IDS_DECODER.decode(fields.get("token_ids", NULL))])
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -116,6 +129,19 @@ def _chat(fields: Fields) -> Prompt:
                 key.add(text)
             elif not key.is_full:
                 key.add(_ends(msgspec.json.encode(said, order="sorted")))
+    return Prompt(text_bytes, 0, 1, key.hexdigest())
+
+
+def _conversation(api: Api, fields: Fields) -> Prompt:
+    text_bytes = len(fields.get("tools", b""))
+    key = _Key()
+    for said in conversation.said(api, fields):
+        if isinstance(said, Mark):
+            key.add(_ends(said.sign))
+        else:
+            text = said.encode()
+            text_bytes += len(text)
+            key.add(text)
     return Prompt(text_bytes, 0, 1, key.hexdigest())
 
 

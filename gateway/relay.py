@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import anyio
 
-from gateway import opening, usage
-from gateway.edits import AS_IT_CAME, Edits, edited
+from gateway import opening
+from gateway.edits import Edits, edited
 from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
@@ -39,17 +39,20 @@ AFTER_DONE_S = 3.0
 class Manner(NamedTuple):
     """How an answer is relayed.
 
-    `tap_usage` reads the usage out of a stream, `taps` read it beside. `edits` are made in it, None for a rank that
-    shares no KV: it has nothing to hide, so an answer may have any size. `on_first_token` is called when a stream has
-    its first token. `may_retry`: there is somebody else to ask, so nothing goes to the client before the answer is
-    known to be no failure.
+    `tap_usage` reads the usage out of a stream, `taps` read it beside; `on_first_token` is called when it has its first
+    token; `edits` are made in it. `of_any_size`: the rank shares no KV, so it has nothing to hide, and what is too
+    large to be read whole passes. `may_retry`: there is somebody else to ask, so nothing goes to the client before the
+    answer is known to be no failure. `on_beginning` is given what a stream says before its first token, or a good
+    answer that is not streamed.
     """
 
     tap_usage: bool
     on_first_token: Callable[[], None]
-    edits: Edits | None = None
+    edits: Edits
+    of_any_size: bool = False
     may_retry: bool = False
     taps: tuple[Tap, ...] = ()
+    on_beginning: Callable[[bytes], None] | None = None
 
 
 async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
@@ -77,7 +80,7 @@ async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
 
 
 async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    reported = UsageTap()
+    reported = UsageTap(manner.edits.dialect.usage)
     with anyio.CancelScope() as reading:
 
         def end_soon() -> None:
@@ -85,12 +88,14 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
             reading.deadline = asyncio.get_running_loop().time() + AFTER_DONE_S
 
         stream = EventStream(
-            manner.edits or AS_IT_CAME,
-            Turns(manner.on_first_token, end_soon),
+            manner.edits,
+            Turns(manner.on_first_token, end_soon, manner.on_beginning),
             (*manner.taps, reported) if manner.tap_usage else manner.taps,
             bears_error=not manner.may_retry,
         )
-        beginning = await _opened(answer, stream) if manner.may_retry else b""
+        reply.last_events = lambda: stream.last
+        most = manner.edits.dialect.opening_bytes
+        beginning = await _opened(answer, stream, most) if manner.may_retry else b""
         await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
         if beginning:
             await reply.write(beginning)
@@ -101,13 +106,13 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
     return reported.usage
 
 
-async def _opened(answer: RankAnswer, stream: EventStream) -> bytes:
-    """The beginning of a stream up to the first event with a token. Raises RankFailedError instead if it is an error,
-    or there is none.
+async def _opened(answer: RankAnswer, stream: EventStream, most: int) -> bytes:
+    """The beginning of a stream up to the first event with a token; a longer one counts as begun and is held back no
+    more. Raises RankFailedError instead if it is an error, or there is none.
     """
     parts: list[bytes] = []
     size = 0
-    while not stream.has_begun and size <= opening.MAX_BYTES:
+    while not stream.has_begun and size <= most:
         part = await answer.read()
         if not part:
             parts.append(stream.finish())
@@ -133,7 +138,7 @@ async def _pass_on(answer: RankAnswer, reply: Reply, stream: EventStream) -> Non
 
 
 async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    if manner.edits:
+    if not manner.of_any_size:
         body = await read_whole(answer, EDITED_BYTES)
     else:
         parts: list[bytes] = []
@@ -145,11 +150,13 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usag
                 await _relay_rest(answer, reply, b"".join(parts))
                 return None
         body = b"".join(parts)
-    body = edited(body, manner.edits or AS_IT_CAME, streamed=False)
+    body = edited(body, manner.edits, streamed=False)
     if manner.may_retry and answer.status == HTTPStatus.OK and opening.is_error(body):
         raise RankFailedError("The rank answered with an error")
+    if manner.on_beginning is not None and answer.status == HTTPStatus.OK:
+        manner.on_beginning(body)
     await reply.whole(answer.status, for_client(answer.headers), body)
-    return usage.of_body(body) if answer.status == HTTPStatus.OK else None
+    return manner.edits.dialect.usage(body) if answer.status == HTTPStatus.OK else None
 
 
 async def _relay_rest(answer: RankAnswer, reply: Reply, beginning: bytes) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import anyio
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
-from gateway import errors
+from gateway import error_shapes, errors
 from gateway.client_http.client import Client
+from gateway.error_shapes import ErrorShape
 from gateway.errors import GatewayError
 from gateway.headers import Headers
 
@@ -20,17 +22,25 @@ class ClientGoneError(Exception):
 class Reply:
     """Head, body parts and end of one answer, and what becomes of an error on the way.
 
-    Of a stream only whole events are to be written. `extra` headers go with every answer. A client that reads nothing
-    for `client_idle_s` counts as gone: whatever sends then raises ClientGoneError. `client` is None where the
-    server does not lend its connection.
+    Of a stream only whole events are to be written. `extra` headers go with every answer; `last_events` says what an
+    error in a stream comes after. A client that reads nothing for `client_idle_s` counts as gone: whatever sends then
+    raises ClientGoneError. `client` is None where the server does not lend its connection.
     """
 
-    def __init__(self, send: Send, client_idle_s: float, client: Client | None = None) -> None:
+    def __init__(
+        self,
+        send: Send,
+        client_idle_s: float,
+        client: Client | None = None,
+        shape: ErrorShape = ErrorShape.OPENAI,
+    ) -> None:
         self._send = send
         self._client_idle_s = client_idle_s
+        self._shape = shape
         self.client = client
         self._is_event_stream = False
         self.extra: Headers = []
+        self.last_events: Callable[[], bytes] = bytes
         self.started = False
         self.complete = False
 
@@ -77,11 +87,12 @@ class Reply:
         complete answer stays as it is.
         """
         if not self.started:
-            await self.whole(errors.status_of(error), errors.headers_of(error), errors.body_of(error))
+            body = error_shapes.body_of(error, self._shape)
+            await self.whole(errors.status_of(error), errors.headers_of(error), body)
         elif self._is_event_stream and not self.complete:
-            await self.end(errors.event_of(error))
+            await self.end(error_shapes.event_of(error, self._shape, self.last_events()))
 
 
-async def fail(send: Send, error: GatewayError) -> None:
+async def fail(scope: Scope, send: Send, error: GatewayError) -> None:
     """Answer a request with an error and nothing else."""
-    await Reply(send, math.inf).fail(error)
+    await Reply(send, math.inf, shape=error_shapes.shape_at(scope["path"])).fail(error)

@@ -6,6 +6,7 @@ A path that is neither here nor one of the gateway's own (app.py) is a 404, a me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -27,6 +28,9 @@ class Kind(StrEnum):
     """There is no output to speak of."""
 
     COUNTING = "Sent to any rank that answers: it costs no engine time to speak of."
+
+    STICKY = "Sent to the rank that keeps the response."
+    """It is not placed."""
 
     UPLOADING = "A form with an audio file, placed on one rank and passed on while it comes; `model` before the file."
 
@@ -81,12 +85,26 @@ PATHS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 ROUTES: tuple[Route, ...] = (
     Route("/v1/chat/completions", Kind.PAIRABLE, api=Api.CHAT),
     Route("/v1/completions", Kind.PAIRABLE, api=Api.COMPLETIONS),
+    Route("/v1/responses", Kind.PAIRABLE, api=Api.RESPONSES),
+    Route("/v1/messages", Kind.PAIRABLE, api=Api.MESSAGES),
+    Route("/inference/v1/generate", Kind.PAIRABLE, api=Api.GENERATE),
     *(Route(path, kind) for kind, paths in PATHS.items() for path in paths),
     Route("/tokenizer_info", Kind.COUNTING, "GET"),
+    Route("/v1/responses/{response_id}", Kind.STICKY, "GET"),
+    Route("/v1/responses/{response_id}/cancel", Kind.STICKY),
     Route("/is_sleeping", Kind.ADMIN, "GET"),
     Route("/is_paused", Kind.ADMIN, "GET"),
     Route("/v1/realtime", Kind.UNSERVED, "GET"),  # a WebSocket's handshake
 )
+
+OF_A_RESPONSE = re.compile(r"/v1/responses/[^/]+((?:/cancel)?)")
+
+
+def template_of(path: str) -> str:
+    """The path as `ROUTES` has it where a part of it is an id; any other as it is."""
+    found = OF_A_RESPONSE.fullmatch(path)
+    return f"/v1/responses/{{response_id}}{found[1]}" if found else path
+
 
 ADMIN_PATHS = frozenset(route.path for route in ROUTES if route.kind is Kind.ADMIN)
 CLIENT_PATHS = frozenset(route.path for route in ROUTES) - ADMIN_PATHS

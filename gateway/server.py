@@ -144,6 +144,7 @@ async def serve_http(
             tasks.start_soon(run, name="http server")
             tasks.start_soon(announce, name="announce")
             tasks.start_soon(gateway.lost_ranks.run, name="lost ranks")
+            tasks.start_soon(gateway.kept.run, name="kept responses")
             try:
                 await _drain(gateway, signals, await anext(signals), stop_listening)
             finally:

@@ -100,6 +100,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             "part of drain-s",
         ),
     ] = 1_000
+    response_ttl_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="how long it is known which rank keeps a response of /v1/responses; 0: it is not",
+        ),
+    ] = 86_400
     policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = (
         SchedulerSettings().policy
     )

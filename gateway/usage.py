@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -33,9 +34,9 @@ def of_body(body: bytes) -> Usage | None:
         return None
 
 
-def of_events(events: bytes) -> Usage | None:
-    """The last usage that a stream's events report; None if there is none that makes sense."""
+def of_events(events: bytes, read: Callable[[bytes], Usage | None] = of_body) -> Usage | None:
+    """The last usage that a stream's events report, as `read` finds it; None if there is none that makes sense."""
     for line in reversed(events.splitlines()):
-        if line.startswith(b"data: {") and (usage := of_body(line[6:])) is not None:
+        if line.startswith(b"data: {") and (usage := read(line[6:])) is not None:
             return usage
     return None

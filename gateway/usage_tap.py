@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from gateway import usage
 from gateway.usage import Usage
@@ -11,9 +12,10 @@ USAGE = re.compile(rb'"usage": ?\{')
 
 
 class UsageTap:
-    """Keeps the last events that report the request's usage."""
+    """Keeps the last events that report the request's usage, for `read` to find it in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[bytes], Usage | None] = usage.of_body) -> None:
+        self._read = read
         self._reported = b""
 
     def see(self, events: bytes, *, in_chunks: bool) -> None:
@@ -24,4 +26,4 @@ class UsageTap:
     @property
     def usage(self) -> Usage | None:
         """What was reported last; None if nothing was that makes sense."""
-        return usage.of_events(self._reported)
+        return usage.of_events(self._reported, self._read)

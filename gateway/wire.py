@@ -1,4 +1,4 @@
-"""The body of a completions request: the few fields the gateway reads, everything else raw. Pure.
+"""The body of a generation request: the few fields the gateway reads, everything else raw. Pure.
 
 A body that needs no change reaches the rank as the very bytes the client sent. `kv_transfer_params` and
 `ec_transfer_params` steer a rank's connections to other hosts and can kill its engine, so a client's never
@@ -19,7 +19,9 @@ cannot read: such a field counts as not given. Types are read with vLLM's own le
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -33,6 +35,7 @@ FORBIDDEN = ("kv_transfer_params", "ec_transfer_params")
 EXTRA_ARGUMENTS = "vllm_xargs"
 
 NULL = Raw(b"null")
+EMPTY = Raw(b"{}")
 FIELDS_DECODER = msgspec.json.Decoder(Fields)
 MODEL_DECODER = msgspec.json.Decoder(str | None)
 INTEGER_DECODER = msgspec.json.Decoder(int | None, strict=False)
@@ -44,6 +47,9 @@ class Api(StrEnum):
 
     CHAT = "chat"
     COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    GENERATE = "generate"
 
 
 class _StreamOptions(msgspec.Struct):
@@ -52,6 +58,24 @@ class _StreamOptions(msgspec.Struct):
 
 
 STREAM_OPTIONS_DECODER = msgspec.json.Decoder(_StreamOptions | None, strict=False)
+
+
+LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
+    {
+        Api.CHAT: ("max_tokens", "max_completion_tokens"),
+        Api.COMPLETIONS: ("max_tokens",),
+        Api.RESPONSES: ("max_output_tokens",),
+        Api.MESSAGES: ("max_tokens",),
+        Api.GENERATE: ("max_tokens",),
+    }
+)
+"""The fields that limit an answer; the last one that is given wins."""
+
+SAMPLING = "sampling_params"
+"""Where /inference/v1/generate has its limit and its `n`."""
+
+TELLS_USAGE = frozenset((Api.RESPONSES, Api.MESSAGES))
+"""Whose streams end with their usage, asked or not."""
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,27 +95,37 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     readable: bool
 
 
-def read(raw: bytes) -> Body:
-    """Read a body. Raises InvalidRequestError and UnparsableBodyError, in vLLM's words, unless it is an object that may
-    name a model.
+def read(raw: bytes, api: Api = Api.CHAT) -> Body:
+    """Read a body; that of an API not known in detail as a chat's.
+
+    Raises InvalidRequestError and UnparsableBodyError, in vLLM's words, unless it is an object that may name a model.
     """
     fields = _decode(raw)
     stripped = _strip(fields)
     reader = _Reader(fields)
     options = reader.get("stream_options", STREAM_OPTIONS_DECODER)
     streamed = bool(reader.get("stream", BOOLEAN_DECODER))
-    max_tokens = reader.get("max_tokens", INTEGER_DECODER)
-    max_completion_tokens = reader.get("max_completion_tokens", INTEGER_DECODER)
+    sampling = _Reader(sampling_of(fields)) if api is Api.GENERATE else reader
+    limits = [sampling.get(name, INTEGER_DECODER) for name in LIMITS[api]]
+    n = sampling.get("n", INTEGER_DECODER)
     return Body(
         forward=raw if stripped is fields and EXTRA_ARGUMENTS not in fields else msgspec.json.encode(stripped),
         fields=stripped,
         model=_model(fields),
         streamed=streamed,
-        usage_streamed=streamed and options is not None and bool(options.include_usage),
-        max_tokens=max_tokens if max_completion_tokens is None else max_completion_tokens,
-        n=reader.get("n", INTEGER_DECODER) or 1,
-        readable=reader.all_read,
+        usage_streamed=streamed and (api in TELLS_USAGE or (options is not None and bool(options.include_usage))),
+        max_tokens=next((limit for limit in reversed(limits) if limit is not None), None),
+        n=n or 1,
+        readable=reader.all_read and sampling.all_read,
     )
+
+
+def sampling_of(fields: Fields) -> Fields:
+    """The fields of a body's `sampling_params`; none where there is no such object."""
+    try:
+        return FIELDS_DECODER.decode(fields.get(SAMPLING, EMPTY))
+    except (msgspec.DecodeError, RecursionError):
+        return {}
 
 
 def without_fields(model: str | None) -> Body:

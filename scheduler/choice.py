@@ -1,7 +1,8 @@
 """Which ranks of a snapshot a request may go to: by role, health, and which of them pair. Pure.
 
 Ranks whose agents fell silent are left out where others can answer, or prefill. Ranks to avoid are left out as long as
-any rank is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it.
+any rank is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it. A
+request that only one rank can serve goes there, or nowhere.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class Choice(NamedTuple):
 
 def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoid: frozenset[str]) -> Choice:
     """The choice of a gateway that speaks these connectors, for a request that is to avoid some ranks."""
+    if shape.only_on:
+        mixed, decode = (view.by_role[role].only(shape.only_on) for role in (Role.MIXED, Role.DECODE))
+        return Choice(mixed, decode, [])
     mixed, decode = _answering(view, avoid)
     pairs = _pairs(_prefilling(view, avoid), decode, connectors) if shape.pairable else []
     return Choice(mixed, decode, pairs)

@@ -28,12 +28,14 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
 
     `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key. `pairable`: it may be
     served in two legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt).
+    `only_on` names the rank that alone can serve it, whatever else there is to avoid; empty for any.
     """
 
     prompt_tokens: int
     output_tokens: int
     prompt_key: str
     pairable: bool = False
+    only_on: str = ""
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):

@@ -1,12 +1,13 @@
 """The schema: every key Forebay keeps in Redis, who writes it, and what is in it. Pure.
 
-All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. No key expires: a
-dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what was heard of
-them ages. Times are pool time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
+All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. None of these
+expires: a dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what
+was heard of them ages. Times are pool time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
 """
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import quote
 
 SCHEMA = 1
@@ -15,6 +16,11 @@ that spell it otherwise keep a ledger of their own, instead of taking each other
 PREFIX = f"forebay:{SCHEMA}"
 POOLS = f"{PREFIX}:pools"
 """Set of pool names. Agents add, gateways read."""
+
+
+def response_home(response: str) -> str:
+    """String: homes.Home as JSON. Gateways; expires. The id may be as long as a client likes, the key may not."""
+    return f"{PREFIX}:response:{hashlib.blake2b(response.encode(), digest_size=16).hexdigest()}"
 
 
 class PoolKeys:

@@ -70,6 +70,10 @@ class Placeable:
         """Up to `DRAWN` of all, in an order by chance, where `share` groups have as many together."""
         return chance.sample(self.ranks, min(DRAWN // share, len(self.ranks)))
 
+    def only(self, name: str) -> Placeable:
+        """The one of that name, if it is among them."""
+        return Placeable([self._named[name]] if name in self._named else ())
+
     def but(self, names: frozenset[str]) -> Placeable:
         """Those that are none of these."""
         if not names:

@@ -12,6 +12,7 @@ from random import Random
 
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.gateway_name import gateway_name
+from scheduler.homes import Homes
 from scheduler.keys import POOLS
 from scheduler.planning import Rules
 from scheduler.policies import policy_named
@@ -46,6 +47,8 @@ class Pools:
         self._rules = Rules(policy=policy_named(settings.policy), connectors=connectors)
         self._rng = rng or Random()
         self._pools: dict[str, Pool] = {}
+        self.homes = Homes(store)
+        """Where responses are kept."""
         self.ready = False
 
     @property

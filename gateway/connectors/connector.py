@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Raw
 
 from gateway.prefill_answer import PrefillAnswer
-from gateway.wire import Api
 from scheduler.messages import RankCard
 
 
@@ -47,5 +46,7 @@ class Connector(Protocol):
     def decode_params(self, handover: Handover, prefill: RankCard, decode: RankCard) -> Raw:
         """The kv_transfer_params that the decode leg carries."""
 
-    def freeing_body(self, api: Api, params: Raw, attempt_id: str) -> bytes:
-        """The body of a request to a decode rank that makes it free KV it was offered, and does nothing else."""
+    def freeing_body(self, params: Raw, attempt_id: str) -> bytes:
+        """The body of a completions request to a decode rank that makes it free KV it was offered, and does nothing
+        else.
+        """

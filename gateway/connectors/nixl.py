@@ -5,9 +5,7 @@ Protocol and field names as of vLLM 0.32 (vllm/distributed/kv_transfer/kv_connec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import ip_address
-from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,16 +15,11 @@ from gateway.connectors import nixl_offer
 from gateway.connectors.connector import Handover
 from gateway.leg_bodies import PARAMS
 from gateway.prefill_answer import PrefillAnswer
-from gateway.wire import Api
 from scheduler.messages import RankCard
 
 ASKS_FOR_KV = Raw(
     b'{"do_remote_decode":true,"do_remote_prefill":false,"remote_engine_id":null,"remote_block_ids":null,'
     b'"remote_host":null,"remote_port":null}'
-)
-
-FREEING_FIELDS: Mapping[Api, Mapping[str, object]] = MappingProxyType(
-    {Api.CHAT: {"messages": [{"role": "user", "content": "-"}]}, Api.COMPLETIONS: {"prompt": "-"}}
 )
 
 
@@ -62,13 +55,13 @@ class Nixl:
         fields = msgspec.json.decode(handover.params, type=dict[str, Raw])
         return Raw(msgspec.json.encode(fields | {"remote_host": Raw(msgspec.json.encode(host))}))
 
-    def freeing_body(self, api: Api, params: Raw, attempt_id: str) -> bytes:
+    def freeing_body(self, params: Raw, attempt_id: str) -> bytes:
         """vLLM tells the prefill rank to free its blocks when it refuses a request that offers them.
 
         The model is one that nobody serves; where vLLM does not look at names the temperature is refused.
         """
-        refused = {"model": f"forebay-frees-{attempt_id}", "max_tokens": 1, "temperature": -1}
-        return msgspec.json.encode({**refused, **FREEING_FIELDS[api], PARAMS: params})
+        refused = {"model": f"forebay-frees-{attempt_id}", "max_tokens": 1, "temperature": -1, "prompt": "-"}
+        return msgspec.json.encode({**refused, PARAMS: params})
 
 
 def _host_of(card: RankCard) -> str:

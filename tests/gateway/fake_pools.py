@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
 from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
+from scheduler.errors import SchedulerError
+from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState, Role
 
 
@@ -128,6 +130,7 @@ class FakePool:
         prefills = [card for card in prefills if card.rank not in avoid] or prefills
         others = [card for card in cards if card.role is not Role.PREFILL]
         others = [card for card in others if card.rank not in avoid] or others
+        others = [card for card in others if shape.only_on in ("", card.rank)]
         if prefills and shape.pairable:
             prefill = Leg(kind=LegKind.PREFILL, card=prefills[turn % len(prefills)])
             return (prefill, Leg(kind=LegKind.DECODE, card=others[turn % len(others)]))
@@ -159,6 +162,30 @@ class FakePool:
         return Counter(number for number, word in self.history if word == "released")
 
 
+class FakeHomes:
+    """Remembers homes in a dict; while `error` is set it raises that, while `is_slow` it never answers."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[Home, int]] = {}
+        self.error: SchedulerError | None = None
+        self.is_slow = False
+
+    async def keep(self, response: str, home: Home, ttl_s: int) -> None:
+        await self._exchange()
+        self.kept[response] = home, ttl_s
+
+    async def find(self, response: str) -> Home | None:
+        await self._exchange()
+        home, _ = self.kept.get(response, (None, 0))
+        return home
+
+    async def _exchange(self) -> None:
+        if self.is_slow:
+            await anyio.sleep_forever()
+        if self.error is not None:
+            raise self.error
+
+
 class FakePools:
     """Pools by name."""
 
@@ -166,6 +193,7 @@ class FakePools:
         self.ready = True
         self.degraded = False
         self.counters: Mapping[str, int] = {"resyncs": 3}
+        self.homes: Any = FakeHomes()
         self._pools = {pool.name: pool for pool in pools}
 
     def get(self, model: str) -> FakePool | None:

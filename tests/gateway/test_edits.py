@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.dialects.apis import CHOICES
 from gateway.edits import Edits, edited, stops_at_recomputed
 from gateway.errors import RankFailedError, RecomputedError
-from gateway.event_editor import MAX_EVENT_BYTES, EventEditor
+from gateway.event_editor import EventEditor
 from gateway.wire import read
 
 PLAIN = b'data: {"choices":[{"index":0,"text":"say \\"recomputed\\" and \\"kv_transfer_params\\": {}"}]}\n\n'
@@ -73,7 +74,7 @@ def test_what_comes_before_a_recomputed_event_is_passed_on_and_nothing_after(eve
 
 def test_an_event_without_end_is_a_failure_of_the_rank() -> None:
     editor = EventEditor(EDITS)
-    for _ in range(MAX_EVENT_BYTES // 1_000_000 + 1):
+    for _ in range(CHOICES.max_event_bytes // 1_000_000 + 1):
         editor.feed(b"x" * 1_000_000)
     assert isinstance(editor.error, RankFailedError)
 

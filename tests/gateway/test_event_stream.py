@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edits import AS_IT_CAME
+from gateway.dialects.apis import CHOICES
+from gateway.dialects.dialect import Dialect
+from gateway.edits import as_it_came
 from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
@@ -32,11 +34,11 @@ class Kept:
 class Watched:
     """A stream, with what it called and what it was seen to pass on."""
 
-    def __init__(self, *, bears_error: bool = True, tapped: bool = False) -> None:
+    def __init__(self, *, bears_error: bool = True, tapped: bool = False, dialect: Dialect = CHOICES) -> None:
         self.turns: list[str] = []
         self.tap = Kept()
         turns = Turns(lambda: self.turns.append("first token"), lambda: self.turns.append("done"))
-        self.stream = EventStream(AS_IT_CAME, turns, [self.tap] if tapped else (), bears_error=bears_error)
+        self.stream = EventStream(as_it_came(dialect), turns, [self.tap] if tapped else (), bears_error=bears_error)
         self.written: list[bytes] = []
         self.sink = StreamSink(self.stream, self.written.append)
 

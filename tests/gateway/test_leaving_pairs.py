@@ -112,14 +112,14 @@ async def test_a_deadline_that_passes_between_the_legs_has_the_prefill_freed() -
     assert response.status_code == 504
 
 
-async def test_a_chat_is_freed_in_the_words_of_its_api() -> None:
+async def test_what_is_to_be_freed_is_freed_by_a_completion_whatever_its_api() -> None:
     async with scripted_pair(decode=refuses_what_frees) as pair:
         pair.pool.rebind_s = 1000.0
         body = {"model": "sim", "messages": [{"role": "user", "content": "Hello"}]}
         await pair.served.client.post("/v1/chat/completions", json=body, headers={"x-request-timeout-ms": "300"})
         await eventually(lambda: freed(pair, 1))
-    assert sent(pair.decode)["messages"]
-    assert pair.decode.requests[0].line == "POST /v1/chat/completions HTTP/1.1"
+    assert sent(pair.decode)["prompt"]
+    assert pair.decode.requests[0].line == "POST /v1/completions HTTP/1.1"
 
 
 @pytest.mark.parametrize("script", [stalls, stalls_after_an_event])

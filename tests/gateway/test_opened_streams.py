@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.opening import MAX_BYTES, Opening, opening_of
+from gateway.dialects.apis import CHOICES
+from gateway.dialects.dialect import Dialect, Opening
+from gateway.opening import opening_of
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import eventually, serving
 from tests.gateway.scripted_pair import scripted_pair
@@ -16,9 +18,9 @@ COMMENT = b": keep-alive\n\n"
 async def test_each_part_of_a_beginning_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[bytes] = []
 
-    def noted(part: bytes) -> Opening:
+    def noted(part: bytes, dialect: Dialect) -> Opening:
         looked_at.append(part)
-        return opening_of(part)
+        return opening_of(part, dialect)
 
     monkeypatch.setattr("gateway.event_stream.opening_of", noted)
 
@@ -35,7 +37,7 @@ async def test_no_more_than_a_bound_is_held_back() -> None:
     seen = asyncio.Event()
 
     async def comments(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, chunk(COMMENT * (MAX_BYTES // len(COMMENT) + 1)))
+        await exchange.send(STREAM_HEAD, chunk(COMMENT * (CHOICES.opening_bytes // len(COMMENT) + 1)))
         await seen.wait()
         await exchange.send(chunk(EVENTS[0]), chunk(EVENTS[-1]), NO_MORE)
 

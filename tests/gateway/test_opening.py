@@ -2,7 +2,9 @@
 
 import pytest
 
-from gateway.opening import Opening, is_error, opening_of
+from gateway.dialects.apis import CHOICES
+from gateway.dialects.dialect import Opening
+from gateway.opening import is_error, opening_of
 
 SILENT = (
     b": keep-alive\n\n",
@@ -41,21 +43,21 @@ ERROR = (
 
 @pytest.mark.parametrize("events", SILENT)
 def test_an_event_without_a_token_says_nothing_yet(events: bytes) -> None:
-    assert opening_of(events) is Opening.SILENT
+    assert opening_of(events, CHOICES) is Opening.SILENT
 
 
 @pytest.mark.parametrize("events", GOOD)
 def test_with_its_first_token_a_stream_has_begun(events: bytes) -> None:
-    assert opening_of(b"".join(SILENT) + events + ERROR[0]) is Opening.GOOD
+    assert opening_of(b"".join(SILENT) + events + ERROR[0], CHOICES) is Opening.GOOD
 
 
 @pytest.mark.parametrize("events", ERROR)
 def test_an_error_before_the_first_token_is_one(events: bytes) -> None:
-    assert opening_of(b"".join(SILENT) + events + GOOD[0]) is Opening.ERROR
+    assert opening_of(b"".join(SILENT) + events + GOOD[0], CHOICES) is Opening.ERROR
 
 
 def test_the_end_before_the_first_token_is_one() -> None:
-    assert opening_of(b"".join(SILENT) + ENDED + GOOD[0]) is Opening.ENDED
+    assert opening_of(b"".join(SILENT) + ENDED + GOOD[0], CHOICES) is Opening.ENDED
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,22 @@ from typing import Any
 import pytest
 
 from gateway import prompt, wire
-from gateway.leg_bodies import LIMITS, NOT_FOR_PREFILL
+from gateway.leg_bodies import NOT_FOR_PREFILL
 from gateway.pairable import PLAIN, is_pairable
-from gateway.wire import Api
+from gateway.wire import LIMITS, Api
+
+CHAT = {"messages": [{"role": "user", "content": "x"}]}
+ASKED: dict[Api, dict[str, Any]] = {
+    Api.CHAT: CHAT,
+    Api.COMPLETIONS: {"prompt": "x"},
+    Api.RESPONSES: {"input": "x"},
+    Api.MESSAGES: CHAT | {"max_tokens": 2000},
+    Api.GENERATE: {"token_ids": [1, 2], "sampling_params": {"temperature": 0}},
+}
 
 
 def pairable(api: Api, **fields: Any) -> bool:
-    asked = {"messages": [{"role": "user", "content": "x"}]} if api is Api.CHAT else {"prompt": "x"}
-    body = wire.read(json.dumps(asked | fields).encode())
+    body = wire.read(json.dumps(ASKED[api] | fields).encode(), api)
     read = prompt.read(api, body.fields)
     assert read is not None
     return is_pairable(api, body, read)
@@ -66,7 +74,7 @@ def test_one_prompt_with_one_answer_and_no_scores_is_pairable(
 
 
 def test_whatever_a_prefill_rank_is_sent_otherwise_has_to_be_plain() -> None:
-    changed = {"stream", *NOT_FOR_PREFILL, *(name for names in LIMITS.values() for name in names)}
+    changed = {"stream", "store", *NOT_FOR_PREFILL, *(name for names in LIMITS.values() for name in names)}
     assert set(PLAIN) == changed
 
 
@@ -76,3 +84,88 @@ def test_whatever_a_prefill_rank_is_sent_otherwise_has_to_be_plain() -> None:
 )
 def test_several_prompts_are_not(given: Any, expected: bool) -> None:
     assert pairable(Api.COMPLETIONS, prompt=given) is expected
+
+
+FUNCTION = {"type": "function", "name": "f", "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"max_output_tokens": 5, "stream": True, "store": False, "background": False}, True),
+        ({"max_output_tokens": "5"}, False),
+        ({"store": "no"}, False),
+        ({"background": True}, False),
+        ({"previous_response_id": "resp_1"}, False),
+        ({"truncation": "disabled"}, True),
+        ({"truncation": "auto"}, False),
+        ({"tools": [FUNCTION, {"type": "custom", "name": "g"}], "tool_choice": "auto"}, True),
+        ({"tools": [FUNCTION, {"type": "code_interpreter"}]}, False),
+        ({"tools": [{"type": "mcp"}]}, False),
+        ({"tools": "x"}, False),
+        ({"tools": [FUNCTION], "tool_choice": "required"}, False),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}}, False),
+        ({"tools": [FUNCTION], "tool_choice": 5}, False),
+    ],
+)
+def test_a_response_is_pairable_unless_it_depends_on_one_rank(fields: dict[str, Any], expected: bool) -> None:
+    assert pairable(Api.RESPONSES, **fields) is expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"max_tokens": 0}, False),
+        ({"max_tokens": None}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1999}}, True),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, False),
+        ({"thinking": {"type": "adaptive"}}, True),
+        ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, False),
+        ({"tool_choice": {"type": "auto"}}, True),
+        ({"tool_choice": {"type": "none"}}, True),
+        ({"tool_choice": {"type": "any"}}, False),
+        ({"tool_choice": {"type": "tool", "name": "f"}}, False),
+    ],
+)
+def test_a_message_is_pairable_unless_one_token_would_be_refused(fields: dict[str, Any], expected: bool) -> None:
+    assert pairable(Api.MESSAGES, **fields) is expected
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ({"n": 1, "max_tokens": 5}, True),
+        ({"n": 2}, False),
+        ({"max_tokens": 0}, False),
+        ({"max_tokens": None}, False),
+        ({"min_tokens": 16}, True),
+        ({"min_tokens": 17}, False),
+        ({"min_tokens": 17, "max_tokens": 17}, True),
+        ({"min_tokens": -1}, False),
+        ({"prompt_logprobs": 0}, False),
+        ({"prompt_logprob_token_ids": [[1]]}, False),
+        ({"skip_reading_prefix_cache": True}, False),
+    ],
+)
+def test_generation_from_ids_is_pairable_unless_its_sampling_says_otherwise(
+    sampling: dict[str, Any], expected: bool
+) -> None:
+    assert pairable(Api.GENERATE, sampling_params=sampling | {"top_p": 0.5}) is expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"features": None, "content_parts": []}, True),
+        ({"features": {"mm_hashes": {}}}, False),
+        ({"content_parts": [{"type": "image_url"}]}, False),
+        ({"sampling_params": {}}, False),
+        ({"sampling_params": 5}, False),
+        ({"stream_options": {"include_usage": True}}, False),
+        ({"stream": True, "stream_options": {"include_usage": True}}, True),
+    ],
+)
+def test_generation_from_ids_is_pairable_if_it_is_all_tokens(fields: dict[str, Any], expected: bool) -> None:
+    assert pairable(Api.GENERATE, **fields) is expected

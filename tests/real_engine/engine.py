@@ -38,6 +38,7 @@ VARIABLES = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_ENABLE_RESPONSES_API_STORE": "1",
     "DO_NOT_TRACK": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "OMP_NUM_THREADS": "1",
@@ -86,7 +87,7 @@ class Engine:
             *("--max-num-seqs", str(MAX_NUM_SEQS), "--max-num-batched-tokens", str(CONTEXT_TOKENS)),
             *("--block-size", str(BLOCK_TOKENS), "--enforce-eager", "--seed", "0"),
             *("--kv-cache-memory-bytes", str(KV_BYTES), "--enable-server-load-tracking"),
-            "--enable-prompt-tokens-details",
+            *("--enable-prompt-tokens-details", "--enable-scale-out"),
         ]
         if self.role in KV_ROLES:
             transfer = {"kv_connector": "NixlConnector", "kv_role": KV_ROLES[self.role], "kv_buffer_device": "cpu"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.choice import Choice, choose, decoding, missing
@@ -86,6 +87,19 @@ def test_an_avoided_decode_rank_is_taken_only_where_no_other_rank_can_answer() -
     with_mixed = view(*map(pd_rank, ("p1", "d1", "m1")))
     choice = chosen(with_mixed, "d1")
     assert (names(choice.mixed), names(choice.decode), choice.pairs) == ({"m1"}, set(), [])
+
+
+def test_what_only_one_rank_can_serve_goes_there_or_nowhere() -> None:
+    pool = view(*map(pd_rank, ("p1", "d1", "d2", "m1")))
+
+    def only_on(rank: str, *avoid: str) -> tuple[set[str], set[str]]:
+        choice = choose(msgspec.structs.replace(PAIRABLE, only_on=rank), pool, NIXL, frozenset(avoid))
+        assert choice.pairs == []
+        return names(choice.mixed), names(choice.decode)
+
+    assert only_on("d2") == (set(), {"d2"}) == only_on("d2", "d2")
+    assert only_on("m1") == ({"m1"}, set())
+    assert only_on("p1") == only_on("d3") == (set(), set())
 
 
 def test_without_ranks_that_answer_there_is_no_choice() -> None:

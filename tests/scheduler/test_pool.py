@@ -55,6 +55,18 @@ class TestLeaving:
 
 
 class TestPlacing:
+    @pytest.mark.parametrize("is_down", [False, True])
+    async def test_what_only_one_rank_can_serve_holds_a_reservation_there(self, is_down: bool) -> None:
+        async with at_work("a", "b") as scene:
+            scene.wire.is_down = is_down
+            for rank in ("b", "a", "b"):
+                place = await scene.pool.place(msgspec.structs.replace(SHAPE, only_on=rank))
+                assert isinstance(place, Place)
+                assert [leg.card.rank for leg in place.legs] == [rank]
+            assert scene.pool.reservations == 3
+            assert isinstance(await scene.pool.place(msgspec.structs.replace(SHAPE, only_on="c")), Reject)
+            scene.wire.is_down = False
+
     async def test_a_receipt_shows_what_was_seen(self) -> None:
         async with at_work("a", "b") as scene:
             await scene.place()

@@ -1,0 +1,1 @@
+"""How the APIs answer."""
