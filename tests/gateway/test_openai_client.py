@@ -75,8 +75,10 @@ async def chats(exchange: Exchange) -> None:
         await answers(object="chat.completion", choices=[choice], usage=USAGE)(exchange)
         return
     deltas = [{"role": "assistant", "content": ""}, {"content": "hel"}, {"content": "lo"}]
-    events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    ends = {"choices": [], "usage": USAGE}
+    events: list[dict[str, object]] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
+    ends: dict[str, object] = {"choices": [], "usage": USAGE}
     common = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "sim"}
     parts = [b"data: " + json.dumps(common | event).encode() + b"\n\n" for event in (*events, ends)]
     await exchange.send(STREAM_HEAD, *map(chunk, parts), chunk(b"data: [DONE]\n\n"), NO_MORE)

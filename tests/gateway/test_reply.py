@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway import errors
+from gateway.error_shapes import ErrorShape, event_of
 from gateway.errors import DeadlineExceededError
 from gateway.reply import Reply
 
@@ -31,7 +31,7 @@ async def test_an_error_in_a_stream_is_its_last_event() -> None:
     reply = Reply((sent := Sent()).send, math.inf)
     await reply.start(200, STREAM, is_event_stream=True)
     await reply.fail(ERROR)
-    assert sent.bodies == [(errors.event_of(ERROR), False)]
+    assert sent.bodies == [(event_of(ERROR, ErrorShape.OPENAI), False)]
 
 
 @pytest.mark.parametrize("is_event_stream", [False, True])

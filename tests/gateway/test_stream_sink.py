@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.edits import AS_IT_CAME
+from gateway.dialects.apis import CHOICES
+from gateway.edits import as_it_came
 from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
@@ -23,7 +24,9 @@ class Poured:
         self.written = b""
         self.said_done = 0
         self.tap = UsageTap()
-        self.sink = StreamSink(EventStream(AS_IT_CAME, Turns(lambda: None, self._done), [self.tap]), self._write)
+        self.sink = StreamSink(
+            EventStream(as_it_came(CHOICES), Turns(lambda: None, self._done), [self.tap]), self._write
+        )
         self.sink.take_chunks(chunk(EVENTS[0]))
         self.written = b""
 
