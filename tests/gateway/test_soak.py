@@ -14,7 +14,7 @@ import pytest
 
 from gateway.rank_http import keep_alive
 from gateway.rank_http.keep_alive import MAX_PER_ORIGIN
-from tests.gateway.client_http.test_not_reading import connections_held
+from tests.gateway.client_http.test_not_reading import connections_of_server
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, Served, eventually, nothing_is_held, post, serving
@@ -26,7 +26,7 @@ AT_ONCE = 40
 """Clients of a round that are there together; each asks or leaves a few times."""
 TIMES = 5
 STREAM = post(COMPLETIONS, b'{"prompt":"x","stream":true,"stream_options":{"include_usage":true}}')
-MAX_GROWTH_BYTES = 3_000_000
+MAX_GROWTH_BYTES = 6_000_000
 MAX_GROWTH_OBJECTS = 300
 
 
@@ -86,7 +86,8 @@ async def round_of(served: Served, pool: FakePool, rank: ScriptedRank, seed: int
 
 async def at_rest(rank: ScriptedRank) -> Held:
     """What is held when no connection is left."""
-    await eventually(lambda: rank.open_connections == connections_held() == 0)
+    connections = connections_of_server()
+    await eventually(lambda: rank.open_connections == len(connections) == 0)
     return held()
 
 

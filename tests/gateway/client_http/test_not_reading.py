@@ -6,10 +6,12 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 
 from gateway.client_http.protocol import ClientProtocol
+from gateway.server import _Server
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, Served, eventually, post, serving
 from tests.gateway.scripted_rank import EVENTS, NO_MORE, STREAM_HEAD, Exchange, chunk, scripted_rank
@@ -43,12 +45,10 @@ def mute_client(served: Served, sent: bytes) -> Iterator[socket.socket]:
         yield client
 
 
-def connections() -> list[ClientProtocol]:
-    return [one for one in gc.get_objects() if isinstance(one, ClientProtocol) and one in one.connections]
-
-
-def connections_held() -> int:
-    return len(connections())
+def connections_of_server() -> set[ClientProtocol]:
+    """The connections of the one server that runs: the set itself, for to look for it takes a while."""
+    (server,) = [one for one in gc.get_objects() if type(one) is _Server and one.started and not one.should_exit]
+    return cast("set[ClientProtocol]", server.server_state.connections)
 
 
 GET_METRICS = b"GET /metrics HTTP/1.1\r\nHost: g\r\n\r\n"
@@ -71,9 +71,10 @@ async def test_a_client_that_does_not_read_loses_its_socket(script: object, sent
         scripted_rank(script) as rank,  # type: ignore[arg-type]
         serving(FakePools(pool := FakePool(card(rank.url))), client_idle_ms=IDLE_MS) as served,
     ):
+        connections = connections_of_server()
         with mute_client(served, sent):
-            await eventually(lambda: connections_held() == 1)
-            await eventually(lambda: connections_held() == 0)
+            await eventually(lambda: len(connections) == 1)
+            await eventually(lambda: not connections)
             await eventually(lambda: served.gateway.alive == len(pool.live) == 0)
 
 
@@ -82,9 +83,10 @@ async def test_of_a_connection_that_was_reset_no_timer_remains() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
-        (connection,) = connections()
+        connections = connections_of_server()
+        (connection,) = connections
         reset_on_close = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
         writer.transport.abort()
-        await eventually(lambda: connections_held() == 0)
+        await eventually(lambda: not connections)
         assert connection.timeout_keep_alive_task is None

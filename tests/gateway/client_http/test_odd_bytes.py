@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.gateway.client_http.test_not_reading import connections_held
+from tests.gateway.client_http.test_not_reading import connections_of_server
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, checked_error, eventually, post, serving
 from tests.gateway.scripted_rank import COMPLETION, scripted_rank
@@ -44,7 +44,8 @@ async def test_what_is_no_text_where_text_must_be_is_refused() -> None:
             assert found == status, name
             if b'"detail"' not in body:
                 checked_error(status, body)
-        await eventually(lambda: served.gateway.alive == connections_held() == 0)
+        connections = connections_of_server()
+        await eventually(lambda: served.gateway.alive == len(connections) == 0)
     assert pool.asked == []
 
 
@@ -76,5 +77,6 @@ async def test_framing_that_drips_without_a_byte_of_the_body_is_a_408() -> None:
         answered, _, body = (await answer).partition(b"\r\n\r\n")
         assert answered.startswith(b"HTTP/1.1 408 ")
         checked_error(408, body)
-        await eventually(lambda: served.gateway.alive == connections_held() == 0)
+        connections = connections_of_server()
+        await eventually(lambda: served.gateway.alive == len(connections) == 0)
     assert pool.asked == []
