@@ -1,6 +1,7 @@
 """Any request and any answer: through the gateway a client gets what it would get of the rank itself."""
 
 import asyncio
+import json
 
 from hypothesis import HealthCheck, given, settings
 
@@ -37,7 +38,7 @@ def compare(talk: Talk, rank: PlayingRank, port: int) -> None:
     rank.bodies.clear()
     for number, answer in enumerate(answers_of(talk, port)):
         ask, direct = talk.asks[number], directly[number]
-        assert rank.bodies[number] == ask.body
+        check_body(rank.bodies[number], ask.body)
         if ask.behaviour.is_event_stream and direct.status:
             check_stream(direct, answer, ask.behaviour)
         elif direct.is_complete:
@@ -45,6 +46,11 @@ def compare(talk: Talk, rank: PlayingRank, port: int) -> None:
         else:
             assert answer.is_complete
             assert checked_error(answer.status, answer.body)["code"] == 502
+
+
+def check_body(received: bytes, sent: bytes) -> None:
+    """What has escapes may be written anew, because what no client may send could be spelled with them."""
+    assert received == sent or (b"\\u00" in sent and json.loads(received) == json.loads(sent))
 
 
 def check_stream(direct: Answer, answer: Answer, behaviour: Behaviour) -> None:
