@@ -107,7 +107,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             le=31_536_000,
             description="how long it is known which rank keeps a response of /v1/responses; 0: it is not",
         ),
-    ] = 86_400
+    ] = 3_600
     policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = (
         SchedulerSettings().policy
     )
