@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access import record_of
 from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
-from gateway.headers import first
+from gateway.headers import authorization_of
 from gateway.reply import fail
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
 
@@ -80,7 +80,7 @@ class KeyGuard:
         """Pass the request on, or answer it with what `KeyRing.check` raises."""
         if scope["type"] == "http":
             try:
-                tenant = self._keys.check(scope["path"], first(scope["headers"], b"authorization"))
+                tenant = self._keys.check(scope["path"], authorization_of(scope["headers"]))
             except GatewayError as error:
                 await fail(scope, send, error)
                 return

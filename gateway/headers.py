@@ -29,6 +29,9 @@ CONNECTION_HEADERS = frozenset(
     }
 )  # fmt: skip
 
+KEY_HEADERS = (b"authorization", b"x-api-key")
+"""Where a client's key may stand: OpenAI's clients write `Authorization: Bearer KEY`, Anthropic's `x-api-key: KEY`."""
+
 HELD_FROM_RANKS = CONNECTION_HEADERS | {
     b"accept-encoding", b"content-length", b"cookie", b"expect", b"host", b"http2-settings", b"x-data-parallel-rank",
     b"x-request-id", b"x-request-timeout-ms",
@@ -67,7 +70,7 @@ def for_rank(
 ) -> Headers:
     """The headers of one attempt: the client's that may pass, and ours.
 
-    `hold_authorization` holds the client's Authorization back, and so does a `rank_key`, which takes its place;
+    `hold_authorization` holds the client's key back, and so does a `rank_key`, which takes its place;
     `local_index` is the engine behind a shared port.
     """
     held = _named_by_connection(headers)
@@ -77,7 +80,7 @@ def for_rank(
         if name not in HELD_FROM_RANKS
         and name not in held
         and not name.startswith(OWN_PREFIX)
-        and not ((hold_authorization or rank_key) and name == b"authorization")
+        and not ((hold_authorization or rank_key) and name in KEY_HEADERS)
     ]
     passed.append((b"x-request-id", attempt_id.encode()))
     if rank_key:
@@ -85,6 +88,12 @@ def for_rank(
     if local_index is not None:
         passed.append((b"x-data-parallel-rank", b"%d" % local_index))
     return passed
+
+
+def authorization_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """What a client brings to be let in, as an Authorization header's value."""
+    authorization, key = (first(headers, name) for name in KEY_HEADERS)
+    return b"Bearer " + key if authorization is None and key is not None else authorization
 
 
 def for_client(headers: Sequence[tuple[bytes, bytes]]) -> Headers:

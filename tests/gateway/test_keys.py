@@ -36,6 +36,16 @@ async def test_with_a_right_key_v1_is_open(authorization: str) -> None:
         assert (await served.complete(headers={"Authorization": authorization})).status_code == 200
 
 
+async def test_anthropics_clients_bring_the_key_in_a_header_of_their_own() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url))), **KEYS) as served:
+        assert (await served.complete(headers={"x-api-key": "second-key"})).status_code == 200
+        assert (await served.complete(headers={"x-api-key": "wrong"})).status_code == 401
+        both = {"x-api-key": "second-key", "authorization": "Bearer wrong"}
+        assert (await served.complete(headers=both)).status_code == 401
+    (request,) = rank.requests
+    assert request.header("x-api-key") is None
+
+
 async def test_what_is_not_under_v1_needs_no_key() -> None:
     async with serving(FakePools(), **KEYS) as served:
         for path in ("/healthz", "/readyz", "/metrics", "/version"):
