@@ -78,9 +78,13 @@ def _of_whole(path: str, answer: dict[str, Any]) -> Said:
 
 
 def _counted(usage: dict[str, Any]) -> tuple[int, int]:
+    """Tokens in and out. Anthropic's input_tokens are those that were neither found in a cache nor put into one: of a
+    pair the prefill server has put them there, which the decode server's usage does not say.
+    """
     if "prompt_tokens" in usage:
         return usage["prompt_tokens"], usage["completion_tokens"]
-    return usage["input_tokens"] + usage.get("cache_read_input_tokens", 0), usage["output_tokens"]
+    cached = [usage.get(f"cache_{done}_input_tokens") or 0 for done in ("read", "creation")]
+    return usage["input_tokens"] + sum(cached), usage["output_tokens"]
 
 
 @pytest.fixture(scope="module", autouse=True)
