@@ -9,6 +9,8 @@ from msgspec import Meta
 
 Measure = Literal["streams", "requests", "bodies", "many", "memory", "gateways"]
 Pace = Literal["steps", "even"]
+GATEWAY_TARGETS = ("forebay", "forebay-pace")
+"""This gateway, without and with the event tap that can be switched on."""
 PEERS = ("nginx", "haproxy", "vllm-router", "smg")
 """The other proxies it knows how to start."""
 QUICK_MEASURES: tuple[Measure, ...] = ("streams", "requests")
@@ -53,8 +55,9 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("chunks: expected SHORT,LONG with 2 <= SHORT < LONG <= 100000")
         if unknown := sorted(set(self.peer) - set(PEERS)):
             raise ValueError(f"peer: {unknown[0]!r} is none of {', '.join(PEERS)}")
-        if unknown := sorted(set(self.target) - {"direct", "forebay", *PEERS}):
-            raise ValueError(f"target: {unknown[0]!r} is none of direct, forebay, {', '.join(PEERS)}")
+        known = ("direct", *GATEWAY_TARGETS, *PEERS)
+        if unknown := sorted(set(self.target) - set(known)):
+            raise ValueError(f"target: {unknown[0]!r} is none of {', '.join(known)}")
 
     @property
     def measures(self) -> tuple[Measure, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -27,7 +27,7 @@ RETRY_S = 0.05
 ASK = {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "ready?"}]}
 AGENT_OPTIONS = ("--max-num-seqs", "100000", "--kv-capacity-tokens", "1000000000", "--prefill-tokens-per-s", "1e9")
 """Ranks that are never full, since none of what is measured is to wait for one."""
-GATEWAY_OPTIONS = {"forebay": ("--drain-s", "0.5")}
+GATEWAY_OPTIONS = {"forebay": ("--drain-s", "0.5"), "forebay-pace": ("--drain-s", "0.5", "--pace")}
 """Forebay's gateways by the name of their target. A feature that is to have a row of its own adds one."""
 
 
@@ -40,8 +40,13 @@ async def start_backend(pace: Pace, running: Processes) -> Target:
     return Target("direct", (Entrance(addresses),), {"backend": backend})
 
 
-async def start_forebay(backends: Sequence[str], gateways: int, running: Processes) -> list[Target]:
-    """Gateways, in each of `GATEWAY_OPTIONS`'s ways, over one agent and a Redis of their own. Raises TargetError."""
+async def start_forebay(
+    backends: Sequence[str], gateways: int, running: Processes, wants: Callable[[str], bool]
+) -> list[Target]:
+    """Gateways, in each wanted of `GATEWAY_OPTIONS`'s ways, over one agent and a Redis of their own.
+
+    Raises TargetError.
+    """
     (redis_port,) = free_ports(1)
     redis = await running.forebay("redis", "local-redis", "--port", str(redis_port))
     with anyio.move_on_after(PATIENCE_S) as patience:
@@ -55,6 +60,8 @@ async def start_forebay(backends: Sequence[str], gateways: int, running: Process
     )
     targets = []
     for name, options in GATEWAY_OPTIONS.items():
+        if not wants(name):
+            continue
         entrances = []
         for port in free_ports(gateways):
             gateway = await running.forebay(name, "gateway", "--redis", url, "--port", str(port), *options)

@@ -74,7 +74,7 @@ def test_a_target_that_is_asked_for_and_not_installed_is_named() -> None:
     [
         pytest.param(["--chunks", "64"], "'--chunks'", id="one-length"),
         pytest.param(["--chunks", "64,8"], "'--chunks'", id="no-slope"),
-        pytest.param(["--target", "apache"], "'apache' is none of direct, forebay, nginx", id="target"),
+        pytest.param(["--target", "apache"], "'apache' is none of direct, forebay, forebay-pace, nginx", id="target"),
         pytest.param(["--peer", "apache=/bin/true"], "'apache' is none of nginx", id="peer"),
         pytest.param(["--measure", "luck"], "'--measure'", id="measure"),
         pytest.param(["--page", __file__], "expected a page with the lines", id="page"),
