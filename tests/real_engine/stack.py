@@ -53,7 +53,10 @@ class Stack:
 
     def start_gateways(self) -> None:
         for number, port in enumerate(free_ports(GATEWAYS)):
-            self._start(*(f"gateway-{number}", "gateway", "--redis", self._redis.url, "--port", str(port), "--explain"))
+            # By counts: three engines on a few cores are believed to be fast or slow by chance, and the default policy
+            # would leave a prefill server that seems slow out.
+            options = ("--port", str(port), "--explain", "--policy", "least_requests")
+            self._start(f"gateway-{number}", "gateway", "--redis", self._redis.url, *options)
             self.gateways.append(f"http://{LOOPBACK}:{port}")
 
     def _start(self, name: str, *command: str) -> None:
