@@ -15,8 +15,7 @@ from gateway.dispatch import Dispatch
 from gateway.errors import AmbiguousModelError, GatewayError, NoRankError, RankTimeoutError
 from gateway.fan_out_answer import Said
 from gateway.gateway import RETRY_AFTER_MS, Gateway
-from gateway.intake import read_body
-from gateway.life import answer_until_gone
+from gateway.life import answer_until_gone, read_whole_body
 from gateway.placing import Pool
 from gateway.query import value_of, without
 from gateway.relay import read_whole
@@ -46,14 +45,7 @@ class FanOut:
 
     async def serve(self, arrival: Arrival) -> None:
         """Serve one request. Raises whatever its client is to be told, and ClientGoneError."""
-        settings = self._gateway.settings
-        raw = await read_body(
-            arrival.receive,
-            arrival.head.headers,
-            max_bytes=settings.max_body_bytes,
-            idle_s=settings.client_idle_ms / 1000,
-            client=arrival.reply.client,
-        )
+        raw = await read_whole_body(self._gateway, arrival)
         await answer_until_gone(arrival, partial(self._answer, arrival, raw))
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:

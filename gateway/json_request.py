@@ -9,9 +9,8 @@ import msgspec
 
 from gateway import bounds, headers, prompt, response_id, transfer_params, wire
 from gateway.gateway import Gateway
-from gateway.intake import read_body
 from gateway.kept_responses import unknown
-from gateway.life import answer_until_gone
+from gateway.life import answer_until_gone, read_whole_body
 from gateway.placing import Pool
 from gateway.prompt import Prompt
 from gateway.query import value_of
@@ -35,16 +34,9 @@ class JsonRequest:
 
     async def serve(self, arrival: Arrival) -> None:
         """Serve one request. Raises whatever its client is to be told, and ClientGoneError."""
-        settings = self._gateway.settings
         if self._route.method == "POST":
             headers.require_json(arrival.head.headers)
-        raw = await read_body(
-            arrival.receive,
-            arrival.head.headers,
-            max_bytes=settings.max_body_bytes,
-            idle_s=settings.client_idle_ms / 1000,
-            client=arrival.reply.client,
-        )
+        raw = await read_whole_body(self._gateway, arrival)
         await answer_until_gone(arrival, partial(self._answer, arrival, raw))
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:

@@ -19,7 +19,7 @@ from gateway.access import record_of
 from gateway.client_http import client
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
-from gateway.intake import wait_until_gone
+from gateway.intake import read_body, wait_until_gone
 from gateway.reply import ClientGoneError, Reply
 from gateway.request import Arrival, arrival_of
 
@@ -48,6 +48,18 @@ class Life:
             record.error = type(error).__name__
             with suppress(ClientGoneError):
                 await reply.fail(error)
+
+
+async def read_whole_body(gateway: Gateway, arrival: Arrival) -> bytes:
+    """A request's body, within the gateway's limits. Raises as `intake.read_body`."""
+    settings = gateway.settings
+    return await read_body(
+        arrival.receive,
+        arrival.head.headers,
+        max_bytes=settings.max_body_bytes,
+        idle_s=settings.client_idle_ms / 1000,
+        client=arrival.reply.client,
+    )
 
 
 async def answer_until_gone(arrival: Arrival, answer: Callable[[], Awaitable[None]]) -> None:

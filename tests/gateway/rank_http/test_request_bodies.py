@@ -92,7 +92,7 @@ async def test_a_rank_that_does_not_read_stops_the_body() -> None:
 
     async def stalls(peer: Peer) -> None:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(20)
+        await asyncio.Event().wait()  # until the test is over
 
     async with (
         raw_rank(stalls, receive_bytes=4096) as rank,
