@@ -26,7 +26,7 @@ from tests.servers import needs_redis, redis_server
 WHOLE = of_responses().whole
 ID = WHOLE["id"]
 STREAMED_ID = "resp_830ff0e5c1accbec"
-DAY_S = 86_400
+KEPT_S = 3_600  # --response-ttl-s, its default
 
 
 class Kept(NamedTuple):
@@ -39,7 +39,7 @@ class Kept(NamedTuple):
     b: ScriptedRank
 
     def home(self, rank: str, incarnation: str = "1", pool: str = "sim") -> tuple[Home, int]:
-        return Home(pool, rank, incarnation), DAY_S
+        return Home(pool, rank, incarnation), KEPT_S
 
     async def create(self, **fields: Any) -> Any:
         return await self.served.client.post(RESPONSES, json={"model": "sim", "input": "x"} | fields)
@@ -173,7 +173,7 @@ GONE = {
 async def test_a_response_that_no_rank_has_is_not_found_in_vllms_words(home: Home | None) -> None:
     async with kept() as it:
         if home is not None:
-            it.pools.homes.kept["resp_1"] = home, DAY_S
+            it.pools.homes.kept["resp_1"] = home, KEPT_S
         told = [
             await it.served.client.get(f"{RESPONSES}/resp_1"),
             await it.served.client.post(f"{RESPONSES}/resp_1/cancel"),
