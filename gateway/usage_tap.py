@@ -14,6 +14,8 @@ USAGE = re.compile(rb'"usage": ?\{')
 class UsageTap:
     """Keeps the last events that report the request's usage, for `read` to find it in them."""
 
+    wants_every_event = False
+
     def __init__(self, read: Callable[[bytes], Usage | None] = usage.of_body) -> None:
         self._read = read
         self._reported = b""

@@ -91,9 +91,14 @@ class Chunked:
         self._is_in_trailers = False
         self._is_complete = False
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte is the first of a chunk."""
+        return not (self._held or self._is_in_part or self._is_in_trailers)
+
     def feed(self, data: bytes, sink: Sink) -> bool:
         """Pass on what has come; True at the end. Raises RankFailedError for what is no such body or more."""
-        if not (self._held or self._is_in_part or self._is_in_trailers) and 0 < whole_bytes(data) == len(data):
+        if self.is_between and 0 < whole_bytes(data) == len(data):
             sink.take_chunks(data)
             return False
         return self._feed_rest(data, sink)

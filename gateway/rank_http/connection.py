@@ -1,4 +1,8 @@
-"""One connection to a rank: its transport, what is written to it, and whose bytes come from it."""
+"""One connection to a rank: its transport, what is written to it, and whose bytes come from it.
+
+Of a hundred streams that have a chunk each by turns, no object is in the processor's cache when its turn comes: what a
+chunk costs is the objects it touches. Hence the slots, and `lane` beside `exchange`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from gateway.rank_http.exchange import Exchange
+from gateway.rank_http.sink import Sink
 from gateway.rank_http.target import Origin
 
 JOINED_BYTES = 65_536
@@ -15,11 +20,30 @@ JOINED_BYTES = 65_536
 
 
 class Connection(asyncio.Protocol):
-    """`exchange` is what is going on; without one nothing may come. `idle_since_s` is the keeper's note."""
+    """`exchange` is what is going on; without one nothing may come. `idle_since_s` is the keeper's note.
+
+    `lane`: what may take whole chunks ahead of the exchange, as long as nothing else is due; `lane_has_taken`: it did.
+    """
+
+    __slots__ = (
+        "_is_full",
+        "_is_whole",
+        "_on_lost",
+        "_on_sent",
+        "_room",
+        "_transport",
+        "exchange",
+        "idle_since_s",
+        "lane",
+        "lane_has_taken",
+        "origin",
+    )
 
     def __init__(self, origin: Origin, on_lost: Callable[[Connection], None]) -> None:
         self.origin = origin
         self.exchange: Exchange | None = None
+        self.lane: Sink | None = None
+        self.lane_has_taken = False
         self.idle_since_s = 0.0
         self._on_lost = on_lost
         self._is_whole = False
@@ -102,11 +126,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; with no request open they would be taken for the next one's."""
-        exchange = self.exchange
-        if exchange is None:
+        if self.lane is not None and self.lane.take_alike(data):
+            self.lane_has_taken = True
+        elif self.exchange is None:
             self.abort()
         else:
-            exchange.received(data)
+            self.exchange.received(data)
 
     def eof_received(self) -> None:
         """The rank has closed its side; the transport closes ours."""

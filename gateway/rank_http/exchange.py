@@ -1,7 +1,8 @@
 """One request on a connection, and its answer as it comes.
 
-What a chunk of a poured answer costs is the path from `received` through the body's `feed` to the sink: no task wakes
-and no timer is set. One timer looks now and then how long nothing has come.
+A chunk of a poured answer that is like those before goes from the connection straight to the sink, its `lane`; any
+other through `received` and the body's `feed`. No task wakes and no timer is set. One timer looks now and then how long
+nothing has come.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.rank_http.body import Body, body_of
+from gateway.rank_http.chunks import Chunked
 from gateway.rank_http.deadlines import Deadlines
 from gateway.rank_http.head import Head, HeadReader
 from gateway.rank_http.sink import Sink
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 EXPECTED = (GatewayError, ClientGoneError)
 """What sinks and bodies raise in the ordinary course; anything else is a fault for the loop to report."""
+
+LOOKS = 4
+"""How often within a rank's patience it is noticed that the lane has taken something: it gets a quarter more."""
 
 BROKEN_OFF = "The rank broke off before its answer was complete"
 
@@ -81,6 +86,7 @@ class Exchange:
         if self._unread.size:
             sink.take(self._unread.empty())
         self._sink = sink
+        self._open_lane()
         if not self._is_paused:
             self.awaited_since_s = monotonic()
         self._take_up()
@@ -125,6 +131,8 @@ class Exchange:
             self.fail(error)
         if self._sink is self._unread:
             self._show()
+        else:
+            self._open_lane()
 
     def ended(self) -> None:
         """The rank has closed its side."""
@@ -147,6 +155,7 @@ class Exchange:
     def close(self) -> None:
         """The exchange is over, or nobody wants it any longer: what comes now is none of its bytes."""
         self._connection.exchange = None
+        self._connection.lane = None
         self._stop_timer()
 
     def _stop_timer(self) -> None:
@@ -171,6 +180,12 @@ class Exchange:
         """The body's first byte is here: from now on it is pauses that are timed."""
         self._has_begun = True
         self._look()
+
+    def _open_lane(self) -> None:
+        """Let whole chunks pass, unless something else is due, or the answer is over."""
+        body = self._body
+        is_open = isinstance(body, Chunked) and body.is_between and self._connection.exchange is self
+        self._connection.lane = self._sink if is_open else None
 
     def _show(self) -> None:
         """Something may have come for a reader."""
@@ -197,6 +212,10 @@ class Exchange:
         self._stop_timer()
         now_s = monotonic()
         _, first_byte_s, idle_s = self._deadlines
+        if self._connection.lane_has_taken:
+            self._connection.lane_has_taken = False
+            if self.awaited_since_s is not None:
+                self.awaited_since_s = now_s
         if self._has_begun:
             patience_s = idle_s
             left_s = idle_s if self.awaited_since_s is None else self.awaited_since_s + idle_s - now_s
@@ -204,7 +223,7 @@ class Exchange:
             patience_s = first_byte_s
             left_s = self._began_s + first_byte_s - now_s
         if left_s > 0:
-            self._timer = self._loop.call_later(left_s, self._look)
+            self._timer = self._loop.call_later(min(left_s, patience_s / LOOKS), self._look)
         elif self._head is None:
             self.fail(RankTimeoutError(f"The rank did not answer within {patience_s:g} s"))
         else:

@@ -10,6 +10,11 @@ class Sink(Protocol):
     answer.
     """
 
+    def take_alike(self, chunk: bytes) -> bool:
+        """Take these bytes, without another look, if they are one whole regular chunk like others before; else take
+        nothing and return False.
+        """
+
     def take_chunks(self, chunks: bytes) -> None:
         """One or more whole regular chunks as they came, framing included (`d7\\r\\n...\\r\\n`), without extensions and
         without the last chunk: they may be written as they are to a client that takes chunks.

@@ -15,6 +15,10 @@ class Unread:
         self._parts: list[bytes] = []
         self.size = 0
 
+    def take_alike(self, _: bytes) -> bool:
+        """As `Sink.take_alike`: nothing is known of these."""
+        return False
+
     def take_chunks(self, chunks: bytes) -> None:
         """As `Sink.take_chunks`."""
         self.take(payload_of(chunks))

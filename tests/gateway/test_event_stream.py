@@ -24,6 +24,8 @@ SAYS_DONE = b'data: {"choices":[{"text":"data: [DONE]"}]}\n\n'
 class Kept:
     """A tap that keeps what it sees."""
 
+    wants_every_event = True
+
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
@@ -41,6 +43,11 @@ class Watched:
         self.stream = EventStream(as_it_came(dialect), turns, [self.tap] if tapped else (), bears_error=bears_error)
         self.written: list[bytes] = []
         self.sink = StreamSink(self.stream, self.written.append)
+
+    def come(self, chunks: bytes) -> None:
+        """Whole chunks, as a connection has them taken between two others."""
+        if not self.sink.take_alike(chunks):
+            self.sink.take_chunks(chunks)
 
 
 def test_a_stream_begins_with_its_first_token_and_is_over_with_done() -> None:
@@ -98,6 +105,36 @@ def test_chunks_of_plain_events_are_written_as_they_came() -> None:
     assert watched.written[1] is both
 
 
+def test_what_is_like_an_event_before_is_written_at_a_glance_and_shown_to_taps_of_every_event() -> None:
+    watched = Watched(tapped=True)
+    watched.come(chunk(EVENTS[0]))
+    watched.come(chunk(EVENTS[0]))
+    other = chunk(EVENTS[0].replace(b'"h"', b'"[DONE]"'))
+    assert watched.sink.take_alike(other)
+    assert watched.written[-1] is other
+    assert watched.turns == ["first token"]
+    assert [b"".join(watched.written)] == [b"".join(map(chunk, watched.tap.seen))]
+
+
+def test_a_tap_of_the_fields_only_is_not_shown_what_is_alike() -> None:
+    watched = Watched(tapped=True)
+    watched.tap.wants_every_event = False
+    sink = StreamSink(watched.stream, watched.written.append)
+    for _ in range(2):
+        sink.take_chunks(chunk(EVENTS[0]))
+    seen = len(watched.tap.seen)
+    assert sink.take_alike(chunk(EVENTS[0]))
+    assert len(watched.tap.seen) == seen
+
+
+def test_inside_of_an_event_nothing_is_written_at_a_glance() -> None:
+    watched = Watched()
+    for _ in range(2):
+        watched.come(chunk(EVENTS[0]))
+    watched.sink.take_chunks(chunk(EVENTS[1][:20]))
+    assert not watched.sink.take_alike(chunk(EVENTS[0]))
+
+
 def test_nothing_but_plain_events_is_written_unseen() -> None:
     watched = Watched()
     watched.sink.take_chunks(chunk(EVENTS[0]))
@@ -109,12 +146,12 @@ def test_nothing_but_plain_events_is_written_unseen() -> None:
 @given(st.lists(st.integers(1, 600), max_size=8), st.booleans())
 def test_however_a_stream_is_cut_the_client_and_the_taps_get_all_of_it(cuts: list[int], whole_chunks: bool) -> None:
     watched = Watched(tapped=True)
-    body = b"".join((COMMENT, EVENTS[0], *EVENTS, SAYS_DONE, DONE))
+    body = b"".join((COMMENT, EVENTS[0], EVENTS[0], *EVENTS, SAYS_DONE, SAYS_DONE, DONE))
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     for start, end in itertools.pairwise(places):
         part = body[start:end]
         if whole_chunks:
-            watched.sink.take_chunks(chunk(part))
+            watched.come(chunk(part))
         else:
             watched.sink.take(part)
     assert b"".join(watched.tap.seen) == body

@@ -14,6 +14,9 @@ class Kept:
     def payload(self) -> bytes:
         return b"".join(self.parts)
 
+    def take_alike(self, _: bytes) -> bool:
+        return False
+
     def take_chunks(self, chunks: bytes) -> None:
         assert chunks
         self.verbatim += chunks

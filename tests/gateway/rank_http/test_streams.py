@@ -123,6 +123,98 @@ async def test_what_a_sink_raises_ends_the_pour_and_closes_the_connection(error:
     assert reports == ([error] if isinstance(error, ZeroDivisionError) else [])
 
 
+class Alike(Kept):
+    """Takes all chunks of the known size at a glance, as soon as one has come, and counts them."""
+
+    glances = 0
+
+    def take_alike(self, chunk: bytes) -> bool:
+        fits = bool(self.parts) and chunk == WIRE
+        self.glances += fits
+        return fits
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 9, len(WIRE) - 1])
+async def test_the_sink_is_asked_at_a_glance_only_between_chunks(cut: int) -> None:
+    """A chunk that looks like one, within another, is the other's."""
+    seen = asyncio.Semaphore(0)
+    outer = b"%x\r\n%b%b%b\r\n" % (70_000 + 2 * cut + len(WIRE), b"y" * (70_000 + cut), WIRE, b"y" * cut)
+
+    class Seeing(Alike):
+        def take_alike(self, chunk: bytes) -> bool:
+            fits = super().take_alike(chunk)
+            if fits:
+                seen.release()
+            return fits
+
+        def take_chunks(self, chunks: bytes) -> None:
+            super().take_chunks(chunks)
+            seen.release()
+
+        def take(self, payload: bytes) -> None:
+            super().take(payload)
+            if payload.endswith(b"y" * 100) or WIRE in payload:
+                seen.release()
+
+    pouring = asyncio.Event()
+
+    async def sends(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await pouring.wait()
+        for _ in range(3):
+            await peer.send(WIRE)
+            await seen.acquire()
+        begin = outer.index(WIRE)
+        await peer.send(outer[:begin])
+        await seen.acquire()
+        await peer.send(WIRE)
+        await seen.acquire()
+        await peer.send(outer[begin + len(WIRE) :], WIRE)
+        await peer.send(b"0\r\n\r\n")
+
+    async with (
+        raw_rank(sends) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        pouring.set()
+        await answer.pour(kept := Seeing())
+    assert kept.glances in {2, 3}
+    assert kept.payload.count(WIRE) == 1
+
+
+async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
+    pouring = asyncio.Event()
+    kept = Alike()
+
+    async def stalls(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await pouring.wait()
+        while kept.glances < 2:
+            await peer.send(WIRE)
+        await peer.until_closed()
+
+    async with raw_rank(stalls) as rank, open_upstream(IDLE_SOON) as upstream:
+        async with upstream.request("POST", rank.url, [], b"", lambda: None) as answer:
+            pouring.set()
+            with pytest.raises(RankTimeoutError):
+                await answer.pour(kept)
+        await until(lambda: rank.open == 0, "the connection is closed")
+
+
+async def test_an_answer_that_is_over_takes_nothing_of_the_next_at_a_glance() -> None:
+    script = answering(*[CHUNKED + WIRE * 2 + b"0\r\n\r\n"] * 2)
+    async with raw_rank(script) as rank, open_upstream() as upstream:
+        first = Alike()
+        for sink in (first, Kept()):
+            async with upstream.request("POST", rank.url, [], b"", lambda: None) as answer:
+                await answer.pour(sink)
+            assert sink.payload == EVENT * 2
+        assert (rank.connections, first.glances) == (1, 0)
+
+
 @pytest.mark.parametrize("sent", [b"", CHUNKED, CHUNKED + WIRE, CHUNKED + WIRE[:9], b"HTTP/1.1 100 Continue\r\n\r\n"])
 @pytest.mark.parametrize("poured", [False, True])
 async def test_a_rank_that_falls_silent_is_a_timeout(sent: bytes, poured: bool) -> None:
