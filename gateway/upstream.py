@@ -17,12 +17,13 @@ from gateway.rank_http.connection import Connection
 from gateway.rank_http.connections import Connections
 from gateway.rank_http.deadlines import Deadlines
 from gateway.rank_http.exchange import Exchange
-from gateway.rank_http.head import Head
+from gateway.rank_http.head import SWITCHING, Head
 from gateway.rank_http.sending import Sending
 from gateway.rank_http.sink import Sink
+from gateway.rank_http.switching import Switching, require_switch
 from gateway.rank_http.target import Origin, target_of
 
-__all__ = ["Deadlines", "RankAnswer", "Sink", "Upstream", "payload_of"]
+__all__ = ["Deadlines", "RankAnswer", "RankTunnel", "Sink", "Upstream", "payload_of"]
 
 
 class RankAnswer:
@@ -64,6 +65,36 @@ class RankAnswer:
         self._exchange.resume()
 
 
+class RankTunnel(RankAnswer):
+    """A rank that has changed the protocol: `read` has all that it sends until it closes its side."""
+
+    def __init__(self, head: Head, exchange: Switching) -> None:
+        """Raises RankFailedError unless the protocol is WebSocket."""
+        require_switch(head)
+        super().__init__(head, exchange)
+        self._switching = exchange
+        self._heard_s = monotonic()
+
+    @property
+    def awaited_since_s(self) -> float | None:
+        """As `RankAnswer.awaited_since_s`, whatever was sent to the rank meanwhile."""
+        return None if self._exchange.awaited_since_s is None else self._heard_s
+
+    async def read(self) -> bytes:
+        """As `RankAnswer.read`; raises RankTimeoutError when nothing passes in either direction."""
+        data = await super().read()
+        self._heard_s = monotonic()
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes as they are, and wait until they have left."""
+        await self._switching.send(data)
+
+    def end(self) -> None:
+        """Nothing more will be sent; the rank may still send."""
+        self._switching.end()
+
+
 class Upstream:
     """The connections of one gateway to all its ranks, at most `max_connections`; to be closed with `aclose`."""
 
@@ -84,11 +115,14 @@ class Upstream:
         headers: Headers,
         body: bytes | AsyncIterator[bytes],
         on_sent: Callable[[], None],
+        *,
+        may_switch: bool = False,
     ) -> AsyncGenerator[RankAnswer, None]:
         """Send a request and yield the answer once its head is there; leaving closes it, whatever happened.
 
         A body in parts is sent as it comes, in chunks unless the headers have its length; who made the iterator closes
-        it. `on_sent` is called when the last byte of the request has left. Raises RankUnreachableError,
+        it. `on_sent` is called when the last byte of the request has left. Where the headers ask for WebSocket, the
+        rank `may_switch` to it: the answer is a RankTunnel then. Raises RankUnreachableError,
         RankFailedError, RankTimeoutError, TooManyConnectionsError, InvalidRequestError, and what a body's iterator
         raises.
         """
@@ -97,9 +131,10 @@ class Upstream:
         length = request_head.length_of(headers, body)
         head = request_head.head_of(method, target, headers, length)
         whole = body if isinstance(body, bytes) else None
+        kind = Switching if may_switch else Exchange
 
         def start(connection: Connection) -> Exchange:
-            exchange = connection.exchange = Exchange(connection, method, self._deadlines, began_s)
+            exchange = connection.exchange = kind(connection, method, self._deadlines, began_s)
             connection.send(head, whole, on_sent)
             return exchange
 
@@ -110,7 +145,7 @@ class Upstream:
                 sending = nullcontext() if isinstance(body, bytes) else Sending(connection, exchange, body, length)
                 try:
                     async with sending:
-                        yield RankAnswer(await exchange.head(), exchange)
+                        yield _answer_of(await exchange.head(), exchange)
                 finally:
                     exchange.close()
                     if exchange.leaves_connection and connection.is_sent:
@@ -132,3 +167,10 @@ class Upstream:
         if connection.is_closing:
             exchange.lost(None)
         return connection, exchange
+
+
+def _answer_of(head: Head, exchange: Exchange) -> RankAnswer:
+    if head.status != SWITCHING:
+        return RankAnswer(head, exchange)
+    assert isinstance(exchange, Switching), "no other exchange lets its rank change the protocol"
+    return RankTunnel(head, exchange)

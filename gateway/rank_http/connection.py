@@ -100,6 +100,14 @@ class Connection(asyncio.Protocol):
         self._is_whole = True
         self._tell_sent()
 
+    def write_eof(self) -> None:
+        """Say that nothing more will be written; where that cannot be said alone, close."""
+        if self._transport is not None and not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+
     async def drain(self) -> None:
         """Wait until all that was written has left, or the connection is lost."""
         while self._is_full and not self.is_closing:

@@ -15,7 +15,7 @@ FINAL_STATUSES = range(200, 600)
 """uvicorn knows no others."""
 
 SWITCHING = 101
-"""Never asked for, so never a step on the way to an answer."""
+"""An answer where the change was asked for, and otherwise a fault."""
 
 VERSIONS = frozenset({"1.0", "1.1"})
 
@@ -37,9 +37,10 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class HeadReader:
-    """Reads up to the head that answers. `rest` is what came behind it."""
+    """Reads up to the head that answers. `rest` is what came behind it; the protocol that is in it `may_switch`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_switch: bool = False) -> None:
+        self._may_switch = may_switch
         self._held = b""
         self._interim = 0
         self.rest = b""
@@ -48,9 +49,9 @@ class HeadReader:
         """The head, once it is whole. Raises RankFailedError."""
         data = self._held + data
         while (end := data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)) >= 0:
-            head = _read(data[: end + 4])
+            head = _read(data[: end + 4], may_switch=self._may_switch)
             data = data[end + 4 :]
-            if head.status >= FINAL_STATUSES.start:
+            if head.status >= FINAL_STATUSES.start or head.status == SWITCHING:
                 self.rest = data
                 return head
             self._interim += 1
@@ -73,23 +74,24 @@ class _Fields:
         self.headers.append((name, value.strip(BLANKS)))
 
 
-def _read(raw: bytes) -> Head:
+def _read(raw: bytes, *, may_switch: bool) -> Head:
     _check_lines(raw)
     fields = _Fields()
     parser = httptools.HttpResponseParser(fields)
     try:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade as error:
-        raise RankFailedError("The rank changed the protocol") from error
+        if not may_switch:
+            raise RankFailedError("The rank changed the protocol") from error
     except httptools.HttpParserError as error:
         raise RankFailedError(NO_HEAD) from error
     status = parser.get_status_code()
     if len(fields.headers) > MAX_HEADERS:
         raise RankFailedError(TOO_LARGE)
-    if status == SWITCHING or not 100 <= status < FINAL_STATUSES.stop:
+    if (status == SWITCHING and not may_switch) or not 100 <= status < FINAL_STATUSES.stop:
         raise RankFailedError(f"The rank answered with status {status}")
     version = parser.get_http_version()
-    if version not in VERSIONS:
+    if version not in VERSIONS or (status == SWITCHING and version == "1.0"):
         raise RankFailedError(NO_HEAD)
     closes = any(
         token.strip(BLANKS).lower() == b"close"
