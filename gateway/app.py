@@ -18,13 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway import error_shapes, errors, models
 from gateway.access import AccessLog
 from gateway.auth import KeyGuard
-from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, NotServedError, UnknownRouteError
+from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
 from gateway.fan_out import FanOut
 from gateway.gateway import NOT_REACHED, Gateway
 from gateway.json_request import JsonRequest
 from gateway.life import Life, Serve
+from gateway.realtime import Realtime
 from gateway.reply import fail
-from gateway.request import Arrival
 from gateway.routes import ROUTES, Kind, Route, template_of
 from gateway.sticky import Sticky
 from gateway.upload import Upload
@@ -130,16 +130,10 @@ def _serve_of(gateway: Gateway, route: Route) -> Serve:
             return Upload(gateway, route).serve
         case Kind.ADMIN:
             return FanOut(gateway).serve
-        case Kind.UNSERVED:
-            return _refuse
+        case Kind.TUNNELLING:
+            return Realtime(gateway, route).serve
         case _:
             assert_never(route.kind)
-
-
-async def _refuse(arrival: Arrival) -> None:
-    raise NotServedError(
-        f"{arrival.head.path} is not served here: it needs WebSockets, which the gateway does not speak"
-    )
 
 
 def _add_probes(app: FastAPI, gateway: Gateway) -> None:

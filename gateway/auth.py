@@ -12,11 +12,12 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway import websocket
 from gateway.access import record_of
 from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
 from gateway.headers import authorization_of
 from gateway.reply import fail
-from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
+from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, REALTIME
 
 CLIENT_PREFIXES = ("/v1", "/docs", "/openapi.json")
 ADMIN_PREFIX = "/admin"
@@ -79,8 +80,11 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with what `KeyRing.check` raises."""
         if scope["type"] == "http":
+            authorization = authorization_of(scope["headers"])
+            if authorization is None and scope["path"] == REALTIME:
+                authorization = websocket.authorization_of(scope["headers"])
             try:
-                tenant = self._keys.check(scope["path"], authorization_of(scope["headers"]))
+                tenant = self._keys.check(scope["path"], authorization)
             except GatewayError as error:
                 await fail(scope, send, error)
                 return

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
 
+from gateway import websocket
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
-from gateway.headers import for_rank
+from gateway.headers import Headers, for_rank
 from gateway.placing import Pool
 from gateway.request import Head
 from gateway.upstream import RankAnswer
@@ -33,13 +34,7 @@ class Dispatch:
         And when it stalls, unless the leg `bears_stalls`. What still comes of a client's body when the rank has begun
         to answer is for nobody.
         """
-        headers = for_rank(
-            self._head.headers,
-            attempt_id=self.attempt_id,
-            local_index=card.local_index,
-            hold_authorization=self._gateway.keys.holds_any,
-            rank_key=self._gateway.settings.rank_api_key,
-        )
+        headers = self._headers(card)
         if isinstance(content, ClientBody) and content.declared_bytes is not None:
             headers.append((b"content-length", b"%d" % content.declared_bytes))
         url = card.endpoint + self._head.target
@@ -50,3 +45,24 @@ class Dispatch:
                 if isinstance(content, ClientBody):
                     content.stop()
                 yield answer
+
+    @asynccontextmanager
+    async def offer_websocket(self, card: RankCard, on_sent: Callable[[], None]) -> AsyncGenerator[RankAnswer, None]:
+        """Ask a rank to speak WebSocket, as `send` asks; the answer is a RankTunnel if it does."""
+        holds_key = self._gateway.keys.holds_any or bool(self._gateway.settings.rank_api_key)
+        headers = websocket.for_rank(self._headers(card), hold_key=holds_key)
+        url = card.endpoint + self._head.target
+        with self._gateway.lost_ranks.watch(self._pool, card) as watched:
+            request = self._gateway.upstream.request(self._head.method, url, headers, b"", on_sent, may_switch=True)
+            async with request as answer:
+                watched.answers(answer)
+                yield answer
+
+    def _headers(self, card: RankCard) -> Headers:
+        return for_rank(
+            self._head.headers,
+            attempt_id=self.attempt_id,
+            local_index=card.local_index,
+            hold_authorization=self._gateway.keys.holds_any,
+            rank_key=self._gateway.settings.rank_api_key,
+        )

@@ -41,6 +41,10 @@ class UnauthorizedError(GatewayError):
     """The key is missing or wrong."""
 
 
+class ForeignPageError(GatewayError):
+    """A web page asks that may not."""
+
+
 class UnknownModelError(GatewayError):
     """No pool serves the model."""
 
@@ -62,7 +66,11 @@ class MethodNotAllowedError(GatewayError):
 
 
 class NotServedError(GatewayError):
-    """vLLM serves the path, and the gateway does not."""
+    """vLLM serves the path, and the server on which the gateway runs cannot."""
+
+
+class NoWebSocketError(GatewayError):
+    """What is served at the path is a WebSocket, and the request offers none."""
 
 
 class RequestTooSlowError(GatewayError):
@@ -134,6 +142,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         UnparsableBodyError: ErrorKind(400, "Bad Request"),
         AmbiguousModelError: ErrorKind(400, "BadRequestError"),
         UnauthorizedError: ErrorKind(401, "AuthenticationError"),
+        ForeignPageError: ErrorKind(403, "Forbidden"),
         UnknownModelError: ErrorKind(404, "NotFoundError"),
         UnknownResponseError: ErrorKind(404, "invalid_request_error"),
         UnknownRouteError: ErrorKind(404, "NotFoundError"),
@@ -141,6 +150,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         RequestTooSlowError: ErrorKind(408, "Request Timeout"),
         BodyTooLargeError: ErrorKind(413, "Content Too Large"),
         PoolFullError: ErrorKind(429, "RateLimitError"),
+        NoWebSocketError: ErrorKind(426, "Upgrade Required"),
         HeadTooLargeError: ErrorKind(431, "Request Header Fields Too Large"),
         InternalError: ErrorKind(500, "InternalServerError"),
         NotServedError: ErrorKind(501, "Not Implemented"),
@@ -183,6 +193,8 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", b"application/json")]
     if isinstance(error, UnauthorizedError):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, NoWebSocketError):
+        headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
     if isinstance(error, RequestTooSlowError):
         # Nobody knows when the rest of the request will be over (RFC 9110 section 15.5.9).
         headers.append((b"connection", b"close"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from http import HTTPStatus
 
 import anyio
 from starlette.types import Message, Scope, Send
@@ -41,6 +42,7 @@ class Reply:
         self._is_event_stream = False
         self.extra: Headers = []
         self.last_events: Callable[[], bytes] = bytes
+        self._is_switched = False
         self.started = False
         self.complete = False
 
@@ -49,6 +51,11 @@ class Reply:
         self.started = True
         self._is_event_stream = is_event_stream
         await self._pass({"type": "http.response.start", "status": status, "headers": headers + self.extra})
+
+    async def switch(self, headers: Headers) -> None:
+        """Send the head that changes the protocol; what follows is not for this class, but the end is."""
+        self._is_switched = True
+        await self.start(HTTPStatus.SWITCHING_PROTOCOLS, headers)
 
     async def write(self, part: bytes) -> None:
         """Send a part of the body on."""
@@ -83,12 +90,14 @@ class Reply:
         """Tell the client of an error in the way that is still open.
 
         Before the head it is an answer of its own; in an event stream it is the last event, without `[DONE]`; in any
-        other body there is no way to say it, so the body stays incomplete and the server closes the connection. A
-        complete answer stays as it is.
+        other body there is no way to say it, so the body stays incomplete and the server closes the connection; in
+        another protocol it is the end. A complete answer stays as it is.
         """
         if not self.started:
             body = error_shapes.body_of(error, self._shape)
             await self.whole(errors.status_of(error), errors.headers_of(error), body)
+        elif self._is_switched and not self.complete:
+            await self.end()
         elif self._is_event_stream and not self.complete:
             await self.end(error_shapes.event_of(error, self._shape, self.last_events()))
 

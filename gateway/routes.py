@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
     ADMIN = "Sent to every rank of `?pool=` (all pools: `*`); answered with what each said."
 
-    UNSERVED = "Not served: what vLLM does here needs a protocol that the gateway does not speak."
+    TUNNELLING = "A WebSocket: placed on one rank of `?model=`, and passed on in both directions."
 
     @property
     def generates(self) -> bool:
@@ -57,6 +57,8 @@ class Route(NamedTuple):
         """Under which name the length of its answers is learned."""
         return self.api or self.path
 
+
+REALTIME = "/v1/realtime"
 
 PATHS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
@@ -94,7 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/v1/responses/{response_id}/cancel", Kind.STICKY),
     Route("/is_sleeping", Kind.ADMIN, "GET"),
     Route("/is_paused", Kind.ADMIN, "GET"),
-    Route("/v1/realtime", Kind.UNSERVED, "GET"),  # a WebSocket's handshake
+    Route(REALTIME, Kind.TUNNELLING, "GET"),
 )
 
 OF_A_RESPONSE = re.compile(r"/v1/responses/[^/]+((?:/cancel)?)")

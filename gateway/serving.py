@@ -37,7 +37,7 @@ class Serving:
         tries = Tries(pairable=shape.pairable)
         while True:
             asked = msgspec.structs.replace(shape, pairable=tries.pairable)
-            place = self._place_or_raise(await self._decide(asked, tries.avoid))
+            place = await self.place(asked, tries.avoid)
             attempt = Attempt(self._gateway, self._pool, self._request, place)
             outcome = await attempt.run(tries.avoid)
             match next_step(tries, outcome):
@@ -49,6 +49,10 @@ class Serving:
                     self._note_retry(failed)
                 case step:
                     assert_never(step)
+
+    async def place(self, shape: RequestShape, avoid: frozenset[str] = frozenset()) -> Place:
+        """One placement; whoever asks owns its reservation. Raises PoolFullError, NoRankError."""
+        return self._place_or_raise(await self._decide(shape, avoid))
 
     def _note_retry(self, failed: Failed) -> None:
         self._gateway.metrics.pairs.retries.labels(self._pool.name, failed.trouble.value).inc()

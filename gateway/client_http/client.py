@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.client_http.flow import Flow, Source
+from gateway.client_http.switched import OFFER_KEY, Offer
 
 SCOPE_KEY = "forebay.client"
 """Where a request's scope holds its `Client`; a scope of another server holds none."""
@@ -43,6 +45,11 @@ class Client:
     def has_sent_all(self) -> bool:
         """Whether all of its request is here."""
         return not self._cycle.more_body
+
+    @property
+    def offer(self) -> Offer | None:
+        """Its offer to speak WebSocket from its request on, if that is one."""
+        return cast("Offer | None", self._cycle.scope.get(OFFER_KEY))
 
     def follow(self, source: Source | None) -> None:
         """Let the source wait while the client does not read what lies ready for it; None lets nobody wait."""

@@ -3,8 +3,8 @@
 Beside the limits: a client that leaves is noticed under pipelining too, trailers do not become headers, bytes that are
 no HTTP are answered in the shape of every other error, and HTTP/1.0 is answered without chunks.
 
-A packet may hold thousands of requests. What came is parsed by the piece, and no further while enough requests wait
-for their turn on this connection; each answer makes room for the next piece.
+What came is parsed by the piece, and no further while enough requests wait for their turn on this connection; each
+answer makes room for the next piece.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import errors
-from gateway.client_http import client, framing, upgrade
+from gateway.client_http import client, framing, upgrade, waiting
 from gateway.client_http.client import Client
 from gateway.client_http.flow import Flow
 from gateway.client_http.lingering import Closer, CycleTransport
@@ -28,14 +28,8 @@ from gateway.headers import HEAD_TOO_LARGE, MAX_HEAD_BYTES, MAX_HEADERS, first
 HEAD_S = 30.0
 """How long a head may take from the connection, or from its own first byte, to its end."""
 
-MAX_QUEUED = 16
-"""Requests of one connection that wait for their turn. Clients that pipeline at all send a few."""
-
 PIECE_BYTES = 512
 """How much is parsed at once outside a body: a few dozen of the shortest requests, or half of a usual head."""
-
-MAX_UNREAD_BYTES = 65_536
-"""What may lie unparsed before no more is read. Until then it is noticed when the client leaves."""
 
 
 class ClientProtocol(HttpToolsProtocol):
@@ -48,6 +42,7 @@ class ClientProtocol(HttpToolsProtocol):
     closer: Closer
     running: RequestResponseCycle | None = None
     client_of_running: Client
+    offering: RequestResponseCycle | None = None
     _refusal: GatewayError | None = None
     _timer: asyncio.TimerHandle | None = None
     _in_head = False
@@ -141,6 +136,16 @@ class ClientProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._end_running()
 
+    def hand_over(self, successor: asyncio.Protocol) -> bytes:
+        """Let another protocol have the connection from here on, and what has come and was not parsed."""
+        self._stop_timer()
+        unread, self._unread = bytes(self._unread), bytearray()
+        if not self.transport.is_closing():
+            self.transport.set_protocol(successor)
+            self.flow.hold(False)
+            self.flow.resume_reading()
+        return unread
+
     def timeout_keep_alive_handler(self) -> None:
         """No further request came."""
         self.closer.close()
@@ -172,20 +177,15 @@ class ClientProtocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.running is not None and not self.running.response_complete
 
-    @property
-    def _has_enough_queued(self) -> bool:
-        """Whether so many requests wait for their turn, or so much of one's body, that no more is parsed."""
-        return len(self.pipeline) >= MAX_QUEUED or (bool(self.pipeline) and len(self.cycle.body) > MAX_UNREAD_BYTES)
-
     def _read_on(self) -> None:
         if self._unread:
             self._unset_keepalive_if_required()
-        while self._unread and not self._has_enough_queued and self._is_open:
+        while self._unread and self._is_open and not waiting.is_due(self.pipeline, self.cycle, self.offering):
             size = max(PIECE_BYTES, self._body_left_bytes)
             piece = bytes(self._unread[:size])
             del self._unread[:size]
             self._parse(piece)
-        self.flow.hold(len(self._unread) > MAX_UNREAD_BYTES)
+        self.flow.hold(len(self._unread) > waiting.MAX_UNREAD_BYTES)
         if self.pipeline:
             # uvicorn stops reading when it queues a request; the one that runs would never learn that its client left.
             self.flow.resume_reading()

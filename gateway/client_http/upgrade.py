@@ -2,20 +2,24 @@
 
 A server that does not change it ignores the offer and reads the request as any other (RFC 9110 sections 7.8 and 9.3.6).
 httptools cannot be told so: it ends such a request after its head. What follows is read by a parser that has been
-given a head with the same body.
+given a head with the same body. Whether an offer of WebSocket is taken is told by the answer, so nothing is read on
+before that.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-FRAMING = (b"content-length", b"transfer-encoding")
+from gateway import websocket
+from gateway.client_http.switched import OFFER_KEY, Offer
+
+if TYPE_CHECKING:
+    from gateway.client_http.protocol import ClientProtocol
 
 
-def feed(protocol: HttpToolsProtocol, piece: bytes) -> bytes:
+def feed(protocol: ClientProtocol, piece: bytes) -> bytes:
     """Have a protocol's parser parse a piece; return the rest of it if the parser stopped after an upgrade's head.
 
     Raises httptools.HttpParserError.
@@ -25,15 +29,19 @@ def feed(protocol: HttpToolsProtocol, piece: bytes) -> bytes:
     except httptools.HttpParserUpgrade as stop:
         (parsed,) = stop.args
         _start_in_body(protocol)
+        scope, headers = protocol.scope, protocol.headers
+        if websocket.is_offer(scope["method"], scope["http_version"], headers):
+            protocol.offering = protocol.cycle
+            scope[OFFER_KEY] = Offer(protocol, protocol.cycle)  # type: ignore[literal-required]
         return piece[parsed:]
     return b""
 
 
-def _start_in_body(protocol: HttpToolsProtocol) -> None:
+def _start_in_body(protocol: ClientProtocol) -> None:
     callbacks = _PastHead(protocol)
     protocol.parser = httptools.HttpRequestParser(callbacks)
     protocol.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    framing = b"".join(b"%b: %b\r\n" % header for header in protocol.headers if header[0] in FRAMING)
+    framing = b"".join(b"%b: %b\r\n" % header for header in protocol.headers if header[0] in websocket.FRAMING)
     protocol.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
     callbacks.past = True
 
@@ -41,7 +49,7 @@ def _start_in_body(protocol: HttpToolsProtocol) -> None:
 class _PastHead:
     """A protocol's callbacks, silent until the first head is past; that head's message may end before."""
 
-    def __init__(self, protocol: HttpToolsProtocol) -> None:
+    def __init__(self, protocol: ClientProtocol) -> None:
         self._protocol = protocol
         self.past = False
         self.on_body = protocol.on_body

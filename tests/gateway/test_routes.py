@@ -9,7 +9,7 @@ from gateway.errors import UnauthorizedError, UnknownRouteError
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, ROUTES, Kind, Route
 from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.form import FORM_TYPE, field, file, form
-from tests.gateway.running import Served, error_of, eventually, nothing_is_held, serving
+from tests.gateway.running import Served, eventually, nothing_is_held, serving
 from tests.gateway.scripted_rank import Exchange, scripted_rank
 
 TEXT = "word " * 80
@@ -17,7 +17,8 @@ JSON_BODY = b'{"model": "sim",  "input": "' + TEXT.encode() + b'", "messages": [
 FORM_BODY = form(field("model", "sim"), file(b"RIFF" * 100))
 ADMIN = {"authorization": "Bearer root-key"}
 
-SERVED = [route for route in ROUTES if route.kind not in (Kind.UNSERVED, Kind.STICKY)]
+SERVED = [route for route in ROUTES if route.kind is not Kind.STICKY]
+OFFER = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "YWE="}
 
 
 def ids(route: Route) -> str:
@@ -26,6 +27,8 @@ def ids(route: Route) -> str:
 
 async def ask(served: Served, route: Route, query: str = "?x=%20a&y", **headers: str) -> Any:
     """Send what the route takes."""
+    if route.kind is Kind.TUNNELLING:
+        headers |= OFFER
     body, content_type = (FORM_BODY, FORM_TYPE) if route.kind is Kind.UPLOADING else (JSON_BODY, "application/json")
     return await served.client.request(
         route.method,
@@ -93,15 +96,6 @@ async def test_another_method_is_a_405(route: Route) -> None:
         for method in others:
             response = await served.client.request(method, route.path, headers=ADMIN)
             assert (response.status_code, response.headers["allow"]) == (405, route.method)
-
-
-async def test_a_websocket_is_told_that_there_is_none() -> None:
-    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "a"}
-    async with serving(pools := pools_of_nobody()) as served:
-        response = await served.client.get("/v1/realtime?model=sim", headers=upgrade)
-    assert response.status_code == 501
-    assert "WebSockets" in error_of(response)["message"]
-    assert pools.placed == 0
 
 
 @pytest.mark.parametrize("path", sorted(CLIENT_PATHS))

@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.routes import ROUTES, Kind
-from scheduler.admin import Status, status
+from scheduler.admin import Status, drain, status
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
 from tests.gateway.form import FORM_TYPE, field, file, form
@@ -28,6 +28,7 @@ from tests.sse import events_of
 pytestmark = needs_redis
 
 CLIENTS = 200
+OFFER = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "YWE="}
 
 
 class Fleet(NamedTuple):
@@ -134,7 +135,7 @@ async def test_what_a_rank_refuses_is_told_in_its_words(fleet: Fleet) -> None:
 async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet) -> None:
     body = json.dumps({"model": "sim", "prompt": "hello", "tokens": [20, 21]}).encode()
     upload = form(field("model", "sim"), file(b"x" * 100_000))
-    elsewhere = (Kind.ADMIN, Kind.UNSERVED, Kind.PAIRABLE, Kind.STICKY)
+    elsewhere = (Kind.ADMIN, Kind.PAIRABLE, Kind.STICKY)
     placed = [route for route in ROUTES if route.kind not in elsewhere]
     answers = {}
     async with httpx.AsyncClient(trust_env=False) as client:
@@ -142,6 +143,7 @@ async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet
             is_form = route.kind is Kind.UPLOADING
             content = (upload if is_form else body) if route.method == "POST" else None
             headers = {"content-type": FORM_TYPE if is_form else "application/json"}
+            headers |= OFFER if route.kind is Kind.TUNNELLING else {}
             direct, through = [
                 await client.request(route.method, url + route.path, content=content, headers=headers)
                 for url in (fleet.ranks[0].url, fleet.gateways[0].url)
@@ -149,6 +151,19 @@ async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet
             assert (through.status_code, through.content) == (direct.status_code, direct.content), route
             answers[route.path] = through.status_code
     assert (answers["/tokenize"], answers["/detokenize"], answers["/pooling"]) == (200, 200, 404)
+    await until(fleet.nothing_is_held, "nothing is held")
+
+
+async def test_no_websocket_goes_to_a_drained_rank(fleet: Fleet) -> None:
+    settings = SchedulerSettings()
+    (drained, other) = (f"127.0.0.1:{rank.port}" for rank in fleet.ranks)
+    url = f"{fleet.gateways[0].url}/v1/realtime?model=sim"
+    async with open_store(fleet.redis_url) as store, httpx.AsyncClient(trust_env=False) as client:
+        await drain(store, drained, settings)
+        answers = [await client.get(url, headers=OFFER | {"x-forebay-explain": "1"}) for _ in range(8)]
+        await drain(store, drained, settings, undo=True)
+    assert [answer.status_code for answer in answers] == [404] * 8  # no rank here speaks it
+    assert {answer.headers["x-forebay-decode"] for answer in answers} == {other}
     await until(fleet.nothing_is_held, "nothing is held")
 
 

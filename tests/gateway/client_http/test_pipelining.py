@@ -6,7 +6,7 @@ import gc
 import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.client_http.protocol import MAX_QUEUED, MAX_UNREAD_BYTES
+from gateway.client_http.waiting import MAX_QUEUED, MAX_UNREAD_BYTES
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, eventually, post, serving
 from tests.gateway.scripted_rank import COMPLETION, Exchange, completes, scripted_rank, stalls

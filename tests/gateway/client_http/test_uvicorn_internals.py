@@ -337,3 +337,28 @@ async def test_write_paused_makes_a_sender_wait_until_resume_writing(connection:
         flow.resume_writing()
     assert not flow.write_paused
     assert connection.wire.written != b""
+
+
+async def test_drain_waits_while_write_paused_is_set(connection: Connection) -> None:
+    flow = connection.protocol.flow
+    flow.pause_writing()
+    async with asyncio.TaskGroup() as tasks:
+        drained = tasks.create_task(flow.drain())
+        await asyncio.sleep(0)
+        assert not drained.done()
+        flow.resume_writing()
+
+
+async def test_of_a_101_chunked_encoding_and_expected_content_length_may_say_that_no_body_follows(
+    connection: Connection,
+) -> None:
+    call = await connection.call(GET.replace(b"Host", b"Connection: close\r\nHost"))
+    cycle = connection.cycle
+    cycle.chunked_encoding, cycle.expected_content_length, cycle.keep_alive = False, 0, True
+    await call.send(HEAD | {"status": 101, "headers": [(b"upgrade", b"websocket")]})
+    assert connection.wire.written == b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
+    cycle.keep_alive = False
+    await call.send({"type": "http.response.body", "body": b""})
+    assert cycle.response_complete
+    assert (connection.wire.written[-4:], connection.wire.is_closed) == (b"\r\n\r\n", True)
+    call.is_over.set()

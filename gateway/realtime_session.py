@@ -1,0 +1,97 @@
+"""One WebSocket from its placement to its end; gives its reservation back."""
+
+from __future__ import annotations
+
+import anyio
+
+from gateway import websocket
+from gateway.client_http.switched import Offer, Switched
+from gateway.dialects.apis import CHOICES
+from gateway.dispatch import Dispatch
+from gateway.edits import as_it_came
+from gateway.gateway import Gateway
+from gateway.headers import for_client
+from gateway.leg_failures import LegFailures
+from gateway.notes import Notes
+from gateway.outcome import RANK_ERRORS
+from gateway.phases import Phases
+from gateway.placing import Pool
+from gateway.relay import Manner, relay
+from gateway.request import Request
+from gateway.upstream import RankTunnel
+from scheduler.decision import LegKind, Place
+from scheduler.messages import RankCard
+
+HALF_CLOSED_S = 10.0
+"""How long a rank may go on when its client has closed its side: what is left to say is a goodbye."""
+
+
+class RealtimeSession:
+    """One try, as for whatever one rank serves alone; made once, run once."""
+
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, offer: Offer) -> None:
+        self._gateway = gateway
+        self._pool = pool
+        self._request = request
+        self._offer = offer
+
+    async def run(self, place: Place) -> None:
+        """Have the rank answer the handshake, and carry what follows until either side ends it.
+
+        Its reservation counts as a running request all the while, and is released whatever happens. Raises
+        RankUnreachableError, RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError.
+        """
+        phases = Phases(self._pool, place.reservation)
+        try:
+            notes = Notes(self._gateway, self._pool, self._request)
+            notes.placed(place)
+            card = place.legs[0].card
+            try:
+                await self._run_on(card, phases)
+            except RANK_ERRORS as error:
+                failures = LegFailures(self._pool, self._request.reply, notes)
+                raise failures.outcome(LegKind.WHOLE, card, error).error from error
+        finally:
+            phases.release()
+
+    async def _run_on(self, card: RankCard, phases: Phases) -> None:
+        dispatch = Dispatch(self._gateway, self._pool, self._request.head)
+        self._request.record.attempt_id = dispatch.attempt_id
+        reply = self._request.reply
+        async with dispatch.offer_websocket(card, phases.dispatched) as answer:
+            phases.first_token()
+            if isinstance(answer, RankTunnel):
+                self._offer.prepare()
+                await reply.switch(websocket.for_client(for_client(answer.headers), self._request.head.headers))
+                await _carry(self._offer.switch(), answer)
+            else:
+                manner = Manner(
+                    tap_usage=False, on_first_token=phases.first_token, edits=as_it_came(CHOICES), of_any_size=True
+                )
+                await relay(answer, reply, manner)
+
+
+async def _carry(client: Switched, rank: RankTunnel) -> None:
+    """Pass on what comes from either side until the rank closes its own, or `HALF_CLOSED_S` after the client has.
+
+    Neither side is read while the other does not take what came. Raises RankFailedError, RankTimeoutError.
+    """
+    errors = []  # carried out by hand: the group would wrap them
+
+    async def pass_up() -> None:
+        while data := await client.read():
+            await rank.send(data)
+        rank.end()
+        ways.cancel_scope.deadline = anyio.current_time() + HALF_CLOSED_S
+
+    async with anyio.create_task_group() as ways:
+        ways.start_soon(pass_up, name="client to rank")
+        try:
+            while data := await rank.read():
+                await client.write(data)
+        except RANK_ERRORS as error:
+            if not client.has_ended:
+                errors.append(error)
+        ways.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
