@@ -142,8 +142,6 @@ class ClientProtocol(HttpToolsProtocol):
         unread, self._unread = bytes(self._unread), bytearray()
         if not self.transport.is_closing():
             self.transport.set_protocol(successor)
-            self.flow.hold(False)
-            self.flow.resume_reading()
         return unread
 
     def timeout_keep_alive_handler(self) -> None:

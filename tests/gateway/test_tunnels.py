@@ -1,6 +1,8 @@
 """What passes through a tunnel, byte for byte, and which answers open none."""
 
 import asyncio
+import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ import pytest
 from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.rank_http.raw_rank import OK, Peer, Script, answering, raw_rank
 from tests.gateway.running import DEADLINE_S, Served, checked_error, eventually, nothing_is_held, serving
+from tests.gateway.websocket_rank import reset
 
 HANDSHAKE = (
     "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n"
@@ -184,6 +187,22 @@ async def test_a_client_that_has_closed_its_side_gets_what_its_rank_still_says()
         assert await client.read_to_end() == b"all and more"
 
 
+async def test_a_rank_that_breaks_off_when_its_client_has_ended_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def script(peer: Peer) -> None:
+        await peer.reader.read()
+        reset(peer.writer.transport)
+
+    async with tunnel(script) as (client, _, _):
+        client.writer.write_eof()
+        assert await client.read_to_end() == b""
+    (line,) = [json.loads(one.message) for one in caplog.records if one.name == "gateway.access"]
+    assert (line["status"], line["error"]) == (101, "")
+
+
 async def test_a_rank_that_never_ends_is_left_some_time_after_its_client_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.realtime_session.HALF_CLOSED_S", 0.05)
     is_over = asyncio.Event()
@@ -200,16 +219,19 @@ async def test_a_rank_that_never_ends_is_left_some_time_after_its_client_has(mon
 
 
 async def test_what_a_client_sends_after_its_rank_has_ended_takes_nothing_from_it() -> None:
+    said = b"x" * 60_000  # more than its sockets take, and less than makes the gateway wait
+
     async def script(peer: Peer) -> None:
         await peer.reader.readexactly(1)
-        await peer.send(b"x" * 100_000)
+        await peer.send(said)
 
-    async with tunnel(script) as (client, served, pool):
+    async with tunnel(script, receive_bytes=4096) as (client, served, pool):
         client.writer.write(b"a")
         await eventually(lambda: nothing_is_held(served, pool))
-        client.writer.write(b"b" * 100_000)
-        await client.writer.drain()
-        assert await client.read_to_end() == b"x" * 100_000
+        for _ in range(4):
+            client.writer.write(PIECE)
+            await client.writer.drain()
+        assert await client.read_to_end() == said
 
 
 WRONG = {
