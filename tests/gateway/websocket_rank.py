@@ -54,7 +54,7 @@ def connecting(served: Served, query: str = "?model=sim", **options: Any) -> con
     return connect(url, proxy=None, open_timeout=DEADLINE_S, max_size=None, **options)
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """Vanish: the other side gets a reset, and no goodbye."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
