@@ -20,8 +20,11 @@ from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
+from gateway.shape import answers_of
 from gateway.usage import Usage
+from gateway.usage_reader import UsageReader
 from gateway.wire import Api
+from gateway.withheld_usage import WithheldUsage
 from scheduler.messages import RankCard
 
 
@@ -54,14 +57,16 @@ class AnswerLeg:
         TooManyConnectionsError, ClientGoneError.
         """
         streamed = self._request.body.streamed
+        usage = UsageReader(edits.dialect.usage)
         on_beginning = partial(self._on_beginning, card) if self._keeps else None
         manner = Manner(
-            tap_usage=self._request.body.usage_streamed,
+            usage=usage,
             on_first_token=self._on_first_token,
             edits=edits,
             of_any_size=of_any_size,
             may_retry=may_retry,
             taps=self._taps(),
+            withheld=self._withheld(),
             on_beginning=on_beginning,
         )
         with anyio.move_on_after(reach_within_s) as reaching:
@@ -74,17 +79,24 @@ class AnswerLeg:
 
             async with self._dispatch.send(card, content, sent) as answer:
                 reaching.deadline = math.inf
-                usage = await relay(answer, self._request.reply, manner)
+                await relay(answer, self._request.reply, manner)
                 if answer.status == 200:
                     self._phases.first_token()
         if reaching.cancelled_caught:
             raise RankNotReachedError("The decode rank did not take the request while its KV was surely held")
         started_s = self._request.record.started_s
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)
-        return usage
+        return usage.usage
 
     def _taps(self) -> tuple[Tap, ...]:
         return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()
+
+    def _withheld(self) -> WithheldUsage | None:
+        _, _, _, body, asked, *_ = self._request
+        if not body.withholds_usage:
+            return None
+        has_fingerprint = self._request.route.api is not Api.GENERATE
+        return WithheldUsage(answers_of(body, asked) if has_fingerprint else 0)
 
     @property
     def _keeps(self) -> bool:

@@ -35,7 +35,7 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True):
 
     def worth_a_look(self, events: bytes) -> bool:
         """Whether there may be something to edit; nearly all events have nothing and are not decoded."""
-        return self.dialect.tells(events) or may_hold_params(events)
+        return self.dialect.tells_edit(events) or may_hold_params(events)
 
 
 def as_it_came(dialect: Dialect) -> Edits:
@@ -65,7 +65,7 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
     """
     dialect = edits.dialect
     holds_params = may_hold_params(document)
-    if not (holds_params or (dialect.tells(document) if streamed else dialect.tells_whole(document))):
+    if not (holds_params or (dialect.tells_edit(document) if streamed else dialect.tells_whole(document))):
         return document
     bounds.check_answer(document, dialect.event_limits if streamed else bounds.ANSWER)
     if holds_params:

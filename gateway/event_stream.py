@@ -14,6 +14,8 @@ from gateway.errors import RankFailedError
 from gateway.event_editor import EventEditor
 from gateway.opening import opening_of
 from gateway.transfer_params import may_hold_params
+from gateway.usage_reader import UsageReader
+from gateway.withheld_usage import WithheldUsage
 
 NOT_BEGUN = "The rank ended its stream before it had begun"
 
@@ -44,11 +46,22 @@ class Turns(NamedTuple):
 class EventStream:
     """One stream from a rank: give it the parts as they come, and pass on what it gives back. Its `taps` see it."""
 
-    def __init__(self, edits: Edits, turns: Turns, taps: Sequence[Tap] = (), *, bears_error: bool = True) -> None:
+    def __init__(
+        self,
+        edits: Edits,
+        turns: Turns,
+        usage: UsageReader,
+        taps: Sequence[Tap] = (),
+        *,
+        withheld: WithheldUsage | None = None,
+        bears_error: bool = True,
+    ) -> None:
         """`bears_error`: to begin with an error is the rank's right, and the client's to hear."""
         self._editor = EventEditor(edits)
         self._dialect = edits.dialect
         self._turns = turns
+        self._usage = usage
+        self._withheld = withheld or WithheldUsage(0, is_over=True)
         self.taps = taps
         self._bears_error = bears_error
         self.has_begun = False
@@ -58,6 +71,8 @@ class EventStream:
     def passes(self, events: bytes) -> bool:
         """Whether these whole events, perhaps with one chunk's framing around them, may be passed on without `feed`."""
         if not self.has_begun or self._editor.holds or self._dialect.tells(events) or may_hold_params(events):
+            return False
+        if not events.endswith(self._withheld.ordinary_end) and self._withheld.concerns(events):
             return False
         self.last = events
         return True
@@ -73,11 +88,15 @@ class EventStream:
 
     def finish(self) -> bytes:
         """What is left to pass on when the rank has sent everything. Raises RankFailedError, RecomputedError."""
-        left = self._seen(self._editor.finish())
+        left = self._seen(self._editor.finish()) + self.release()
         self.raise_error()
         if not self.has_begun:
             raise RankFailedError(NOT_BEGUN)
         return left
+
+    def release(self) -> bytes:
+        """What is held back of what has come, to pass it on when nothing more will come."""
+        return self._withheld.release()
 
     def raise_error(self) -> None:
         """Raise the RankFailedError or RecomputedError for which the stream may not go on, if there is one."""
@@ -87,15 +106,17 @@ class EventStream:
     def _seen(self, events: bytes) -> bytes:
         if not events:
             return events
-        self.last = events
         if not self.has_begun:
             if self._turns.on_beginning is not None:
                 self._turns.on_beginning(events)
             self._look_whether_it_begins(events)
         if self._dialect.ends(events):
             self._turns.on_done()
-        self.show(events, in_chunks=False)
-        return events
+        self._usage.see(events)
+        if passed := self._withheld.take(events):
+            self.last = passed
+            self.show(passed, in_chunks=False)
+        return passed
 
     def _look_whether_it_begins(self, events: bytes) -> None:
         match opening_of(events, self._dialect):

@@ -8,6 +8,7 @@ import anyio
 import msgspec
 
 from gateway import bounds, headers, prompt, response_id, transfer_params, wire
+from gateway.asked_usage import asking
 from gateway.gateway import Gateway
 from gateway.kept_responses import unknown
 from gateway.life import answer_until_gone, read_whole_body
@@ -66,7 +67,8 @@ class JsonRequest:
         api = self._route.api or Api.CHAT
         if api is Api.GENERATE:
             raw = transfer_params.of_client(raw)  # vLLM looks for them inside of `sampling_params` too
-        return wire.read(raw, api)
+        body = wire.read(raw, api)
+        return asking(body) if self._route.tells_usage_if_asked else body
 
     async def _bound(self, shape: RequestShape, pool: Pool, body: Body) -> RequestShape:
         """The shape, on the rank that keeps the response from which the request goes on."""

@@ -20,6 +20,7 @@ from gateway.placing import Pool
 from gateway.relay import Manner, read_whole, relay
 from gateway.reply import ClientGoneError
 from gateway.request import Request
+from gateway.usage_reader import UsageReader
 from scheduler.messages import RankCard
 
 ANSWER_BYTES = 8_000_000
@@ -87,7 +88,7 @@ class PrefillLeg:
             status = answer.status
             if 400 <= status < 500:
                 edits = as_it_came(dialect_of(self._request.api))
-                manner = Manner(tap_usage=False, on_first_token=_nothing, edits=edits)
+                manner = Manner(UsageReader(), on_first_token=_nothing, edits=edits)
                 await relay(answer, self._request.reply, manner)
                 self.answered = True
                 return

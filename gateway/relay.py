@@ -15,14 +15,14 @@ import anyio
 
 from gateway import opening
 from gateway.edits import Edits, edited
-from gateway.errors import RankFailedError
+from gateway.errors import GatewayError, RankFailedError
 from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
 from gateway.reply import Reply
 from gateway.stream_sink import StreamSink
 from gateway.upstream import RankAnswer
-from gateway.usage import Usage
-from gateway.usage_tap import UsageTap
+from gateway.usage_reader import UsageReader
+from gateway.withheld_usage import WithheldUsage
 
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
@@ -39,32 +39,34 @@ AFTER_DONE_S = 3.0
 class Manner(NamedTuple):
     """How an answer is relayed.
 
-    `tap_usage` reads the usage out of a stream, `taps` read it beside; `on_first_token` is called when it has its first
-    token; `edits` are made in it. `of_any_size`: the rank shares no KV, so it has nothing to hide, and what is too
-    large to be read whole passes. `may_retry`: there is somebody else to ask, so nothing goes to the client before the
-    answer is known to be no failure. `on_beginning` is given what a stream says before its first token, or a good
-    answer that is not streamed.
+    `usage` is shown the answer, `taps` a stream; `withheld` keeps its usage from the client. `on_first_token` is called
+    when a stream has its first token; `edits` are made in an answer. `of_any_size`: the rank shares no KV, so it has
+    nothing to hide, and what is too large to be read whole passes. `may_retry`: there is somebody else to ask, so
+    nothing goes to the client before the answer is known to be no failure. `on_beginning` is given what a stream says
+    before its first token, or a good answer that is not streamed.
     """
 
-    tap_usage: bool
+    usage: UsageReader
     on_first_token: Callable[[], None]
     edits: Edits
     of_any_size: bool = False
     may_retry: bool = False
     taps: tuple[Tap, ...] = ()
+    withheld: WithheldUsage | None = None
     on_beginning: Callable[[bytes], None] | None = None
 
 
-async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    """Pass an answer on and return the usage it reports, if it is asked for (for streams) and there.
+async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
+    """Pass an answer on.
 
     Raises RankFailedError, RankTimeoutError, RecomputedError, ClientGoneError.
     """
     if manner.may_retry and answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise RankFailedError(f"The rank answered with status {answer.status}")
     if answer.is_event_stream:
-        return await _relay_events(answer, reply, manner)
-    return await _relay_whole(answer, reply, manner)
+        await _relay_events(answer, reply, manner)
+    else:
+        await _relay_whole(answer, reply, manner)
 
 
 async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
@@ -79,8 +81,7 @@ async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
-    reported = UsageTap(manner.edits.dialect.usage)
+async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
     with anyio.CancelScope() as reading:
 
         def end_soon() -> None:
@@ -90,7 +91,9 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
         stream = EventStream(
             manner.edits,
             Turns(manner.on_first_token, end_soon, manner.on_beginning),
-            (*manner.taps, reported) if manner.tap_usage else manner.taps,
+            manner.usage,
+            manner.taps,
+            withheld=manner.withheld,
             bears_error=not manner.may_retry,
         )
         reply.last_events = lambda: stream.last
@@ -99,11 +102,15 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Usa
         await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
         if beginning:
             await reply.write(beginning)
-        await _pass_on(answer, reply, stream)
+        try:
+            await _pass_on(answer, reply, stream)
+        except GatewayError:
+            if held := stream.release():
+                await reply.write(held)
+            raise
     if left := stream.finish():
         await reply.write(left)
     await reply.end()
-    return reported.usage
 
 
 async def _opened(answer: RankAnswer, stream: EventStream, most: int) -> bytes:
@@ -137,7 +144,7 @@ async def _pass_on(answer: RankAnswer, reply: Reply, stream: EventStream) -> Non
         stream.raise_error()
 
 
-async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usage | None:
+async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
     if not manner.of_any_size:
         body = await read_whole(answer, EDITED_BYTES)
     else:
@@ -148,15 +155,16 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> Usag
             size += len(part)
             if size > WHOLE_BYTES:
                 await _relay_rest(answer, reply, b"".join(parts))
-                return None
+                return
         body = b"".join(parts)
     body = edited(body, manner.edits, streamed=False)
     if manner.may_retry and answer.status == HTTPStatus.OK and opening.is_error(body):
         raise RankFailedError("The rank answered with an error")
     if manner.on_beginning is not None and answer.status == HTTPStatus.OK:
         manner.on_beginning(body)
+    if answer.status == HTTPStatus.OK:
+        manner.usage.see_whole(body)
     await reply.whole(answer.status, for_client(answer.headers), body)
-    return manner.edits.dialect.usage(body) if answer.status == HTTPStatus.OK else None
 
 
 async def _relay_rest(answer: RankAnswer, reply: Reply, beginning: bytes) -> None:

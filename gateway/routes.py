@@ -44,6 +44,10 @@ class Kind(StrEnum):
         return self in (Kind.PAIRABLE, Kind.GENERATING)
 
 
+SAGEMAKER = "/invocations"
+"""Takes the bodies of several other routes, chat and completions among them."""
+
+
 class Route(NamedTuple):
     """One path. `api` says how its prompt is read and split, where it is."""
 
@@ -51,6 +55,11 @@ class Route(NamedTuple):
     kind: Kind
     method: str = "POST"
     api: Api | None = None
+
+    @property
+    def tells_usage_if_asked(self) -> bool:
+        """Whether its streams end with their usage only where `stream_options` ask for it."""
+        return self.api in (Api.CHAT, Api.COMPLETIONS, Api.GENERATE) or self.path == SAGEMAKER
 
     @property
     def learned_as(self) -> str:
@@ -62,7 +71,7 @@ REALTIME = "/v1/realtime"
 
 PATHS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
-        Kind.GENERATING: ("/v1/chat/completions/batch", "/cohere/v2/chat", "/invocations"),
+        Kind.GENERATING: ("/v1/chat/completions/batch", "/cohere/v2/chat", SAGEMAKER),
         Kind.COMPUTING: (
             "/v1/embeddings", "/v2/embed", "/pooling", "/classify", "/score", "/v1/score", "/rerank", "/v1/rerank",
             "/v2/rerank", "/generative_scoring", "/v1/systemone",

@@ -24,9 +24,9 @@ UNDECLARED_BYTES = 480_000
 """Half a minute: what such a model takes at once, and the guess for a recording of unknown length."""
 
 
-def answers_of(body: Body, asked: Prompt) -> int:
-    """How many answers a request gets: `n` for each of its prompts."""
-    return max(1, body.n) * asked.count
+def answers_of(body: Body, asked: Prompt | None) -> int:
+    """How many answers a request gets: `n` for each of its prompts, of which there is one where they are not read."""
+    return max(1, body.n) * (asked.count if asked is not None else 1)
 
 
 def shape_of_audio(declared_bytes: int | None, learned_as: str, estimator: TokenEstimator) -> RequestShape:

@@ -20,6 +20,7 @@ from gateway.relay import Manner, relay
 from gateway.request import Arrival
 from gateway.response_id import MAX_BYTES
 from gateway.routes import Route
+from gateway.usage_reader import UsageReader
 
 PATH = re.compile(r"(/v1/responses/)([^/]+)((?:/cancel)?)")
 BODY_BYTES = 65_536
@@ -54,7 +55,7 @@ class Sticky:
         dispatch = Dispatch(self._gateway, pool, head)
         arrival.record.attempt_id = dispatch.attempt_id
         # Nothing is judged: that a response was cancelled is what its client asks.
-        manner = Manner(tap_usage=False, on_first_token=_nothing, edits=as_it_came(CHOICES), of_any_size=True)
+        manner = Manner(UsageReader(), on_first_token=_nothing, edits=as_it_came(CHOICES), of_any_size=True)
         async with dispatch.send(card, b"", _nothing) as answer:
             await relay(answer, arrival.reply, manner)
 

@@ -74,22 +74,21 @@ LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
 SAMPLING = "sampling_params"
 """Where /inference/v1/generate has its limit and its `n`."""
 
-TELLS_USAGE = frozenset((Api.RESPONSES, Api.MESSAGES))
-"""Whose streams end with their usage, asked or not."""
-
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A request's body, read. `forward` is what the rank gets; `fields` are the raw values in it by decoded key.
 
-    `usage_streamed` says whether the stream that is asked for will end with its usage, `max_tokens` what the client
-    allows for one choice (None: no word of it), `n` how many choices it wants. `readable`: all of these could be read.
+    `asks_usage` says whether the client asks for the usage of a stream, or for none that can be read; `withholds_usage`
+    whether the gateway does in its stead (asked_usage.py). `max_tokens` is what the client allows for one choice (None:
+    no word of it), `n` how many choices it wants. `readable`: all of these could be read.
     """
 
     forward: bytes
     fields: Fields
     model: str | None
     streamed: bool
-    usage_streamed: bool
+    asks_usage: bool
+    withholds_usage: bool = False
     max_tokens: int | None
     n: int
     readable: bool
@@ -104,6 +103,7 @@ def read(raw: bytes, api: Api = Api.CHAT) -> Body:
     stripped = _strip(fields)
     reader = _Reader(fields)
     options = reader.get("stream_options", STREAM_OPTIONS_DECODER)
+    asks_usage = bool(options.include_usage) if options is not None else not reader.all_read
     streamed = bool(reader.get("stream", BOOLEAN_DECODER))
     sampling = _Reader(sampling_of(fields)) if api is Api.GENERATE else reader
     limits = [sampling.get(name, INTEGER_DECODER) for name in LIMITS[api]]
@@ -113,7 +113,7 @@ def read(raw: bytes, api: Api = Api.CHAT) -> Body:
         fields=stripped,
         model=_model(fields),
         streamed=streamed,
-        usage_streamed=streamed and (api in TELLS_USAGE or (options is not None and bool(options.include_usage))),
+        asks_usage=asks_usage,
         max_tokens=next((limit for limit in reversed(limits) if limit is not None), None),
         n=n or 1,
         readable=reader.all_read and sampling.all_read,
@@ -131,7 +131,7 @@ def sampling_of(fields: Fields) -> Fields:
 def without_fields(model: str | None) -> Body:
     """What is known of a body that is not JSON, or not there."""
     return Body(
-        forward=b"", fields={}, model=model, streamed=False, usage_streamed=False, max_tokens=None, n=1, readable=False
+        forward=b"", fields={}, model=model, streamed=False, asks_usage=False, max_tokens=None, n=1, readable=False
     )
 
 

@@ -48,12 +48,16 @@ class Choices:
     opening_bytes = 65_536
 
     def tells(self, events: bytes) -> bool:
-        """See Dialect. Written out: this is asked of every event."""
-        return sse.DONE in events or b'"abort"' in events or b'"cached_tokens"' in events or b'"recomputed"' in events
+        """See Dialect. Written out: this is asked of every event. `cached_tokens` stand in a usage."""
+        return sse.DONE in events or b'"abort"' in events or b'"prompt_tokens"' in events or b'"recomputed"' in events
+
+    def tells_edit(self, events: bytes) -> bool:
+        """See Dialect."""
+        return b'"abort"' in events or b'"cached_tokens"' in events or b'"recomputed"' in events
 
     def tells_whole(self, body: bytes) -> bool:
         """See Dialect."""
-        return self.tells(body)
+        return self.tells_edit(body)
 
     def ends(self, events: bytes) -> bool:
         """See Dialect."""

@@ -45,10 +45,13 @@ class Dialect(Protocol):
         """How much a stream says at most before its first token."""
 
     def tells(self, events: bytes) -> bool:
-        """Whether events may hold something to edit or to judge, or the stream's end."""
+        """Whether events may hold something to edit or to judge, a usage, or the stream's end."""
+
+    def tells_edit(self, events: bytes) -> bool:
+        """Whether events may hold something to edit or to judge."""
 
     def tells_whole(self, body: bytes) -> bool:
-        """Whether an answer that is not streamed may."""
+        """The same of an answer that is not streamed."""
 
     def ends(self, events: bytes) -> bool:
         """Whether one of these whole events is a stream's last."""

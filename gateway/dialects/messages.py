@@ -61,6 +61,10 @@ class Messages:
         """See Dialect: message_start, message_delta, message_stop."""
         return b':"message_' in events or b': "message_' in events
 
+    def tells_edit(self, events: bytes) -> bool:
+        """See Dialect."""
+        return self.tells(events)
+
     def tells_whole(self, body: bytes) -> bool:
         """See Dialect."""
         return b'"usage"' in body

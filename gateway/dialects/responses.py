@@ -58,6 +58,10 @@ class Responses:
         """See Dialect: the first two events and the last have a response."""
         return b'"response":' in events
 
+    def tells_edit(self, events: bytes) -> bool:
+        """See Dialect."""
+        return self.tells(events)
+
     def tells_whole(self, body: bytes) -> bool:
         """See Dialect."""
         return b'"usage"' in body

@@ -12,9 +12,12 @@ COMPLETION = (
 EVENTS = (
     b'data: {"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":"h","finish_reason":null}]}\n\n',
     b'data: {"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":"i","finish_reason":"stop"}]}\n\n',
-    b'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":12,"total_tokens":14,"completion_tokens":2}}\n\n',
     b"data: [DONE]\n\n",
 )
+USAGE = b'"usage":{"prompt_tokens":12,"total_tokens":14,"completion_tokens":2}'
+USAGE_EVENT = b'data: {"id":"cmpl-1","choices":[],%b}\n\n' % USAGE
+"""What comes before the last event where it is asked for."""
+WITH_USAGE = (*EVENTS[:-1], USAGE_EVENT, EVENTS[-1])
 ABORTED_EVENT = b'data: {"choices":[{"index":0,"text":"","finish_reason":"abort"}]}\n\n'
 """How a vLLM that is told to stop ends a stream."""
 
@@ -72,7 +75,8 @@ async def completes(exchange: Exchange) -> None:
 
 
 async def streams(exchange: Exchange) -> None:
-    await exchange.send(STREAM_HEAD, *map(chunk, EVENTS), NO_MORE)
+    events = WITH_USAGE if b'"include_usage":true' in exchange.request.body else EVENTS
+    await exchange.send(STREAM_HEAD, *map(chunk, events), NO_MORE)
 
 
 async def stalls(exchange: Exchange) -> None:

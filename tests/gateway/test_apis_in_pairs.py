@@ -50,7 +50,7 @@ async def test_what_was_cached_is_told_as_the_prefill_rank_told_it(api: Spoken) 
 @every_api
 async def test_a_stream_is_passed_on_as_it_came_but_for_what_was_cached(api: Spoken) -> None:
     async with scripted_pair(answers(api.prefill_answer), streaming(*api.stream.splitlines(keepends=True))) as pair:
-        response = await ask(pair, api, stream=True)
+        response = await ask(pair, api, stream=True, stream_options={"include_usage": True})
         await eventually(pair.nothing_is_held)
     assert response.content.startswith(api.silent + api.tokens)
     assert sent(pair.decode)["stream"] is True

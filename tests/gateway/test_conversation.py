@@ -103,9 +103,3 @@ def test_what_is_no_conversation_is_not_read(api: Api, fields: dict[str, Any]) -
 def test_each_api_has_its_own_limit(api: Api, fields: dict[str, Any], max_tokens: int | None, n: int) -> None:
     body = wire.read(json.dumps(fields).encode(), api)
     assert (body.max_tokens, body.n) == (max_tokens, n)
-
-
-@pytest.mark.parametrize(("api", "told"), [(Api.RESPONSES, True), (Api.MESSAGES, True), (Api.GENERATE, False)])
-def test_streams_of_some_apis_tell_their_usage_unasked(api: Api, told: bool) -> None:
-    assert wire.read(b'{"stream":true}', api).usage_streamed is told
-    assert not wire.read(b"{}", api).usage_streamed

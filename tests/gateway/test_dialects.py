@@ -12,6 +12,7 @@ from gateway.errors import RankFailedError, RecomputedError
 from gateway.event_stream import EventStream, Turns
 from gateway.opening import opening_of
 from gateway.usage import Usage
+from gateway.usage_reader import UsageReader
 from gateway.wire import Api
 from tests.gateway.scripted_apis import APIS, MESSAGES, RESPONSES, Spoken, event
 from tests.gateway.test_usage import body_of
@@ -28,7 +29,7 @@ def events_of(stream: bytes) -> list[bytes]:
 def test_a_stream_begins_with_its_first_block_and_ends_with_its_last_event(api: Spoken) -> None:
     turns: list[str] = []
     told = Turns(lambda: turns.append("first token"), lambda: turns.append("done"))
-    stream = EventStream(as_it_came(NAMED[api.path]), told)
+    stream = EventStream(as_it_came(NAMED[api.path]), told, UsageReader())
     seen = []
     for part in events_of(api.stream):
         assert stream.feed(part) == part
@@ -41,7 +42,7 @@ def test_a_stream_begins_with_its_first_block_and_ends_with_its_last_event(api: 
 
 @named_apis
 def test_what_has_only_tokens_passes_unread(api: Spoken) -> None:
-    stream = EventStream(as_it_came(NAMED[api.path]), Turns(lambda: None, lambda: None))
+    stream = EventStream(as_it_came(NAMED[api.path]), Turns(lambda: None, lambda: None), UsageReader())
     stream.feed(api.silent)
     first, *others = events_of(api.tokens)
     assert not stream.passes(first)

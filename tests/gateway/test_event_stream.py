@@ -13,7 +13,8 @@ from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
 from gateway.stream_sink import StreamSink
-from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, chunk
+from gateway.usage_reader import UsageReader
+from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, USAGE_EVENT, WITH_USAGE, chunk
 
 DONE = EVENTS[-1]
 COMMENT = b": keep-alive\n\n"
@@ -40,7 +41,8 @@ class Watched:
         self.turns: list[str] = []
         self.tap = Kept()
         turns = Turns(lambda: self.turns.append("first token"), lambda: self.turns.append("done"))
-        self.stream = EventStream(as_it_came(dialect), turns, [self.tap] if tapped else (), bears_error=bears_error)
+        taps = [self.tap] if tapped else ()
+        self.stream = EventStream(as_it_came(dialect), turns, UsageReader(), taps, bears_error=bears_error)
         self.written: list[bytes] = []
         self.sink = StreamSink(self.stream, self.written.append)
 
@@ -82,7 +84,7 @@ def test_to_begin_with_an_error_is_the_ranks_right_unless_another_can_be_asked(b
             stream.feed(ERROR)
 
 
-@pytest.mark.parametrize("events", [b"", COMMENT, EVENTS[2]])
+@pytest.mark.parametrize("events", [b"", COMMENT, USAGE_EVENT])
 def test_a_stream_that_ends_unbegun_has_failed(events: bytes) -> None:
     stream = Watched().stream
     stream.feed(events)
@@ -146,7 +148,7 @@ def test_nothing_but_plain_events_is_written_unseen() -> None:
 @given(st.lists(st.integers(1, 600), max_size=8), st.booleans())
 def test_however_a_stream_is_cut_the_client_and_the_taps_get_all_of_it(cuts: list[int], whole_chunks: bool) -> None:
     watched = Watched(tapped=True)
-    body = b"".join((COMMENT, EVENTS[0], EVENTS[0], *EVENTS, SAYS_DONE, SAYS_DONE, DONE))
+    body = b"".join((COMMENT, EVENTS[0], EVENTS[0], *WITH_USAGE, SAYS_DONE, SAYS_DONE, DONE))
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     for start, end in itertools.pairwise(places):
         part = body[start:end]

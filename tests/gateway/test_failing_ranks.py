@@ -12,6 +12,7 @@ from tests.gateway.scripted_rank import (
     EVENTS,
     NO_MORE,
     STREAM_HEAD,
+    USAGE_EVENT,
     Exchange,
     chunk,
     completes,
@@ -131,7 +132,7 @@ async def test_a_whole_answer_that_a_rank_aborted_by_itself_is_a_502() -> None:
     assert error_of(response)["code"] == 502
 
 
-@pytest.mark.parametrize("events", [(), (b": keep-alive\n\n",), EVENTS[2:], EVENTS[3:]])
+@pytest.mark.parametrize("events", [(), (b": keep-alive\n\n",), (USAGE_EVENT, EVENTS[-1]), EVENTS[-1:]])
 async def test_a_stream_that_ends_before_it_has_begun_ends_with_an_error(events: tuple[bytes, ...]) -> None:
     async def ends(exchange: Exchange) -> None:
         await exchange.send(STREAM_HEAD, *map(chunk, events), NO_MORE)

@@ -35,7 +35,7 @@ async def test_the_pace_of_streams_is_counted_where_it_is_asked_for(pace: bool, 
         scripted_rank(streams_one_by_one) as rank,
         serving(FakePools(FakePool(card(rank.url))), pace=pace) as served,
     ):
-        body = {"prompt": "x", "stream": True}
+        body = {"prompt": "x", "stream": True, "stream_options": {"include_usage": True}}
         async with served.client.stream("POST", COMPLETIONS, json=body) as answer:
             async for _ in answer.aiter_bytes():
                 wanted.set()

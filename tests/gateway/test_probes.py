@@ -86,7 +86,7 @@ async def test_metrics_count_requests_placements_and_times() -> None:
         'forebay_gateway_ttft_seconds_count{pool="sim"} 1.0',
         'forebay_gateway_e2e_seconds_count{pool="sim"} 2.0',
         'forebay_gateway_rank_errors_total{error="RankFailedError",pool="sim"} 1.0',
-        'forebay_gateway_prompt_estimate_ratio_count{pool="sim"} 1.0',
+        'forebay_gateway_prompt_estimate_ratio_count{pool="sim"} 2.0',
         'forebay_scheduler_events_total{event="resyncs"} 3.0',
         "forebay_gateway_reservations 0.0",
         "forebay_gateway_rank_requests_open 0.0",

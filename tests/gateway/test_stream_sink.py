@@ -11,8 +11,8 @@ from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
 from gateway.stream_sink import StreamSink
 from gateway.usage import Usage
-from gateway.usage_tap import UsageTap
-from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, chunk
+from gateway.usage_reader import UsageReader
+from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, USAGE_EVENT, chunk
 
 PARAMS = b'data: {"choices":[{"text":"h"}],"kv_transfer_params":{"remote_host":"10.0.0.1"}}\n\n'
 
@@ -23,9 +23,9 @@ class Poured:
     def __init__(self) -> None:
         self.written = b""
         self.said_done = 0
-        self.tap = UsageTap()
+        self.usage = UsageReader()
         self.sink = StreamSink(
-            EventStream(as_it_came(CHOICES), Turns(lambda: None, self._done), [self.tap]), self._write
+            EventStream(as_it_came(CHOICES), Turns(lambda: None, self._done), self.usage), self._write
         )
         self.sink.take_chunks(chunk(EVENTS[0]))
         self.written = b""
@@ -48,7 +48,7 @@ def everywhere(event: bytes) -> range:
 
 def test_whole_events_pass_with_the_framing_they_came_in() -> None:
     poured = Poured()
-    wire = b"".join(map(chunk, EVENTS[:3])) + cut(EVENTS[0], 9)
+    wire = b"".join(map(chunk, EVENTS[:2])) + cut(EVENTS[0], 9)
     poured.sink.take_chunks(wire)
     assert poured.written == wire
 
@@ -75,7 +75,7 @@ def test_a_stream_is_over_wherever_its_last_event_is_cut() -> None:
 
 
 def test_a_streams_usage_is_found_wherever_its_event_is_cut() -> None:
-    for at in everywhere(EVENTS[2]):
+    for at in everywhere(USAGE_EVENT):
         poured = Poured()
-        poured.sink.take_chunks(cut(EVENTS[2], at))
-        assert poured.tap.usage == Usage(prompt_tokens=12, completion_tokens=2), at
+        poured.sink.take_chunks(cut(USAGE_EVENT, at))
+        assert poured.usage.usage == Usage(prompt_tokens=12, completion_tokens=2), at

@@ -58,11 +58,10 @@ def test_max_completion_tokens_wins() -> None:
     assert wire.read(b"{}").max_tokens is None
 
 
-def test_usage_is_streamed_only_where_a_stream_is_asked_to() -> None:
-    asks = b'"stream_options":{"include_usage":true,"continuous_usage_stats":false}'
-    assert wire.read(b'{"stream":true,' + asks + b"}").usage_streamed
-    assert not wire.read(b"{" + asks + b"}").usage_streamed
-    assert not wire.read(b'{"stream":true,"stream_options":null}').usage_streamed
+def test_a_client_asks_for_the_usage_of_a_stream_or_does_not() -> None:
+    assert wire.read(b'{"stream":true,"stream_options":{"include_usage":true}}').asks_usage
+    for options in (b"null", b"{}", b'{"include_usage":false}', b'{"continuous_usage_stats":true}'):
+        assert not wire.read(b'{"stream":true,"stream_options":%b}' % options).asks_usage
 
 
 def test_a_field_that_cannot_be_read_counts_as_not_given() -> None:
@@ -72,7 +71,7 @@ def test_a_field_that_cannot_be_read_counts_as_not_given() -> None:
         found = wire.read(json.encode(whole | {name: bad}))
         without = wire.read(json.encode({key: value for key, value in whole.items() if key != name}))
         assert not found.readable
-        assert (found.streamed, found.usage_streamed) == (without.streamed, without.usage_streamed)
+        assert found.streamed == without.streamed
         assert (found.max_tokens, found.n) == (without.max_tokens, without.n)
 
 
