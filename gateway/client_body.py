@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import anyio
 from starlette.types import Receive
 
-from gateway.errors import RequestTooSlowError
 from gateway.headers import Headers, first
 from gateway.intake import too_large, wait_until_gone
+from gateway.patience import Waiting
 
 
 class ClientBody:
@@ -20,7 +19,7 @@ class ClientBody:
     for before the one ahead of it is taken, so that a rank that reads slowly makes its client write slowly.
     """
 
-    def __init__(self, receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float) -> None:
+    def __init__(self, receive: Receive, headers: Headers, *, max_bytes: int, waiting: Waiting) -> None:
         """Raises BodyTooLargeError from the declared length."""
         declared = first(headers, b"content-length")
         self.declared_bytes = None if declared is None else int(declared)
@@ -28,14 +27,14 @@ class ClientBody:
             raise too_large(max_bytes)
         self._receive = receive
         self._max_bytes = max_bytes
-        self._idle_s = idle_s
+        self._waiting = waiting
         self._ahead: deque[bytes] = deque()
         self._sink, self._parts = anyio.create_memory_object_stream[bytes](0)
 
     async def watch(self) -> None:
         """Take the body in, and return when the client leaves.
 
-        Raises BodyTooLargeError from what has come, RequestTooSlowError when nothing comes for `idle_s`.
+        Raises BodyTooLargeError from what has come, RequestTooSlowError when it comes too slowly.
         """
         if await self._take_in():
             self._sink.close()
@@ -46,11 +45,7 @@ class ClientBody:
         size = 0
         more = True
         while more:
-            message = None
-            with anyio.move_on_after(self._idle_s):
-                message = await self._receive()
-            if message is None:
-                raise RequestTooSlowError(f"The request's body did not arrive: nothing came for {self._idle_s:g} s")
+            message = await self._waiting.next(self._receive, size)
             if message["type"] == "http.disconnect":
                 return False
             part = message.get("body", b"")
@@ -66,7 +61,7 @@ class ClientBody:
         try:
             await self._sink.send(part)
         except anyio.BrokenResourceError:
-            self._idle_s = math.inf  # the rank has answered already: nobody waits for the rest
+            self._waiting.forever()  # the rank has answered already: nobody waits for the rest
 
     async def look_ahead(self) -> bytes:
         """The next part, b"" at the end; it will be iterated over all the same."""

@@ -23,6 +23,7 @@ from gateway.errors import (
 from gateway.kept_responses import KeptResponses
 from gateway.lost_ranks import LostRanks
 from gateway.metrics import Metrics, StateCollector
+from gateway.patience import Patience
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
 from gateway.settings import GatewaySettings
@@ -60,6 +61,7 @@ class Gateway:
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
+        self.patience = Patience(settings.client_idle_ms / 1000)
         self.stopping = False
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)
         self._alive: set[anyio.CancelScope] = set()

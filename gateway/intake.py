@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import anyio
 from starlette.types import Receive
 
 from gateway.client_http.client import Client
-from gateway.errors import BodyTooLargeError, RequestTooSlowError
+from gateway.errors import BodyTooLargeError
 from gateway.headers import Headers, first
+from gateway.patience import Patience, Waiting
 from gateway.reply import ClientGoneError
 
 
 async def read_body(
-    receive: Receive, headers: Headers, *, max_bytes: int, idle_s: float, client: Client | None = None
+    receive: Receive, headers: Headers, *, max_bytes: int, patience: Patience, client: Client | None = None
 ) -> bytes:
     """The whole body. Raises as soon as it is known that there is none to be had.
 
-    BodyTooLargeError from the declared length or from what has come; RequestTooSlowError when nothing comes for
-    `idle_s`; ClientGoneError when the client closes before the end.
+    BodyTooLargeError from the declared length or from what has come; RequestTooSlowError when there is no more
+    `patience`; ClientGoneError when the client closes before the end.
     """
     declared = first(headers, b"content-length")
     if declared is not None and int(declared) > max_bytes:
@@ -25,15 +25,11 @@ async def read_body(
     parts: list[bytes] = []
     size = 0
     more = True
+    waiting = Waiting(patience)
     while more:
-        message = None
         if client is not None and client.has_sent_all:
-            message = await receive()
-        else:
-            with anyio.move_on_after(idle_s):
-                message = await receive()
-        if message is None:
-            raise RequestTooSlowError(f"The request's body did not arrive: nothing came for {idle_s:g} s")
+            waiting.forever()
+        message = await waiting.next(receive, size)
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         parts.append(message.get("body", b""))

@@ -57,7 +57,7 @@ async def read_whole_body(gateway: Gateway, arrival: Arrival) -> bytes:
         arrival.receive,
         arrival.head.headers,
         max_bytes=settings.max_body_bytes,
-        idle_s=settings.client_idle_ms / 1000,
+        patience=gateway.patience,
         client=arrival.reply.client,
     )
 

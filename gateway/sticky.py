@@ -37,8 +37,8 @@ class Sticky:
     async def serve(self, arrival: Arrival) -> None:
         """Serve one request. Raises whatever its client is to be told, and ClientGoneError."""
         arrival.record.route = self._route.path
-        idle_s = self._gateway.settings.client_idle_ms / 1000
-        await read_body(arrival.receive, arrival.head.headers, max_bytes=BODY_BYTES, idle_s=idle_s)
+        patience = self._gateway.patience
+        await read_body(arrival.receive, arrival.head.headers, max_bytes=BODY_BYTES, patience=patience)
         await answer_until_gone(arrival, partial(self._answer, arrival))
 
     async def _answer(self, arrival: Arrival) -> None:

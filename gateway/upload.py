@@ -11,6 +11,7 @@ from gateway.errors import AmbiguousModelError
 from gateway.form import FieldFinder, boundary_of
 from gateway.gateway import Gateway
 from gateway.life import answer_while_watched
+from gateway.patience import Waiting
 from gateway.placing import Pool
 from gateway.request import Arrival, Request
 from gateway.routes import Route
@@ -36,7 +37,7 @@ class Upload:
             arrival.receive,
             arrival.head.headers,
             max_bytes=settings.max_upload_bytes,
-            idle_s=settings.client_idle_ms / 1000,
+            waiting=Waiting(self._gateway.patience),
         )
         with closing(body):
             await answer_while_watched(arrival.reply, body.watch, partial(self._answer, arrival, boundary, body))
