@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette import routing
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -48,12 +49,13 @@ def create_app(gateway: Gateway) -> FastAPI:
     _add_operations(app, gateway)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(GatewayError, _on_gateway_error)
-    app.add_exception_handler(Exception, _on_exception)
     # The last one added is the outermost.
     routes = frozenset(route.path for route in app.routes if isinstance(route, routing.Route))
     app.add_middleware(_RankRoutes, gateway=gateway)
     app.add_middleware(_PathGuard)
     app.add_middleware(KeyGuard, keys=gateway.keys)
+    # The framework answers faults outside of everything, where no page of another origin may read the answer.
+    app.add_middleware(ServerErrorMiddleware, handler=_on_exception)
     if origins := gateway.settings.cors_origin:
         # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused.
         app.add_middleware(

@@ -43,7 +43,11 @@ class Closer:
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
     def answer_last(self, error: GatewayError) -> None:
-        """Answer with an error that no application was asked for, and linger."""
+        """Answer with an error that no application was asked for, and linger.
+
+        Without CORS headers: the head is not whole, so the page's origin may not have come yet. Browsers write no such
+        heads, unless a page makes one too large; its script then sees a network error.
+        """
         body = errors.body_of(error)
         headers = dict(errors.headers_of(error)) | {b"content-length": b"%d" % len(body), b"connection": b"close"}
         head = b"".join(b"%b: %b\r\n" % header for header in headers.items())

@@ -1,13 +1,14 @@
 """Web pages of other origins: what a browser asks first, and what it is let see."""
 
 import json
+from unittest.mock import patch
 
 import httpx
 import pytest
 
 from gateway.settings import GatewaySettings
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import COMPLETIONS, serving
+from tests.gateway.running import COMPLETIONS, error_of, serving
 from tests.gateway.scripted_rank import EVENTS, scripted_rank, streams
 
 PAGE = "https://app.example"
@@ -82,3 +83,18 @@ async def test_without_the_option_no_page_is_let_in() -> None:
 def test_what_no_browser_sends_as_an_origin_is_refused(origin: str) -> None:
     with pytest.raises(ValueError, match=r"^cors_origin: expected \* or SCHEME://HOST\[:PORT\] without a path"):
         GatewaySettings(redis="redis://x", cors_origin=(origin,))
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, "/metrics"])
+async def test_a_page_sees_that_a_gateway_is_at_fault(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(FakePools(FakePool(card("http://127.0.0.1:9"))), cors_origin=(PAGE,)) as served:
+        with (
+            patch.object(served.gateway, "pool_for", side_effect=ArithmeticError("a fault")),
+            patch.object(served.gateway, "metrics_page", side_effect=ArithmeticError("a fault")),
+        ):
+            method = "POST" if path == COMPLETIONS else "GET"
+            answer = await served.client.request(method, path, json={"prompt": "x"}, headers={"Origin": PAGE})
+    assert (answer.status_code, origin_let_in(answer)) == (500, PAGE)
+    assert error_of(answer)["message"] == "Internal server error"
+    assert "x-request-id" in answer.headers
+    assert "a fault" in caplog.text
