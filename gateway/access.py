@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.headers import client_request_id
 from gateway.metrics import Metrics
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
+from gateway.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
 
     `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last attempt,
     `tenant` how the client's key is called, `prefill_rank` and `rank` which ranks they were: the one that answers, and
-    the one before it, if any. Times are monotonic, in seconds. A status of 0 means that nothing has been answered yet.
+    the one before it, if any; `usage` what the one that answers has told. Times are monotonic, in seconds. A status of
+    0 means that nothing has been answered yet.
     """
 
     id: str
@@ -46,6 +48,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     rank: str = ""
     attempt_id: str = ""
     first_token_s: float | None = None
+    usage: Usage | None = None
     error: str = ""
     client_left: bool = False
 

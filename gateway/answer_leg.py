@@ -58,7 +58,6 @@ class AnswerLeg:
         """
         streamed = self._request.body.streamed
         usage = UsageReader(edits.dialect.usage)
-        on_beginning = partial(self._on_beginning, card) if self._keeps else None
         manner = Manner(
             usage=usage,
             on_first_token=self._on_first_token,
@@ -67,7 +66,7 @@ class AnswerLeg:
             may_retry=may_retry,
             taps=self._taps(),
             withheld=self._withheld(),
-            on_beginning=on_beginning,
+            on_beginning=partial(self._on_beginning, card) if self._keeps else None,
         )
         with anyio.move_on_after(reach_within_s) as reaching:
 
@@ -79,14 +78,17 @@ class AnswerLeg:
 
             async with self._dispatch.send(card, content, sent) as answer:
                 reaching.deadline = math.inf
-                await relay(answer, self._request.reply, manner)
+                try:
+                    await relay(answer, self._request.reply, manner)
+                finally:
+                    self._request.record.usage = usage.usage
                 if answer.status == 200:
                     self._phases.first_token()
         if reaching.cancelled_caught:
             raise RankNotReachedError("The decode rank did not take the request while its KV was surely held")
         started_s = self._request.record.started_s
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)
-        return usage.usage
+        return self._request.record.usage
 
     def _taps(self) -> tuple[Tap, ...]:
         return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()

@@ -8,6 +8,7 @@ import anyio
 import msgspec
 
 from gateway import bounds, headers, prompt, response_id, transfer_params, wire
+from gateway.accounting import accounted
 from gateway.asked_usage import asking
 from gateway.gateway import Gateway
 from gateway.kept_responses import unknown
@@ -49,10 +50,9 @@ class JsonRequest:
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
         _, _, record, reply, explain = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain)
-        usage = await Serving(self._gateway, pool, request).run(shape)
+        with accounted(self._gateway, record, 0 if asked is None else shape.prompt_tokens):
+            usage = await Serving(self._gateway, pool, request).run(shape)
         metrics = self._gateway.metrics
-        if usage is not None:
-            metrics.count_tokens(pool.name, record.tenant, usage)
         if usage is not None and asked is not None and self._route.kind.generates:
             metrics.estimate_ratio.labels(pool.name).observe(shape.prompt_tokens / max(1, usage.prompt_tokens))
             self._gateway.learn(pool, self._route.learned_as, asked, usage, answers=answers_of(body, asked))

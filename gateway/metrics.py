@@ -64,7 +64,7 @@ class Metrics:
         self.pairs = PairMetrics(registry)
         self.paces = Paces()
         registry.register(self.paces)
-        self.tokens = _tokens(registry)
+        self.tokens, self.unreported = _tokens(registry)
         self.estimate_ratio = Histogram(
             "forebay_gateway_prompt_estimate_ratio",
             "Prompt tokens estimated at placement, as a share of those the engine counted.",
@@ -77,6 +77,10 @@ class Metrics:
         """Count what one answer took."""
         self.tokens.labels(pool, tenant, "prompt").inc(usage.prompt_tokens)
         self.tokens.labels(pool, tenant, "completion").inc(usage.completion_tokens)
+
+    def count_unreported(self, pool: str, tenant: str, prompt_tokens: int) -> None:
+        """Count the prompt of a request that its client left before its rank has told what it used."""
+        self.unreported.labels(pool, tenant).inc(prompt_tokens)
 
     def page(self) -> bytes:
         """The page a scraper reads."""
@@ -102,9 +106,13 @@ class PairMetrics:
         )
 
 
-def _tokens(registry: CollectorRegistry) -> Counter:
+def _tokens(registry: CollectorRegistry) -> tuple[Counter, Counter]:
     what = "Tokens as engines report them, of the prompts and of the answers."
-    return Counter("forebay_gateway_tokens", what, ["pool", "tenant", "kind"], registry=registry)
+    left = "Estimated prompt tokens of requests that ranks worked on and clients left before their usage was told."
+    return (
+        Counter("forebay_gateway_tokens", what, ["pool", "tenant", "kind"], registry=registry),
+        Counter("forebay_gateway_unreported_prompt_tokens", left, ["pool", "tenant"], registry=registry),
+    )
 
 
 def _seconds(name: str, what: str, buckets: tuple[float, ...], registry: CollectorRegistry) -> Histogram:

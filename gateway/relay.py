@@ -27,6 +27,9 @@ from gateway.withheld_usage import WithheldUsage
 WHOLE_BYTES = 4_000_000
 """Up to this size an answer is read whole before it is passed on."""
 
+END_BYTES = 1_024
+"""In which the usage of an answer stands that is too large to be read whole, as of many embeddings."""
+
 EDITED_BYTES = 16_000_000
 """An answer that is to be edited is always read whole. The largest, with 20 log probabilities for each of ten thousand
 tokens, has this size.
@@ -154,7 +157,9 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
             parts.append(part)
             size += len(part)
             if size > WHOLE_BYTES:
-                await _relay_rest(answer, reply, b"".join(parts))
+                end = await _relay_rest(answer, reply, b"".join(parts))
+                if answer.status == HTTPStatus.OK:
+                    manner.usage.see_end(end)
                 return
         body = b"".join(parts)
     body = edited(body, manner.edits, streamed=False)
@@ -167,9 +172,13 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
     await reply.whole(answer.status, for_client(answer.headers), body)
 
 
-async def _relay_rest(answer: RankAnswer, reply: Reply, beginning: bytes) -> None:
+async def _relay_rest(answer: RankAnswer, reply: Reply, beginning: bytes) -> bytes:
+    """Its last bytes."""
+    end = beginning[-END_BYTES:]
     await reply.start(answer.status, for_client(answer.headers))
     await reply.write(beginning)
     while part := await answer.read():
+        end = (end + part[-END_BYTES:])[-END_BYTES:]
         await reply.write(part)
     await reply.end()
+    return end

@@ -6,6 +6,7 @@ from contextlib import closing
 from functools import partial
 
 from gateway import wire
+from gateway.accounting import accounted
 from gateway.client_body import ClientBody
 from gateway.errors import AmbiguousModelError
 from gateway.form import FieldFinder, boundary_of
@@ -50,7 +51,8 @@ class Upload:
         _, _, record, reply, explain = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, body, read, None, record, reply, explain)
-        await Serving(self._gateway, pool, request).run(shape)
+        with accounted(self._gateway, record, 0):  # of a recording the estimate is none of tokens
+            await Serving(self._gateway, pool, request).run(shape)
 
     def _pool_for(self, model: str | None) -> Pool:
         try:

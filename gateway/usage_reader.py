@@ -32,6 +32,12 @@ class UsageReader:
         self._reported = body
         self._is_whole = True
 
+    def see_end(self, end: bytes) -> None:
+        """The last bytes of an answer that is not streamed; nearly all of vLLM's end with their usage."""
+        begin = end.rfind(b'"usage":')
+        if begin >= 0:
+            self.see_whole(b"{" + end[begin:])
+
     @property
     def usage(self) -> Usage | None:
         """What was reported last; None if nothing was that makes sense."""

@@ -1,16 +1,35 @@
 """What is counted of the tokens that requests use, whoever asks for it and however they end."""
 
+import asyncio
 import json
+from random import Random
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.relay import WHOLE_BYTES
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, serving
-from tests.gateway.scripted_pair import prefills, scripted_pair, sent
-from tests.gateway.scripted_rank import EVENTS, WITH_USAGE, scripted_rank, streams
+from tests.gateway.form import FORM_TYPE, field, file, form
+from tests.gateway.hanging_up import send_and_hang_up
+from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, nothing_is_held, post, serving
+from tests.gateway.scripted_pair import answers, prefills, scripted_pair, sent
+from tests.gateway.scripted_rank import (
+    EVENTS,
+    STREAM_HEAD,
+    WITH_USAGE,
+    Exchange,
+    Script,
+    breaks_off,
+    chunk,
+    dies_in_its_answer,
+    scripted_rank,
+    stalls,
+    stalls_after_an_event,
+    streams,
+)
 
+UNREPORTED = "forebay_gateway_unreported_prompt_tokens"
 GENERATE = "/inference/v1/generate"
 ASK = {"prompt": "x", "messages": [], "token_ids": [1, 2], "sampling_params": {"max_tokens": 5}}
 
@@ -64,3 +83,67 @@ async def test_what_a_stream_used_teaches_the_estimate() -> None:
         await eventually(lambda: not pool.live)
     assert pool.asked[0].prompt_tokens == 30
     assert 12 <= pool.asked[-1].prompt_tokens <= 13
+
+
+EMBEDDINGS = b'{"object":"list","data":[%b],"usage":{"prompt_tokens":7,"total_tokens":7,"completion_tokens":0}}'
+
+
+@pytest.mark.parametrize("size", [10, WHOLE_BYTES + 10])
+async def test_what_is_embedded_is_accounted_for_however_large_the_answer(size: int) -> None:
+    script = answers(EMBEDDINGS % (b" " * size))
+    async with scripted_rank(script) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        await served.client.post("/v1/embeddings", json={"input": "x"})
+        assert await counted(served) == {"prompt": 7, "completion": 0}
+
+
+@pytest.mark.parametrize("path", [COMPLETIONS, "/rerank"])
+async def test_an_answer_that_is_not_streamed_is_accounted_for(path: str) -> None:
+    async with scripted_pair() as pair:
+        await pair.served.client.post(path, json=ASK)
+        assert await counted(pair.served) == {"prompt": 12, "completion": 1}
+
+
+async def test_a_transcript_that_tells_tokens_is_accounted_for() -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        content = form(field("model", "sim"), file(b"x"))
+        await served.client.post("/v1/audio/transcriptions", content=content, headers={"content-type": FORM_TYPE})
+        assert await counted(served) == {"prompt": 12, "completion": 1}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_of_a_request_that_its_client_leaves_the_prompt_is_counted_as_estimated(stream: bool) -> None:
+    script = stalls_after_an_event if stream else stalls
+    async with scripted_rank(script) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        raw = post(COMPLETIONS, json.dumps({"prompt": "x" * 400, "stream": stream}).encode())
+
+        async def has_come(_: asyncio.StreamReader) -> None:
+            await eventually(lambda: bool(rank.requests))
+
+        await send_and_hang_up(served.port, raw, Random(1), within_s=0, earliest=has_come)
+        await eventually(lambda: nothing_is_held(served, pool))
+        assert await counted(served, UNREPORTED) == {"": 100}
+        assert await counted(served) == {}
+
+
+async def test_a_client_that_leaves_before_the_end_of_a_stream_whose_usage_is_told_is_accounted_for() -> None:
+    async def tells_and_waits(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, WITH_USAGE[:-1]))
+        await exchange.until_closed()
+
+    async with scripted_rank(tells_and_waits) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        async with served.client.stream("POST", COMPLETIONS, json={"prompt": "x", "stream": True}) as response:
+            text = b""
+            async for part in response.aiter_bytes():
+                text += part
+                if text == b"".join(EVENTS[:-1]):
+                    break
+        await eventually(lambda: nothing_is_held(served, pool))
+        assert await counted(served) == {"prompt": 12, "completion": 2}
+        assert await counted(served, UNREPORTED) == {}
+
+
+@pytest.mark.parametrize("script", [breaks_off, dies_in_its_answer, answers(b'{"error":{}}', "400 Bad Request")])
+async def test_what_fails_or_is_refused_is_counted_for_nobody(script: Script) -> None:
+    async with scripted_rank(script) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        await served.complete()
+        assert await counted(served) == await counted(served, UNREPORTED) == {}
