@@ -72,7 +72,7 @@ class EventStream:
         """Whether these whole events, perhaps with one chunk's framing around them, may be passed on without `feed`."""
         if not self.has_begun or self._editor.holds or self._dialect.tells(events) or may_hold_params(events):
             return False
-        if not events.endswith(self._withheld.ordinary_end) and self._withheld.concerns(events):
+        if self._withheld.concerns(events):
             return False
         self.last = events
         return True

@@ -19,6 +19,7 @@ from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
 from gateway.upstream import RankTunnel
+from gateway.usage_reader import UsageReader
 from scheduler.decision import LegKind, Place
 from scheduler.messages import RankCard
 
@@ -66,7 +67,10 @@ class RealtimeSession:
                 await _carry(self._offer.switch(), answer)
             else:
                 manner = Manner(
-                    tap_usage=False, on_first_token=phases.first_token, edits=as_it_came(CHOICES), of_any_size=True
+                    usage=UsageReader(),
+                    on_first_token=phases.first_token,
+                    edits=as_it_came(CHOICES),
+                    of_any_size=True,
                 )
                 await relay(answer, reply, manner)
 

@@ -20,12 +20,7 @@ from gateway.wire import NULL, Fields
 
 TELLS = b'"prompt_tokens"'
 ANSWER_END = re.compile(rb'"finish_reason": ?"')
-GOES_ON = re.compile(rb'"finish_reason": ?null[^"]*(?:"[a-z_]+": ?null[^"]*)*\Z')
-"""From where an ordinary event is like all the others of its stream: after what is new in it."""
-
 EVENT_END = b"}\n\n"
-CHUNK_END = b"\r\n"
-NEVER = b"\0"
 
 
 class _Event(msgspec.Struct):
@@ -38,20 +33,17 @@ EVENT_DECODER = msgspec.json.Decoder(_Event)
 
 
 class WithheldUsage:
-    """Takes the usage out of one stream, of so many `answers` that end with a fingerprint.
-
-    `ordinary_end` is how chunks end, framing included, in which no answer does; what ends otherwise it is to be asked
-    `concerns` of. All of both may pass without `take` where it says no.
-    """
+    """Takes the usage out of one stream, of so many `answers` that end with a fingerprint."""
 
     def __init__(self, answers: int, *, is_over: bool = False) -> None:
         self._unended = answers
         self._is_over = is_over
         self._held = b""
-        self.ordinary_end = NEVER if answers else b""
 
     def concerns(self, events: bytes) -> bool:
-        """Whether there may be something to take or to hold; that the usage is in it the dialect tells."""
+        """Whether there may be something to take or to hold, so that these events must not pass without `take`; that
+        the usage is in them the dialect tells.
+        """
         return bool(self._held) or (self._unended > 0 and ANSWER_END.search(events) is not None)
 
     def take(self, events: bytes) -> bytes:
@@ -59,10 +51,7 @@ class WithheldUsage:
         if self._is_over:
             return events
         if not (TELLS in events or self.concerns(events)):
-            if self._unended > 0 and (goes_on := GOES_ON.search(events)) is not None:
-                self.ordinary_end = goes_on[0] + CHUNK_END
             return events
-        self.ordinary_end = NEVER
         return b"".join(map(self._take_event, sse.events_of(events)))
 
     def release(self) -> bytes:
@@ -74,7 +63,6 @@ class WithheldUsage:
         told = None if self._is_over else _told_in(event)
         if told is not None and told.choices is not None:
             self._is_over = True
-            self.ordinary_end = b""
             if not told.choices:
                 return _stamped(self.release(), told.system_fingerprint)
         released = self.release()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.likeness import Likeness
 from gateway.rank_http.chunks import payload_of, whole_bytes
-from tests.gateway.scripted_rank import EVENTS, chunk
+from tests.gateway.scripted_rank import EVENTS, USAGE_EVENT, chunk
 
 FIRST = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m","choices":'
@@ -71,7 +71,7 @@ def test_bytes_that_are_not_one_regular_chunk_are_not(wire: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [EVENTS[2], EVENTS[3], b": keep-alive\n\n", saying(b'a\\"b'), b'data: {"id":"text"}\n\n']
+    "event", [USAGE_EVENT, EVENTS[-1], b": keep-alive\n\n", saying(b'a\\"b'), b'data: {"id":"text"}\n\n']
 )
 def test_an_event_without_a_plain_text_is_like_no_other(event: bytes) -> None:
     assert Likeness.of(chunk(event)) is None
