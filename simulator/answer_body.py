@@ -1,47 +1,53 @@
-"""What the bytes of chat and text completions have in common, as vLLM 0.32 writes them."""
+"""What an API makes of the tokens that come: the interface of its answers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import msgspec
-
+from simulator.api_errors import ApiError
 from simulator.choice import Choice
-from simulator.generation import Generation
+from simulator.usage import Usage
+
+
+class Stamp(NamedTuple):
+    """What an answer says of itself: its id, when and by which model it was made, and by which server."""
+
+    answer_id: str
+    created_s: int
+    model: str
+    fingerprint: str
 
 
 class AnswerBody(ABC):
-    """Writes the answer to one request; `kind` and `chunk_kind` are the names of its objects, whole and streamed.
+    """Writes the answer to one request, each event as one item. Asked in the order of these methods."""
 
-    `usage` is a ready member (`,"usage":{...}`) or empty.
-    """
+    def opening(self) -> Sequence[bytes]:
+        """The events of a stream before anything is known."""
+        return ()
 
-    kind: str
-    chunk_kind: str
-
-    def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
-        self._generation = generation
-        self._answer_id, self._created_s, self._model = answer_id, created_s, model
-        self._fingerprint = fingerprint
-        self._event_head = b"data: " + msgspec.json.encode(self._head(self.chunk_kind))[:-1]
-        self._fingerprint_tail = b',"system_fingerprint":' + msgspec.json.encode(fingerprint)
+    def first(self, choice: Choice) -> Sequence[bytes]:
+        """The events of a choice before its first text; they come with it."""
+        del choice
+        return ()
 
     @abstractmethod
-    def first(self, choice: Choice, usage: bytes) -> bytes:
-        """What comes before any text of a choice; may be nothing."""
+    def delta(self, choice: Choice, text: str, ids: list[int]) -> Sequence[bytes]:
+        """The events for the text and ids that came, and for the finish if they are the last."""
 
     @abstractmethod
-    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
-        """One event: the text and ids that came, and the finish if they are the last."""
+    def ending(self, choices: list[Choice], usage: Usage) -> Sequence[bytes]:
+        """The events that end a stream."""
 
     @abstractmethod
-    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
+    def failure(self, error: ApiError) -> Sequence[bytes]:
+        """The events that end a stream with an error; none where vLLM breaks it off."""
+
+    def refused(self, error: ApiError) -> bytes:
+        """What is answered in place of the whole answer."""
+        return error.body
+
+    @abstractmethod
+    def whole(self, choices: list[Choice], usage: Usage) -> bytes:
         """The answer that is not streamed."""
-
-    def last(self, usage: bytes) -> bytes:
-        """The event with the request's usage."""
-        return b"".join((self._event_head, b',"choices":[]', usage, self._fingerprint_tail, b"}\n\n"))
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._answer_id, "object": kind, "created": self._created_s, "model": self._model}

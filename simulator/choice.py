@@ -1,6 +1,7 @@
 """One choice of an answer: its text so far and how it ended.
 
-`generated` counts all its tokens, `pending` those not yet sent; `sent` says that its last event is out.
+`generated` counts all its tokens, `pending` those not yet sent, `begun` says that something is out, `sent` that all is.
+Of a request for nothing but its prompt the last token stands for its end, and is none.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ class Choice:
     """Takes the tokens of one sequence; its answer takes the text, when it is told to flush."""
 
     __slots__ = (
-        "_answer", "begun", "cached_tokens", "created_tokens", "finish_reason", "generated", "ids", "index",
-        "keeps_ids", "kv_transfer_params", "min_tokens", "offset", "pending", "prompt", "sent", "stop_reason", "text",
+        "_answer", "_generates", "begun", "cached_tokens", "created_tokens", "finish_reason", "generated", "ids",
+        "index", "keeps_ids", "kv_transfer_params", "min_tokens", "offset", "pending", "prompt", "sent", "stop_reason", "text",
     )  # fmt: skip
 
     def __init__(self, answer: Answering, index: int, prompt: Prompt, generation: Generation) -> None:
         self._answer = answer
         self.index = index
         self.prompt = prompt
+        self._generates = generation.generates
         self.min_tokens = generation.min_tokens
-        self.keeps_ids = generation.return_token_ids or generation.logprobs is not None
+        self.keeps_ids = generation.keeps_ids or generation.return_token_ids or generation.logprobs is not None
         self.text = TextStream(generation.stop, include_stop=generation.include_stop, prompt=prompt.ids)
         self.ids: list[int] = []
         self.generated = 0
@@ -70,8 +72,11 @@ class Choice:
 
     def push(self, token: int, finish: str | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""
-        self.generated += 1
         self.pending += 1
+        if not self._generates:
+            self.finish_reason = finish
+            return False
+        self.generated += 1
         if self.keeps_ids:
             self.ids.append(token)
         stopped = self.text.push(token, may_stop=self.generated > self.min_tokens)

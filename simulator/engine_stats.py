@@ -83,6 +83,7 @@ class EngineStats:
     def _record_tokens(self, step: Step) -> None:
         gaps: Counter[float] = Counter()
         computed = 0
+        generated = len(step.outputs)
         for out in step.outputs:
             sequence = out.sequence
             if out.nth == 1:
@@ -91,14 +92,15 @@ class EngineStats:
                 self.prompt_tokens_external += sequence.external_tokens
                 computed += sequence.request.prompt_tokens - sequence.cached_tokens - sequence.external_tokens
                 self.time_to_first_token_s.observe(out.gap_s)
+                generated -= not sequence.request.max_tokens
             else:
                 gaps[out.gap_s] += 1
             if out.finish:
                 self.finish(sequence, out.finish)
         for gap_s, times in gaps.items():
             self.inter_token_latency_s.observe(gap_s, times)
-        self.generation_tokens += len(step.outputs)
-        self.iteration_tokens.observe(computed + len(step.outputs))
+        self.generation_tokens += generated
+        self.iteration_tokens.observe(computed + generated)
 
     def finish(self, sequence: Sequence, reason: str) -> None:
         """Take in a finished sequence. Of a request with n choices the first stands for `request_params_n`."""
@@ -106,7 +108,8 @@ class EngineStats:
         self.finished[reason] += 1
         self.request_prompt_tokens.observe(request.prompt_tokens)
         self.request_generation_tokens.observe(sequence.generated)
-        self.request_params_max_tokens.observe(request.max_tokens)
+        if request.max_tokens:
+            self.request_params_max_tokens.observe(request.max_tokens)
         self.request_num_preemptions.observe(sequence.preemptions)
         self.request_prefill_kv_computed_tokens.observe(request.prompt_tokens - sequence.cached_tokens)
         if request.salt == 0:

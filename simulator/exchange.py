@@ -16,13 +16,15 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Request:
-    """One complete request. Header names are lower case; of repeated ones the last counts."""
+    """One complete request. Header names are lower case; of repeated ones the last counts. `query` is as it was sent."""
 
-    __slots__ = ("body", "headers", "http_11", "keep_alive", "method", "path")
+    __slots__ = ("body", "headers", "http_11", "keep_alive", "method", "path", "query")
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], body: bytes) -> None:
         self.method = method
-        self.path = httptools.parse_url(target).path.decode("latin-1")
+        url = httptools.parse_url(target)
+        self.path = url.path.decode("latin-1")
+        self.query = (url.query or b"").decode("latin-1")
         self.headers = headers
         self.body = body
         self.http_11 = True

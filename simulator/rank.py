@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -11,10 +11,8 @@ from uuid import uuid4
 from zlib import crc32
 
 from simulator.answer import Answer
-from simulator.answer_body import AnswerBody
+from simulator.answer_body import AnswerBody, Stamp
 from simulator.api_errors import bad_request, engine_dead, too_busy
-from simulator.chat_body import ChatBody
-from simulator.completion_body import CompletionBody
 from simulator.exchange import Exchange
 from simulator.faults import FaultBoard
 from simulator.generation import Generation
@@ -29,6 +27,8 @@ from simulator.transfer_params import RemoteKv
 from simulator.wrong_answer import answer_wrongly
 
 VLLM_VERSION = "0.32.0"
+Writer = Callable[[Generation, Stamp], AnswerBody]
+"""How an API's answers are written."""
 
 
 class Rank:
@@ -58,8 +58,13 @@ class Rank:
         group = f"dp{settings.engines}-" if settings.engines > 1 else ""
         self._fingerprint = f"vllm-{VLLM_VERSION}-{group}{crc32(repr(settings.model).encode()):08x}"
 
-    def generate(self, generation: Generation, exchange: Exchange, headers: Mapping[str, str], base_id: str) -> None:
-        """Admit a request and answer it as its tokens come; raises ApiError where it is not admitted."""
+    def generate(
+        self, generation: Generation, write: Writer, name: str, exchange: Exchange, headers: Mapping[str, str]
+    ) -> None:
+        """Admit a request and answer it as its tokens come; raises ApiError where it is not admitted.
+
+        `name` is what is its own in its ids.
+        """
         if self.crash_reason:
             raise engine_dead()
         runner = self._engine_for(headers)
@@ -83,13 +88,13 @@ class Rank:
         wrong = self.faults.take("prefill_params") if generation.keeps_kv and not generation.stream else None
         answer = Answer(
             generation,
-            self._body(generation, base_id),
+            write(generation, self._stamp(generation.id_prefix + name)),
             exchange,
             drop_after_chunks=fault.chunks if fault else None,
             respond=partial(answer_wrongly, wrong) if wrong else _respond,
             on_end=end,
         )
-        for request, choice in zip(self._requests(generation, ids, base_id), answer.choices, strict=True):
+        for request, choice in zip(self._requests(generation, ids, name), answer.choices, strict=True):
             runner.submit(request, choice)
         if generation.spare is not None and generation.spare.block_ids:
             runner.kv.puller.free(generation.spare)
@@ -128,17 +133,14 @@ class Rank:
             raise bad_request(f"data_parallel_rank {index} is out of range [0, {len(self.runners)}).")
         return self.runners[index]
 
-    def _body(self, generation: Generation, base_id: str) -> AnswerBody:
-        created_s = int(wall_clock_s())
-        if generation.api == "chat":
-            return ChatBody(generation, f"chatcmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
-        return CompletionBody(generation, f"cmpl-{base_id}", created_s, self.settings.model, self._fingerprint)
+    def _stamp(self, answer_id: str) -> Stamp:
+        return Stamp(answer_id, int(wall_clock_s()), self.settings.model, self._fingerprint)
 
-    def _requests(self, generation: Generation, ids: list[int], base_id: str) -> list[EngineRequest]:
+    def _requests(self, generation: Generation, ids: list[int], name: str) -> list[EngineRequest]:
         now_s = self._loop.time()
         requests: list[EngineRequest] = []
         for at, (prompt, max_tokens) in enumerate(zip(generation.prompts, generation.max_tokens, strict=True)):
-            name = f"chatcmpl-{base_id}" if generation.api == "chat" else f"cmpl-{base_id}-{at}"
+            engine_id = f"{generation.id_prefix}{name}{generation.id_suffix.format(at)}"
             keys, state = prompt_states(prompt.ids, self.settings.block_size_tokens)
             requests += [
                 EngineRequest(
@@ -154,7 +156,7 @@ class Rank:
                     min_tokens=generation.min_tokens,
                     ignore_eos=generation.ignore_eos,
                     stop_token_ids=generation.stop_token_ids,
-                    kv_request_id=f"{name}-{uuid4().hex[:8]}" if generation.keeps_kv else "",
+                    kv_request_id=f"{engine_id}-{uuid4().hex[:8]}" if generation.keeps_kv else "",
                     pull=generation.pull,
                 )
                 for salt in range(generation.n)

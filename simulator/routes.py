@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import msgspec
 
-from simulator import generation, leg_audit, metrics, sim_routes, tokens, validation
-from simulator.api_errors import ApiError, SchemaError, api_error, bad_request
+from simulator import metrics, sim_routes, tokens, validation
+from simulator.api_errors import ApiError, bad_request
+from simulator.apis import chat, completions
+from simulator.apis.chat_body import ChatBody
+from simulator.apis.completion_body import CompletionBody
 from simulator.exchange import Exchange, Request
-from simulator.generation import Generation
 from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
-from simulator.settings import RankSettings
+from simulator.serving import Api, serve
 from simulator.sim_routes import NOT_FOUND, Route
-from simulator.transfer_params import remote_kv
 
 _encode = msgspec.json.encode
-Reader = Callable[[Mapping[str, Any], RankSettings], Generation]
+COMPLETIONS: Final = Api(completions.read, CompletionBody)
+CHAT: Final = Api(chat.read, ChatBody)
 
 _WRONG_METHOD: Final = ApiError(405, b'{"detail":"Method Not Allowed"}')
 
@@ -40,49 +41,6 @@ def handle(rank: Rank, request: Request, exchange: Exchange) -> None:
         route(rank, request, exchange)
     except ApiError as error:
         exchange.respond(error.status, error.body)
-
-
-def _generate(reader: Reader) -> Route:
-    def route(rank: Rank, request: Request, exchange: Exchange) -> None:
-        if rank.faults.take("hang"):
-            return
-        if fault := rank.faults.take("error"):
-            raise api_error(fault.status, "a simulated fault", "InternalServerError")
-        admit = partial(_admit, reader)
-        if fault := rank.faults.take("slow_first_byte"):
-            _later(fault.delay_ms, admit, rank, request, exchange)
-        else:
-            admit(rank, request, exchange)
-
-    return route
-
-
-def _admit(reader: Reader, rank: Rank, request: Request, exchange: Exchange) -> None:
-    data = validation.read_json(request.body, request.headers.get("content-type"))
-    base_id = str(request.headers.get("x-request-id") or data.get("request_id") or uuid4().hex[:16])
-    try:
-        wanted = reader(data, rank.settings)
-        rank.generate(wanted, exchange, request.headers, base_id)
-    except SchemaError:
-        raise
-    except ApiError:
-        if rank.settings.moves_kv and (remote := remote_kv(data)) is not None:
-            rank.free_remote_kv(remote)
-        raise
-    if rank.misuse.strict:
-        for kind, detail in leg_audit.judged(data, wanted, rank.settings):
-            rank.misuse.note(kind, base_id, detail)
-
-
-def _later(delay_ms: float, route: Route, rank: Rank, request: Request, exchange: Exchange) -> None:
-    def run() -> None:
-        if not exchange.closed:
-            try:
-                route(rank, request, exchange)
-            except ApiError as error:
-                exchange.respond(error.status, error.body)
-
-    asyncio.get_running_loop().call_later(delay_ms / 1000, run)
 
 
 def _health(rank: Rank, request: Request, exchange: Exchange) -> None:
@@ -172,8 +130,8 @@ def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
 
 
 _ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
-    "/v1/completions": {"POST": _generate(generation.completion)},
-    "/v1/chat/completions": {"POST": _generate(generation.chat)},
+    "/v1/completions": {"POST": partial(serve, COMPLETIONS)},
+    "/v1/chat/completions": {"POST": partial(serve, CHAT)},
     "/v1/models": {"GET": _models},
     "/health": {"GET": _health},
     "/ping": {"GET": _health, "POST": _health},

@@ -11,9 +11,11 @@ from simulator.tokens import END
 def sample(sequence: Sequence, end_s: float, end_below: int, block_size_tokens: int) -> TokenOut:
     """The sequence's next token, known at `end_s`; `end_below` is `model.end_threshold`.
 
-    With a `taint` the token is drawn from another state than the one its tokens have, so the text is wrong.
+    A request for no token ends here. With a `taint` the token is drawn from another state than the one its tokens have, so the text is wrong.
     """
     request = sequence.request
+    if not request.max_tokens:
+        return _end_of_prompt(sequence, end_s)
     may_end = not request.ignore_eos and sequence.generated >= request.min_tokens
     token = next_token(sequence.state ^ sequence.taint, sequence.last_token, request.salt, end_below if may_end else 0)
     sequence.state = extend(sequence.state, token)
@@ -30,6 +32,12 @@ def sample(sequence: Sequence, end_s: float, end_below: int, block_size_tokens: 
         finish, stop_token = _finish(sequence, token)
         return TokenOut(sequence, sequence.generated, token, finish, stop_token, gap_s)
     return TokenOut(sequence, sequence.generated, token, None, None, gap_s)
+
+
+def _end_of_prompt(sequence: Sequence, end_s: float) -> TokenOut:
+    gap_s = end_s - sequence.last_token_s
+    sequence.first_token_s = sequence.last_token_s = end_s
+    return TokenOut(sequence, 1, END, "stop", None, gap_s)
 
 
 def _finish(sequence: Sequence, token: int) -> tuple[Finish | None, int | None]:

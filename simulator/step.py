@@ -13,7 +13,10 @@ Finish = Literal["stop", "length"]
 
 
 class TokenOut(msgspec.Struct, frozen=True, gc=False):
-    """The `nth` token (from 1) of a sequence; `gap_s` is the time since its previous one, or since its arrival."""
+    """The `nth` token (from 1) of a sequence; `gap_s` is the time since its previous one, or since its arrival.
+
+    Of a request for no token the first stands for the end of its prompt, and is none.
+    """
 
     sequence: Sequence
     nth: int

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import generation, validation
+from simulator import validation
 from simulator.api_errors import ApiError
+from simulator.apis import chat, completions
 from simulator.settings import RankSettings
 
 SETTINGS = RankSettings(model="tiny", max_model_len=64)
@@ -41,7 +42,7 @@ def read(reader: Callable[[], Any]) -> Any:
 
 @given(bodies(validation.COMPLETION))
 def test_a_completion_body_is_read_or_refused(body: dict[str, Any]) -> None:
-    found = read(lambda: generation.completion(body, SETTINGS))
+    found = read(lambda: completions.read(body, SETTINGS))
     if found is not None:
         assert all(prompt.ids and limit >= 1 for prompt, limit in zip(found.prompts, found.max_tokens, strict=True))
 
@@ -49,7 +50,7 @@ def test_a_completion_body_is_read_or_refused(body: dict[str, Any]) -> None:
 @given(bodies(validation.CHAT), messages, formats | st.none())
 def test_a_chat_body_is_read_or_refused(body: dict[str, Any], asked: Any, response_format: Any) -> None:
     body = {**body, "messages": asked, "response_format": response_format}
-    found = read(lambda: generation.chat(body, SETTINGS))
+    found = read(lambda: chat.read(body, SETTINGS))
     assert found is None or found.prompts[0].ids
 
 
@@ -61,27 +62,27 @@ def test_any_body_is_an_object_or_refused(body: bytes) -> None:
 @pytest.mark.parametrize("prompt", [[""], [[]], [[], [1]], ["a", ""]])
 def test_an_empty_prompt_among_others_is_refused(prompt: list[Any]) -> None:
     with pytest.raises(ApiError, match="Either prompt"):
-        generation.completion({"prompt": prompt}, SETTINGS)
+        completions.read({"prompt": prompt}, SETTINGS)
 
 
 def test_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(ApiError, match="surrogates"):
-        generation.completion(validation.read_json(b'{"prompt":"\\ud800"}', "application/json"), SETTINGS)
+        completions.read(validation.read_json(b'{"prompt":"\\ud800"}', "application/json"), SETTINGS)
     with pytest.raises(ApiError, match="surrogates"):
-        generation.chat({"messages": [{"role": "user", "content": "\ud800"}]}, SETTINGS)
+        chat.read({"messages": [{"role": "user", "content": "\ud800"}]}, SETTINGS)
 
 
 def test_output_beyond_the_context_is_refused() -> None:
     with pytest.raises(ApiError, match="for a total of 65 tokens"):
-        generation.completion({"prompt": [1] * 60, "max_tokens": 5}, SETTINGS)
+        completions.read({"prompt": [1] * 60, "max_tokens": 5}, SETTINGS)
 
 
 def test_max_completion_tokens_win() -> None:
     asked = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5, "max_completion_tokens": 3}
-    assert generation.chat(asked, SETTINGS).max_tokens == (3,)
+    assert chat.read(asked, SETTINGS).max_tokens == (3,)
 
 
 def test_a_chat_without_a_limit_may_fill_the_context() -> None:
     asked = {"messages": [{"role": "user", "content": "x"}]}
-    found = generation.chat(asked, SETTINGS)
+    found = chat.read(asked, SETTINGS)
     assert found.max_tokens == (64 - len(found.prompts[0].ids),)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from simulator import logprobs, tokens
-from simulator.answer_body import AnswerBody
+from simulator.answer_body import Stamp
+from simulator.apis.choices_body import ChoicesBody
 from simulator.choice import Choice
 from simulator.generation import Generation
+from simulator.usage import Usage, cached_details
 
 _encode = msgspec.json.encode
 
 
-class CompletionBody(AnswerBody):
+class CompletionBody(ChoicesBody):
     """Writes the answer to one completion request."""
 
     kind = chunk_kind = "text_completion"
 
-    def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
-        super().__init__(generation, answer_id, created_s, model, fingerprint)
+    def __init__(self, generation: Generation, stamp: Stamp) -> None:
+        super().__init__(generation, stamp)
         self._chunk_head = self._event_head + b',"choices":[{"index":%d,"text":'
 
-    def first(self, choice: Choice, usage: bytes) -> bytes:
-        """Completions have no chunk of their own before the text; `echo` puts the prompt into the first delta."""
-        del choice, usage
-        return b""
-
-    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
-        """One event: the text and ids that came, and the finish if they are the last."""
-        first, choice.begun = not choice.begun, True
+    def delta(self, choice: Choice, text: str, ids: list[int]) -> Sequence[bytes]:
+        """One event, unless it was aborted before its first token; `echo` puts the prompt into the first."""
+        if not choice.generated:
+            return ()
+        first = not choice.begun
         if first:
             text = self._echoed(choice) + text
         finish = choice.finish_reason
@@ -39,7 +39,7 @@ class CompletionBody(AnswerBody):
         if self._generation.logprobs is not None:
             probs = _encode(self._logprobs(choice, ids, with_prompt=first and self._generation.echo))
         wants_ids = self._generation.return_token_ids
-        return b"".join(
+        event = b"".join(
             (
                 self._chunk_head % choice.index,
                 _encode(text),
@@ -54,21 +54,26 @@ class CompletionBody(AnswerBody):
                 b',"token_ids":',
                 _encode(ids) if wants_ids else b"null",
                 b"}]",
-                usage,
+                self._so_far(choice, choice.generated),
                 self._fingerprint_tail if last and not self._generation.include_usage else b"",
                 b"}\n\n",
             )
         )
+        return (event,)
 
-    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
+    def usage_details(self, usage: Usage) -> dict[str, Any]:
+        """What was cached before."""
+        return cached_details(usage.cached_tokens)
+
+    def whole(self, choices: list[Choice], usage: Usage) -> bytes:
         """The answer that is not streamed."""
         return _encode(
             {
                 **self._head(self.kind),
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
-                "system_fingerprint": self._fingerprint,
-                "usage": usage,
+                "system_fingerprint": self._stamp.fingerprint,
+                "usage": self._total(usage),
                 "kv_transfer_params": choices[0].kv_transfer_params,
                 "ec_transfer_params": None,
                 "metrics": None,

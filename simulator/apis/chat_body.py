@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from simulator import logprobs
-from simulator.answer_body import AnswerBody
+from simulator.answer_body import Stamp
+from simulator.apis.choices_body import ChoicesBody
 from simulator.choice import Choice
 from simulator.generation import Generation
+from simulator.usage import Usage, cached_details
 
 _encode = msgspec.json.encode
 
 
-class ChatBody(AnswerBody):
+class ChatBody(ChoicesBody):
     """Writes the answer to one chat request."""
 
     kind = "chat.completion"
     chunk_kind = "chat.completion.chunk"
 
-    def __init__(self, generation: Generation, answer_id: str, created_s: int, model: str, fingerprint: str) -> None:
-        super().__init__(generation, answer_id, created_s, model, fingerprint)
+    def __init__(self, generation: Generation, stamp: Stamp) -> None:
+        super().__init__(generation, stamp)
         self._chunk_head = self._event_head + b',"choices":[{"index":%d,"delta":{'
 
-    def first(self, choice: Choice, usage: bytes) -> bytes:
+    def first(self, choice: Choice) -> Sequence[bytes]:
         """The event that names the role."""
-        return b"".join(
+        event = b"".join(
             (
                 self._chunk_head % choice.index,
                 b'"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]',
-                usage,
+                self._so_far(choice, 0),
                 b',"prompt_token_ids":',
                 _encode(choice.prompt.ids if self._generation.return_token_ids else None),
                 b',"prompt_text":null}\n\n',
             )
         )
+        return (event,)
 
-    def delta(self, choice: Choice, text: str, ids: list[int], usage: bytes) -> bytes:
-        """One event: the text and ids that came, and the finish if they are the last."""
+    def delta(self, choice: Choice, text: str, ids: list[int]) -> Sequence[bytes]:
+        """One event, unless it was aborted before its first token."""
+        if not choice.generated:
+            return ()
         finish = choice.finish_reason
         last = finish is not None
-        return b"".join(
+        event = b"".join(
             (
                 self._chunk_head % choice.index,
                 b'"content":',
@@ -54,13 +60,18 @@ class ChatBody(AnswerBody):
                 b',"token_ids":',
                 _encode(ids) if self._generation.return_token_ids else b"null",
                 b"}]",
-                usage,
+                self._so_far(choice, choice.generated),
                 self._fingerprint_tail if last and not self._generation.include_usage else b"",
                 b"}\n\n",
             )
         )
+        return (event,)
 
-    def whole(self, choices: list[Choice], usage: dict[str, Any]) -> bytes:
+    def usage_details(self, usage: Usage) -> dict[str, Any]:
+        """What was cached before, and what is since."""
+        return cached_details(usage.cached_tokens, usage.created_tokens)
+
+    def whole(self, choices: list[Choice], usage: Usage) -> bytes:
         """The answer that is not streamed."""
         wants_ids = self._generation.return_token_ids
         return _encode(
@@ -68,8 +79,8 @@ class ChatBody(AnswerBody):
                 **self._head(self.kind),
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
-                "system_fingerprint": self._fingerprint,
-                "usage": usage,
+                "system_fingerprint": self._stamp.fingerprint,
+                "usage": self._total(usage),
                 "prompt_logprobs": None,
                 "prompt_token_ids": choices[0].prompt.ids if wants_ids else None,
                 "prompt_text": None,

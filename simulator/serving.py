@@ -1,0 +1,94 @@
+"""The way of every request that an engine works on, whatever its API: read, judged, admitted, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from simulator import leg_audit, validation
+from simulator.api_errors import ApiError, SchemaError, api_error
+from simulator.exchange import Exchange, Request
+from simulator.generation import Generation
+from simulator.rank import Rank, Writer
+from simulator.settings import RankSettings
+from simulator.transfer_params import remote_kv
+
+Body = Mapping[str, Any]
+
+
+def _json(request: Request) -> dict[str, Any]:
+    return validation.read_json(request.body, request.headers.get("content-type"))
+
+
+def _name(headers: Mapping[str, str], body: Body) -> str:
+    return str(headers.get("x-request-id") or body.get("request_id") or uuid4().hex[:16])
+
+
+def _as_it_is(error: ApiError) -> ApiError:
+    return error
+
+
+class Api(NamedTuple):
+    """What is particular to one API. All of it may raise ApiError, and `refusal` gives these the API's shape.
+
+    `receive` reads a request's body, `read` what it asks for, `write` makes the answer, `name` is what is the request's
+    own in its ids. `frees_kv`: of what it refuses, the KV that is offered is freed.
+    """
+
+    read: Callable[[Body, RankSettings], Generation]
+    write: Writer
+    receive: Callable[[Request], Body] = _json
+    name: Callable[[Mapping[str, str], Body], str] = _name
+    refusal: Callable[[ApiError], ApiError] = _as_it_is
+    frees_kv: bool = True
+
+
+def serve(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
+    """Answer a request now or later, or misbehave as a test wants it. Raises ApiError."""
+    if rank.faults.take("hang"):
+        return
+    if fault := rank.faults.take("error"):
+        raise api.refusal(api_error(fault.status, "a simulated fault", "InternalServerError"))
+    if fault := rank.faults.take("slow_first_byte"):
+        _later(fault.delay_ms, partial(_admit, api, rank, request, exchange), exchange)
+    else:
+        _admit(api, rank, request, exchange)
+
+
+def _admit(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
+    try:
+        body = api.receive(request)
+        name = api.name(request.headers, body)
+        generation = _admitted(api, rank, body, name, request, exchange)
+    except ApiError as error:
+        raise api.refusal(error) from None
+    if rank.misuse.strict:
+        for kind, detail in leg_audit.judged(body, generation, rank.settings):
+            rank.misuse.note(kind, name, detail)
+
+
+def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exchange: Exchange) -> Generation:
+    try:
+        generation = api.read(body, rank.settings)
+        rank.generate(generation, api.write, name, exchange, request.headers)
+    except SchemaError:
+        raise
+    except ApiError:
+        if api.frees_kv and rank.settings.moves_kv and (remote := remote_kv(body)) is not None:
+            rank.free_remote_kv(remote)
+        raise
+    return generation
+
+
+def _later(delay_ms: float, admit: Callable[[], None], exchange: Exchange) -> None:
+    def run() -> None:
+        if not exchange.closed:
+            try:
+                admit()
+            except ApiError as error:
+                exchange.respond(error.status, error.body)
+
+    asyncio.get_running_loop().call_later(delay_ms / 1000, run)
