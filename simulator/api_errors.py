@@ -98,7 +98,7 @@ def schema_error(problems: Sequence[Problem]) -> SchemaError:
     return _validation(lines, len(problems), problems[0]["loc"])
 
 
-def problem(kind: str, loc: str, msg: str, value: object, **ctx: str) -> Problem:
+def problem(kind: str, loc: str, msg: str, value: object, **ctx: object) -> Problem:
     """One violation; big inputs are shown by their size."""
     found = {"type": kind, "loc": loc, "msg": msg, "input": _shown(value)}
     return {**found, "ctx": ctx} if ctx else found

@@ -32,7 +32,8 @@ class Choice:
 
     __slots__ = (
         "_answer", "_generates", "begun", "cached_tokens", "created_tokens", "finish_reason", "generated", "ids",
-        "index", "keeps_ids", "kv_transfer_params", "min_tokens", "offset", "pending", "prompt", "sent", "stop_reason", "text",
+        "index", "keeps_ids", "kv_transfer_params", "min_tokens", "offset", "pending", "prompt", "sent", "stop_reason",
+        "text",
     )  # fmt: skip
 
     def __init__(self, answer: Answering, index: int, prompt: Prompt, generation: Generation) -> None:

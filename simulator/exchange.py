@@ -16,7 +16,10 @@ _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Request:
-    """One complete request. Header names are lower case; of repeated ones the last counts. `query` is as it was sent."""
+    """One complete request. Header names are lower case; of repeated ones the last counts.
+
+    `query` is as it was sent.
+    """
 
     __slots__ = ("body", "headers", "http_11", "keep_alive", "method", "path", "query")
 

@@ -1,4 +1,4 @@
-"""Log probabilities of the right shape: made up from the ids alone, in both APIs' forms."""
+"""Log probabilities of the right shape: made up from the ids alone, in each API's form."""
 
 from __future__ import annotations
 
@@ -50,6 +50,23 @@ def chat_logprobs(ids: Sequence[int], top: int) -> dict[str, Any]:
             for token in ids
         ]
     }
+
+
+def id_logprobs(ids: Sequence[int], top: int) -> dict[str, Any]:
+    """The `logprobs` of a choice that has ids for tokens."""
+    return {
+        "content": [
+            {
+                **_ranked(token, top),
+                "top_logprobs": [_ranked(other, top) for other in (token, *_others(token, top - 1))][:top],
+            }
+            for token in ids
+        ]
+    }
+
+
+def _ranked(token: int, rank: int) -> dict[str, Any]:
+    return {"token_id": token, "logprob": _logprob(token), "rank": max(1, rank)}
 
 
 def _entry(token: int) -> dict[str, Any]:

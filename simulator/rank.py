@@ -13,6 +13,7 @@ from zlib import crc32
 from simulator.answer import Answer
 from simulator.answer_body import AnswerBody, Stamp
 from simulator.api_errors import bad_request, engine_dead, too_busy
+from simulator.apis.kept_responses import KeptResponses
 from simulator.exchange import Exchange
 from simulator.faults import FaultBoard
 from simulator.generation import Generation
@@ -42,6 +43,7 @@ class Rank:
         self.misuse = MisuseBoard(strict=settings.strict)
         self.runners = [EngineRunner(settings, self.misuse, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
+        self.kept_responses = KeptResponses()
         for runner in self.runners:
             runner.kv.puller.loses = lambda: self.faults.take("lose_kv") is not None
         self.connections = Connections(settings.keep_alive_s)

@@ -11,9 +11,11 @@ import msgspec
 
 from simulator import metrics, sim_routes, tokens, validation
 from simulator.api_errors import ApiError, bad_request
-from simulator.apis import chat, completions
+from simulator.apis import chat, completions, generate, messages, response_routes
 from simulator.apis.chat_body import ChatBody
 from simulator.apis.completion_body import CompletionBody
+from simulator.apis.generate_body import GenerateBody
+from simulator.apis.messages_body import MessagesBody
 from simulator.exchange import Exchange, Request
 from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
@@ -23,13 +25,15 @@ from simulator.sim_routes import NOT_FOUND, Route
 _encode = msgspec.json.encode
 COMPLETIONS: Final = Api(completions.read, CompletionBody)
 CHAT: Final = Api(chat.read, ChatBody)
+MESSAGES: Final = Api(messages.read, MessagesBody, refusal=messages.refusal)
+GENERATE: Final = Api(generate.read, GenerateBody, frees_kv=False)
 
 _WRONG_METHOD: Final = ApiError(405, b'{"detail":"Method Not Allowed"}')
 
 
 def handle(rank: Rank, request: Request, exchange: Exchange) -> None:
     """Answer one request, now or later."""
-    methods = _ROUTES.get(request.path)
+    methods = _ROUTES.get(request.path) or _of_a_response(request.path)
     if methods is None:
         exchange.respond(NOT_FOUND.status, NOT_FOUND.body)
         return
@@ -41,6 +45,13 @@ def handle(rank: Rank, request: Request, exchange: Exchange) -> None:
         route(rank, request, exchange)
     except ApiError as error:
         exchange.respond(error.status, error.body)
+
+
+def _of_a_response(path: str) -> Mapping[str, Route] | None:
+    found = response_routes.OF_ONE.fullmatch(path)
+    if found is None:
+        return None
+    return {"POST": response_routes.cancel} if found[2] else {"GET": response_routes.get}
 
 
 def _health(rank: Rank, request: Request, exchange: Exchange) -> None:
@@ -103,6 +114,14 @@ def _models(rank: Rank, request: Request, exchange: Exchange) -> None:
     exchange.respond(200, _encode({"object": "list", "data": [card]}))
 
 
+def _count_tokens(rank: Rank, request: Request, exchange: Exchange) -> None:
+    try:
+        data = validation.read_json(request.body, request.headers.get("content-type"))
+        exchange.respond(200, messages.count(data, rank.settings))
+    except ApiError as error:
+        raise messages.refusal(error) from None
+
+
 def _tokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
     data = validation.read_json(request.body, request.headers.get("content-type"))
     validation.check(data, validation.TOKENIZE)
@@ -132,6 +151,10 @@ def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
 _ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/v1/completions": {"POST": partial(serve, COMPLETIONS)},
     "/v1/chat/completions": {"POST": partial(serve, CHAT)},
+    "/v1/responses": {"POST": response_routes.create},
+    "/v1/messages": {"POST": partial(serve, MESSAGES)},
+    "/v1/messages/count_tokens": {"POST": _count_tokens},
+    "/inference/v1/generate": {"POST": partial(serve, GENERATE)},
     "/v1/models": {"GET": _models},
     "/health": {"GET": _health},
     "/ping": {"GET": _health, "POST": _health},

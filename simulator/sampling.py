@@ -11,7 +11,8 @@ from simulator.tokens import END
 def sample(sequence: Sequence, end_s: float, end_below: int, block_size_tokens: int) -> TokenOut:
     """The sequence's next token, known at `end_s`; `end_below` is `model.end_threshold`.
 
-    A request for no token ends here. With a `taint` the token is drawn from another state than the one its tokens have, so the text is wrong.
+    A request for no token ends here. With a `taint` the token is drawn from another state than the one its tokens have,
+    so the text is wrong.
     """
     request = sequence.request
     if not request.max_tokens:

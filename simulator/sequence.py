@@ -10,7 +10,8 @@ from simulator.transfer_params import RemoteKv
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One sequence to generate: choice number `salt` of `n`. `block_keys` and `state` are `model.prompt_states`.
 
-    With no `max_tokens` its prompt is computed and nothing else. With a `kv_request_id` its KV is kept under that name when it ends; with `pull` its prompt's KV is fetched.
+    With no `max_tokens` its prompt is computed and nothing else. With a `kv_request_id` its KV is kept under that name
+    when it ends; with `pull` its prompt's KV is fetched.
     """
 
     request_id: int

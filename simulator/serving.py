@@ -27,19 +27,32 @@ def _name(headers: Mapping[str, str], body: Body) -> str:
     return str(headers.get("x-request-id") or body.get("request_id") or uuid4().hex[:16])
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 def _as_it_is(error: ApiError) -> ApiError:
     return error
+
+
+class Outlet(NamedTuple):
+    """Where an answer goes, and what is done once its request is admitted."""
+
+    exchange: Exchange
+    admitted: Callable[[], None] = _nothing
 
 
 class Api(NamedTuple):
     """What is particular to one API. All of it may raise ApiError, and `refusal` gives these the API's shape.
 
     `receive` reads a request's body, `read` what it asks for, `write` makes the answer, `name` is what is the request's
-    own in its ids. `frees_kv`: of what it refuses, the KV that is offered is freed.
+    own in its ids. `outlet` is where the answer to a request of that name goes, if not to who asked. `frees_kv`: of
+    what it refuses, the KV that is offered is freed.
     """
 
     read: Callable[[Body, RankSettings], Generation]
     write: Writer
+    outlet: Callable[[Generation, str], Outlet] | None = None
     receive: Callable[[Request], Body] = _json
     name: Callable[[Mapping[str, str], Body], str] = _name
     refusal: Callable[[ApiError], ApiError] = _as_it_is
@@ -73,7 +86,9 @@ def _admit(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
 def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exchange: Exchange) -> Generation:
     try:
         generation = api.read(body, rank.settings)
-        rank.generate(generation, api.write, name, exchange, request.headers)
+        outlet = api.outlet(generation, name) if api.outlet else Outlet(exchange)
+        rank.generate(generation, api.write, name, outlet.exchange, request.headers)
+        outlet.admitted()
     except SchemaError:
         raise
     except ApiError:

@@ -9,6 +9,7 @@ from tests.simulator.rank_process import Reply, parse
 
 DATA = Path(__file__).parent.parent / "data" / "vllm"
 FOLDER = DATA / "http"
+APIS = DATA / "apis"
 _LONG_TEXT = "hello world " * 3000
 _CUT = re.compile(rb"\.\.\.<cut \d+ bytes>$")
 
@@ -50,12 +51,12 @@ def values(file: str) -> list[dict[str, Any]]:
     return found
 
 
-def names(prefix: str) -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob(f"{prefix}*.http"))
+def names(prefix: str, folder: Path = FOLDER) -> list[str]:
+    return sorted(path.stem for path in folder.glob(f"{prefix}*.http"))
 
 
-def load(name: str) -> Capture:
-    raw = (FOLDER / f"{name}.http").read_bytes()
+def load(name: str, folder: Path = FOLDER) -> Capture:
+    raw = (folder / f"{name}.http").read_bytes()
     asked, _, rest = raw.removeprefix(b"### request\n").partition(
         b"\n### response (raw bytes, incl. HTTP chunk framing)\n"
     )
