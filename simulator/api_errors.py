@@ -60,9 +60,12 @@ def while_read(error: ApiError) -> SchemaError:
     return SchemaError(error.status, error.body)
 
 
-def unknown_model(name: str, served: str) -> ApiError:
-    """The model is not served here."""
-    return api_error(404, f"The model `{name}` does not exist. Valid aliases: {served}.", "NotFoundError", "model")
+def unknown_model(name: str, served: str | None = None) -> ApiError:
+    """The model is not served here. Where no answer is generated vLLM does not say which is."""
+    text = f"The model `{name}` does not exist."
+    if served is None:
+        return api_error(404, text, "NotFoundError")
+    return api_error(404, f"{text} Valid aliases: {served}.", "NotFoundError", "model")
 
 
 def too_busy() -> ApiError:

@@ -71,6 +71,12 @@ class Choice:
         """It ends here."""
         self._answer.abort(self)
 
+    def cut(self) -> None:
+        """It ends here, and the answer goes on."""
+        self.finish_reason = "abort"
+        self.pending += 1
+        self._answer.flush(self)
+
     def push(self, token: int, finish: str | None, stop_token: int | None) -> bool:
         """Take one token; True asks to end the sequence here, since its text holds a stop string."""
         self.pending += 1

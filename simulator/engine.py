@@ -25,12 +25,13 @@ from simulator.timing import Timing, timing_of
 
 
 class EngineCore:
-    """The state of one engine between steps."""
+    """The state of one engine between steps. While it is `paused` nothing is computed, and aborts still take effect."""
 
     def __init__(self, settings: RankSettings) -> None:
         self.kv = KvCache(settings.kv_blocks)
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
+        self.paused = False
         self._settings = settings
         self._block_size: Final = settings.block_size_tokens
         self._timing: Final[Timing] = timing_of(settings)
@@ -158,6 +159,8 @@ class EngineCore:
 
     def _schedule(self, now_s: float) -> Batch:
         batch = Batch(self._settings.max_num_batched_tokens)
+        if self.paused:
+            return batch
         at = 0
         while at < len(self.running) and batch.budget:
             self._continue(self.running[at], batch)

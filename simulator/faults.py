@@ -16,7 +16,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `hang`: requests are accepted and never answered. `error`: they get `status`. `slow_first_byte`: they are read
     `delay_ms` late. `drop_after_chunks`: their streams break off after so many `chunks`. `prefill_params`: prefill legs
     get 200 with no `params`, or without their block ids, or a list in their place, or a body that is no JSON, or an
-    error, or one that never ends. Each holds for the next `count` completion or chat requests it is about, 0 for all
+    error, or one that never ends. Each holds for the next `count` requests for an engine that it is about, 0 for all
     until cleared. `lose_kv`: so do the next pulls of KV fail. `freeze`: the engines stop stepping while /health stays
     200. `clear` ends every fault; what hangs goes on hanging.
     """

@@ -43,6 +43,14 @@ class KvCache:
             blocks.append(block)
         return blocks
 
+    def forget(self) -> bool:
+        """Let no block be found any more; False (and no change) while any is held."""
+        if self.num_free < self.num_blocks:
+            return False
+        self._key_of.clear()
+        self._block_of.clear()
+        return True
+
     def write(self, block: int, content: int) -> None:
         """Overwrite a block's KV."""
         self._contents[block] = content

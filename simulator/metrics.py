@@ -35,7 +35,8 @@ from simulator.settings import RankSettings
 
 CONTENT_TYPE: Final = "text/plain; version=1.0.0; charset=utf-8"
 
-_SLEEP_STATES: Final = {"awake": 1, "weights_offloaded": 0, "discard_all": 0}
+_SLEEP_STATES: Final = {"awake": None, "weights_offloaded": 1, "discard_all": 2}
+"""By the level of sleep; 0 is none to speak of."""
 
 
 class Measured(Protocol):
@@ -44,6 +45,7 @@ class Measured(Protocol):
     settings: RankSettings
     started_at_s: float
     rejected: int
+    sleep_level: int | None
 
     @property
     def runners(self) -> Sequence[EngineRunner]:
@@ -102,8 +104,8 @@ class _RankCollector(Collector):
             yield family
         family = GaugeMetricFamily(*SLEEP_STATE, labels=_labels("sleep_state"))
         for engine, _ in engines:
-            for state, number in _SLEEP_STATES.items():
-                family.add_metric(self._values(engine, "sleep_state", state), number)
+            for state, level in _SLEEP_STATES.items():
+                family.add_metric(self._values(engine, "sleep_state", state), (self._rank.sleep_level or None) == level)
         yield family
 
     def _counters(self, engines: list[tuple[str, EngineStats]], families: Iterable[Family]) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -35,7 +36,8 @@ Writer = Callable[[Generation, Stamp], AnswerBody]
 class Rank:
     """The state behind the routes. Counters are since the start; `in_flight` is what GET /load shows.
 
-    `ended` is set when the server is to end, by an engine's death for one: then there is a `crash_reason`.
+    `adapters` are paths by names; `sleep_level` is None while it is awake. `ended` is set when the server is to end, by
+    an engine's death for one: then there is a `crash_reason`.
     """
 
     def __init__(self, settings: RankSettings) -> None:
@@ -51,11 +53,15 @@ class Rank:
         self.ended = asyncio.Event()
         self.crash_reason = ""
         self.in_flight = 0
+        self.adapters: dict[str, str] = {}
+        self.paused = False
+        self.sleep_level: int | None = None
         self.served = 0
         self.aborted = 0
         self.rejected = 0
         self.registry = registry_of(self)
         self._ids = count()
+        self._engine_ids: dict[int, str] = {}
         self._loop = asyncio.get_running_loop()
         group = f"dp{settings.engines}-" if settings.engines > 1 else ""
         self._fingerprint = f"vllm-{VLLM_VERSION}-{group}{crc32(repr(settings.model).encode()):08x}"
@@ -84,6 +90,8 @@ class Rank:
             else:
                 self.served += 1
             runner.abort(ids)
+            for request_id in ids:
+                self._engine_ids.pop(request_id, None)
 
         self.in_flight += 1
         fault = self.faults.take("drop_after_chunks")
@@ -107,6 +115,31 @@ class Rank:
             self.runners[0].kv.puller.free(remote)
         else:
             self.runners[0].die("a refused request's kv_transfer_params lack a key")
+
+    def pause(self, *, abort: bool) -> None:
+        """Work on nothing until `resume`; what is here ends as it is, or waits."""
+        if abort:
+            self.cut(set(self._engine_ids.values()))
+        self.paused = True
+        for runner in self.runners:
+            runner.pause(True)
+
+    def resume(self) -> None:
+        """Go on."""
+        self.paused = False
+        for runner in self.runners:
+            runner.pause(False)
+
+    def cut(self, engine_ids: AbstractSet[str]) -> None:
+        """End requests as they are, by the ids that engines know them by."""
+        found = [request_id for request_id, name in self._engine_ids.items() if name in engine_ids]
+        for runner in self.runners:
+            runner.cut(found)
+
+    def forget_prefixes(self) -> bool:
+        """Empty the prefix caches; False where one cannot be."""
+        done = [runner.forget_prefixes() for runner in self.runners]
+        return all(done)
 
     def _crash(self, why: str) -> None:
         self.crash_reason = why
@@ -143,6 +176,7 @@ class Rank:
         requests: list[EngineRequest] = []
         for at, (prompt, max_tokens) in enumerate(zip(generation.prompts, generation.max_tokens, strict=True)):
             engine_id = f"{generation.id_prefix}{name}{generation.id_suffix.format(at)}"
+            self._engine_ids |= dict.fromkeys(ids[len(requests) : len(requests) + generation.n], engine_id)
             keys, state = prompt_states(prompt.ids, self.settings.block_size_tokens)
             requests += [
                 EngineRequest(

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
 
-from simulator import metrics, sim_routes, tokens, validation
-from simulator.api_errors import ApiError, bad_request
-from simulator.apis import chat, completions, generate, messages, response_routes
-from simulator.apis.chat_body import ChatBody
-from simulator.apis.completion_body import CompletionBody
-from simulator.apis.generate_body import GenerateBody
-from simulator.apis.messages_body import MessagesBody
+from simulator import admin, metrics, sim_routes
+from simulator.api_errors import ApiError
+from simulator.apis import rendering, response_routes, table, tokenizing
 from simulator.exchange import Exchange, Request
-from simulator.prompt import chat_prompt, text_prompt
 from simulator.rank import VLLM_VERSION, Rank, wall_clock_s
-from simulator.serving import Api, serve
 from simulator.sim_routes import NOT_FOUND, Route
 
 _encode = msgspec.json.encode
-COMPLETIONS: Final = Api(completions.read, CompletionBody)
-CHAT: Final = Api(chat.read, ChatBody)
-MESSAGES: Final = Api(messages.read, MessagesBody, refusal=messages.refusal)
-GENERATE: Final = Api(generate.read, GenerateBody, frees_kv=False)
 
 _WRONG_METHOD: Final = ApiError(405, b'{"detail":"Method Not Allowed"}')
 
@@ -86,6 +75,12 @@ def _is_scaling(rank: Rank, request: Request, exchange: Exchange) -> None:
 
 def _models(rank: Rank, request: Request, exchange: Exchange) -> None:
     del request
+    base = rank.settings.model
+    cards = [_card(rank, base, base, None), *(_card(rank, name, path, base) for name, path in rank.adapters.items())]
+    exchange.respond(200, _encode({"object": "list", "data": cards}))
+
+
+def _card(rank: Rank, name: str, root: str, parent: str | None) -> dict[str, Any]:
     now_s = int(wall_clock_s())
     permission = {
         "id": f"modelperm-{uuid4().hex[:16]}",
@@ -101,68 +96,32 @@ def _models(rank: Rank, request: Request, exchange: Exchange) -> None:
         "group": None,
         "is_blocking": False,
     }
-    card = {
-        "id": rank.settings.model,
+    return {
+        "id": name,
         "object": "model",
         "created": now_s,
         "owned_by": "vllm",
-        "root": rank.settings.model,
-        "parent": None,
-        "max_model_len": rank.settings.max_model_len,
+        "root": root,
+        "parent": parent,
+        "max_model_len": None if parent else rank.settings.max_model_len,
         "permission": [permission],
     }
-    exchange.respond(200, _encode({"object": "list", "data": [card]}))
-
-
-def _count_tokens(rank: Rank, request: Request, exchange: Exchange) -> None:
-    try:
-        data = validation.read_json(request.body, request.headers.get("content-type"))
-        exchange.respond(200, messages.count(data, rank.settings))
-    except ApiError as error:
-        raise messages.refusal(error) from None
-
-
-def _tokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
-    data = validation.read_json(request.body, request.headers.get("content-type"))
-    validation.check(data, validation.TOKENIZE)
-    if data.get("messages") is not None:
-        ids = chat_prompt(data["messages"], rank.settings).ids
-    else:
-        ids = text_prompt(data.get("prompt") or "").ids
-    strings = [tokens.decode([token]) for token in ids] if data.get("return_token_strs") else None
-    exchange.respond(
-        200,
-        _encode(
-            {"count": len(ids), "max_model_len": rank.settings.max_model_len, "tokens": ids, "token_strs": strings}
-        ),
-    )
-
-
-def _detokenize(rank: Rank, request: Request, exchange: Exchange) -> None:
-    del rank
-    data = validation.read_json(request.body, request.headers.get("content-type"))
-    validation.check(data, validation.DETOKENIZE)
-    ids = [int(token) for token in data.get("tokens") or ()]
-    if (unknown := tokens.first_unknown(ids)) is not None:
-        raise bad_request(f"Token id {unknown} is out of vocabulary")
-    exchange.respond(200, _encode({"prompt": tokens.decode(ids)}))
 
 
 _ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
-    "/v1/completions": {"POST": partial(serve, COMPLETIONS)},
-    "/v1/chat/completions": {"POST": partial(serve, CHAT)},
-    "/v1/responses": {"POST": response_routes.create},
-    "/v1/messages": {"POST": partial(serve, MESSAGES)},
-    "/v1/messages/count_tokens": {"POST": _count_tokens},
-    "/inference/v1/generate": {"POST": partial(serve, GENERATE)},
+    **table.ROUTES,
+    **rendering.ROUTES,
+    **admin.ROUTES,
+    "/v1/messages/count_tokens": {"POST": tokenizing.count_tokens},
+    "/tokenize": {"POST": tokenizing.tokenize},
+    "/detokenize": {"POST": tokenizing.detokenize},
+    "/tokenizer_info": {"GET": tokenizing.tokenizer_info},
     "/v1/models": {"GET": _models},
     "/health": {"GET": _health},
     "/ping": {"GET": _health, "POST": _health},
     "/version": {"GET": _version},
     "/load": {"GET": _load},
     "/metrics": {"GET": _metrics},
-    "/tokenize": {"POST": _tokenize},
-    "/detokenize": {"POST": _detokenize},
     "/kv_event_sources": {"GET": _kv_event_sources},
     "/is_scaling_elastic_ep": {"POST": _is_scaling},
     **sim_routes.ROUTES,

@@ -42,7 +42,10 @@ class TokenSink(Protocol):
         """The sequence will not be completed."""
 
     def abort(self) -> None:
-        """The sequence ends here."""
+        """The sequence ends here, and the engine with it."""
+
+    def cut(self) -> None:
+        """The sequence ends here, by the will of whoever runs the rank."""
 
 
 class EngineRunner:
@@ -94,6 +97,22 @@ class EngineRunner:
             self._core.abort(request_id)
             self.kv.puller.leave(request_id)
         self.wake()
+
+    def cut(self, request_ids: Iterable[int]) -> None:
+        """End requests as they are, and tell those who wait for them."""
+        sinks = [self._sinks[request_id] for request_id in request_ids if request_id in self._sinks]
+        self.abort(list(request_ids))
+        for sink in sinks:
+            sink.cut()
+
+    def pause(self, paused: bool) -> None:
+        """Compute nothing until further notice, or go on."""
+        self._core.paused = paused
+        self.wake()
+
+    def forget_prefixes(self) -> bool:
+        """Empty the prefix cache; False while any block is held."""
+        return self._core.kv.forget()
 
     def fail_all(self, error: ApiError) -> None:
         """Nothing here will be completed."""

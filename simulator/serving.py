@@ -19,7 +19,8 @@ from simulator.transfer_params import remote_kv
 Body = Mapping[str, Any]
 
 
-def _json(request: Request) -> dict[str, Any]:
+def json_of(request: Request) -> dict[str, Any]:
+    """A request's JSON object; raises ApiError."""
     return validation.read_json(request.body, request.headers.get("content-type"))
 
 
@@ -53,7 +54,7 @@ class Api(NamedTuple):
     read: Callable[[Body, RankSettings], Generation]
     write: Writer
     outlet: Callable[[Generation, str], Outlet] | None = None
-    receive: Callable[[Request], Body] = _json
+    receive: Callable[[Request], Body] = json_of
     name: Callable[[Mapping[str, str], Body], str] = _name
     refusal: Callable[[ApiError], ApiError] = _as_it_is
     frees_kv: bool = True
@@ -85,9 +86,9 @@ def _admit(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
 
 def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exchange: Exchange) -> Generation:
     try:
-        generation = api.read(body, rank.settings)
+        generation = api.read(_of_the_base(body, rank), rank.settings)
         outlet = api.outlet(generation, name) if api.outlet else Outlet(exchange)
-        rank.generate(generation, api.write, name, outlet.exchange, request.headers)
+        rank.generate(generation, _named(api.write, body, rank), name, outlet.exchange, request.headers)
         outlet.admitted()
     except SchemaError:
         raise
@@ -96,6 +97,23 @@ def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exc
             rank.free_remote_kv(remote)
         raise
     return generation
+
+
+def _of_the_base(body: Body, rank: Rank) -> Body:
+    """The body as it is for the model that an adapter belongs to, if it names one."""
+    return {**body, "model": rank.settings.model} if _is_adapter(body, rank) else body
+
+
+def _named(write: Writer, body: Body, rank: Rank) -> Writer:
+    """An adapter's answers have its name."""
+    if not _is_adapter(body, rank):
+        return write
+    return lambda generation, stamp: write(generation, stamp._replace(model=str(body["model"])))
+
+
+def _is_adapter(body: Body, rank: Rank) -> bool:
+    model = body.get("model")
+    return isinstance(model, str) and model in rank.adapters
 
 
 def _later(delay_ms: float, admit: Callable[[], None], exchange: Exchange) -> None:

@@ -80,7 +80,7 @@ class ChatBody(ChoicesBody):
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
                 "system_fingerprint": self._stamp.fingerprint,
-                "usage": self._total(usage),
+                "usage": self.total(usage),
                 "prompt_logprobs": None,
                 "prompt_token_ids": choices[0].prompt.ids if wants_ids else None,
                 "prompt_text": None,

@@ -38,7 +38,7 @@ class ChoicesBody(AnswerBody):
         del choices
         if not self._generation.include_usage:
             return (DONE,)
-        member = b',"usage":' + msgspec.json.encode(without_nulls(self._total(usage)))
+        member = b',"usage":' + msgspec.json.encode(without_nulls(self.total(usage)))
         return b"".join((self._event_head, b',"choices":[]', member, self._fingerprint_tail, b"}\n\n")), DONE
 
     def failure(self, error: ApiError) -> Sequence[bytes]:
@@ -49,7 +49,8 @@ class ChoicesBody(AnswerBody):
         stamp = self._stamp
         return {"id": stamp.answer_id, "object": kind, "created": stamp.created_s, "model": stamp.model}
 
-    def _total(self, usage: Usage) -> dict[str, Any]:
+    def total(self, usage: Usage) -> dict[str, Any]:
+        """The usage of the whole request."""
         return usage.shown(self.usage_details(usage) if self._generation.shows_cached else None)
 
     def _so_far(self, choice: Choice, generated: int) -> bytes:

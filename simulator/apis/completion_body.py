@@ -73,7 +73,7 @@ class CompletionBody(ChoicesBody):
                 "choices": [self._choice(choice) for choice in choices],
                 "service_tier": None,
                 "system_fingerprint": self._stamp.fingerprint,
-                "usage": self._total(usage),
+                "usage": self.total(usage),
                 "kv_transfer_params": choices[0].kv_transfer_params,
                 "ec_transfer_params": None,
                 "metrics": None,

@@ -74,7 +74,7 @@ def not_found(response_id: str) -> ApiError:
 def read(said: Said, data: Mapping[str, Any], settings: RankSettings) -> Generation:
     """A /v1/responses body; raises ApiError."""
     if "input" not in data:
-        raise schema_error([problem("missing", "body.input", "Field required", data)])
+        raise schema_error([problem("missing", "body.input", "Field required", {**data, "tool_choice": None})])
     stores = data.get("store") is not False
     if data.get("background") and not stores:
         raise while_read(bad_value("background can only be used when `store` is true", "background"))

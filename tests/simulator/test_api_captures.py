@@ -9,6 +9,7 @@ from tests.simulator import captures
 from tests.simulator.captures import APIS
 from tests.simulator.rank_process import RankProcess, Reply, running_rank
 from tests.simulator.test_captures import head
+from tests.sse import documents_of
 
 NAMES = captures.names("", APIS)
 LOADED = {name: captures.load(name, APIS) for name in NAMES}
@@ -56,7 +57,7 @@ def test_a_stream_has_the_same_framing_and_events(rank: RankProcess, name: str) 
     assert head(reply) == head(captured)
     assert all(re.fullmatch(rb"(event: [a-z_.]+\n)?data: .*\n\n", chunk) for chunk in reply.chunks)
     assert kinds(reply) == kinds(captured)
-    ours, theirs = ([captures.shape(event) for event in each.events()] for each in (reply, captured))
+    ours, theirs = ([captures.shape(event) for event in documents_of(each.body.decode())] for each in (reply, captured))
     assert (ours[0], ours[-1]) == (theirs[0], theirs[-1])
     assert all(event in theirs for event in ours)
 
@@ -67,6 +68,8 @@ def kinds(reply: Reply) -> list[bytes]:
     return [each for at, each in enumerate(found) if not at or found[at - 1] != each]
 
 
-@pytest.mark.parametrize(("name", "answer_id"), [("embeddings_reqid", "embd-my-req-7"), ("responses_request_id", "resp_mine")])
+@pytest.mark.parametrize(
+    ("name", "answer_id"), [("embeddings_reqid", "embd-my-req-7"), ("responses_request_id", "resp_mine")]
+)
 def test_the_request_id_becomes_part_of_the_answers_id(rank: RankProcess, name: str, answer_id: str) -> None:
     assert rank.send(LOADED[name].request).json()["id"] == answer_id
