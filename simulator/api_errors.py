@@ -85,6 +85,14 @@ def engine_dead() -> ApiError:
     return api_error(500, text, "InternalServerError")
 
 
+def repeatable(document: object) -> bytes:
+    """The JSON of what repeats parts of a request; raises ApiError for lone surrogates, which it cannot have."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError as error:
+        raise bad_request(str(error)) from None
+
+
 def wrong_media_type() -> SchemaError:
     """The body is not declared to be JSON."""
     return _validation(["Unsupported Media Type: Only 'application/json' is allowed"], 1, None)

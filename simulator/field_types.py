@@ -56,6 +56,13 @@ def mapping(value: Any, loc: str) -> list[Problem]:
     return [] if isinstance(value, dict) else [problem("dict_type", loc, "Input should be a valid dictionary", value)]
 
 
+def objects(value: Any, loc: str) -> list[Problem]:
+    """A list of objects."""
+    if not isinstance(value, list):
+        return [problem("list_type", loc, "Input should be a valid list", value)]
+    return [found for at, item in enumerate(value) for found in mapping(item, f"{loc}.{at}")]
+
+
 def one_or_many_strings(value: Any, loc: str) -> list[Problem]:
     """A string or a list of strings."""
     if isinstance(value, list):

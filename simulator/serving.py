@@ -24,8 +24,16 @@ def json_of(request: Request) -> dict[str, Any]:
     return validation.read_json(request.body, request.headers.get("content-type"))
 
 
+def new_name() -> str:
+    """What nobody else is called."""
+    return uuid4().hex[:16]
+
+
 def _name(headers: Mapping[str, str], body: Body) -> str:
-    return str(headers.get("x-request-id") or body.get("request_id") or uuid4().hex[:16])
+    named = body.get("request_id")
+    return (
+        headers.get("x-request-id") or (named if isinstance(named, str) and named.isprintable() else "") or new_name()
+    )
 
 
 def _nothing() -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-import msgspec
-
 from simulator.api_errors import Problem, problem, schema_error
-from simulator.field_types import boolean, integer, mapping, number, string
+from simulator.field_types import boolean, integer, mapping, number, objects, string
 from simulator.validation import check
 
 _ROLES: Final = ("user", "assistant", "system")
-_NO_TOOLS: Final = {"any": "required", "tool": "required"}
+_FORCED: Final = ("any", "tool")
 _BILLING: Final = "x-anthropic-billing-header"
 """A client's header that changes with each request; vLLM leaves it out of the prompt."""
 
@@ -23,6 +22,8 @@ def chat_of(data: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
     if missing:
         raise schema_error(missing)
     check({name: value for name, value in data.items() if name != "messages"}, _FIELDS)
+    if data.get("max_tokens", 1) is None:
+        raise schema_error(_limit(None, "body.max_tokens"))
     if wrong := list(_wrong_messages(data["messages"])):
         raise schema_error(wrong)
     chat = {name: data[name] for name in _PASSED if data.get(name) is not None}
@@ -31,7 +32,7 @@ def chat_of(data: Mapping[str, Any], required: Iterable[str]) -> dict[str, Any]:
     if data.get("tools") is not None:
         chat["tools"] = data["tools"]
         kind = (data.get("tool_choice") or {}).get("type", "auto")
-        chat["tool_choice"] = _NO_TOOLS.get(kind, kind)
+        chat["tool_choice"] = "required" if kind in _FORCED else kind
     return {**chat, "messages": [*_system(data.get("system")), *_messages(data["messages"])]}
 
 
@@ -59,12 +60,6 @@ def _strings(value: Any, loc: str) -> list[Problem]:
     return [found for at, item in enumerate(value) for found in string(item, f"{loc}.{at}")]
 
 
-def _objects(value: Any, loc: str) -> list[Problem]:
-    if not isinstance(value, list):
-        return [problem("list_type", loc, "Input should be a valid list", value)]
-    return [found for at, item in enumerate(value) for found in mapping(item, f"{loc}.{at}")]
-
-
 def _limit(value: Any, loc: str) -> list[Problem]:
     if wrong := integer(value, loc):
         return wrong
@@ -80,7 +75,7 @@ _FIELDS: Final = {
     "stream": boolean,
     "temperature": number,
     "top_p": number,
-    "tools": _objects,
+    "tools": objects,
     "tool_choice": mapping,
     "kv_transfer_params": mapping,
 }
@@ -138,7 +133,7 @@ def _of_blocks(role: str, blocks: list[dict[str, Any]]) -> Iterator[dict[str, An
         elif kind == "image":
             parts.append({"type": "image_url"})
         elif kind == "tool_use":
-            arguments = msgspec.json.encode(block.get("input") or {}).decode()
+            arguments = json.dumps(block.get("input") or {})
             function = {"name": block.get("name") or "", "arguments": arguments}
             calls.append({"id": block.get("id"), "type": "function", "function": function})
         elif kind == "tool_result":

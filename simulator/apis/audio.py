@@ -19,6 +19,7 @@ from simulator.settings import RankSettings
 
 _TOKENS_PER_S: Final = 50
 _BYTES_PER_S: Final = 16_000
+_LEAST_BYTES_PER_S: Final = 4_000
 _FORMATS: Final = ("text", "json", "verbose_json", "diarized_json")
 _TRUE: Final = ("true", "1", "on", "yes")
 _STREAM_OPTIONS: Final = ("stream_include_usage", "stream_continuous_usage_stats")
@@ -73,7 +74,7 @@ def _number(name: str, text: str, read: type[float | int]) -> float:
 
 def _seconds(file: bytes) -> float:
     if file[:4] == b"RIFF" and file[8:12] == b"WAVE" and len(file) >= 44:
-        return (len(file) - 44) / max(1, int.from_bytes(file[28:32], "little"))
+        return (len(file) - 44) / max(_LEAST_BYTES_PER_S, int.from_bytes(file[28:32], "little"))
     return len(file) / _BYTES_PER_S
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from simulator import tokens
 from simulator.api_errors import Problem, bad_request, bad_value, problem, schema_error
-from simulator.field_types import integers, mapping, number
+from simulator.field_types import integer, integers, mapping
 from simulator.generation import Generation, alternatives, by_settings, check_model, sampling
 from simulator.prompt import Prompt
 from simulator.settings import RankSettings
@@ -28,8 +28,8 @@ def _ids(value: Any, loc: str) -> list[Problem]:
 _FIELDS: Final[Fields] = {**{name: SAMPLING[name] for name in _ON_TOP}, "token_ids": _ids, "sampling_params": mapping}
 _SAMPLING: Final[Fields] = {
     **{name: each for name, each in SAMPLING.items() if name not in _ON_TOP},
-    "logprobs": number,
-    "prompt_logprobs": number,
+    "logprobs": integer,
+    "prompt_logprobs": integer,
 }
 
 

@@ -52,7 +52,7 @@ def cohere_embeddings(data: Mapping[str, Any], settings: RankSettings) -> Genera
         text = "Exactly one of texts, images, or inputs must be provided, and it must be non-empty"
         raise schema_error([problem("value_error", "body", f"Value error, {text}", data, error=ValueError(text))])
     kinds = data.get("embedding_types") or ["float"]
-    if not isinstance(kinds, list) or not set(kinds) <= set(_ENCODINGS):
+    if not isinstance(kinds, list) or not all(kind in _ENCODINGS for kind in kinds):
         raise bad_request(f"embedding_types must be some of {', '.join(_ENCODINGS)}")
     _check_model(data, settings)
     return computed(tuple(map(text_prompt, texts)), "embd-", settings, kinds=kinds, texts=data.get("texts"))

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
-import msgspec
-
 from simulator import tokens, validation
-from simulator.api_errors import ApiError, problem, schema_error
+from simulator.api_errors import ApiError, problem, repeatable, schema_error
 from simulator.apis import chat, completions, messages, responses
 from simulator.exchange import Exchange, Request
-from simulator.field_types import integers, mapping
+from simulator.field_types import integer, integers, mapping
 from simulator.generation import Generation
 from simulator.rank import Rank, wall_clock_s
 from simulator.settings import RankSettings
@@ -35,7 +33,7 @@ def render(read: Read, *, many: bool = False) -> Route:
             _generate_request(f"{prefix}{name}", prompt.ids, limit, data, rank.settings)
             for prompt, limit in zip(generation.prompts, generation.max_tokens, strict=True)
         ]
-        exchange.respond(200, msgspec.json.encode(found if many else found[0]))
+        exchange.respond(200, repeatable(found if many else found[0]))
 
     return route
 
@@ -88,6 +86,7 @@ def derender_chat(rank: Rank, request: Request, exchange: Exchange) -> None:
     answer = data.get("generate_response")
     if answer is None:
         raise schema_error([problem("missing", "body.generate_response", "Field required", data)])
+    validation.check(data, {"prompt_tokens": integer})
     choices = _choices(answer)
     usage = Usage(int(data.get("prompt_tokens") or 0), sum(len(each["token_ids"]) for each in choices), 0, 0)
     found = {
@@ -108,7 +107,7 @@ def derender_chat(rank: Rank, request: Request, exchange: Exchange) -> None:
         "ec_transfer_params",
         "metrics",
     )
-    exchange.respond(200, msgspec.json.encode({**found, **dict.fromkeys(nulls)}))
+    exchange.respond(200, repeatable({**found, **dict.fromkeys(nulls)}))
 
 
 def _choices(answer: Any) -> list[dict[str, Any]]:
@@ -127,7 +126,7 @@ def _choices(answer: Any) -> list[dict[str, Any]]:
 
 def _chat_choice(index: int, choice: Mapping[str, Any]) -> dict[str, Any]:
     ids = choice["token_ids"]
-    text = tokens.decode(token for token in ids if token != tokens.END and tokens.first_unknown([token]) is None)
+    text = tokens.decode(int(each) for each in ids if each != tokens.END and tokens.first_unknown([int(each)]) is None)
     nothing = ("refusal", "annotations", "audio", "function_call", "reasoning")
     return {
         "index": index,

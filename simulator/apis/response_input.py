@@ -29,7 +29,7 @@ def _wrong_item(item: Any, loc: str) -> list[Problem]:
     if not isinstance(item, dict):
         return mapping(item, loc)
     found = [wrong for name in ("role", "type") if item.get(name) is not None for wrong in string(item[name], loc)]
-    if item.get("type", "message") == "message" and not isinstance(item.get("role"), str):
+    if (item.get("type") or "message") == "message" and not isinstance(item.get("role"), str):
         found.append(problem("missing", f"{loc}.role", "Field required", item))
     content = item.get("content")
     if isinstance(content, list):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote
-from uuid import uuid4
 
 import msgspec
 
@@ -17,7 +17,7 @@ from simulator.apis.responses_body import ResponsesBody
 from simulator.exchange import Exchange, Request
 from simulator.generation import Generation
 from simulator.rank import Rank
-from simulator.serving import Api, Outlet, serve
+from simulator.serving import Api, Outlet, new_name, serve
 
 OF_ONE: Final = re.compile(r"/v1/responses/([^/]+)(/cancel)?")
 _ENDED: Final = ("completed", "incomplete", "failed", "cancelled")
@@ -45,7 +45,7 @@ def create(rank: Rank, request: Request, exchange: Exchange) -> None:
     api = Api(
         read=partial(responses.read, kept.said),
         write=partial(ResponsesBody, kept.keep),
-        name=lambda _, body: str(body.get("request_id") or f"resp_{uuid4().hex[:16]}"),
+        name=_name,
         outlet=outlet,
     )
     serve(api, rank, request, exchange)
@@ -74,6 +74,13 @@ def cancel(rank: Rank, request: Request, exchange: Exchange) -> None:
     if rank.kept_responses.get(name)["status"] in _ENDED:
         raise api_error(400, "Cannot cancel a synchronous response.", "invalid_request_error", "response_id")
     exchange.respond(200, msgspec.json.encode(rank.kept_responses.cancel(name)))
+
+
+def _name(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
+    """The id that the body asks for, or a new one; the header is not looked at."""
+    del headers
+    named = body.get("request_id")
+    return named if isinstance(named, str) and named else f"resp_{new_name()}"
 
 
 def _id_of(request: Request) -> str:

@@ -6,9 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from simulator import validation
-from simulator.api_errors import ApiError, api_error, bad_value, problem, schema_error, while_read
+from simulator.api_errors import ApiError, api_error, bad_value, problem, repeatable, schema_error, while_read
 from simulator.apis.response_input import Messages, messages_of, wrong_input
-from simulator.field_types import boolean, integer, integers, mapping, number, one_or_many_strings, string
+from simulator.field_types import (
+    boolean,
+    integer,
+    integers,
+    mapping,
+    number,
+    objects,
+    one_or_many_strings,
+    string,
+)
 from simulator.generation import Generation, alternatives, by_settings, check_model, sampling
 from simulator.prompt import chat_prompt, output_limits
 from simulator.settings import RankSettings
@@ -19,7 +28,15 @@ FIELDS: Final[validation.Fields] = {
     "background": boolean,
     "input": wrong_input,
     "instructions": string,
+    "include": one_or_many_strings,
     "max_output_tokens": integer,
+    "max_tool_calls": integer,
+    "presence_penalty": number,
+    "frequency_penalty": number,
+    "reasoning": mapping,
+    "service_tier": string,
+    "tools": objects,
+    "truncation": string,
     "model": string,
     "parallel_tool_calls": boolean,
     "previous_response_id": string,
@@ -91,6 +108,8 @@ def read(said: Said, data: Mapping[str, Any], settings: RankSettings) -> Generat
     wanted = data.get("max_output_tokens")
     limits = output_limits(prompts, None if wanted is None else int(wanted), "max_output_tokens", settings)
     top = alternatives(data, "top_logprobs") if _LOGPROBS in (data.get("include") or ()) else None
+    repeated = _repeated(data)
+    repeatable(repeated)
     asked = {name: data.get(name) for name in ("n", "min_tokens", "stream_options")}
     return Generation(
         prompts=prompts,
@@ -100,7 +119,7 @@ def read(said: Said, data: Mapping[str, Any], settings: RankSettings) -> Generat
         logprobs=top,
         keeps_ids=bool(data.get("enable_response_messages")),
         repeats={
-            **_repeated(data),
+            **repeated,
             "max_output_tokens": limits[0],
             "store": stores,
             "messages": messages,

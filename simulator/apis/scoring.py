@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from simulator import tokens
-from simulator.api_errors import Problem, bad_request, problem, schema_error
+from simulator.api_errors import ApiError, bad_request, problem, schema_error
 from simulator.apis.pooling import check_fields, computed
 from simulator.field_types import integer, integers, one_or_many_strings, string
 from simulator.generation import Generation, check_model
@@ -16,12 +16,6 @@ from simulator.validation import Fields, check
 
 _PAIRS: Final = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
 _ONES: Final[Fields] = {name: one_or_many_strings for pair in _PAIRS for name in pair}
-
-
-def _list(value: Any, loc: str) -> list[Problem]:
-    return [] if isinstance(value, list) else [problem("list_type", loc, "Input should be a valid list", value)]
-
-
 _SCORE: Final[Fields] = {**_ONES, "model": string, "request_id": string}
 _RERANK: Final[Fields] = {"query": string, "documents": one_or_many_strings, "top_n": integer, "model": string}
 _GENERATIVE: Final[Fields] = {
@@ -80,12 +74,14 @@ def generative(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     if not items:
         raise bad_request("items must contain at least one item.")
     prompts = tuple(Prompt(tokens.encode(data["query"]) + tokens.encode(item), "ids") for item in items)
+    if not all(prompt.ids for prompt in prompts):
+        raise bad_request("The decoder prompt cannot be empty")
     output_limits(prompts, 1, "max_tokens", settings)
     limits = (1,) * len(prompts)
     return Generation(prompts=prompts, max_tokens=limits, id_prefix="generative-scoring-", id_suffix="-{}")
 
 
-def _missing(data: Mapping[str, Any], names: tuple[str, ...]) -> Exception:
+def _missing(data: Mapping[str, Any], names: tuple[str, ...]) -> ApiError:
     missing = [name for name in names if data.get(name) is None]
     return schema_error([problem("missing", f"body.{name}", "Field required", data) for name in missing])
 
