@@ -158,9 +158,7 @@ class EngineCore:
         self._aborted.clear()
 
     def _schedule(self, now_s: float) -> Batch:
-        batch = Batch(self._settings.max_num_batched_tokens)
-        if self.paused:
-            return batch
+        batch = Batch(0 if self.paused else self._settings.max_num_batched_tokens)
         at = 0
         while at < len(self.running) and batch.budget:
             self._continue(self.running[at], batch)

@@ -41,7 +41,7 @@ def _more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:
     if generation.stream or body.get("stream_options") is not None:
         return "stream"
     limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
-    wanted = max(*generation.max_tokens, *(limit for limit in limits if limit is not None))
+    wanted = max((*generation.max_tokens, *(limit for limit in limits if limit is not None)))
     return f"{wanted} tokens" if wanted > 1 else ""
 
 

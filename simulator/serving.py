@@ -31,9 +31,8 @@ def new_name() -> str:
 
 def _name(headers: Mapping[str, str], body: Body) -> str:
     named = body.get("request_id")
-    return (
-        headers.get("x-request-id") or (named if isinstance(named, str) and named.isprintable() else "") or new_name()
-    )
+    own = named if isinstance(named, str) and named.isprintable() else ""
+    return headers.get("x-request-id") or own or new_name()
 
 
 def _nothing() -> None:

@@ -101,6 +101,7 @@ class CohereEmbeddingsBody(WholeBody):
             "embeddings": {kind: found[kind] for kind in self._asked["kinds"]},
             **({} if texts is None else {"texts": texts}),
             "meta": {"api_version": {"version": "2"}, "billed_units": units},
+            "response_type": "embeddings_by_type",
         }
 
 

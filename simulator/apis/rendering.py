@@ -10,7 +10,7 @@ from simulator import tokens, validation
 from simulator.api_errors import ApiError, problem, repeatable, schema_error
 from simulator.apis import chat, completions, messages, responses
 from simulator.exchange import Exchange, Request
-from simulator.field_types import integer, integers, mapping
+from simulator.field_types import integer, integers, mapping, number
 from simulator.generation import Generation
 from simulator.rank import Rank, wall_clock_s
 from simulator.settings import RankSettings
@@ -18,7 +18,15 @@ from simulator.sim_routes import Route
 from simulator.usage import Usage
 
 Read = Callable[[Mapping[str, Any], RankSettings], Generation]
-_SAMPLED: Final = ("temperature", "top_p", "min_tokens", "ignore_eos")
+_DRAWN: Final[Mapping[str, float]] = {
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "repetition_penalty": 1.0,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+}
+_SAMPLED: Final = ("min_tokens", "ignore_eos")
 
 
 def render(read: Read, *, many: bool = False) -> Route:
@@ -26,6 +34,7 @@ def render(read: Read, *, many: bool = False) -> Route:
 
     def route(rank: Rank, request: Request, exchange: Exchange) -> None:
         data = validation.read_json(request.body, request.headers.get("content-type"))
+        validation.check(data, dict.fromkeys(_DRAWN, number))
         generation = read(data, rank.settings)
         name = uuid4().hex[:16]
         prefix = generation.id_prefix or "resp_"
@@ -52,20 +61,13 @@ def _alone(data: Mapping[str, Any], settings: RankSettings) -> Generation:
 def _generate_request(
     request_id: str, ids: list[int], max_tokens: int, data: Mapping[str, Any], settings: RankSettings
 ) -> dict[str, Any]:
-    stop = data.get("stop") or data.get("stop_sequences") or []
-    sampling = {name: data[name] for name in _SAMPLED if data.get(name) is not None}
     return {
         "request_id": request_id,
         "token_ids": ids,
         "token_offsets": None,
         "features": None,
         "content_parts": None,
-        "sampling_params": {
-            **sampling,
-            "stop": [stop] if isinstance(stop, str) else stop,
-            "stop_token_ids": data.get("stop_token_ids") or [],
-            "max_tokens": max_tokens,
-        },
+        "sampling_params": _sampling(data, max_tokens),
         "model": settings.model,
         "reasoning_ended": None,
         "reasoning_parser_kwargs": None,
@@ -77,6 +79,27 @@ def _generate_request(
         "priority": 0,
         "kv_transfer_params": data.get("kv_transfer_params"),
         "ec_transfer_params": None,
+    }
+
+
+def _sampling(data: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """As vLLM writes its own sampling parameters: of greedy ones, what changes nothing is left out."""
+    stop = data.get("stop") or data.get("stop_sequences") or []
+    given = {name: data[name] for name in (*_DRAWN, *_SAMPLED) if data.get(name) is not None}
+    drawn = {name: float(given.get(name, default)) for name, default in _DRAWN.items()}
+    if not drawn["temperature"]:
+        del drawn["top_p"], drawn["min_p"]
+    return {
+        **drawn,
+        **{name: given[name] for name in _SAMPLED if name in given},
+        "stop": [stop] if isinstance(stop, str) else stop,
+        "stop_token_ids": data.get("stop_token_ids") or [],
+        "max_tokens": max_tokens,
+        "output_kind": 1 if data.get("stream") else 2,
+        "skip_clone": True,
+        **({"extra_args": {}} if "input" in data else {}),
+        "bad_words": [],
+        "skip_reading_prefix_cache": False,
     }
 
 

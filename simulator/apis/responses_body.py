@@ -136,7 +136,7 @@ class ResponsesBody(AnswerBody):
     def _event(self, kind: str, **fields: Any) -> bytes:
         data = {**fields, "sequence_number": self._number, "type": kind}
         self._number += 1
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode(data))
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode(dict(sorted(data.items()))))
 
     def _response(self, status: str, output: list[dict[str, Any]] | None = None, **known: Any) -> dict[str, Any]:
         asked, repeats = self._generation, self._generation.repeats

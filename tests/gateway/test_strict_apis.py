@@ -1,4 +1,4 @@
-"""A gateway over strict simulated ranks serves every API that vLLM has: in two legs where it can, and nothing is misused.
+"""A gateway over strict simulated ranks serves every API: in two legs where that can be, and no KV is misused.
 
 The ranks are real processes; the fixture ends only if no misuse was seen and no KV is left that nobody fetches.
 """

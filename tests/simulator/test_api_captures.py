@@ -14,10 +14,11 @@ from tests.sse import documents_of
 NAMES = captures.names("", APIS)
 LOADED = {name: captures.load(name, APIS) for name in NAMES}
 WORDED_OTHERWISE = {"pooling_token_embed"}
+IN_TURN = ("is_sleeping", "sleep", "wake_up", "is_paused", "pause", "is_paused2", "resume")
 ERRORS = [name for name, each in LOADED.items() if each.reply.status != 200 and name not in WORDED_OTHERWISE]
 STREAMED = [name for name, each in LOADED.items() if each.reply.chunks]
 EMPTY = [name for name, each in LOADED.items() if each.reply.status == 200 and not each.reply.body]
-WHOLE = [name for name in NAMES if LOADED[name].reply.status == 200 and name not in {*STREAMED, *EMPTY}]
+WHOLE = [name for name in NAMES if LOADED[name].reply.status == 200 and name not in {*STREAMED, *EMPTY, *IN_TURN}]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,11 @@ def test_a_stream_has_the_same_framing_and_events(rank: RankProcess, name: str) 
     ours, theirs = ([captures.shape(event) for event in documents_of(each.body.decode())] for each in (reply, captured))
     assert (ours[0], ours[-1]) == (theirs[0], theirs[-1])
     assert all(event in theirs for event in ours)
+
+
+def test_a_rank_sleeps_and_pauses_in_the_same_words(rank: RankProcess) -> None:
+    for name in IN_TURN:
+        assert rank.send(LOADED[name].request).body == LOADED[name].reply.body
 
 
 def kinds(reply: Reply) -> list[bytes]:
