@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from simulator import tokens, validation
-from simulator.api_errors import ApiError, bad_request, bad_value, problem, schema_error, unknown_model
+from simulator.api_errors import bad_request, bad_value, problem, schema_error, unknown_model
 from simulator.field_types import integer, string
 from simulator.generation import Generation
 from simulator.prompt import Prompt, chat_prompt, output_limits, text_prompt
@@ -82,7 +82,7 @@ def _check_model(data: Mapping[str, Any], settings: RankSettings) -> None:
 
 
 def _read(id_prefix: str, task: str, data: Mapping[str, Any], settings: RankSettings) -> Generation:
-    if "input" not in data and "messages" not in data:
+    if data.get("input") is None and data.get("messages") is None:
         raise schema_error([problem("missing", "body.input", "Field required", data)])
     check_fields(data, _FIELDS, settings)
     encoding = data.get("encoding_format") or "float"
@@ -101,13 +101,7 @@ def _read(id_prefix: str, task: str, data: Mapping[str, Any], settings: RankSett
 
 
 def _many(value: Any) -> list[Any]:
-    if value is None:
-        raise _no_input()
     return value if isinstance(value, list) and (not value or not isinstance(value[0], int)) else [value]
-
-
-def _no_input() -> ApiError:
-    return bad_request("You must pass at least one prompt")
 
 
 def _prompt(value: str | list[int]) -> Prompt:
