@@ -45,6 +45,19 @@ def test_every_gateway_streams_the_same_answer_to_the_openai_client(up: Up) -> N
     assert answers[0] == answers[1] != ""
 
 
+def test_every_gateway_serves_the_clients_of_other_apis(up: Up) -> None:
+    said = set()
+    for gateway in up.gateways:
+        with openai.OpenAI(base_url=f"{gateway}/v1", api_key="none", max_retries=0) as client:
+            response = client.responses.create(model="sim", input="Tell me of turbines.", max_output_tokens=8)
+            assert client.responses.retrieve(response.id).output_text == response.output_text
+            assert len(client.embeddings.create(model="sim", input=["a", "b"]).data) == 2
+        asked = {"model": "sim", "max_tokens": 8, "messages": [{"role": "user", "content": "Tell me of turbines."}]}
+        message = httpx.post(f"{gateway}/v1/messages", json=asked, trust_env=False).json()
+        said |= {response.output_text, message["content"][0]["text"]}
+    assert len(said) == 1
+
+
 def test_the_printed_curl_lines_name_a_request_that_is_answered(up: Up) -> None:
     lines = [shlex.split(line) for line in up.said.splitlines() if line.strip().startswith("curl ")]
     assert [line[2] for line in lines] == [f"{gateway}/v1/chat/completions" for gateway in up.gateways]
