@@ -14,7 +14,7 @@ SUCCESSES += [
 ]
 STREAMED = [name for name in SUCCESSES if "stream" in name]
 NOT_AS_CAPTURED = ("err_token_out_of_vocab", "err_embeddings_route")
-"""A vocabulary of its own; and what one of vLLM's models can do of generating and embedding, a simulated one does all."""
+"""Its vocabulary is its own; and a simulated model generates and embeds, of which a real one does either."""
 ERRORS = [name for name in captures.names("err_") if name not in NOT_AS_CAPTURED]
 ERRORS += ["get_not_found", "get_v1_models_one", "get_wrong_method"]
 
