@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from tests.servers import HOST
+from tests.ports import HOST
 
 CHUNK_BYTES = 65_536
 

@@ -6,9 +6,7 @@ redis-server is not installed they skip the test and say so; `needs_redis` does 
 
 from __future__ import annotations
 
-import random
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,28 +17,13 @@ import pytest
 import redis
 
 from tests.polling import until_now
+from tests.ports import HOST, free_port
 
-HOST = "127.0.0.1"
 SLOTS = 16_384
-BUS = 10_000
-"""How far above a cluster node's port its bus listens."""
 
 BINARY = shutil.which("redis-server")
 MISSING = "redis-server is not installed"
 needs_redis = pytest.mark.skipif(BINARY is None, reason=MISSING)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, its bus neither; below the range from which connections take theirs."""
-    while True:
-        port = random.randrange(15_000, 22_000)
-        try:
-            for each in (port, port + BUS):
-                with socket.socket() as probe:
-                    probe.bind((HOST, each))
-        except OSError:
-            continue
-        return port
 
 
 class RedisServer:

@@ -23,10 +23,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from forebay.embedded_redis import EmbeddedRedis
-from forebay.ports import free_ports
 from tests import compose_file
 from tests.compose_file import ROOT, Process
 from tests.polling import until_now
+from tests.ports import free_ports
 
 VARIABLES = {
     "REDIS_PASSWORD": "a-pass-word",

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from forebay.embedded_redis import EmbeddedRedis
-from forebay.ports import free_ports
 from scheduler.admin import RankStatus, status
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
 from tests.polling import until
+from tests.ports import free_ports
 from tests.servers import BINARY, RedisServer, needs_redis, redis_server
 from tests.simulator.rank_process import RankProcess, request, running_rank
 

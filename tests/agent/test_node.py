@@ -5,13 +5,13 @@ from contextlib import closing
 
 import pytest
 
-from forebay.ports import free_ports
 from scheduler.errors import StoreUnavailableError
 from scheduler.messages import RankState
 from tests.agent.fakes import healthy_answers, http, scripted_rank
 from tests.agent.running_node import node_of, request_in_flight
 from tests.agent.samples import page_bytes, unstamped
 from tests.polling import until
+from tests.ports import free_ports
 from tests.simulator.rank_process import RankProcess, request, running_rank
 
 

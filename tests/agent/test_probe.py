@@ -11,10 +11,10 @@ from agent.errors import DiscoveryError, WarmUpError
 from agent.evidence import Answered, Broken, EngineDead, Refused, Silent, Unanswered
 from agent.probe import Probe, open_http
 from agent.targets import Target
-from forebay.ports import free_ports
 from scheduler.messages import RankCard
 from tests.agent.fakes import ScriptedRank, healthy_answers, http, scripted_rank
 from tests.agent.samples import ABOUT, engine, page_bytes, settings
+from tests.ports import free_ports
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from forebay.ports import free_ports
 from tests.e2e.up_process import SMALL, Up, adjacent_free_ports, all_gone, command_line, forebay, up_running
 from tests.polling import until_now
+from tests.ports import free_ports
 from tests.servers import RedisServer, needs_redis, redis_server
 
 PASSWORD = "hunter2-hunter2"

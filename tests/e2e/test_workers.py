@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.up_process import FOREBAY, SMALL, START_S, Up, all_gone, command_line, environment, up_running
 from tests.e2e.workers_process import KEY, Workers, stream, stream_on_each, workers_running
 from tests.polling import until_now
-from tests.servers import free_port
+from tests.ports import free_port
 
 LONG = 400
 """Tokens of a stream that outlasts what a test does meanwhile."""

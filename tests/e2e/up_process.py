@@ -14,7 +14,7 @@ import openai
 
 from forebay.ports import obstacles
 from tests.polling import until_now
-from tests.servers import free_port
+from tests.ports import free_port
 
 START_S = 60.0
 FOREBAY = (sys.executable, "-m", "forebay")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.up_process import FOREBAY, START_S, children_of, environment
 from tests.polling import until_now
-from tests.servers import free_port
+from tests.ports import free_port
 
 KEY = "hunter2-hunter2"
 

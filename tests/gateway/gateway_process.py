@@ -12,7 +12,7 @@ from typing import NamedTuple
 import httpx
 
 from tests.polling import until_now
-from tests.servers import free_port
+from tests.ports import free_port
 
 START_S = 30.0
 

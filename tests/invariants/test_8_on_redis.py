@@ -8,7 +8,8 @@ from scheduler.decision import Place
 from scheduler.settings import SchedulerSettings
 from tests.invariants.real_fleet import RealFleet, real_fleet
 from tests.polling import until, until_now
-from tests.servers import HOST, RedisServer, needs_redis, redis_server, replica_server
+from tests.ports import HOST
+from tests.servers import RedisServer, needs_redis, redis_server, replica_server
 
 pytestmark = needs_redis
 

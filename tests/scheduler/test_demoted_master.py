@@ -15,7 +15,8 @@ from scheduler.store import Store, open_store
 from tests.forwarder import Forwarder, forwarding
 from tests.invariants.real_fleet import real_fleet
 from tests.polling import until
-from tests.servers import HOST, RedisServer, redis_server, replica_server
+from tests.ports import HOST
+from tests.servers import RedisServer, redis_server, replica_server
 
 WRITES: dict[str, Callable[[Store, str], Awaitable[object]]] = {
     "a script": lambda store, key: store.run([Call(Script.OPEN, (key,), ("e1",))]),

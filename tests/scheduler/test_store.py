@@ -14,13 +14,8 @@ from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.lua import Script
 from scheduler.store import Store, open_store
 from tests.polling import until
-from tests.servers import (
-    HOST,
-    RedisServer,
-    free_port,
-    redis_server,
-    replica_server,
-)
+from tests.ports import HOST, free_port
+from tests.servers import RedisServer, redis_server, replica_server
 
 
 def opening(epoch: str, head: str = "{x}:head") -> Call:

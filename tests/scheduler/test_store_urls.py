@@ -14,15 +14,8 @@ from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailabl
 from scheduler.lua import Script
 from scheduler.store import open_store
 from tests.polling import until
-from tests.servers import (
-    HOST,
-    RedisServer,
-    cluster_server,
-    free_port,
-    redis_server,
-    replica_server,
-    sentinel_server,
-)
+from tests.ports import HOST, free_port
+from tests.servers import RedisServer, cluster_server, redis_server, replica_server, sentinel_server
 
 
 def opening(epoch: str, head: str = "{x}:head") -> Call:

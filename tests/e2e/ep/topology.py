@@ -21,7 +21,7 @@ from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
 from tests.e2e.up_process import environment
 from tests.polling import until_now
-from tests.servers import free_port
+from tests.ports import free_port
 
 START_S = 90.0
 SPEED = 4.0

@@ -12,7 +12,7 @@ import pytest
 from agent.metrics_page import parse_metrics
 from forebay.bench.mock_wire import EVENT_BYTES, MODEL
 from forebay.bench.stamps import stamps_in
-from tests.servers import free_port
+from tests.ports import free_port
 
 MESSAGES: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
