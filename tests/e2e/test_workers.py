@@ -33,23 +33,30 @@ def workers(up: Up, tmp_path: Path) -> Iterator[Workers]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def unharmed(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """For tests that leave them as they were."""
+    with workers_running(tmp_path_factory.mktemp("workers"), up.redis_url) as running:
+        yield running
+
+
 def gateways_of(up: Up, workers: Workers) -> set[str]:
     """The workers' names in Redis, as `forebay status` shows them."""
     address = f"127.0.0.1:{workers.port}"
     return {f"{gateway['gateway']}@{address}" for gateway in up.status()["gateways"] if gateway["address"] == address}
 
 
-def test_each_worker_is_a_gateway_of_its_own_and_gets_clients(up: Up, workers: Workers) -> None:
-    names = gateways_of(up, workers)
+def test_each_worker_is_a_gateway_of_its_own_and_gets_clients(up: Up, unharmed: Workers) -> None:
+    names = gateways_of(up, unharmed)
     assert len(names) == 2
-    with stream_on_each(workers, LONG) as streams:
+    with stream_on_each(unharmed, LONG) as streams:
         assert {each.gateway for each in streams} == names
-    assert workers.get("/admin/state").json()["gateway"] in names
-    assert not [pid for pid in workers.children if KEY in command_line(pid)]
+    assert unharmed.get("/admin/state").json()["gateway"] in names
+    assert not [pid for pid in unharmed.children if KEY in command_line(pid)]
 
 
-def test_one_line_says_that_all_are_ready(workers: Workers) -> None:
-    assert workers.out == f"gateway ready: 2 workers on {workers.url}\n"
+def test_one_line_says_that_all_are_ready(unharmed: Workers) -> None:
+    assert unharmed.out == f"gateway ready: 2 workers on {unharmed.url}\n"
 
 
 def test_metrics_are_those_of_all_workers_whichever_is_asked(up: Up, workers: Workers) -> None:
@@ -156,10 +163,10 @@ def test_a_supervisor_that_is_killed_leaves_no_worker_behind(workers: Workers) -
     all_gone(children)
 
 
-def test_a_port_that_is_taken_is_named(up: Up, workers: Workers, tmp_path: Path) -> None:
-    second = run(up.redis_url, workers.port)
+def test_a_port_that_is_taken_is_named(up: Up, unharmed: Workers) -> None:
+    second = run(up.redis_url, unharmed.port)
     assert second.returncode == 1
-    assert f"cannot listen on 127.0.0.1 port {workers.port}" in second.stderr
+    assert f"cannot listen on 127.0.0.1 port {unharmed.port}" in second.stderr
 
 
 def test_a_bad_url_is_refused_once() -> None:
