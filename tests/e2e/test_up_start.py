@@ -20,7 +20,8 @@ from scheduler.keys import POOLS
 from tests.e2e.up_process import SMALL, adjacent_free_ports, all_gone, children_of, environment, up_running
 from tests.servers import RedisServer, redis_server
 
-PATIENCE_S = 4.0
+PATIENCE_S = 8.0
+"""Enough for one process after another to start on a busy machine."""
 
 
 INVOCATION = Invocation("forebay", "--redis")
