@@ -20,6 +20,8 @@ from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, Served, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_rank import EVENTS, NO_MORE, STREAM_HEAD, Exchange, ScriptedRank, chunk, scripted_rank
 
+pytestmark = pytest.mark.usefixtures("only_new_objects")
+
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "6"))
 WARM_UP_ROUNDS = 3
 AT_ONCE = 40

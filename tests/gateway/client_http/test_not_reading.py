@@ -16,6 +16,8 @@ from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, Served, eventually, post, serving
 from tests.gateway.scripted_rank import EVENTS, NO_MORE, STREAM_HEAD, Exchange, chunk, scripted_rank
 
+pytestmark = pytest.mark.usefixtures("only_new_objects")
+
 IDLE_MS = 200
 SMALL_BYTES = 2048
 MANY_BYTES = 4_000_000

@@ -2,10 +2,14 @@
 
 import asyncio
 
+import pytest
+
 from tests.gateway.client_http.test_not_reading import connections_of_server
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, checked_error, eventually, post, serving
 from tests.gateway.scripted_rank import COMPLETION, scripted_rank
+
+pytestmark = pytest.mark.usefixtures("only_new_objects")
 
 BODY = b'{"prompt":"x"}'
 KEY = "Authorization: Bearer sesame"

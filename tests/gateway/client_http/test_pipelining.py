@@ -11,6 +11,8 @@ from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, eventually, post, serving
 from tests.gateway.scripted_rank import COMPLETION, Exchange, completes, scripted_rank, stalls
 
+pytestmark = pytest.mark.usefixtures("only_new_objects")
+
 GET = b"GET /healthz HTTP/1.1\r\n\r\n"
 FLOOD = 3000
 LONG_BODY_BYTES = 4_000_000
