@@ -30,6 +30,11 @@ def run(*arguments: str) -> Result:
             f"gateway --redis {NOWHERE} --port 65536", "'--port' (env var: 'FOREBAY_PORT')", id="gateway-port"
         ),
         pytest.param(f"gateway --redis {NOWHERE} --port 0 --policy nix", "least_work", id="gateway-policy"),
+        pytest.param(f"gateway --redis {NOWHERE} --max-body-bytes 0", "'--max-body-bytes'", id="gateway-body"),
+        pytest.param(f"gateway --redis {NOWHERE} --api-key ,", "'--api-key'", id="gateway-empty-key"),
+        pytest.param(
+            f"gateway --redis {NOWHERE} --cors-origin https://app.example/", "'--cors-origin'", id="gateway-origin"
+        ),
         pytest.param(
             f"agent --redis {NOWHERE} --model m --role x --ranks h:1", "mixed, prefill, decode", id="agent-role"
         ),
