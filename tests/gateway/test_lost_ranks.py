@@ -155,6 +155,7 @@ async def test_a_client_of_a_rank_that_began_another_life_is_told(stream: bool) 
         await exchange.until_closed()
 
     async with scripted_rank(says_no_more) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+        served.gateway.lost_ranks.grace_s = 0.0
         async with anyio.create_task_group() as tasks:
 
             async def restart() -> None:

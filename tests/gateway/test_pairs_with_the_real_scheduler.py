@@ -43,7 +43,17 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             about = ("--model", "sim", "--role", role, "--ranks", addresses)
             processes.append(stack.enter_context(forebay_process(folder, "agent", "--redis", redis.url, *about)))
             ranks += two
-        options = ("--redis", redis.url, "--explain", "--admin-key", "root", "--place-deadline-ms", "2000")
+        options = (
+            "--redis",
+            redis.url,
+            "--explain",
+            "--admin-key",
+            "root",
+            "--place-deadline-ms",
+            "2000",
+            "--lame-duck-ms",
+            "0",
+        )
         gateways = [stack.enter_context(forebay_process(folder, "gateway", *options)) for _ in range(2)]
         for process in (*processes, *gateways):
             process.wait_until_ready()

@@ -68,6 +68,7 @@ async def test_a_request_that_is_cancelled_closes_its_connection_at_once() -> No
 async def test_the_last_connection_used_is_used_again_first_and_the_others_grow_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(keep_alive, "KEPT_S", 0.5)
     async with raw_rank(answering(*[OK] * MANY)) as rank, open_upstream() as upstream:
         async with AsyncExitStack() as stack:
             for _ in range(3):
