@@ -11,7 +11,7 @@ import uvicorn
 
 from gateway.connection_counts import ConnectionCounts, create_shared_memory
 from gateway.server import _Server, listening
-from gateway.shared_listener import SharedListener
+from gateway.shared_listener import LEAVE_TO_OTHERS_S, SharedListener
 from tests.polling import until
 
 
@@ -51,6 +51,8 @@ async def sharing(count: int) -> AsyncIterator[Servers]:
         async with anyio.create_task_group() as tasks:
             for index in range(count):
                 tasks.start_soon(servers.run, index)
+            for server in servers.servers:
+                await server.up.wait()
             yield servers
             for server, accepting in zip(servers.servers, servers.accepting, strict=True):
                 server.should_exit = True
@@ -66,10 +68,16 @@ async def connect(servers: Servers, open_ones: AsyncExitStack) -> asyncio.Stream
     return writer
 
 
+async def connect_in_turn(servers: Servers, open_ones: AsyncExitStack) -> asyncio.StreamWriter:
+    """The same after a moment, for a worker that has just left one to others does not look before it has passed."""
+    await asyncio.sleep(2 * LEAVE_TO_OTHERS_S)
+    return await connect(servers, open_ones)
+
+
 async def test_each_worker_gets_as_many_connections_as_the_others() -> None:
     async with sharing(3) as servers, AsyncExitStack() as open_ones:
         for _ in range(9):
-            await connect(servers, open_ones)
+            await connect_in_turn(servers, open_ones)
         assert servers.connections == [3, 3, 3]
 
 
@@ -81,7 +89,7 @@ async def test_connections_that_come_together_are_shared_too() -> None:
 
 async def test_a_worker_that_lost_connections_gets_the_next_ones() -> None:
     async with sharing(2) as servers, AsyncExitStack() as open_ones:
-        opened = [await connect(servers, open_ones) for _ in range(8)]
+        opened = [await connect_in_turn(servers, open_ones) for _ in range(8)]
         first: set[Any] = set(servers.servers[0].server_state.connections)
         ports = {protocol.client[1] for protocol in first}
         for writer in opened:
@@ -89,15 +97,15 @@ async def test_a_worker_that_lost_connections_gets_the_next_ones() -> None:
                 writer.close()
         await until(lambda: servers.connections == [0, 4], "the first one has lost its connections")
         for _ in range(4):
-            await connect(servers, open_ones)
+            await connect_in_turn(servers, open_ones)
         assert servers.connections == [4, 4]
 
 
 async def test_a_worker_that_takes_no_more_leaves_the_next_ones_to_the_others() -> None:
     async with sharing(2) as servers, AsyncExitStack() as open_ones:
         for _ in range(4):
-            await connect(servers, open_ones)
+            await connect_in_turn(servers, open_ones)
         servers.accepting[0].cancel()
         for _ in range(4):
-            await connect(servers, open_ones)
+            await connect_in_turn(servers, open_ones)
         assert servers.connections == [2, 6]
