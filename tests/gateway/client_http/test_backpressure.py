@@ -12,6 +12,7 @@ import pytest
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, Served, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_rank import EVENTS, NO_MORE, STREAM_HEAD, Exchange, ScriptedRank, chunk, scripted_rank
+from tests.polling import until_at_rest
 
 ASK = post(COMPLETIONS, b'{"prompt":"flood","stream":true}')
 SMALL_BYTES = 4096
@@ -44,10 +45,7 @@ class Flood:
 
     async def rests(self) -> None:
         """Wait until nothing more is taken."""
-        seen = -1
-        while seen != self.sent_bytes or not seen:
-            seen = self.sent_bytes
-            await asyncio.sleep(0.1)
+        await until_at_rest(lambda: self.sent_bytes, "nothing more is taken", within_s=DEADLINE_S)
 
 
 class Slow(NamedTuple):
@@ -140,10 +138,10 @@ async def test_a_client_that_never_reads_on_is_dropped_and_its_rank_with_it() ->
 
 
 async def test_a_client_that_reads_a_little_now_and_then_is_not_dropped() -> None:
-    async with paused(client_idle_ms=600) as slow:
+    async with paused(client_idle_ms=1_000) as slow:
         for _ in range(3):
             await slow.read(2_000_000)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.4)
         assert slow.rank.open_connections == 1
         assert slow.pool.live == {1}
 

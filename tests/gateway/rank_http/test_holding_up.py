@@ -1,6 +1,5 @@
 """Backpressure on an answer, and what is left when all is over."""
 
-import asyncio
 from pathlib import Path
 
 import anyio
@@ -9,7 +8,7 @@ from gateway.rank_http import unread
 from gateway.upstream import Deadlines, RankAnswer
 from tests.gateway.rank_http.raw_rank import CHUNKED, OK, Peer, answering, ask, open_upstream, raw_rank
 from tests.gateway.rank_http.sinks import Kept
-from tests.polling import until
+from tests.polling import until, until_at_rest
 
 WIRE = b"d7\r\n" + b"x" * 215 + b"\r\n"
 IDLE_SOON = Deadlines(connect_s=5.0, first_byte_s=20.0, idle_s=0.1)
@@ -30,10 +29,7 @@ class Flood:
 
     async def comes_to_rest(self) -> None:
         """Wait until nothing more can be sent."""
-        seen = -1
-        while seen != self.sent:
-            seen = self.sent
-            await asyncio.sleep(0.1)
+        await until_at_rest(lambda: self.sent, "nothing more can be sent")
 
 
 async def test_what_is_not_read_stops_the_rank() -> None:
@@ -70,7 +66,8 @@ async def test_a_paused_pour_stops_the_rank_and_no_deadline_passes() -> None:
             tasks.start_soon(answer.pour, kept)
             await until(lambda: bool(kept.parts), "something comes")
             await flood.comes_to_rest()
-            await asyncio.sleep(0.3)
+            deadline = answer._exchange._timer
+            await until(lambda: answer._exchange._timer is not deadline, "the deadline was looked at, and set anew")
             assert len(kept.parts) <= 2
             assert answer.awaited_since_s is None
             answer.resume()
