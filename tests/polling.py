@@ -7,7 +7,8 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
+"""For a busy machine; what holds is found at once."""
 PAUSE_S = 0.002
 RESTING_TURNS, TURN_S = 10, 0.01
 

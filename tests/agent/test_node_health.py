@@ -27,7 +27,7 @@ async def test_a_rank_whose_engine_hangs_is_stalled_though_health_is_200(rank: R
 async def test_a_long_chunked_prefill_is_progress() -> None:
     with running_rank("--model", "tiny", "--max-num-batched-tokens", "256", "--prefill-step-ms", "50") as rank:
         name = f"127.0.0.1:{rank.port}"
-        async with node_of(rank.port, stall_ms=300) as node:
+        async with node_of(rank.port, stall_ms=600) as node:
             await node.until_state(name, RankState.UP)
             with request_in_flight(rank, prompt=[7] * 5000):
                 await until(lambda: node.store.last[name].running == 1, "the prefill runs")

@@ -15,7 +15,7 @@ AN_HOUR_MS = 3_600_000
 @pytest.mark.parametrize(
     ("elapsed_ms", "least_ms", "most_ms"),
     [
-        pytest.param(100, 100, 450, id="by what the store's clock moved"),
+        pytest.param(100, 100, 100, id="by what the store's clock moved"),
         pytest.param(LONGEST_STEP_MS + 1, LONGEST_STEP_MS, LONGEST_STEP_MS, id="by a quarter of the lease at most"),
         pytest.param(AN_HOUR_MS, LONGEST_STEP_MS, LONGEST_STEP_MS, id="no further after a freeze"),
         pytest.param(-AN_HOUR_MS, 0, 0, id="never back, on a host whose clock is behind"),
@@ -25,7 +25,9 @@ async def test_pool_time_moves(world: World, elapsed_ms: int, least_ms: int, mos
     before_ms = await world.pool_ms()
     await world.elapse(elapsed_ms)
     await world.drain("nobody")
-    assert least_ms <= await world.pool_ms() - before_ms <= most_ms
+    # A real store's clock runs on: on a busy machine it may make a step of it.
+    longest_ms = LONGEST_STEP_MS if world.real and elapsed_ms > 0 else most_ms
+    assert least_ms <= await world.pool_ms() - before_ms <= longest_ms
 
 
 async def test_pool_time_runs_by_the_store_s_own_clock(world: World) -> None:

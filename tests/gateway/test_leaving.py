@@ -193,7 +193,7 @@ async def test_a_rank_that_falls_silent_inside_a_stream_is_cut() -> None:
 async def test_a_request_beyond_the_connections_to_ranks_is_a_503() -> None:
     async with (
         scripted_rank(stalls) as rank,
-        serving(FakePools(pool := FakePool(card(rank.url))), rank_connections=1, connect_ms=50) as served,
+        serving(FakePools(pool := FakePool(card(rank.url))), rank_connections=1, connect_ms=300) as served,
     ):
         _, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(post(COMPLETIONS, b'{"prompt":"x"}'))

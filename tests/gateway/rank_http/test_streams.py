@@ -14,7 +14,7 @@ from tests.polling import until
 EVENT = b"data: " + b"x" * 200 + b"\n\n"
 WIRE = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
 SOON = Deadlines(connect_s=5.0, first_byte_s=0.1, idle_s=0.1)
-IDLE_SOON = Deadlines(connect_s=5.0, first_byte_s=20.0, idle_s=0.1)
+IDLE_SOON = Deadlines(connect_s=5.0, first_byte_s=20.0, idle_s=0.4)
 
 
 async def pour(upstream: Upstream, rank: RawRank) -> Kept:
@@ -235,7 +235,7 @@ async def test_a_rank_that_sends_again_and_again_is_not_silent() -> None:
         await peer.send(CHUNKED)
         for _ in range(15):
             await peer.send(WIRE)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.04)
         await peer.send(b"0\r\n\r\n")
 
     async with raw_rank(sends) as rank, open_upstream(IDLE_SOON) as upstream:
