@@ -21,8 +21,8 @@ help: ## Show the targets
 run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, an agent, two gateways
 	@exec $(BIN)/python -m forebay up $(ARGS)
 
-test: $(DEV_STAMP) ## Run the whole test suite
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(DEV_STAMP) ## Run the whole test suite, in two processes (ARGS="-n 0" for one)
+	@exec $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(DEV_STAMP) ## Lint, check the formatting, check the types
 	$(BIN)/python -m ruff check
