@@ -72,6 +72,11 @@ def one_or_many_strings(value: Any, loc: str) -> list[Problem]:
     return [*string(value, loc), problem("list_type", loc, "Input should be a valid list", value)]
 
 
+def whole_numbers(values: list[Any]) -> list[int]:
+    """What `integers` finds nothing wrong with; like pydantic it takes 2.0 and true for whole numbers."""
+    return list(map(int, values))
+
+
 def integers(value: Any, loc: str) -> list[Problem]:
     """A list of whole numbers."""
     if not isinstance(value, list):

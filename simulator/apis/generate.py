@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from simulator import tokens
 from simulator.api_errors import Problem, bad_request, bad_value, problem, schema_error
-from simulator.field_types import integer, integers, mapping
+from simulator.field_types import integer, integers, mapping, whole_numbers
 from simulator.generation import Generation, alternatives, by_settings, check_model, sampling
 from simulator.prompt import Prompt
 from simulator.settings import RankSettings
@@ -51,7 +51,7 @@ def read(data: Mapping[str, Any], settings: RankSettings) -> Generation:
     if shared["n"] > settings.max_num_seqs:
         text = f"sampling_params.n must be at most the server's max_num_seqs ({settings.max_num_seqs})"
         raise bad_request(f"{text}, got {shared['n']}.")
-    prompt = _prompt(data["token_ids"], settings.max_model_len)
+    prompt = _prompt(whole_numbers(data["token_ids"]), settings.max_model_len)
     room = settings.max_model_len - len(prompt.ids)
     return Generation(
         prompts=(prompt,),

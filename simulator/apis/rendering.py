@@ -10,7 +10,7 @@ from simulator import tokens, validation
 from simulator.api_errors import ApiError, problem, repeatable, schema_error
 from simulator.apis import chat, completions, messages, responses
 from simulator.exchange import Exchange, Request
-from simulator.field_types import integer, integers, mapping, number
+from simulator.field_types import integer, integers, mapping, number, whole_numbers
 from simulator.generation import Generation
 from simulator.rank import Rank, wall_clock_s
 from simulator.settings import RankSettings
@@ -148,7 +148,7 @@ def _choices(answer: Any) -> list[dict[str, Any]]:
 
 
 def _chat_choice(index: int, choice: Mapping[str, Any]) -> dict[str, Any]:
-    ids = choice["token_ids"]
+    ids = whole_numbers(choice["token_ids"])
     text = tokens.decode(int(each) for each in ids if each != tokens.END and tokens.first_unknown([int(each)]) is None)
     nothing = ("refusal", "annotations", "audio", "function_call", "reasoning")
     return {

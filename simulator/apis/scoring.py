@@ -8,7 +8,7 @@ from typing import Any, Final
 from simulator import tokens
 from simulator.api_errors import ApiError, bad_request, problem, schema_error
 from simulator.apis.pooling import check_fields, computed
-from simulator.field_types import integer, integers, one_or_many_strings, string
+from simulator.field_types import integer, integers, one_or_many_strings, string, whole_numbers
 from simulator.generation import Generation, check_model
 from simulator.prompt import Prompt, output_limits, text_prompt
 from simulator.settings import RankSettings
@@ -63,7 +63,7 @@ def generative(data: Mapping[str, Any], settings: RankSettings) -> Generation:
         raise _missing(data, needed)
     check(data, _GENERATIVE)
     check_model(data, settings)
-    labels, items = data["label_token_ids"], _many(data["items"])
+    labels, items = whole_numbers(data["label_token_ids"]), _many(data["items"])
     if not labels:
         raise bad_request("label_token_ids must contain at least one token ID.")
     if (unknown := tokens.first_unknown(labels)) is not None:

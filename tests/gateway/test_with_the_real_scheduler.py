@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -29,6 +30,10 @@ pytestmark = needs_redis
 
 CLIENTS = 200
 OFFER = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "YWE="}
+MADE_UP = re.compile(
+    rb'("(?:id|created|created_at|completed_at|request_id)": ?)(?:"[^"]*"|[0-9.]+)'
+    rb"|((?:resp|msg|rs|chatcmpl|cmpl)[_-])[\w-]+"
+)
 
 
 class Fleet(NamedTuple):
@@ -142,6 +147,11 @@ async def test_what_a_rank_refuses_is_told_in_its_words(fleet: Fleet) -> None:
     assert direct.status_code == 400
 
 
+def said(answer: httpx.Response) -> bytes:
+    """An answer without what is another each time: ids, times and what is drawn by them."""
+    return MADE_UP.sub(rb"\1\2", answer.content)
+
+
 async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet) -> None:
     body = json.dumps({"model": "sim", "prompt": "hello", "tokens": [20, 21]}).encode()
     upload = form(field("model", "sim"), file(b"x" * 100_000))
@@ -158,9 +168,9 @@ async def test_every_route_is_the_ranks_own_and_holds_nothing_after(fleet: Fleet
                 await client.request(route.method, url + route.path, content=content, headers=headers)
                 for url in (fleet.ranks[0].url, fleet.gateways[0].url)
             ]
-            assert (through.status_code, through.content) == (direct.status_code, direct.content), route
+            assert (through.status_code, said(through)) == (direct.status_code, said(direct)), route
             answers[route.path] = through.status_code
-    assert (answers["/tokenize"], answers["/detokenize"], answers["/pooling"]) == (200, 200, 404)
+    assert (answers["/tokenize"], answers["/detokenize"], answers["/pooling"]) == (200, 200, 400)
     await until(fleet.nothing_is_held, "nothing is held")
 
 
@@ -180,10 +190,9 @@ async def test_no_websocket_goes_to_a_drained_rank(fleet: Fleet) -> None:
 async def test_every_rank_is_asked_what_is_for_all(fleet: Fleet) -> None:
     async with httpx.AsyncClient(trust_env=False, headers={"Authorization": "Bearer root"}) as client:
         answer = await client.post(f"{fleet.gateways[0].url}/reset_prefix_cache?pool=sim")
-    said = {one["rank"]: (one["status"], one["body"]) for one in answer.json()["results"]}
-    # A vLLM has this route in its development mode only.
-    assert said == {f"127.0.0.1:{rank.port}": (404, {"detail": "Not Found"}) for rank in fleet.ranks}
-    assert answer.status_code == 502
+    results = {one["rank"]: (one["status"], one["body"]) for one in answer.json()["results"]}
+    assert results == {f"127.0.0.1:{rank.port}": (200, {"success": True}) for rank in fleet.ranks}
+    assert answer.status_code == 200
 
 
 async def hang_up(gateway: ForebayProcess, random: Random) -> None:

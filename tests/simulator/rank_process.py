@@ -140,7 +140,8 @@ def running_rank(*options: str, dies_of: str = "", misuse: Collection[Kind] = ()
         finally:
             process.terminate()
             _await_end(process)
-        assert _written(log) == (f"Error: the engine died: {dies_of}\n" if dies_of else "")
+        logged = _written(log)
+        assert logged == (f"Error: the engine died: {dies_of}\n" if dies_of else ""), logged
 
 
 def check_misuse(rank: RankProcess, allowed: Collection[Kind] = ()) -> None:

@@ -24,12 +24,31 @@ def asked(**sampling: Any) -> dict[str, Any]:
     return {"model": "sim", "token_ids": IDS, "sampling_params": {"max_tokens": 12, "ignore_eos": True} | sampling}
 
 
+def derendering(ids: list[Any]) -> dict[str, Any]:
+    choice = {"token_ids": ids, "finish_reason": "stop"}
+    return {"prompt_tokens": 1, "generate_response": {"request_id": "r", "choices": [choice]}}
+
+
+def answered(rank: RankProcess, path: str, body: dict[str, Any]) -> Any:
+    reply = rank.post(path, body)
+    assert reply.status == 200, reply.body
+    return reply.json()["choices"]
+
+
 def test_the_ids_are_the_models_own_streamed_and_whole(rank: RankProcess) -> None:
     right = right_ids(IDS, 12, ignore_eos=True)
     (choice,) = rank.post(GENERATE, asked()).json()["choices"]
     assert choice["token_ids"] == right
     events = documents_of(rank.post(GENERATE, asked() | {"stream": True}).body.decode())
     assert [token for event in events for token in event["choices"][0]["token_ids"]] == right
+
+
+@pytest.mark.parametrize("path", [GENERATE, "/v1/chat/completions/derender"])
+def test_ids_that_only_read_like_whole_numbers_are_taken_for_them(rank: RankProcess, path: str) -> None:
+    ids = [float(IDS[0]), *IDS[1:]]
+    body = asked() | {"token_ids": ids} if path == GENERATE else derendering(ids)
+    whole = asked() if path == GENERATE else derendering(IDS)
+    assert answered(rank, path, body) == answered(rank, path, whole)
 
 
 def test_without_a_limit_the_context_is_one(rank: RankProcess) -> None:

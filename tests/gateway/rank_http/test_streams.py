@@ -192,8 +192,9 @@ async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
         await peer.request()
         await peer.send(CHUNKED)
         await pouring.wait()
-        while kept.glances < 2:
+        for sent in range(1, 4):
             await peer.send(WIRE)
+            await until(lambda: len(kept.parts) + kept.glances == sent, "it has come")  # noqa: B023
         await peer.until_closed()
 
     async with raw_rank(stalls) as rank, open_upstream(IDLE_SOON) as upstream:
@@ -202,6 +203,7 @@ async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
             with pytest.raises(RankTimeoutError):
                 await answer.pour(kept)
         await until(lambda: rank.open == 0, "the connection is closed")
+    assert kept.glances == 2
 
 
 async def test_an_answer_that_is_over_takes_nothing_of_the_next_at_a_glance() -> None:
