@@ -41,33 +41,39 @@ EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-forebay-prefill", "x-foreba
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """The ASGI application of one gateway."""
-    app = FastAPI(title="Forebay", version=VERSION, redirect_slashes=False, redoc_url=None)
-    _add_api(app, gateway)
-    _add_probes(app, gateway)
-    _add_operations(app, gateway)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(GatewayError, _on_gateway_error)
-    # The last one added is the outermost.
-    routes = frozenset(route.path for route in app.routes if isinstance(route, routing.Route))
-    app.add_middleware(_RankRoutes, gateway=gateway)
-    app.add_middleware(_PathGuard)
-    app.add_middleware(KeyGuard, keys=gateway.keys)
-    # The framework answers faults outside of everything, where no page of another origin may read the answer.
-    app.add_middleware(ServerErrorMiddleware, handler=_on_exception)
+def create_app(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of one gateway.
+
+    What stands around all requests stands around the framework too: ranks' routes are served before they come to it, as
+    its layers and its router would cost about as much as placing a request.
+    """
+    api = _api_of(gateway)
+    routes = frozenset(route.path for route in api.routes if isinstance(route, routing.Route))
+    app: ASGIApp = KeyGuard(_PathGuard(_RankRoutes(api, gateway)), keys=gateway.keys)
+    app = ServerErrorMiddleware(app, handler=_on_exception)
     if origins := gateway.settings.cors_origin:
-        # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused.
-        app.add_middleware(
-            CORSMiddleware,
+        # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused. Outside
+        # of faults: no page of another origin could read that answer.
+        app = CORSMiddleware(
+            app,
             allow_origins=origins,
             allow_methods=CORS_METHODS,
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
             max_age=CORS_MAX_AGE_S,
         )
-    app.add_middleware(AccessLog, routes=routes, metrics=gateway.metrics)
-    return app
+    return AccessLog(app, routes=routes, metrics=gateway.metrics)
+
+
+def _api_of(gateway: Gateway) -> FastAPI:
+    api = FastAPI(title="Forebay", version=VERSION, redirect_slashes=False, redoc_url=None)
+    _add_api(api, gateway)
+    _add_probes(api, gateway)
+    _add_operations(api, gateway)
+    api.add_exception_handler(HTTPException, _on_http_exception)
+    api.add_exception_handler(GatewayError, _on_gateway_error)
+    api.add_exception_handler(Exception, _on_exception)
+    return api
 
 
 class _PathGuard:
@@ -84,7 +90,7 @@ class _PathGuard:
 
 
 class _RankRoutes:
-    """ASGI middleware: serves what goes to ranks. The router and its layers would cost about as much as placing it."""
+    """ASGI middleware: serves what goes to ranks."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app

@@ -73,7 +73,7 @@ class RedisStore:
         return list(reply) if isinstance(reply, set) else reply
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
-        """See Store. No calls are no round trip. After a restart or a promotion the server knows no script: the rest is sent whole."""
+        """See Store. After a restart or a promotion the server knows no script: the rest is sent whole."""
         if not calls:
             return []
         replies = await self._send([("EVALSHA", digest(call.script), call) for call in calls])
