@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from gateway.errors import RankUnreachableError
@@ -34,6 +35,7 @@ class Target(NamedTuple):
     path: bytes
 
 
+@lru_cache(maxsize=1024)
 def target_of(url: str) -> Target:
     """Read a URL. Raises RankUnreachableError unless it is one of http or https with a host that may exist."""
     found = URL.fullmatch(url)
