@@ -33,7 +33,7 @@ BROKEN_OFF = "The rank broke off before its answer was complete"
 
 
 class Exchange:
-    """`awaited_since_s`: since when the rank's next bytes are waited for, None while nobody does."""
+    """See the module."""
 
     def __init__(self, connection: Connection, method: str, deadlines: Deadlines, began_s: float) -> None:
         self._connection = connection
@@ -53,8 +53,16 @@ class Exchange:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.awaited_since_s: float | None = None
+        self._awaited_since_s: float | None = None
         self._look()
+
+    @property
+    def awaited_since_s(self) -> float | None:
+        """Since when the rank's next bytes are waited for, None while nobody does; now, if the lane has taken some."""
+        if self._connection.lane_has_taken:
+            self._connection.lane_has_taken = False
+            self._came()
+        return self._awaited_since_s
 
     @property
     def leaves_connection(self) -> bool:
@@ -72,11 +80,11 @@ class Exchange:
         """The next bytes of the body, b"" at its end. Raises as `head`."""
         while not (self._unread.size or self._is_complete):
             self._raise_error()
-            self.awaited_since_s = monotonic()
+            self._awaited_since_s = monotonic()
             try:
                 await self._wait()
             finally:
-                self.awaited_since_s = None
+                self._awaited_since_s = None
         data = self._unread.empty()
         self._take_up()
         return data
@@ -88,20 +96,20 @@ class Exchange:
         self._sink = sink
         self._open_lane()
         if not self._is_paused:
-            self.awaited_since_s = monotonic()
+            self._awaited_since_s = monotonic()
         self._take_up()
         try:
             while not self._is_complete:
                 self._raise_error()
                 await self._wait()
         finally:
-            self.awaited_since_s = None
+            self._awaited_since_s = None
 
     def pause(self) -> None:
         """Take no more from the connection, as long as the answer goes on."""
         if self._timer is not None:
             self._is_paused = True
-            self.awaited_since_s = None
+            self._awaited_since_s = None
             self._connection.pause_reading()
 
     def resume(self) -> None:
@@ -110,14 +118,13 @@ class Exchange:
         if self._timer is not None and self._is_paused:
             self._is_paused = False
             if self._sink is not self._unread:
-                self.awaited_since_s = monotonic()
+                self._awaited_since_s = monotonic()
             if not self._is_held_up:
                 self._connection.resume_reading()
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self.awaited_since_s is not None:
-            self.awaited_since_s = monotonic()
+        self._came()
         try:
             body = self._body
             if body is None:
@@ -156,7 +163,13 @@ class Exchange:
         """The exchange is over, or nobody wants it any longer: what comes now is none of its bytes."""
         self._connection.exchange = None
         self._connection.lane = None
+        self._connection.lane_has_taken = False
         self._stop_timer()
+
+    def _came(self) -> None:
+        """There was a sign of life: the wait begins anew."""
+        if self._awaited_since_s is not None:
+            self._awaited_since_s = monotonic()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -210,18 +223,9 @@ class Exchange:
     def _look(self) -> None:
         """Whether the rank has been silent for too long; if not, look again when it may have been."""
         self._stop_timer()
-        now_s = monotonic()
-        _, first_byte_s, idle_s = self._deadlines
-        if self._connection.lane_has_taken:
-            self._connection.lane_has_taken = False
-            if self.awaited_since_s is not None:
-                self.awaited_since_s = now_s
-        if self._has_begun:
-            patience_s = idle_s
-            left_s = idle_s if self.awaited_since_s is None else self.awaited_since_s + idle_s - now_s
-        else:
-            patience_s = first_byte_s
-            left_s = self._began_s + first_byte_s - now_s
+        since_s = self.awaited_since_s if self._has_begun else self._began_s
+        patience_s = self._deadlines.idle_s if self._has_begun else self._deadlines.first_byte_s
+        left_s = patience_s if since_s is None else since_s + patience_s - monotonic()
         if left_s > 0:
             self._timer = self._loop.call_later(min(left_s, patience_s / LOOKS), self._look)
         elif self._head is None:

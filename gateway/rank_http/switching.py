@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from gateway import websocket
 from gateway.errors import RankFailedError
 from gateway.rank_http.connection import Connection
@@ -27,8 +25,7 @@ class Switching(Exchange):
     async def send(self, data: bytes) -> None:
         """Send, and wait until all of it has left."""
         self._connection.write(data)
-        if self.awaited_since_s is not None:
-            self.awaited_since_s = monotonic()
+        self._came()
         await self._connection.drain()
 
     def end(self) -> None:

@@ -206,6 +206,40 @@ async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
     assert kept.glances == 2
 
 
+async def test_a_rank_is_heard_in_what_is_taken_at_a_glance() -> None:
+    pouring = asyncio.Event()
+    looked = asyncio.Event()
+    kept = Alike()
+
+    async def sends(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        await pouring.wait()
+        await peer.send(WIRE)
+        await looked.wait()
+        await peer.send(WIRE)
+        await peer.until_closed()
+
+    async with (
+        raw_rank(sends) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+        asyncio.TaskGroup() as tasks,
+    ):
+        pour = tasks.create_task(answer.pour(kept), name="pour")
+        pouring.set()
+        await until(lambda: bool(kept.parts), "the first has come")
+        before_s = answer.awaited_since_s
+        looked.set()
+        await until(lambda: kept.glances == 1, "the second was taken at a glance")
+        after_s = answer.awaited_since_s
+        assert before_s is not None
+        assert after_s is not None
+        assert after_s > before_s
+        assert answer.awaited_since_s == after_s
+        pour.cancel()
+
+
 async def test_an_answer_that_is_over_takes_nothing_of_the_next_at_a_glance() -> None:
     script = answering(*[CHUNKED + WIRE * 2 + b"0\r\n\r\n"] * 2)
     async with raw_rank(script) as rank, open_upstream() as upstream:
