@@ -56,7 +56,7 @@ class Gateway:
         self.keys = KeyRing(settings.api_key, settings.admin_key)
         self.metrics = Metrics()
         self.errands = Errands()
-        self.kept = KeptResponses(pools, self.metrics, settings.response_ttl_s)
+        self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s)
         self.lost_ranks = LostRanks(time.monotonic)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page

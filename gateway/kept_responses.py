@@ -6,6 +6,7 @@ import asyncio
 
 import anyio
 
+from gateway.errands import Errands
 from gateway.errors import StoreLostError, UnknownResponseError, quoted
 from gateway.metrics import Metrics
 from gateway.placing import Pool, Pools
@@ -25,9 +26,10 @@ MOST_UNWRITTEN = 20_000
 class KeptResponses:
     """Those of all pools, for `ttl_s` seconds each; 0 notes none."""
 
-    def __init__(self, pools: Pools, metrics: Metrics, ttl_s: int) -> None:
+    def __init__(self, pools: Pools, metrics: Metrics, errands: Errands, ttl_s: int) -> None:
         self._pools = pools
         self._metrics = metrics
+        self._errands = errands
         self._ttl_s = ttl_s
         self._unwritten: dict[str, Home] = {}
         self._has_some = asyncio.Event()
@@ -43,7 +45,7 @@ class KeptResponses:
         self._has_some.set()
 
     async def run(self) -> None:
-        """Write what is noted until cancelled, and then what is left."""
+        """Write what is noted until cancelled, and then what is left, for up to `WRITE_WITHIN_S`."""
         try:
             while True:
                 await self._has_some.wait()
@@ -52,7 +54,8 @@ class KeptResponses:
                     await self._write_some()
         finally:
             with anyio.move_on_after(WRITE_WITHIN_S, shield=True):
-                await self._write_some()
+                while self._unwritten:
+                    await self._write_some()
 
     async def _write_some(self) -> None:
         async with anyio.create_task_group() as group:
@@ -67,10 +70,10 @@ class KeptResponses:
                 kept = True
         except SchedulerError:
             kept = False  # counted: whoever asks for it will be told that it is unknown
-        finally:
-            if self._unwritten.get(response) is home:
-                del self._unwritten[response]
-            self._count(home.pool, kept=kept)
+        # Not where the writing is cancelled: then it is yet to be written.
+        if self._unwritten.get(response) is home:
+            del self._unwritten[response]
+        self._count(home.pool, kept=kept)
 
     def _count(self, pool: str, *, kept: bool) -> None:
         self._metrics.responses_noted.labels(pool, str(kept).lower()).inc()
@@ -88,12 +91,27 @@ class KeptResponses:
         return pool, rank.card
 
     async def _look_up(self, response: str) -> Home | None:
+        """Has a task of its own ask: a client that leaves must not break off an exchange with the store."""
+        found: asyncio.Future[Home | SchedulerError | None] = asyncio.get_running_loop().create_future()
+
+        async def ask() -> None:
+            try:
+                home_or_error: Home | SchedulerError | None = await self._pools.homes.find(response)
+            except SchedulerError as error:
+                home_or_error = error
+            if not found.done():
+                found.set_result(home_or_error)
+
+        self._errands.run(ask, "find a response", READ_WITHIN_S)
         try:
             with anyio.fail_after(READ_WITHIN_S):
-                return await self._pools.homes.find(response)
+                home_or_error = await found
+            if isinstance(home_or_error, SchedulerError):
+                raise home_or_error
         except (SchedulerError, TimeoutError) as error:
             text = "Which rank has the response cannot be looked up now"
             raise StoreLostError(text, retry_after_ms=RETRY_AFTER_MS) from error
+        return home_or_error
 
 
 def unknown(response: str) -> UnknownResponseError:

@@ -7,15 +7,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anyio
+import anyio.lowlevel
 import openai
 import pytest
 
 from gateway import response_id
+from gateway.errands import Errands
+from gateway.kept_responses import AT_ONCE, KeptResponses
+from gateway.metrics import Metrics
 from gateway.wire import read
 from scheduler.errors import StoreUnavailableError
 from scheduler.homes import Home, Homes
 from scheduler.store import open_store
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.fake_pools import FakeHomes, FakePool, FakePools, card
 from tests.gateway.running import DEADLINE_S, Served, checked_error, error_of, eventually, nothing_is_held, serving
 from tests.gateway.scripted_apis import RESPONSES, STREAMED, of_responses
 from tests.gateway.scripted_pair import answers, scripted_pair
@@ -122,6 +127,59 @@ async def test_a_store_that_is_slow_or_gone_does_not_hold_up_an_answer(
         assert response.headers["retry-after"] == "1"
         assert "looked up" in error_of(response)["message"]
     assert len(it.a.requests) == 1
+
+
+class Held(FakeHomes):
+    """Answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.found: list[str] = []
+
+    async def keep(self, response: str, home: Home, ttl_s: int) -> None:
+        self.asked.set()
+        await self.may_answer.wait()
+        await super().keep(response, home, ttl_s)
+
+    async def find(self, response: str) -> Home | None:
+        self.asked.set()
+        await self.may_answer.wait()
+        self.found.append(response)
+        return await super().find(response)
+
+
+async def test_a_client_that_leaves_does_not_break_off_what_the_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kept_responses.READ_WITHIN_S", DEADLINE_S)
+    async with kept() as it:
+        it.pools.homes = homes = Held()
+        it.served.gateway.kept = KeptResponses(it.pools, it.served.gateway.metrics, it.served.gateway.errands, KEPT_S)
+        _, writer = await asyncio.open_connection("127.0.0.1", it.served.port)
+        writer.write(f"GET {RESPONSES}/resp_1 HTTP/1.1\r\nHost: g\r\n\r\n".encode())
+        await homes.asked.wait()
+        writer.transport.abort()
+        await eventually(lambda: it.served.gateway.alive == 0)
+        homes.may_answer.set()
+        await eventually(lambda: homes.found == ["resp_1"])
+
+
+@pytest.mark.parametrize("is_writing", [False, True])
+async def test_at_the_end_all_that_was_noted_is_written(is_writing: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kept_responses.WRITE_WITHIN_S", DEADLINE_S)
+    pools = FakePools(FakePool(a := card("http://127.0.0.1:9", rank="A")))
+    pools.homes = homes = Held()
+    notes = KeptResponses(pools, Metrics(), Errands(), KEPT_S)
+    names = {f"resp_{number}" for number in range(3 * AT_ONCE)}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(notes.run, name="kept responses")
+        await anyio.lowlevel.checkpoint()
+        for name in names:
+            notes.note(name, "sim", a)
+        if is_writing:
+            await homes.asked.wait()
+        tasks.cancel_scope.cancel()
+        homes.may_answer.set()
+    assert homes.kept.keys() == names
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "?stream=true&starting_after=3"), ("POST", "/cancel")])
