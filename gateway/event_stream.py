@@ -23,10 +23,6 @@ NOT_BEGUN = "The rank ended its stream before it had begun"
 class Tap(Protocol):
     """Reads a stream beside the relay; it can neither change nor hold it."""
 
-    @property
-    def wants_every_event(self) -> bool:
-        """Whether it is to see events, too, that differ from one that it has seen in their text only."""
-
     def see(self, events: bytes, *, in_chunks: bool) -> None:
         """Whole events, as the client gets them, and as soon; `in_chunks` with the framing of theirs between them
         (`rank_http.chunks.payload_of` takes it away).

@@ -39,7 +39,7 @@ class Metrics:
         )
         self.in_flight = Gauge("forebay_gateway_in_flight_requests", "Requests being served.", registry=registry)
         self.ttft = _seconds(
-            "ttft", "From the request's head to the first event of its streamed answer.", SECONDS, registry
+            "ttft", "From a request's head to the first token of its streamed answer.", SECONDS, registry
         )
         self.e2e = _seconds("e2e", "From a request's head to the end of its answer.", SECONDS, registry)
         self.place = _seconds("place", "One placement, the round trip to the store included.", PLACE_SECONDS, registry)

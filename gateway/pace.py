@@ -34,8 +34,6 @@ class Gaps:
 class PaceTap:
     """Counts the gaps of one stream."""
 
-    wants_every_event = True
-
     def __init__(self, gaps: Gaps) -> None:
         self._gaps = gaps
         self._last_s = 0.0

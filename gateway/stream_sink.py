@@ -24,21 +24,21 @@ MAX_LIKENESSES = 16
 class StreamSink:
     """What a rank's stream is poured into; `write` takes whole chunks for the client, framing included."""
 
-    __slots__ = ("_likeness", "_likenesses_left", "_stream", "_taps_of_all", "_write")
+    __slots__ = ("_likeness", "_likenesses_left", "_stream", "_taps", "_write")
 
     def __init__(self, stream: EventStream, write: Callable[[bytes], None]) -> None:
         self._stream = stream
         self._write = write
         self._likeness: Likeness | None = None
         self._likenesses_left = MAX_LIKENESSES
-        self._taps_of_all = [tap for tap in stream.taps if tap.wants_every_event]
+        self._taps = stream.taps
 
     def take_alike(self, chunk: bytes) -> bool:
         """See `Sink`: the path of nearly all chunks."""
         if self._likeness is None or not self._likeness.fits(chunk):
             return False
         self._write(chunk)
-        for tap in self._taps_of_all:
+        for tap in self._taps:
             tap.see(chunk, in_chunks=True)
         return True
 
@@ -54,7 +54,7 @@ class StreamSink:
             self.take(payload_of(chunks))
             return
         self._write(chunks)
-        if self._stream.taps:
+        if self._taps:
             self._stream.show(events, in_chunks=is_one)
         if is_one and self._likenesses_left:
             self._learn(chunks)

@@ -12,7 +12,7 @@ from gateway.edits import as_it_came
 from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Turns
 from gateway.rank_http.chunks import payload_of
-from gateway.stream_sink import StreamSink
+from gateway.stream_sink import MAX_LIKENESSES, StreamSink
 from gateway.usage_reader import UsageReader
 from tests.gateway.scripted_rank import ABORTED_EVENT, EVENTS, USAGE_EVENT, WITH_USAGE, chunk
 
@@ -24,8 +24,6 @@ SAYS_DONE = b'data: {"choices":[{"text":"data: [DONE]"}]}\n\n'
 
 class Kept:
     """A tap that keeps what it sees."""
-
-    wants_every_event = True
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []
@@ -107,7 +105,7 @@ def test_chunks_of_plain_events_are_written_as_they_came() -> None:
     assert watched.written[1] is both
 
 
-def test_what_is_like_an_event_before_is_written_at_a_glance_and_shown_to_taps_of_every_event() -> None:
+def test_what_is_like_an_event_before_is_written_at_a_glance_and_shown_to_taps() -> None:
     watched = Watched(tapped=True)
     watched.come(chunk(EVENTS[0]))
     watched.come(chunk(EVENTS[0]))
@@ -118,15 +116,27 @@ def test_what_is_like_an_event_before_is_written_at_a_glance_and_shown_to_taps_o
     assert [b"".join(watched.written)] == [b"".join(map(chunk, watched.tap.seen))]
 
 
-def test_a_tap_of_the_fields_only_is_not_shown_what_is_alike() -> None:
+def test_a_tap_sees_the_events_of_several_chunks_that_came_at_once() -> None:
     watched = Watched(tapped=True)
-    watched.tap.wants_every_event = False
-    sink = StreamSink(watched.stream, watched.written.append)
+    watched.come(chunk(EVENTS[0]))
+    watched.come(chunk(EVENTS[0]) + chunk(EVENTS[1]))
+    assert watched.tap.seen == [EVENTS[0], EVENTS[0] + EVENTS[1]]
+
+
+def test_several_chunks_at_once_are_no_pattern_for_the_next() -> None:
+    watched = Watched()
     for _ in range(2):
-        sink.take_chunks(chunk(EVENTS[0]))
-    seen = len(watched.tap.seen)
-    assert sink.take_alike(chunk(EVENTS[0]))
-    assert len(watched.tap.seen) == seen
+        watched.come(chunk(EVENTS[0]))
+    watched.come(chunk(EVENTS[1]) * 2)
+    assert watched.sink.take_alike(chunk(EVENTS[0]))
+
+
+def test_a_stream_of_unlike_events_is_given_up_as_one() -> None:
+    watched = Watched()
+    unlike = [EVENTS[0].replace(b"cmpl-1", b"cmpl-%d" % number) for number in range(MAX_LIKENESSES + 2)]
+    for event in unlike:
+        watched.come(chunk(event))
+    assert [event for event in unlike if watched.sink.take_alike(chunk(event))] == [unlike[-2]]
 
 
 def test_inside_of_an_event_nothing_is_written_at_a_glance() -> None:
