@@ -76,6 +76,42 @@ async def test_a_paused_pour_stops_the_rank_and_no_deadline_passes() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_pour_that_begins_paused_takes_what_was_unread_and_no_more() -> None:
+    flood = Flood()
+    async with (
+        raw_rank(flood.script) as rank,
+        open_upstream() as upstream,
+        anyio.create_task_group() as tasks,
+    ):
+        async with upstream.request("POST", rank.url, [], b"", lambda: None) as answer:
+            await flood.comes_to_rest()
+            answer.pause()
+            tasks.start_soon(answer.pour, kept := Kept())
+            await until(lambda: bool(kept.parts), "what was unread is taken")
+            await flood.comes_to_rest()
+            assert len(kept.parts) == 1
+            assert answer.awaited_since_s is None
+            answer.resume()
+            await until(lambda: len(kept.parts) > 1, "more comes")
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_is_held_up_is_not_read_on_because_a_pause_is_over() -> None:
+    flood = Flood()
+    async with (
+        raw_rank(flood.script) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        await flood.comes_to_rest()
+        answer.pause()
+        answer.resume()
+        transport = answer._exchange._connection._transport
+        assert transport is not None
+        assert not transport.is_reading()
+        assert answer.awaited_since_s is None
+
+
 def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from gateway.errors import RankFailedError, RankTimeoutError
+from gateway.rank_http.exchange import LOOKS
 from gateway.reply import ClientGoneError
 from gateway.upstream import Deadlines, Upstream
-from tests.gateway.rank_http.raw_rank import CHUNKED, Peer, RawRank, answering, ask, open_upstream, raw_rank
+from tests.gateway.rank_http.raw_rank import CHUNKED, DEADLINES, Peer, RawRank, answering, ask, open_upstream, raw_rank
 from tests.gateway.rank_http.sinks import Kept
 from tests.polling import until
 
@@ -204,6 +205,17 @@ async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
                 await answer.pour(kept)
         await until(lambda: rank.open == 0, "the connection is closed")
     assert kept.glances == 2
+
+
+async def test_a_silent_rank_is_looked_at_several_times_within_its_patience() -> None:
+    async with (
+        raw_rank(answering(CHUNKED)) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        timer = answer._exchange._timer
+        assert timer is not None
+        assert timer.when() - asyncio.get_running_loop().time() <= DEADLINES.first_byte_s / LOOKS
 
 
 async def test_a_rank_is_heard_in_what_is_taken_at_a_glance() -> None:
