@@ -109,6 +109,16 @@ def test_a_rank_without_a_fingerprint_has_none_put_in() -> None:
     assert poured.pour(PLAIN % (0, 1), END % 0, last, DONE) == PLAIN % (0, 1) + END % 0 + DONE
 
 
+def test_a_usage_for_which_nothing_waits_any_more_is_kept_without_a_trace() -> None:
+    assert Poured().pour(PLAIN % (0, 1), END % 0, COMMENT, LAST, DONE) == PLAIN % (0, 1) + END % 0 + COMMENT + DONE
+    assert Poured(answers=0).pour(PLAIN % (0, 1), END % 0, LAST, DONE) == PLAIN % (0, 1) + END % 0 + DONE
+
+
+def test_what_tells_a_usage_beside_something_else_is_passed_on() -> None:
+    event = b'data: {"error":{"message":"x"},' + USAGE + b"}\n\n"
+    assert Poured().pour(PLAIN % (0, 1), event, DONE) == PLAIN % (0, 1) + event + DONE
+
+
 def test_a_rank_that_tells_the_usage_in_every_event_does_so_unasked() -> None:
     events = [event.replace(b"]}\n", b"]," + USAGE + b"}\n") for event in (PLAIN % (0, 1), PLAIN % (0, 2), END % 0)]
     assert Poured().pour(*events, LAST, DONE) == b"".join((*events, LAST, DONE))
