@@ -51,6 +51,16 @@ async def test_a_stream_is_accounted_for_though_its_client_does_not_ask(path: st
     assert json.loads(rank.requests[0].body)["stream_options"] == {"include_usage": True}
 
 
+async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_its_ranks_failure() -> None:
+    async def dies_before_its_usage(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, EVENTS[:2]))
+        exchange.abort()
+
+    async with scripted_rank(dies_before_its_usage) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True)
+    assert response.content.startswith(EVENTS[0] + EVENTS[1] + b'data: {"error":')
+
+
 async def test_the_usage_that_a_client_asks_for_reaches_it() -> None:
     options = {"include_usage": True, "continuous_usage_stats": False}
     async with scripted_rank(streams) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:

@@ -123,6 +123,13 @@ def test_a_tap_sees_the_events_of_several_chunks_that_came_at_once() -> None:
     assert watched.tap.seen == [EVENTS[0], EVENTS[0] + EVENTS[1]]
 
 
+def test_what_was_passed_on_last_is_known_though_it_passed_as_it_came() -> None:
+    watched = Watched()
+    for event in EVENTS[:2]:
+        watched.come(chunk(event))
+        assert event in watched.stream.last
+
+
 def test_several_chunks_at_once_are_no_pattern_for_the_next() -> None:
     watched = Watched()
     for _ in range(2):

@@ -75,6 +75,19 @@ async def test_an_upload_that_comes_slowly_is_a_408_and_nothing_is_left_placed()
         await eventually(lambda: nothing_is_held(served, pool))
 
 
+@pytest.mark.parametrize("needed", [True, False])
+async def test_what_nobody_needs_is_waited_for_without_an_end(needed: bool) -> None:
+    async def receive() -> Message:
+        await checkpoint()
+        return {"type": "http.disconnect"}
+
+    waiting = Waiting(NONE)
+    if not needed:
+        waiting.forever()
+    with pytest.raises(RequestTooSlowError) if needed else nullcontext():
+        assert await waiting.next(receive, 0) == {"type": "http.disconnect"}
+
+
 @pytest.mark.parametrize(("rank_takes_s", "client_takes_s", "is_refused"), [(1000.0, 0.0, False), (0.0, 1000.0, True)])
 async def test_only_the_time_in_which_the_client_is_waited_for_counts(
     rank_takes_s: float, client_takes_s: float, is_refused: bool

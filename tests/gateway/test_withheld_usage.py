@@ -114,6 +114,11 @@ def test_a_usage_for_which_nothing_waits_any_more_is_kept_without_a_trace() -> N
     assert Poured(answers=0).pour(PLAIN % (0, 1), END % 0, LAST, DONE) == PLAIN % (0, 1) + END % 0 + DONE
 
 
+def test_what_cannot_be_read_is_passed_on() -> None:
+    event = b'data: {"prompt_tokens" \xff\n\n'
+    assert Poured().pour(PLAIN % (0, 1), event, DONE) == PLAIN % (0, 1) + event + DONE
+
+
 def test_what_tells_a_usage_beside_something_else_is_passed_on() -> None:
     event = b'data: {"error":{"message":"x"},' + USAGE + b"}\n\n"
     assert Poured().pour(PLAIN % (0, 1), event, DONE) == PLAIN % (0, 1) + event + DONE
