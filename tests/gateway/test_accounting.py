@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.access import RequestRecord
+from gateway.accounting import accounted
 from gateway.relay import WHOLE_BYTES
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from gateway.reply import ClientGoneError
+from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.form import FORM_TYPE, field, file, form
 from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, nothing_is_held, post, serving
@@ -59,6 +62,21 @@ async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_its_ran
     async with scripted_rank(dies_before_its_usage) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         response = await served.complete(stream=True)
     assert response.content.startswith(EVENTS[0] + EVENTS[1] + b'data: {"error":')
+
+
+@pytest.mark.parametrize(
+    ("attempt_id", "stopping", "is_counted"), [("a", False, True), ("", False, False), ("a", True, False)]
+)
+async def test_what_no_rank_worked_on_or_the_gateway_cuts_is_counted_for_nobody(
+    attempt_id: str, stopping: bool, is_counted: bool
+) -> None:
+    record = RequestRecord(id="1", client_id=None, route="", started_s=0.0, pool="sim", attempt_id=attempt_id)
+    async with serving(pools_of_nobody()) as served:
+        served.gateway.stopping = stopping
+        with pytest.raises(ClientGoneError), accounted(served.gateway, record, 7):
+            raise ClientGoneError
+        served.gateway.stopping = False
+        assert await counted(served, UNREPORTED) == ({"": 7.0} if is_counted else {})
 
 
 async def test_the_usage_that_a_client_asks_for_reaches_it() -> None:
