@@ -99,6 +99,13 @@ def test_what_waits_for_a_usage_goes_first_when_something_else_comes(next_event:
     assert Poured().pour(PLAIN % (0, 1), END % 0, next_event) == stream
 
 
+def test_answers_may_end_in_one_event() -> None:
+    both = END % 0
+    both = both.replace(b"]}\n", b',{"index":1,"text":"","finish_reason":"stop"}]}\n')
+    stamped = both.replace(b"]}\n", b'],"system_fingerprint":"v-1"}\n')
+    assert Poured(answers=2).pour(PLAIN % (0, 1), both, LAST, DONE) == PLAIN % (0, 1) + stamped + DONE
+
+
 def test_what_waits_is_not_lost_when_nothing_more_comes() -> None:
     assert Poured().pour(PLAIN % (0, 1), END % 0) == PLAIN % (0, 1) + END % 0
 
@@ -120,8 +127,8 @@ def test_what_cannot_be_read_is_passed_on() -> None:
 
 
 def test_what_tells_a_usage_beside_something_else_is_passed_on() -> None:
-    event = b'data: {"error":{"message":"x"},' + USAGE + b"}\n\n"
-    assert Poured().pour(PLAIN % (0, 1), event, DONE) == PLAIN % (0, 1) + event + DONE
+    for event in (b'data: {"error":{"message":"x"},' + USAGE + b"}\n\n", b'data: {"choices":[],"prompt_tokens":3}\n\n'):
+        assert Poured().pour(PLAIN % (0, 1), event, DONE) == PLAIN % (0, 1) + event + DONE
 
 
 def test_a_rank_that_tells_the_usage_in_every_event_does_so_unasked() -> None:

@@ -136,3 +136,20 @@ async def test_a_request_is_said_to_be_sent_when_its_last_byte_has_left() -> Non
         assert told == []
         may_read.set()
         await until(lambda: told == [None], "all is sent")
+
+
+async def test_a_connection_on_which_a_body_has_not_ended_takes_no_other_request() -> None:
+    async def never_ends() -> AsyncIterator[bytes]:
+        yield b"hello"
+        await anyio.sleep_forever()
+
+    async def answers_early(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.until_closed()
+
+    async with raw_rank(answers_early) as rank, open_upstream() as upstream:
+        for _ in range(2):
+            async with upstream.request("POST", rank.url, [], never_ends(), lambda: None) as answer:
+                assert await answer.read() == b"ok"
+        assert rank.connections == 2
