@@ -10,7 +10,7 @@ To a rank pass the client's own headers (traceparent, X-Session-ID, X-Vllm-Prior
 - `Expect` and HTTP2-Settings, which ask something of the next hop only.
 
 To a client pass the rank's, without what belongs to the connection and what the gateway writes itself: lengths, Date,
-Server, X-Request-Id and x-forebay-*.
+Server, X-Request-Id, x-forebay-* and Access-Control-* (vLLM lets web pages of any origin in by default).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ HELD_FROM_RANKS = CONNECTION_HEADERS | {
     b"x-request-id", b"x-request-timeout-ms",
 }  # fmt: skip
 OWN_PREFIX = b"x-forebay-"
+HELD_PREFIXES_FROM_CLIENTS = (OWN_PREFIX, b"access-control-")
 
 BLANKS = b" \t"
 """They may stand around a value and are no part of it (RFC 9110 section 5.5); the parser leaves those at its end."""
@@ -103,7 +104,7 @@ def for_client(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
     return [
         (name, value)
         for name, value in lower
-        if name not in HELD_FROM_CLIENTS and name not in held and not name.startswith(OWN_PREFIX)
+        if name not in HELD_FROM_CLIENTS and name not in held and not name.startswith(HELD_PREFIXES_FROM_CLIENTS)
     ]
 
 

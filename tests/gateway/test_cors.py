@@ -9,7 +9,7 @@ import pytest
 from gateway.settings import GatewaySettings
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import COMPLETIONS, error_of, serving
-from tests.gateway.scripted_rank import EVENTS, scripted_rank, streams
+from tests.gateway.scripted_rank import COMPLETION, EVENTS, Exchange, scripted_rank, streams
 
 PAGE = "https://app.example"
 KEY = "first-key"
@@ -62,6 +62,25 @@ async def test_pages_of_other_origins_are_not_let_in() -> None:
     assert (asked.status_code, origin_let_in(asked)) == (400, None)
     assert (answer.status_code, origin_let_in(answer)) == (200, None)
     assert origin_let_in(second) == "http://localhost:3000"
+
+
+@pytest.mark.parametrize(("asking", "let_in"), [("https://other.example", None), (PAGE, PAGE)])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_is_let_in_is_not_for_a_rank_to_say(asking: str, let_in: str | None, *, stream: bool) -> None:
+    """vLLM lets pages of any origin in, unless told otherwise."""
+
+    async def says_so(exchange: Exchange) -> None:
+        kind = "text/event-stream" if stream else "application/json"
+        lets_in = ("Access-Control-Allow-Origin: *", "access-control-allow-credentials: true")
+        await exchange.answer("200 OK", b"".join(EVENTS) if stream else COMPLETION, f"content-type: {kind}", *lets_in)
+
+    async with (
+        scripted_rank(says_so) as rank,
+        serving(FakePools(FakePool(card(rank.url))), cors_origin=(PAGE,)) as served,
+    ):
+        answer = await served.complete(headers={"Origin": asking}, stream=stream)
+    assert (answer.status_code, origin_let_in(answer)) == (200, let_in)
+    assert "access-control-allow-credentials" not in answer.headers
 
 
 async def test_a_star_lets_pages_of_any_origin_in() -> None:
