@@ -87,6 +87,14 @@ def test_each_row_of_the_settings_table_names_the_commands_that_have_the_option(
     assert table == {key: used_by[key] for key in table}
 
 
+def test_a_variable_takes_the_same_values_for_every_command_that_reads_it() -> None:
+    kinds: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for command in commands().values():
+        for option in options(command).values():
+            kinds[str(option.envvar)].add(tuple(sorted(option.type.name.split("|"))))
+    assert {variable: kind for variable, kind in kinds.items() if len(kind) > 1} == {}
+
+
 def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
     modules = {
         path.relative_to(ROOT).as_posix()

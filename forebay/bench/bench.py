@@ -54,7 +54,7 @@ class _Run:
         """Start the backend and all targets; those that do not start are left out."""
         settings = self._settings
         try:
-            direct = await start_backend(settings.pace, self._running)
+            direct = await start_backend(settings.chunk_times, self._running)
         except TargetError as error:
             raise BenchError(str(error)) from error
         backends = direct.addresses(1)

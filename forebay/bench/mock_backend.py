@@ -21,7 +21,7 @@ from forebay.bench.mock_wire import (
     usage_event,
     whole_answer,
 )
-from forebay.bench.settings import Pace
+from forebay.bench.settings import ChunkTimes
 from forebay.ports import LOOPBACK
 from simulator.exchange import Exchange, Request
 from simulator.http import Connections, HttpProtocol
@@ -39,8 +39,8 @@ _asked = msgspec.json.Decoder(Asked)
 class MockRank:
     """One rank of the backend: a port of its own, and what its `/metrics` counts."""
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    def __init__(self, chunk_times: ChunkTimes) -> None:
+        self.chunk_times = chunk_times
         self.running = 0
         self.steps = 0
         self.prompt_tokens = 0
@@ -110,7 +110,7 @@ class MockStream:
         self._loop = asyncio.get_running_loop()
         now_s = self._loop.time()
         # All streams of one rate then have their chunks at the same instants.
-        self._due_s = now_s - now_s % self._interval_s if rank.pace == "steps" and self._interval_s else now_s
+        self._due_s = now_s - now_s % self._interval_s if rank.chunk_times == "steps" and self._interval_s else now_s
         self._timer: asyncio.Handle | None = None
 
     def start(self) -> None:
@@ -141,7 +141,7 @@ class MockStream:
             self._timer.cancel()
 
 
-async def serve(ports: tuple[int, ...], pace: Pace, ready: Callable[[str], None]) -> None:
+async def serve(ports: tuple[int, ...], chunk_times: ChunkTimes, ready: Callable[[str], None]) -> None:
     """Serve one rank on each port until SIGTERM or SIGINT; raises OSError for a port that is taken."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -150,7 +150,7 @@ async def serve(ports: tuple[int, ...], pace: Pace, ready: Callable[[str], None]
     connections = Connections(KEEP_ALIVE_S)
     async with AsyncExitStack() as servers:
         for port in ports:
-            protocol = partial(HttpProtocol, MockRank(pace).handle, connections)
+            protocol = partial(HttpProtocol, MockRank(chunk_times).handle, connections)
             server = await loop.create_server(protocol, LOOPBACK, port, backlog=BACKLOG)
             servers.callback(server.close)
         ready(f"mock backend ready on ports {', '.join(map(str, ports))}")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 Measure = Literal["streams", "requests", "bodies", "many", "memory", "gateways"]
-Pace = Literal["steps", "even"]
+ChunkTimes = Literal["steps", "even"]
 GATEWAY_TARGETS = ("forebay", "forebay-pace")
 """This gateway, without and with the event tap that can be switched on."""
 PEERS = ("nginx", "haproxy", "vllm-router", "smg")
@@ -34,8 +34,9 @@ class BenchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rounds: Annotated[int, Meta(ge=1, le=100, description="rounds; each visits every target once")] = 3
     streams: Annotated[int, Meta(ge=1, le=1_000, description="streams at once; ten times as many are held idle")] = 100
     rate: Annotated[float, Meta(ge=0.1, le=1_000, description="chunks per second of each stream")] = 100.0
-    pace: Annotated[
-        Pace, Meta(description="steps: chunks of all streams at once, as an engine's step makes them; even: each alone")
+    chunk_times: Annotated[
+        ChunkTimes,
+        Meta(description="steps: chunks of all streams at once, as an engine's step makes them; even: each alone"),
     ] = "steps"
     chunks: Annotated[
         tuple[Annotated[int, Meta(ge=2, le=100_000)], ...],

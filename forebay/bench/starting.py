@@ -14,7 +14,7 @@ from forebay.bench.errors import TargetError
 from forebay.bench.mock_wire import MODEL
 from forebay.bench.peers import CONFIG, recipe
 from forebay.bench.processes import Processes
-from forebay.bench.settings import PEERS, BenchSettings, Pace
+from forebay.bench.settings import PEERS, BenchSettings, ChunkTimes
 from forebay.bench.target import Entrance, Target
 from forebay.children import Child
 from forebay.local_redis import answers_ping, local_redis_url
@@ -31,10 +31,12 @@ GATEWAY_OPTIONS = {"forebay": ("--drain-s", "0.5"), "forebay-pace": ("--drain-s"
 """Forebay's gateways by the name of their target. A feature that is to have a row of its own adds one."""
 
 
-async def start_backend(pace: Pace, running: Processes) -> Target:
+async def start_backend(chunk_times: ChunkTimes, running: Processes) -> Target:
     """The mock backend, which is the target `direct` too. Raises TargetError."""
     ports = [str(port) for port in free_ports(RANKS)]
-    backend = await running.forebay("mock backend", "bench-backend", "--pace", pace, "--ports", ",".join(ports))
+    backend = await running.forebay(
+        "mock backend", "bench-backend", "--chunk-times", chunk_times, "--ports", ",".join(ports)
+    )
     addresses = tuple(f"{LOOPBACK}:{port}" for port in ports)
     await _answers(addresses, backend)
     return Target("direct", (Entrance(addresses),), {"backend": backend})

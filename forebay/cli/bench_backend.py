@@ -9,7 +9,7 @@ import uvloop
 from msgspec import Meta
 
 from forebay.bench.mock_backend import serve
-from forebay.bench.settings import Pace
+from forebay.bench.settings import ChunkTimes
 from forebay.option_values import Items
 
 
@@ -20,10 +20,12 @@ from forebay.option_values import Items
     required=True,
     help="Ports to listen on, one rank on each.",
 )
-@click.option("--pace", type=click.Choice(get_args(Pace)), default="steps", help="When streams have their chunks.")
-def command(ports: tuple[int, ...], pace: Pace) -> None:
+@click.option(
+    "--chunk-times", type=click.Choice(get_args(ChunkTimes)), default="steps", help="When streams have their chunks."
+)
+def command(ports: tuple[int, ...], chunk_times: ChunkTimes) -> None:
     """Run the mock backend on 127.0.0.1."""
     try:
-        uvloop.run(serve(ports, pace, click.echo))
+        uvloop.run(serve(ports, chunk_times, click.echo))
     except OSError as error:
         raise click.ClickException(str(error)) from error
