@@ -18,7 +18,7 @@ find_python = for python in python3 python3.14 python3.13 python3.12 python3.11;
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, an agent, two gateways
+run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, their agents, two gateways
 	@exec $(BIN)/python -m forebay up $(ARGS)
 
 test: $(DEV_STAMP) ## Run the whole test suite, in two processes (ARGS="-n 0" for one)

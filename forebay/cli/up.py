@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 @click.command("up")
 @settings_options(UpSettings)
 def command(settings: UpSettings) -> None:
-    """Run all of it on this machine: Redis, simulated ranks, an agent, gateways on --port and up.
+    """Run all of it on this machine: Redis, simulated ranks, agents, gateways on --port and up.
 
     Without --redis it starts redis-server if that is installed, else an embedded server. The environment variables of
     other commands are not passed on to what it starts.
