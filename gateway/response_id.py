@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway import sse
-from gateway.wire import BOOLEAN_DECODER, NULL, Fields
+from gateway.wire import NULL, Fields, boolean_of
 
 MAX_BYTES = 512
 """vLLM's own have 21; a client may choose one."""
@@ -36,7 +36,7 @@ def is_to_be_kept(fields: Fields) -> bool:
     if "store" not in fields:
         return True
     try:
-        return bool(BOOLEAN_DECODER.decode(fields["store"]))
+        return bool(boolean_of(fields["store"]))
     except msgspec.DecodeError:
         return False  # the rank refuses it
 

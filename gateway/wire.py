@@ -19,7 +19,7 @@ cannot read: such a field counts as not given. Types are read with vLLM's own le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +39,12 @@ EMPTY = Raw(b"{}")
 FIELDS_DECODER = msgspec.json.Decoder(Fields)
 MODEL_DECODER = msgspec.json.Decoder(str | None)
 INTEGER_DECODER = msgspec.json.Decoder(int | None, strict=False)
-BOOLEAN_DECODER = msgspec.json.Decoder(bool | None, strict=False)
+SCALAR_DECODER = msgspec.json.Decoder(bool | int | float | str | None)
+TRUTHS: Mapping[object, bool] = MappingProxyType(
+    dict.fromkeys((True, "1", "true", "t", "yes", "y", "on"), True)
+    | dict.fromkeys((False, "0", "false", "f", "no", "n", "off"), False)
+)
+"""What pydantic takes for a boolean, in any case of its letters; 1 and 1.0 are the same key as True."""
 
 
 class Api(StrEnum):
@@ -52,14 +57,8 @@ class Api(StrEnum):
     GENERATE = "generate"
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-    continuous_usage_stats: bool | None = None
-
-
-STREAM_OPTIONS_DECODER = msgspec.json.Decoder(_StreamOptions | None, strict=False)
-
-
+OBJECT_DECODER = msgspec.json.Decoder(Fields | None)
+STREAM_OPTIONS = ("include_usage", "continuous_usage_stats")
 LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
     {
         Api.CHAT: ("max_tokens", "max_completion_tokens"),
@@ -102,9 +101,10 @@ def read(raw: bytes, api: Api = Api.CHAT) -> Body:
     fields = _decode(raw)
     stripped = _strip(fields)
     reader = _Reader(fields)
-    options = reader.get("stream_options", STREAM_OPTIONS_DECODER)
-    asks_usage = bool(options.include_usage) if options is not None else not reader.all_read
-    streamed = bool(reader.get("stream", BOOLEAN_DECODER))
+    options = _Reader(reader.get("stream_options", OBJECT_DECODER) or {})
+    asks_usage, _ = [options.flag(name) for name in STREAM_OPTIONS]
+    all_read = reader.all_read and options.all_read
+    streamed = reader.flag("stream")
     sampling = _Reader(sampling_of(fields)) if api is Api.GENERATE else reader
     limits = [sampling.get(name, INTEGER_DECODER) for name in LIMITS[api]]
     n = sampling.get("n", INTEGER_DECODER)
@@ -113,11 +113,20 @@ def read(raw: bytes, api: Api = Api.CHAT) -> Body:
         fields=stripped,
         model=_model(fields),
         streamed=streamed,
-        asks_usage=asks_usage,
+        asks_usage=asks_usage or not all_read,
         max_tokens=next((limit for limit in reversed(limits) if limit is not None), None),
         n=n or 1,
-        readable=reader.all_read and sampling.all_read,
+        readable=reader.all_read and options.all_read and sampling.all_read,
     )
+
+
+def boolean_of(raw: Raw) -> bool | None:
+    """A boolean as vLLM reads it. Raises msgspec.DecodeError for what is none."""
+    value = SCALAR_DECODER.decode(raw)
+    found = TRUTHS.get(value.lower() if isinstance(value, str) else value)
+    if found is None and value is not None:
+        raise msgspec.ValidationError("Expected `bool | null`")
+    return found
 
 
 def sampling_of(fields: Fields) -> Fields:
@@ -144,8 +153,15 @@ class _Reader:
 
     def get(self, name: str, decoder: msgspec.json.Decoder[Any]) -> Any:
         """A field's value; None if it is not given or cannot be read."""
+        return self._read(name, decoder.decode)
+
+    def flag(self, name: str) -> bool:
+        """Whether a boolean field is given and true."""
+        return bool(self._read(name, boolean_of))
+
+    def _read(self, name: str, decode: Callable[[Raw], Any]) -> Any:
         try:
-            return decoder.decode(self._fields.get(name, NULL))
+            return decode(self._fields.get(name, NULL))
         except (msgspec.DecodeError, RecursionError):
             self.all_read = False
             return None

@@ -79,6 +79,22 @@ async def test_what_no_rank_worked_on_or_the_gateway_cuts_is_counted_for_nobody(
         assert await counted(served, UNREPORTED) == ({"": 7.0} if is_counted else {})
 
 
+@pytest.mark.parametrize("options", ["null", [], 5, {"include_usage": "null"}, {"include_usage": "maybe"}])
+async def test_options_that_no_engine_takes_reach_the_rank_as_they_came(options: Any) -> None:
+    async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True, stream_options=options)
+        assert response.status_code == 200
+    assert json.loads(rank.requests[0].body)["stream_options"] == options
+
+
+@pytest.mark.parametrize("fields", [{"stream": "yes"}, {"stream": True, "stream_options": {"include_usage": "no"}}])
+async def test_no_spelling_of_a_boolean_evades_the_account(fields: dict[str, Any]) -> None:
+    async with scripted_rank(streams) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(**fields)
+        assert await counted(served) == {"prompt": 12, "completion": 2}
+    assert response.content == b"".join(EVENTS)
+
+
 async def test_the_usage_that_a_client_asks_for_reaches_it() -> None:
     options = {"include_usage": True, "continuous_usage_stats": False}
     async with scripted_rank(streams) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:

@@ -67,12 +67,33 @@ def test_a_client_asks_for_the_usage_of_a_stream_or_does_not() -> None:
 def test_a_field_that_cannot_be_read_counts_as_not_given() -> None:
     whole = {"stream": True, "stream_options": {"include_usage": True}, "max_tokens": 5, "n": 2}
     assert wire.read(json.encode(whole)).readable
-    for name, bad in (("stream", "yes"), ("stream_options", ["x"]), ("max_tokens", "many"), ("n", {})):
+    for name, bad in (("stream", "maybe"), ("stream_options", ["x"]), ("max_tokens", "many"), ("n", {})):
         found = wire.read(json.encode(whole | {name: bad}))
         without = wire.read(json.encode({key: value for key, value in whole.items() if key != name}))
         assert not found.readable
         assert found.streamed == without.streamed
         assert (found.max_tokens, found.n) == (without.max_tokens, without.n)
+
+
+@pytest.mark.parametrize("true", [b"true", b"1", b"1.0", b'"1"', b'"True"', b'"yes"', b'"Y"', b'"on"', b'"t"'])
+def test_what_the_engine_takes_for_true_is_true(true: bytes) -> None:
+    found = wire.read(b'{"stream":%b,"stream_options":{"include_usage":%b}}' % (true, true))
+    assert (found.streamed, found.asks_usage, found.readable) == (True, True, True)
+
+
+@pytest.mark.parametrize("false", [b"false", b"0", b"-0.0", b'"0"', b'"FALSE"', b'"no"', b'"n"', b'"Off"', b'"f"'])
+def test_what_the_engine_takes_for_false_is_false(false: bytes) -> None:
+    found = wire.read(b'{"stream":%b,"stream_options":{"include_usage":%b}}' % (false, false))
+    assert (found.streamed, found.asks_usage, found.readable) == (False, False, True)
+
+
+@pytest.mark.parametrize("odd", [b'"null"', b"2", b"1e400", b'" yes"', b'""', b"[]", b"{}", b"[" * 900 + b"]" * 900])
+def test_what_the_engine_refuses_is_not_read_as_a_boolean(odd: bytes) -> None:
+    assert not wire.read(b'{"stream":%b}' % odd).readable
+    for options in (odd, b'{"include_usage":%b}' % odd, b'{"continuous_usage_stats":%b}' % odd):
+        if options != b"{}":
+            found = wire.read(b'{"stream":true,"stream_options":%b}' % options)
+            assert (found.asks_usage, found.readable) == (True, False)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
