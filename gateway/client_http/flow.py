@@ -29,6 +29,7 @@ class Flow(FlowControl):
     _timer: asyncio.TimerHandle | None = None
     _unread_bytes = 0
     _source: Source | None = None
+    _is_over = False
 
     def __init__(self, transport: asyncio.Transport, client_idle_s: float) -> None:
         super().__init__(transport)
@@ -59,14 +60,21 @@ class Flow(FlowControl):
         super().resume_writing()
         if not self._transport.is_closing():
             self.unwatch()
-        if self._source is not None:
+        if self._source is not None and not self._is_over:
             self._source.resume()
 
     def follow(self, source: Source | None) -> None:
         """Have what sends past the application pause and go on with the client; None once it has sent all."""
         self._source = source
-        if source is not None and self.write_paused:
+        if source is not None and (self.write_paused or self._is_over):
             source.pause()
+
+    def end(self) -> None:
+        """The connection is over: until whoever answers has heard of it, nothing more is to come that would be sent."""
+        self._is_over = True
+        self.unwatch()
+        if self._source is not None:
+            self._source.pause()
 
     def watch(self) -> None:
         """Begin to look whether the client reads; `pause_writing` does, and whoever closes the connection must."""
@@ -75,7 +83,7 @@ class Flow(FlowControl):
             self._timer = asyncio.get_running_loop().call_later(self._client_idle_s, self._look)
 
     def unwatch(self) -> None:
-        """No longer look: the client reads, or the connection is over."""
+        """No longer look: the client reads."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -129,7 +129,7 @@ class ClientProtocol(HttpToolsProtocol):
         """Tell the request that runs, not only the last one that was read: under pipelining they differ."""
         self._stop_timer()
         self.closer.cancel()
-        self.flow.unwatch()
+        self.flow.end()
         self._unread.clear()
         super().connection_lost(exc)
         # uvicorn leaves it running if the connection was reset.
