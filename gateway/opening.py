@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from gateway import sse
+from gateway import bounds, sse
 from gateway.dialects.dialect import Dialect, Opening
 from gateway.dialects.values import NULL
 from gateway.wire import Fields
@@ -45,6 +45,8 @@ def is_error(body: bytes) -> bool:
 def _opening_of_data(data: bytes, dialect: Dialect) -> Opening:
     if data == sse.DONE:
         return Opening.ENDED
+    if bounds.excess_of(data, dialect.event_limits) is not None:
+        return Opening.GOOD  # to decode it would take seconds; no error is as large
     try:
         event = EVENT_DECODER.decode(data)
         return Opening.SILENT if event is None else dialect.opening(event)

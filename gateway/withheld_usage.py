@@ -15,7 +15,7 @@ import re
 import msgspec
 from msgspec import Raw
 
-from gateway import sse
+from gateway import bounds, sse
 from gateway.wire import NULL, Fields
 
 TELLS = b'"prompt_tokens"'
@@ -78,6 +78,8 @@ def _told_in(event: bytes) -> _Event | None:
     """An event that tells the usage."""
     if TELLS not in event or (data := sse.data_of(event)) is None:
         return None
+    if bounds.excess_of(data, bounds.EVENT) is not None:
+        return None  # no usage is as large
     try:
         told = EVENT_DECODER.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -21,7 +21,9 @@ SILENT = (
     b'data: {"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[]}}],"error":null}\n\n',
     b'data: {"choices":[{"delta":{}}]}\n\n',
 )
+MANY = 1 << 16
 GOOD = (
+    b'data: {"choices":[' + b"{}," * MANY + b"{}]}\n\n",
     b'data: {"choices":[{"text":"x"}]}\n\n',
     b'data: {"choices":[{"text":"","finish_reason":"length"}]}\n\n',
     b'data: {"choices":[{"text":"","token_ids":[7]}]}\n\n',

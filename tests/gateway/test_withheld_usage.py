@@ -139,3 +139,8 @@ def test_a_rank_that_tells_the_usage_in_every_event_does_so_unasked() -> None:
 def test_a_text_that_reads_like_a_usage_is_passed_on() -> None:
     event = b'data: {"choices":[{"text":"\\"usage\\": {\\"prompt_tokens\\"","finish_reason":null}]}\n\n'
     assert Poured().pour(event, DONE) == event + DONE
+
+
+def test_an_event_that_holds_too_much_to_be_decoded_tells_no_usage() -> None:
+    event = LAST.replace(b"[]", b"[" + b"[]," * (1 << 16) + b"[]]")
+    assert Poured().pour(PLAIN % (0, 1), event, LAST, DONE) == PLAIN % (0, 1) + event + DONE
