@@ -19,6 +19,7 @@ cannot read: such a field counts as not given. Types are read with vLLM's own le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -38,13 +39,19 @@ NULL = Raw(b"null")
 EMPTY = Raw(b"{}")
 FIELDS_DECODER = msgspec.json.Decoder(Fields)
 MODEL_DECODER = msgspec.json.Decoder(str | None)
-INTEGER_DECODER = msgspec.json.Decoder(int | None, strict=False)
 SCALAR_DECODER = msgspec.json.Decoder(bool | int | float | str | None)
 TRUTHS: Mapping[object, bool] = MappingProxyType(
     dict.fromkeys((True, "1", "true", "t", "yes", "y", "on"), True)
     | dict.fromkeys((False, "0", "false", "f", "no", "n", "off"), False)
 )
 """What pydantic takes for a boolean, in any case of its letters; 1 and 1.0 are the same key as True."""
+
+
+INTEGER = re.compile(r"\s*([+-]?[0-9]+(?:_[0-9]+)*)(?:\.0*)?\s*", re.ASCII)
+"""What pydantic takes for an integer in a string."""
+
+MAX_DIGITS = 4_300
+"""Longer ones Python refuses to read."""
 
 
 class Api(StrEnum):
@@ -106,8 +113,8 @@ def read(raw: bytes, api: Api = Api.CHAT) -> Body:
     all_read = reader.all_read and options.all_read
     streamed = reader.flag("stream")
     sampling = _Reader(sampling_of(fields)) if api is Api.GENERATE else reader
-    limits = [sampling.get(name, INTEGER_DECODER) for name in LIMITS[api]]
-    n = sampling.get("n", INTEGER_DECODER)
+    limits = [sampling.integer(name) for name in LIMITS[api]]
+    n = sampling.integer("n")
     return Body(
         forward=raw if stripped is fields and EXTRA_ARGUMENTS not in fields else msgspec.json.encode(stripped),
         fields=stripped,
@@ -127,6 +134,18 @@ def boolean_of(raw: Raw) -> bool | None:
     if found is None and value is not None:
         raise msgspec.ValidationError("Expected `bool | null`")
     return found
+
+
+def integer_of(raw: Raw) -> int | None:
+    """An integer as vLLM reads it. Raises msgspec.DecodeError for what is none."""
+    value = SCALAR_DECODER.decode(raw)
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and (found := INTEGER.fullmatch(value)):
+        return int(found[1])
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    if value is not None:
+        raise msgspec.ValidationError("Expected `int | null`")
+    return None
 
 
 def sampling_of(fields: Fields) -> Fields:
@@ -158,6 +177,11 @@ class _Reader:
     def flag(self, name: str) -> bool:
         """Whether a boolean field is given and true."""
         return bool(self._read(name, boolean_of))
+
+    def integer(self, name: str) -> int | None:
+        """A field's integer; None if it is not given or cannot be read."""
+        value: int | None = self._read(name, integer_of)
+        return value
 
     def _read(self, name: str, decode: Callable[[Raw], Any]) -> Any:
         try:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
+from pydantic import TypeAdapter, ValidationError
 
 from gateway import wire
 from gateway.errors import InvalidRequestError, UnparsableBodyError
@@ -94,6 +95,22 @@ def test_what_the_engine_refuses_is_not_read_as_a_boolean(odd: bytes) -> None:
         if options != b"{}":
             found = wire.read(b'{"stream":true,"stream_options":%b}' % options)
             assert (found.asks_usage, found.readable) == (True, False)
+
+
+NUMBERS = ("5", "5.0", "5.5", "1e2", "-3", "1e400", "123456789012345678901234567890")
+TEXTS = ("5", " 5 ", "+5", "05", "1_000", "1__0", "_1", "5.0", "5.00", "5.5", "", "null", "1e2", "9" * 5_000)
+INTEGERS = (*NUMBERS, "true", "null", "[]", "{}", *(f'"{text}"' for text in TEXTS))
+
+
+@pytest.mark.parametrize("raw", INTEGERS)
+def test_an_integer_is_what_the_engine_takes_for_one(raw: str) -> None:
+    try:
+        expected = TypeAdapter(int | None).validate_json(raw)
+        is_one = True
+    except ValidationError:
+        expected, is_one = None, False
+    found = wire.read(b'{"max_tokens":%b}' % raw.encode())
+    assert (found.max_tokens, found.readable) == (expected, is_one)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
