@@ -104,6 +104,8 @@ class Exchange:
                 await self._wait()
         finally:
             self._awaited_since_s = None
+            self._sink = self._unread
+            self._open_lane()
 
     def pause(self) -> None:
         """Take no more from the connection, as long as the answer goes on."""
@@ -126,13 +128,12 @@ class Exchange:
         """Bytes have come."""
         self._came()
         try:
-            body = self._body
-            if body is None:
+            if self._body is None:
                 self._feed_head(data)
             else:
                 if not self._has_begun:
                     self._begin()
-                if body.feed(data, self._sink):
+                if self._body.feed(data, self._sink):
                     self._complete()
         except EXPECTED as error:
             self.fail(error)
@@ -196,8 +197,7 @@ class Exchange:
 
     def _open_lane(self) -> None:
         """Let whole chunks pass, unless something else is due, or the answer is over."""
-        body = self._body
-        is_open = isinstance(body, Chunked) and body.is_between and self._connection.exchange is self
+        is_open = isinstance(self._body, Chunked) and self._body.is_between and self._connection.exchange is self
         self._connection.lane = self._sink if is_open else None
 
     def _show(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import pytest
 
 from gateway.errors import RankFailedError, RankTimeoutError
@@ -183,6 +184,32 @@ async def test_the_sink_is_asked_at_a_glance_only_between_chunks(cut: int) -> No
         await answer.pour(kept := Seeing())
     assert kept.glances in {2, 3}
     assert kept.payload.count(WIRE) == 1
+
+
+async def test_a_pour_that_is_given_up_takes_no_more() -> None:
+    kept = Alike()
+    given_up = asyncio.Event()
+
+    async def goes_on(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(CHUNKED, WIRE)
+        await given_up.wait()
+        await peer.send(WIRE)
+        await peer.until_closed()
+
+    async with (
+        raw_rank(goes_on) as rank,
+        open_upstream() as upstream,
+        upstream.request("POST", rank.url, [], b"", lambda: None) as answer,
+    ):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(answer.pour, kept, name="pour")
+                await until(lambda: bool(kept.parts), "a chunk has come")
+                scope.cancel()
+        given_up.set()
+        assert await answer.read() == EVENT
+    assert (len(kept.parts), kept.glances) == (1, 0)
 
 
 async def test_an_answer_that_falls_silent_after_glances_is_a_timeout() -> None:
