@@ -213,7 +213,7 @@ async def test_a_body_too_large_to_look_into_is_refused_in_our_own_words(body: b
 
 async def test_what_a_rank_accepts_after_all_is_served() -> None:
     async with scripted_rank(streams) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
-        response = await served.complete(stream="yes", stream_options={"include_usage": "yes"})
+        response = await served.complete(stream="perhaps", stream_options={"include_usage": "perhaps"})
         await eventually(lambda: not pool.live)
     assert (response.status_code, response.content) == (200, b"".join(EVENTS))
     assert pool.asked == [NO_LOAD]
@@ -226,7 +226,7 @@ async def test_nothing_unreadable_carries_what_is_forbidden() -> None:
     async with scripted_rank() as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
         for path, fields in (
             (COMPLETIONS, b'"prompt":5'),
-            (COMPLETIONS, b'"prompt":"x","stream":"yes"'),
+            (COMPLETIONS, b'"prompt":"x","stream":"perhaps"'),
             (CHAT, b'"messages":{}'),
             (CHAT, HI + b',"stream_options":"x"'),
         ):
