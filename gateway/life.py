@@ -48,6 +48,8 @@ class Life:
             record.error = type(error).__name__
             with suppress(ClientGoneError):
                 await reply.fail(error)
+        finally:
+            reply.forget()
 
 
 async def read_whole_body(gateway: Gateway, arrival: Arrival) -> bytes:

@@ -15,7 +15,7 @@ import anyio
 
 from gateway import opening
 from gateway.edits import Edits, edited
-from gateway.errors import GatewayError, RankFailedError
+from gateway.errors import RankFailedError
 from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
 from gateway.reply import Reply
@@ -100,17 +100,13 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Non
             bears_error=not manner.may_retry,
         )
         reply.last_events = lambda: stream.last
+        reply.release_held = stream.release
         most = manner.edits.dialect.opening_bytes
         beginning = await _opened(answer, stream, most) if manner.may_retry else b""
         await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
         if beginning:
             await reply.write(beginning)
-        try:
-            await _pass_on(answer, reply, stream)
-        except GatewayError:
-            if held := stream.release():
-                await reply.write(held)
-            raise
+        await _pass_on(answer, reply, stream)
     if left := stream.finish():
         await reply.write(left)
     await reply.end()

@@ -24,8 +24,9 @@ class Reply:
     """Head, body parts and end of one answer, and what becomes of an error on the way.
 
     Of a stream only whole events are to be written. `extra` headers go with every answer; `last_events` says what an
-    error in a stream comes after. A client that reads nothing for `client_idle_s` counts as gone: whatever sends then
-    raises ClientGoneError. `client` is None where the server does not lend its connection.
+    error in a stream comes after, and `release_held` gives what was held back and goes before it. A client that reads
+    nothing for `client_idle_s` counts as gone: whatever sends then raises ClientGoneError. `client` is None where the
+    server does not lend its connection.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Reply:
         self._is_event_stream = False
         self.extra: Headers = []
         self.last_events: Callable[[], bytes] = bytes
+        self.release_held: Callable[[], bytes] = bytes
         self._is_switched = False
         self.started = False
         self.complete = False
@@ -99,7 +101,11 @@ class Reply:
         elif self._is_switched and not self.complete:
             await self.end()
         elif self._is_event_stream and not self.complete:
-            await self.end(error_shapes.event_of(error, self._shape, self.last_events()))
+            await self.end(self.release_held() + error_shapes.event_of(error, self._shape, self.last_events()))
+
+    def forget(self) -> None:
+        """The request is over: what was told of its stream holds the request, and would be left to the collector."""
+        self.last_events = self.release_held = bytes
 
 
 async def fail(scope: Scope, send: Send, error: GatewayError) -> None:

@@ -54,13 +54,19 @@ async def test_a_stream_is_accounted_for_though_its_client_does_not_ask(path: st
     assert json.loads(rank.requests[0].body)["stream_options"] == {"include_usage": True}
 
 
-async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_its_ranks_failure() -> None:
-    async def dies_before_its_usage(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, *map(chunk, EVENTS[:2]))
-        exchange.abort()
+@pytest.mark.parametrize("dies", [True, False])
+async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_the_error(dies: bool) -> None:
+    """The rank's death, or the end of the time that the client has given."""
 
-    async with scripted_rank(dies_before_its_usage) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
-        response = await served.complete(stream=True)
+    async def never_tells_its_usage(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, EVENTS[:2]))
+        if dies:
+            exchange.abort()
+        else:
+            await asyncio.Event().wait()
+
+    async with scripted_rank(never_tells_its_usage) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
+        response = await served.complete(stream=True, headers={} if dies else {"x-request-timeout-ms": "500"})
     assert response.content.startswith(EVENTS[0] + EVENTS[1] + b'data: {"error":')
 
 
