@@ -22,8 +22,8 @@ INCURABLE = (StoreRejectedError, OSError)
 
 
 COLLECT_AFTER = (700, 10, 100)
-"""Python's own, but for the last, which is 10 there. To look through what a thousand streams hold takes 100 to 250 ms, for
-which no token passes; and nothing of it is garbage, as they make no cycles."""
+"""Python's own, but for the last, which is 10 there. To look through what a thousand streams hold takes 100 to 250 ms,
+for which no token passes; and nothing of it is garbage, as they make no cycles."""
 
 
 def run_service(
