@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,9 +25,9 @@ class WholeBody(AnswerBody):
         self._asked = generation.repeats
         self._stamp = stamp
 
+    @abstractmethod
     def content(self, choices: list[Choice], usage: Usage) -> dict[str, Any]:
         """The answer."""
-        raise NotImplementedError
 
     def delta(self, choice: Choice, text: str, ids: list[int]) -> Sequence[bytes]:
         """Nothing: there is no stream."""
