@@ -30,7 +30,7 @@ class Holdings:
 
     def ask_to_place(self, ask: Ask) -> Pending:
         """Has the store asked for a new reservation."""
-        pending = Pending(self._fresh_id(), ask, asyncio.get_running_loop().create_future())
+        pending = Pending(self._fresh_id(), ask, answer=asyncio.get_running_loop().create_future())
         self.batch.asks.append(pending)
         self.wake.set()
         return pending
@@ -38,7 +38,7 @@ class Holdings:
     def ask_to_rebind(self, reservation_id: int, ask: Ask) -> Pending:
         """Has the store asked for the decode leg of a live reservation, whose prefill is done."""
         held = self.live[reservation_id] = self.live[reservation_id].at(Phase.PREFILL_DONE)
-        pending = Pending(reservation_id, ask, asyncio.get_running_loop().create_future(), held)
+        pending = Pending(reservation_id, ask, held, answer=asyncio.get_running_loop().create_future())
         self.batch.rebind(pending)
         self.wake.set()
         return pending

@@ -1,4 +1,4 @@
-"""A question to the store that awaits its answer, and the answer."""
+"""A question to the store, one that awaits its answer, and the answer."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     receipt: tuple[PricedRank, ...] = ()
 
     @staticmethod
-    def read(pending: Pending, reply: list[Any]) -> StoreAnswer:
+    def read(question: Question, reply: list[Any]) -> StoreAnswer:
         """Reads a reply of place.lua or rebind.lua."""
         if reply[0] != b"place":
-            return StoreAnswer(reservation_id=pending.reservation_id, wait=reply[0] == b"wait")
-        ask = pending.ask
+            return StoreAnswer(reservation_id=question.reservation_id, wait=reply[0] == b"wait")
+        ask = question.ask
         candidates = (*ask.singles, *ask.prefills, *ask.decodes)
         chosen = tuple(candidates[place - 1] for place in reply[2:4] if place)
         loads = msgspec.json.decode(reply[4]) if reply[4] else []
         return StoreAnswer(
-            reservation_id=pending.reservation_id,
-            reservation=pending.held.bound_to(chosen[0]) if pending.held else reserve(ask, chosen),
+            reservation_id=question.reservation_id,
+            reservation=question.held.bound_to(chosen[0]) if question.held else reserve(ask, chosen),
             cost_s=float(reply[1]),
             receipt=tuple(
                 PricedRank(
@@ -52,16 +52,21 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Pending(msgspec.Struct, eq=False):
-    """An ask that awaits its answer; None answers it when the store was lost.
+class Question(msgspec.Struct, eq=False):
+    """An ask of the store.
 
     `held` is the reservation whose decode leg is asked for anew; None where a new reservation is.
     """
 
     reservation_id: int
     ask: Ask
-    answer: asyncio.Future[StoreAnswer | None]
     held: Reservation | None = None
+
+
+class Pending(Question, eq=False, kw_only=True):
+    """A question that awaits its answer; None answers it when the store was lost."""
+
+    answer: asyncio.Future[StoreAnswer | None]
 
     def give_up(self) -> None:
         """Nobody need wait for an answer any more."""

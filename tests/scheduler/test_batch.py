@@ -22,7 +22,7 @@ PLACED = reserve(ask(), (single("a"),))
 
 
 def pending(reservation: int, asked: Ask | None = None) -> Pending:
-    return Pending(reservation, asked or ask(single("a")), asyncio.get_running_loop().create_future())
+    return Pending(reservation, asked or ask(single("a")), answer=asyncio.get_running_loop().create_future())
 
 
 def told(batch: Batch) -> list[tuple[Script, tuple[Word, ...]]]:
