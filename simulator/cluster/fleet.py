@@ -1,0 +1,103 @@
+"""The simulated cluster: requests in, outcomes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from random import Random
+
+from scheduler import calls
+from scheduler.keys import PoolKeys
+from simulator.cluster.agents import Agent
+from simulator.cluster.clock import EventQueue
+from simulator.cluster.gateways import ledger_placers
+from simulator.cluster.journey import Journey
+from simulator.cluster.outcome import Outcome
+from simulator.cluster.ranks import build_sites, cards_of, nodes_of
+from simulator.cluster.request import SimRequest
+from simulator.cluster.settings import FleetSettings
+from simulator.cluster.store_link import EPOCH_MS, StoreLink
+from simulator.store import VirtualStore
+
+EPOCH = "simulated"
+
+
+class Fleet:
+    """One cluster at virtual time 0, its ranks known to the store and its gateways to the ledger.
+
+    Raises UnknownPolicyError.
+    """
+
+    def __init__(self, settings: FleetSettings) -> None:
+        self._settings = settings
+        self._queue = EventQueue()
+        self.sites = build_sites(self._queue, settings)
+        link = StoreLink(self._queue, VirtualStore(EPOCH_MS), settings.store_ms / 1000)
+        keys = PoolKeys("sim")
+        link.now(calls.open_pool(keys, EPOCH))
+        self._start_agents(link, keys)
+        self._placers = ledger_placers(self._queue, link, keys, settings, ranks=len(self.sites), epoch=EPOCH)
+        self._gateway_of = Random(f"{settings.seed}/gateways")
+        self._most_tokens = min(site.rank.shape.kv_tokens for site in self.sites.values())
+        self._outcomes: list[Outcome] = []
+        self._under_way = 0
+        self._all_came = False
+
+    def run(self, requests: Iterable[SimRequest]) -> list[Outcome]:
+        """Serves requests, which come in the order of their arrival; returns their outcomes in the order they ended."""
+        self._come(iter(requests))
+        self._queue.run()
+        return self._outcomes
+
+    def _start_agents(self, link: StoreLink, keys: PoolKeys) -> None:
+        settings, cards = self._settings, cards_of(self.sites, self._settings)
+        phase = Random(f"{settings.seed}/agents")
+        for node, ranks in nodes_of(self.sites, settings).items():
+            agent = Agent(self._queue, link, keys, ranks, epoch=EPOCH, node=node)
+            agent.start(
+                cards,
+                report_ms=settings.report_ms,
+                late_ms=settings.report_late_ms,
+                first_s=phase.random() * settings.report_ms / 1000,
+            )
+
+    def _come(self, requests: Iterator[SimRequest]) -> None:
+        """Have the next request arrive."""
+        request = next(requests, None)
+        if request is None:
+            self._all_came = True
+            self._stop_if_done()
+        else:
+            self._queue.at(request.arrival_s, partial(self._arrive, request, requests))
+
+    def _arrive(self, request: SimRequest, requests: Iterator[SimRequest]) -> None:
+        gateway = self._gateway_of.randrange(self._settings.gateways)
+        self._under_way += 1
+        journey = Journey(
+            self._queue,
+            self.sites,
+            self._placers[gateway],
+            request,
+            gateway=gateway,
+            hop_s=self._settings.network_ms / 1000,
+            end=self._end,
+        )
+        if request.prompt_tokens + request.output_tokens <= self._most_tokens:
+            journey.begin()
+        else:
+            journey.reject()
+        self._come(requests)
+
+    def _end(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._under_way -= 1
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if self._all_came and not self._under_way:
+            self._queue.stop()
+
+
+def run(requests: Iterable[SimRequest], settings: FleetSettings) -> list[Outcome]:
+    """Serves requests on a fresh cluster; see Fleet."""
+    return Fleet(settings).run(requests)

@@ -1,0 +1,89 @@
+"""Places as Forebay does: its policies on the gateway's last snapshot, its scripts on the shared ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from random import Random
+
+from scheduler.decision import LegKind, RequestShape
+from scheduler.estimates import TokenEstimator
+from scheduler.messages import Phase
+from scheduler.pending import StoreAnswer
+from scheduler.planning import Rules, plan
+from scheduler.rebinding import plan_rebinding
+from scheduler.reservation import Reservation
+from simulator.cluster.placer import Placed
+from simulator.cluster.request import SimRequest
+from simulator.cluster.snapshots import Snapshots
+from simulator.cluster.writer import GatewayWriter
+
+_NOBODY: frozenset[str] = frozenset()
+_API = "chat"
+
+
+class LedgerPlacer:
+    """One gateway's. Prompts are as long as they are believed to be, answers as long as those before on the average."""
+
+    def __init__(self, writer: GatewayWriter, snapshots: Snapshots, rules: Rules, rng: Random) -> None:
+        self._writer, self._snapshots, self._rules, self._rng = writer, snapshots, rules, rng
+        self._estimator = TokenEstimator()
+        self._turns = count()
+
+    def place(self, request: SimRequest, take: Callable[[Placed | None], None]) -> None:
+        """See Placer."""
+        shape = RequestShape(
+            prompt_tokens=request.prompt_tokens,
+            output_tokens=self._estimator.output_tokens(_API, None),
+            prompt_key=request.key,
+            pairable=True,
+        )
+        snapshots = self._snapshots
+        planned = plan(
+            shape, snapshots.view, self._rules, pool_ms=snapshots.pool_ms, turn=next(self._turns), chance=self._rng
+        )
+        if planned is None:
+            take(None)
+        else:
+            self._writer.place(planned.ask, partial(_placed, take))
+
+    def dispatched(self, placed: Placed) -> None:
+        """See Placer."""
+        self._writer.advance(placed.number, Phase.DISPATCHED)
+
+    def prefill_done(self, placed: Placed, take: Callable[[str], None]) -> None:
+        """See Placer."""
+        held, snapshots = self._writer.live[placed.number], self._snapshots
+        planned = plan_rebinding(
+            held, snapshots.view, self._rules, pool_ms=snapshots.pool_ms, chance=self._rng, avoid=_NOBODY
+        )
+        if planned is None:
+            self._writer.advance(placed.number, Phase.PREFILL_DONE)
+            take(placed.decode_rank)
+        else:
+            self._writer.rebind(placed.number, planned.ask, partial(_rebound, placed, take))
+
+    def first_token(self, placed: Placed) -> None:
+        """See Placer."""
+        self._writer.advance(placed.number, Phase.FIRST_TOKEN)
+
+    def done(self, placed: Placed, request: SimRequest) -> None:
+        """See Placer."""
+        self._writer.release(placed.number)
+        self._estimator.observe(_API, 0, request.prompt_tokens, request.output_tokens)
+
+
+def _placed(take: Callable[[Placed | None], None], answer: StoreAnswer) -> None:
+    take(_named(answer.reservation_id, answer.reservation) if answer.reservation else None)
+
+
+def _rebound(placed: Placed, take: Callable[[str], None], answer: StoreAnswer) -> None:
+    legs = answer.reservation.legs if answer.reservation else ()
+    take(legs[-1].rank if legs else placed.decode_rank)
+
+
+def _named(number: int, reservation: Reservation) -> Placed:
+    first, last = reservation.legs[0], reservation.legs[-1]
+    assert (first.kind is LegKind.WHOLE) == (first is last)
+    return Placed(number=number, prefill_rank=first.rank, decode_rank=last.rank)
