@@ -12,27 +12,27 @@ from simulator.cluster.agents import Agent
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.gateways import ledger_placers
 from simulator.cluster.journey import Journey
+from simulator.cluster.memory_store import MemoryStore
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.ranks import build_sites, cards_of, nodes_of
 from simulator.cluster.request import SimRequest
 from simulator.cluster.settings import FleetSettings
-from simulator.cluster.store_link import EPOCH_MS, StoreLink
-from simulator.store import VirtualStore
+from simulator.cluster.store_link import EPOCH_MS, Store, StoreLink
 
 EPOCH = "simulated"
 
 
 class Fleet:
-    """One cluster at virtual time 0, its ranks known to the store and its gateways to the ledger.
+    """One cluster at virtual time 0, its ranks known to the empty `store` and its gateways to the ledger.
 
     Raises UnknownPolicyError.
     """
 
-    def __init__(self, settings: FleetSettings) -> None:
+    def __init__(self, settings: FleetSettings, store: Store) -> None:
         self._settings = settings
         self._queue = EventQueue()
         self.sites = build_sites(self._queue, settings)
-        link = StoreLink(self._queue, VirtualStore(EPOCH_MS), settings.store_ms / 1000)
+        link = StoreLink(self._queue, store, settings.store_ms / 1000)
         keys = PoolKeys("sim")
         link.now(calls.open_pool(keys, EPOCH))
         self._start_agents(link, keys)
@@ -100,4 +100,4 @@ class Fleet:
 
 def run(requests: Iterable[SimRequest], settings: FleetSettings) -> list[Outcome]:
     """Serves requests on a fresh cluster; see Fleet."""
-    return Fleet(settings).run(requests)
+    return Fleet(settings, MemoryStore(EPOCH_MS)).run(requests)

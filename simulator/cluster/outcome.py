@@ -1,4 +1,4 @@
-"""What became of one simulated request. Pure."""
+"""What became of one request. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from simulator.cluster.request import SimRequest
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a request went, and its times in virtual seconds as its client sees them.
+    """Where a request went and when it got there; all times in seconds of the same virtual clock as its arrival.
 
-    `prefill_rank` and `decode_rank` are the same where one rank did both. A `rejected` one has no times and no ranks.
+    One rank alone is both `prefill_rank` and `decode_rank`. `cached_tokens` of the prompt were not computed. Of a
+    rejected request the ranks are empty, and its times mean nothing.
     """
 
     request: SimRequest
@@ -22,3 +23,19 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     finished_s: float
     cached_tokens: int
     rejected: bool = False
+
+    @property
+    def ttft_s(self) -> float:
+        """Time to first token, from the arrival."""
+        return self.first_token_s - self.request.arrival_s
+
+    @property
+    def e2e_s(self) -> float:
+        """Time to the last token, from the arrival."""
+        return self.finished_s - self.request.arrival_s
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token after the first; None where there is no other."""
+        others = self.request.output_tokens - 1
+        return (self.finished_s - self.first_token_s) / others if others > 0 else None

@@ -1,4 +1,4 @@
-"""One request of a simulated workload. Pure."""
+"""One request of a workload. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ BLOCK_TOKENS = 512
 
 
 class SimRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `blocks` are ids, none negative, of the prompt's whole blocks of `BLOCK_TOKENS`.
+    """When a request arrives, what it asks for, and what its prompt has in common with others.
 
-    The k-th id stands for the whole prefix up to block k: equal ids are equal prefixes.
+    `blocks` are the ids, none negative, of the prompt's whole blocks of BLOCK_TOKENS. The k-th id stands for the whole
+    prefix up to and with block k: equal ids are equal prefixes.
     """
 
     number: int
@@ -22,5 +23,10 @@ class SimRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Names the prompt's first block; empty where it has none."""
+        """What requests with the same beginning have in common; empty for a prompt shorter than a block."""
         return str(self.blocks[0]) if self.blocks else ""
+
+    @property
+    def cacheable_blocks(self) -> tuple[int, ...]:
+        """The blocks that a cache can spare the engine, which has to compute the last token whatever it holds."""
+        return self.blocks[: (self.prompt_tokens - 1) // BLOCK_TOKENS]

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from scheduler.calls import Call, Reply
 from simulator.cluster.clock import EventQueue
-from simulator.store import VirtualStore
 
 EPOCH_MS = 1_000_000_000
 """What the store's clock says at virtual time 0."""
 
 
+class Store(Protocol):
+    """Runs scripts at once; `now_ms` is what TIME answers."""
+
+    now_ms: int
+
+    def call(self, call: Call) -> Reply:
+        """Runs one script now."""
+
+
 class StoreLink:
     """`round_trip_s` is from sending to the replies."""
 
-    def __init__(self, queue: EventQueue, store: VirtualStore, round_trip_s: float) -> None:
+    def __init__(self, queue: EventQueue, store: Store, round_trip_s: float) -> None:
         self._queue, self._store = queue, store
         self._half_s = round_trip_s / 2
 
