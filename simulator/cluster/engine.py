@@ -163,7 +163,10 @@ class AnalyticRank:
 
     def _grow(self) -> None:
         """Give the decoding sequences that need a block one each, the oldest first."""
-        to_grow, self._to_grow = [*self._to_grow, *self._decoding.take_due()], []
+        to_grow = [*self._to_grow, *self._decoding.take_due()]
+        if not to_grow:
+            return
+        self._to_grow = []
         for sequence in sorted(to_grow, key=attrgetter("entered")):
             if sequence in self._running and (grown := self._taken(sequence, 1)) is not None:
                 sequence.blocks += grown

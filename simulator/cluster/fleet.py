@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from functools import partial
 from random import Random
@@ -99,5 +100,15 @@ class Fleet:
 
 
 def run(requests: Iterable[SimRequest], settings: FleetSettings) -> list[Outcome]:
-    """Serves requests on a fresh cluster; see Fleet."""
-    return Fleet(settings, MemoryStore(EPOCH_MS)).run(requests)
+    """Serves requests on a fresh cluster; see Fleet.
+
+    Meanwhile no garbage is collected: there are no cycles in what a simulation lets go, and to look for them costs a
+    sixth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return Fleet(settings, MemoryStore(EPOCH_MS)).run(requests)
+    finally:
+        if was_enabled:
+            gc.enable()

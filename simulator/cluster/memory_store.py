@@ -1,7 +1,7 @@
 """The ledger's scripts on tables that are Lua's own: a store for millions of calls, where nothing is lost or spoilt.
 
-simulator/store.py is the one that can be looked into and broken; both answer alike. Here a script never leaves Lua but
-to read an ask's JSON.
+simulator/store.py is the one that can be looked into and broken; both answer alike. Here a script leaves Lua only to
+read JSON, and it runs on LuaJIT, which takes two thirds of the time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from lupa.lua51 import LuaRuntime, lua_type
+from lupa.luajit21 import LuaRuntime, lua_type
 
 from scheduler.calls import Call, Reply, Word
 from scheduler.lua import Script, source
@@ -73,5 +73,5 @@ def _reply(value: Any) -> Reply:
     assert lua_type(value) == "table"
     items: list[Any] = []
     while (item := value[len(items) + 1]) is not None:
-        items.append(_reply(item))
+        items.append(item.encode() if isinstance(item, str) else _reply(item))
     return items

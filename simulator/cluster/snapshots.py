@@ -15,7 +15,7 @@ from simulator.cluster.clock import EventQueue
 from simulator.cluster.store_link import StoreLink
 from simulator.cluster.writer import LEASE_MS
 
-PHASES = 8
+PHASES = 4
 """Moments within a period at which gateways read."""
 
 

@@ -62,17 +62,17 @@ def test_the_default_rank_answers_when_the_stepping_engine_does() -> None:
 
 def test_hundreds_of_tokens_are_a_few_events() -> None:
     pair = AnalyticPair(RankSettings(block_size_tokens=512, kv_blocks=256), None)
-    steps = 0
+    spans = 0
     end = pair.first.end
 
-    def counted(done: int) -> None:
-        nonlocal steps
-        steps += 1
-        end(done)
+    def counted(steps: int) -> None:
+        nonlocal spans
+        spans += 1
+        end(steps)
 
     pair.first.end = counted  # type: ignore[method-assign]
-    pair.run([Work(0.0, list(range(100)), 400)])
-    assert steps == 2 + 1  # the prompt, up to the second block of KV, and the rest
+    pair.run([Work(0.0, list(range(100)), 600)])
+    assert spans == 3  # the prompt, the tokens that its block of KV has room for, the others
 
 
 class Silent:

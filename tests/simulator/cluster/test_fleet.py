@@ -116,8 +116,8 @@ def test_the_order_of_sets_and_dicts_changes_nothing() -> None:
 
 def test_all_ranks_of_a_loaded_fleet_work() -> None:
     outcomes = run(some_requests(400, 30), FleetSettings(gateways=4))
-    for ranks in ({o.prefill_rank for o in outcomes}, {o.decode_rank for o in outcomes}):
-        assert len(ranks) == 8
+    ranks = {outcome.prefill_rank for outcome in outcomes} | {outcome.decode_rank for outcome in outcomes}
+    assert ranks == {f"{role}{number}" for role in ("prefill", "decode") for number in range(8)}
 
 
 def test_groups_that_step_together_serve_too() -> None:
