@@ -1,0 +1,36 @@
+"""What a request may expect of a fleet, after what an idle rank would need for it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from simulator.cluster.outcome import Outcome
+from simulator.timing import Timing
+
+GRACE_S = 1.0
+TIMES_IDLE = 2.0
+
+
+class Slo(msgspec.Struct, frozen=True, kw_only=True):
+    """TTFT <= scale x (1 s + 2 x the prefill alone), TPOT <= scale x 2 x the token alone, on an idle rank.
+
+    The idle rank has nothing of the prompt in its cache.
+    """
+
+    timing: Timing
+    max_num_batched_tokens: int
+    scale: float = 1.0
+
+    def is_met(self, outcome: Outcome) -> bool:
+        """Whether the request got both; a rejected one got neither."""
+        if outcome.rejected:
+            return False
+        ttft_s = GRACE_S + TIMES_IDLE * self.idle_prefill_s(outcome.request.prompt_tokens)
+        tpot_s = TIMES_IDLE * self.timing.step_s(0, 1)
+        return outcome.ttft_s <= self.scale * ttft_s and (outcome.tpot_s or 0.0) <= self.scale * tpot_s
+
+    def idle_prefill_s(self, prompt_tokens: int) -> float:
+        """How long an idle rank needs for the whole prompt, in steps of `max_num_batched_tokens`."""
+        whole, rest = divmod(prompt_tokens, self.max_num_batched_tokens)
+        rest_s = self.timing.step_s(rest, 0) if rest else 0.0
+        return whole * self.timing.step_s(self.max_num_batched_tokens, 0) + rest_s
