@@ -1,0 +1,69 @@
+"""`forebay simulate`: placement on a fleet in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from forebay.options import settings_options
+from forebay.simulate.chart import drawing
+from forebay.simulate.plot import charts
+from forebay.simulate.report import CaseReport
+from forebay.simulate.running import run_fleet
+from forebay.simulate.settings import SimulateSettings
+from forebay.simulate.simulate import simulate
+from forebay.simulate.svg import svg
+from forebay.simulate.tables import table
+from simulator.cluster.workloads.errors import WorkloadError
+
+WIDTH = 170
+
+
+@click.command("simulate")
+@click.option("--json", "as_json", is_flag=True, help="For programs: each case as one line of JSON, when it is done.")
+@settings_options(SimulateSettings)
+def command(settings: SimulateSettings, *, as_json: bool) -> None:
+    """Place a trace's requests on a simulated fleet, with the policies and scripts that serve, in virtual time.
+
+    The same seed gives the same result. Figures are over all seeds, with their standard errors.
+    """
+    _check_plot(settings.plot)
+    reports = []
+    try:
+        for report in simulate(settings, partial(run_fleet, settings)):
+            reports.append(report)
+            if as_json:
+                click.echo(report.as_json())
+    except WorkloadError as error:
+        raise click.ClickException(str(error)) from error
+    if not as_json:
+        Console(highlight=False, width=max(WIDTH, Console().width)).print(table(reports))
+    if settings.plot:
+        _plot(Path(settings.plot), reports)
+
+
+def _check_plot(plot: str) -> None:
+    """Before minutes are spent on what could not be drawn."""
+    if plot and not Path(plot).absolute().parent.is_dir():
+        raise click.UsageError(f"{plot}: there is no such folder")
+    if plot.endswith(".png"):
+        try:
+            import PIL  # noqa: F401, PLC0415 - only to see whether it is there
+        except ImportError as error:
+            raise click.UsageError(
+                f"{plot}: a PNG image needs Pillow: pip install forebay[png], or ask for .svg"
+            ) from error
+
+
+def _plot(path: Path, reports: Sequence[CaseReport]) -> None:
+    drawn = drawing(charts(reports))
+    if path.suffix == ".svg":
+        path.write_text(svg(drawn), encoding="utf-8")
+    else:
+        from forebay.simulate.png import png  # noqa: PLC0415 - Pillow is not there unless asked for
+
+        path.write_bytes(png(drawn))

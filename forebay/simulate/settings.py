@@ -1,0 +1,165 @@
+"""The options of `forebay simulate`. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from forebay.simulate.cases import Case, cases
+from scheduler.policies import POLICIES
+from scheduler.settings import SchedulerSettings
+from scheduler.store_url import parse_store_url, shown_url
+from simulator.settings import RankSettings
+from simulator.timing import Timing, timing_of
+
+MEMORY = "memory"
+"""The store that is a dict in this process."""
+DRAWN_REQUESTS = 10_000
+MOST_SEEDS = 1000
+
+Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
+
+
+class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fleet. Speeds and sizes of a rank have the names and defaults they have at `forebay rank`."""
+
+    prefill: Annotated[int, Meta(ge=0, le=100_000, description="prefill ranks")] = 8
+    decode: Annotated[int, Meta(ge=0, le=100_000, description="decode ranks")] = 8
+    mixed: Annotated[int, Meta(ge=0, le=100_000, description="ranks that prefill and decode")] = 0
+    gateways: Annotated[int, Meta(ge=1, le=10_000, description="gateways; each has clients of its own")] = 1
+    max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences a rank runs at once")] = 64
+    max_num_batched_tokens: Annotated[
+        int, Meta(ge=1, le=1 << 26, description="tokens in one step; longer prefills are chunked")
+    ] = 8192
+    kv_capacity_tokens: Annotated[
+        int, Meta(ge=1, le=1 << 32, description="tokens a rank's KV cache holds, those of finished prompts included")
+    ] = 524_288
+    prefill_tokens_per_s: Annotated[
+        float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
+    ] = RankSettings().prefill_tokens_per_s
+    prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = (
+        RankSettings().prefill_step_ms
+    )
+    decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = (
+        RankSettings().decode_step_ms
+    )
+    decode_ms_per_seq: Annotated[Ms, Meta(description="cost of each decoding sequence in a step")] = (
+        RankSettings().decode_ms_per_seq
+    )
+    snapshot_ms: Annotated[Ms, Meta(gt=0, description="between two snapshots of a gateway")] = float(
+        SchedulerSettings().snapshot_ms
+    )
+    report_ms: Annotated[Ms, Meta(gt=0, description="between two reports of an agent")] = 500.0
+    report_late_ms: Annotated[Ms, Meta(description="age of what an agent reports")] = 0.0
+    network_ms: Annotated[Ms, Meta(description="one way between a gateway and the store or a rank")] = 0.2
+    store_ms: Annotated[Ms, Meta(description="what the store needs to answer")] = 0.1
+
+    @property
+    def timing(self) -> Timing:
+        """What steps of a rank cost."""
+        return timing_of(
+            RankSettings(
+                prefill_tokens_per_s=self.prefill_tokens_per_s,
+                prefill_step_ms=self.prefill_step_ms,
+                decode_step_ms=self.decode_step_ms,
+                decode_ms_per_seq=self.decode_ms_per_seq,
+            )
+        )
+
+
+class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is simulated, and what is made of it; each field's description is its help text."""
+
+    trace: Annotated[
+        str, Meta(description="file of a Mooncake or Azure trace; its first line says which, whatever its name")
+    ] = ""
+    workload: Annotated[
+        Literal["poisson", "bursty", "shared_prefix", "hot", "hottest"] | None,
+        Meta(description="requests that are drawn, in place of a trace"),
+    ] = None
+    policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICIES)}")] = (
+        SchedulerSettings().policy
+    )
+    load: Annotated[
+        float, Meta(gt=0, le=100, description="share of what an ideal fleet with one shared prefix cache can do")
+    ] = 0.9
+    seeds: Annotated[str, Meta(description="such as 1-8 or 1,5; a run for each, figures are over all of them")] = "1-8"
+    requests: Annotated[
+        int | None,
+        Meta(ge=1, le=100_000_000, description=f"requests of a run; without it the trace, or {DRAWN_REQUESTS} drawn"),
+    ] = None
+    skip: Annotated[int, Meta(ge=0, le=100_000_000, description="requests left out at the beginning")] = 0
+    burst: Annotated[
+        float, Meta(ge=1, le=1000, description="requests from 40 to 50 % of a run come so many times as fast")
+    ] = 1.0
+    warm_up: Annotated[
+        float, Meta(ge=0, lt=1, description="share of a run's requests, the first, that are not judged")
+    ] = 0.1
+    slo_scale: Annotated[
+        float, Meta(gt=0, le=1e6, description="goodput's bounds: times 1 s + 2 x idle prefill, and 2 x idle TPOT")
+    ] = 1.0
+    store: Annotated[str, Meta(description="memory, or the URL of a Redis, which runs the same scripts")] = MEMORY
+    sweep: Annotated[
+        dict[str, str], Meta(description="policy=A/B, gateways=1/4/16, load=0.5/0.9: each case of all these")
+    ] = {}
+    plot: Annotated[str, Meta(description="file for a plot of TTFT, goodput and hits: .svg, or .png with Pillow")] = ""
+    fleet: FleetOptions = FleetOptions()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if bool(self.trace) == bool(self.workload):
+            raise ValueError("expected either --trace FILE or --workload NAME")
+        fleet = self.fleet
+        if not fleet.mixed and not (fleet.prefill and fleet.decode):
+            raise ValueError("decode: nothing serves without a mixed rank or both a prefill and a decode rank")
+        if fleet.max_num_batched_tokens < fleet.max_num_seqs:
+            raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
+        if self.store != MEMORY:
+            try:
+                parse_store_url(self.store)
+            except ValueError as error:
+                raise ValueError(f"store: expected {MEMORY} or a URL; {error}") from error
+        if self.plot and not self.plot.endswith((".svg", ".png")):
+            raise ValueError("plot: expected a file name that ends in .svg or .png")
+        for case in self.cases:
+            if case.policy not in POLICIES:
+                raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICIES)}")
+        self.seed_numbers  # noqa: B018 - raises where there are none
+
+    @property
+    def cases(self) -> list[Case]:
+        """Every case of the sweep, or the only one."""
+        only = Case(policy=self.policy, gateways=self.fleet.gateways, load=self.load)
+        return cases(only, self.sweep)
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds, in order of the text."""
+        return seeds_of(self.seeds)
+
+    @property
+    def workload_name(self) -> str:
+        """As the figures name it: of a trace the file's name, without its folder."""
+        return self.workload or re.split(r"[/\\]", self.trace)[-1]
+
+    @property
+    def store_name(self) -> str:
+        """As the figures name it, without a password."""
+        return self.store if self.store == MEMORY else shown_url(self.store)
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The seeds of a list of numbers and ranges, both ends included; raises ValueError."""
+    seeds: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:-([0-9]{1,9}))?\s*", item)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not 0 <= last - first < MOST_SEEDS:
+            raise ValueError(f"seeds: {item!r}: expected a number or a range such as 1-8, of at most {MOST_SEEDS}")
+        seeds.extend(range(first, last + 1))
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("seeds: each only once, or its run would count twice")
+    return tuple(seeds)

@@ -1,0 +1,68 @@
+"""Runs every case of a simulation, once for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+from forebay.simulate.cases import Case
+from forebay.simulate.report import CaseReport
+from forebay.simulate.settings import DRAWN_REQUESTS, SimulateSettings
+from simulator.cluster.figures import Run, figures
+from simulator.cluster.load import at_load, fleet_capacity
+from simulator.cluster.outcome import Outcome
+from simulator.cluster.request import SimRequest
+from simulator.cluster.slo import Slo
+from simulator.cluster.workloads import WORKLOADS
+from simulator.cluster.workloads.burst import with_burst
+from simulator.cluster.workloads.part import part
+from simulator.cluster.workloads.trace import read_trace
+
+RunFleet = Callable[[Sequence[SimRequest], Case, int], Sequence[Outcome]]
+"""What becomes of requests on the fleet of a case, for a seed."""
+
+
+def simulate(settings: SimulateSettings, run_fleet: RunFleet) -> Iterator[CaseReport]:
+    """A report for each case, as soon as its last run has ended; raises WorkloadError."""
+    for case in settings.cases:
+        runs = [
+            Run(seed=seed, outcomes=run_fleet(requests_of(settings, case, seed), case, seed))
+            for seed in settings.seed_numbers
+        ]
+        yield _report(settings, case, runs)
+
+
+def requests_of(settings: SimulateSettings, case: Case, seed: int) -> list[SimRequest]:
+    """The requests of one run, the same for all policies and numbers of gateways; raises WorkloadError."""
+    chance = Random(f"workload {seed}")
+    if settings.workload:
+        drawn = WORKLOADS[settings.workload](settings.skip + (settings.requests or DRAWN_REQUESTS), chance)
+    else:
+        drawn = read_trace(Path(settings.trace), chance)
+    fleet = settings.fleet
+    capacity = fleet_capacity(
+        fleet.timing,
+        prefilling=fleet.prefill + fleet.mixed,
+        decoding=fleet.decode + fleet.mixed,
+        max_num_seqs=fleet.max_num_seqs,
+        kv_capacity_tokens=fleet.kv_capacity_tokens,
+    )
+    return with_burst(at_load(part(drawn, settings.skip, settings.requests), capacity, case.load), settings.burst)
+
+
+def _report(settings: SimulateSettings, case: Case, runs: Sequence[Run]) -> CaseReport:
+    fleet = settings.fleet
+    slo = Slo(timing=fleet.timing, max_num_batched_tokens=fleet.max_num_batched_tokens, scale=settings.slo_scale)
+    return CaseReport(
+        case=case,
+        workload=settings.workload_name,
+        store=settings.store_name,
+        prefill=fleet.prefill,
+        decode=fleet.decode,
+        mixed=fleet.mixed,
+        requests=len(runs[0].outcomes),
+        figures=figures(
+            runs, slo, prefilling=fleet.prefill + fleet.mixed, gateways=case.gateways, warm_up=settings.warm_up
+        ),
+    )

@@ -1,0 +1,101 @@
+"""The plots of a simulation."""
+
+from io import BytesIO
+from xml.etree import ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from forebay.simulate.cases import Case
+from forebay.simulate.chart import Chart, Drawing, Line, Point, drawing
+from forebay.simulate.plot import PLOTTED, charts
+from forebay.simulate.png import SCALE, png
+from forebay.simulate.report import CaseReport
+from forebay.simulate.svg import svg
+from simulator.cluster.figures import Figures
+from simulator.cluster.spread import Spread
+
+SPREAD = Spread(mean=1500.0, p50=1000.0, p90=2000.0, p99=4000.0, se=30.0)
+
+
+def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> CaseReport:
+    figures = Figures(
+        ttft_ms=SPREAD,
+        tpot_ms=SPREAD,
+        e2e_ms=SPREAD,
+        throughput_rps=1.0,
+        goodput=0.75,
+        goodput_se=0.01,
+        hit_rate=0.0,
+        hit_rate_se=0.0,
+        imbalance=1.0,
+        rejected=0,
+        placements_by_gateway={},
+        placements_by_rank={},
+        seeds=(),
+    )
+    case = Case(policy=policy, gateways=gateways, load=load)
+    return CaseReport(
+        case=case, workload="w", store="memory", prefill=1, decode=1, mixed=0, requests=1, figures=figures
+    )
+
+
+def test_loads_lie_along_the_axis_where_there_are_several() -> None:
+    found = charts([report(load=0.9), report(load=0.5), report("random", load=0.5), report("random", load=0.9)])
+    assert [chart.title for chart in found] == list(PLOTTED)
+    assert {chart.along for chart in found} == {"load"}
+    assert [line.name for line in found[0].lines] == ["least_work, 1 gateways", "random, 1 gateways"]
+    assert [point.x for point in found[0].lines[0].points] == [0.5, 0.9]
+    assert (found[0].lines[0].points[0].y, found[0].lines[0].points[0].error) == (1500, 30)
+
+
+def test_gateways_lie_along_the_axis_where_there_is_one_load() -> None:
+    found = charts([report(gateways=64), report(gateways=1)])
+    assert {chart.along for chart in found} == {"gateways"}
+    assert [line.name for line in found[0].lines] == ["least_work, load 0.9"]
+    assert [point.x for point in found[0].lines[0].points] == [1, 64]
+
+
+points = st.builds(Point, x=st.floats(0, 1e4), y=st.floats(0, 1e7), error=st.floats(0, 1e6))
+lines = st.builds(Line, name=st.text(max_size=20), points=st.lists(points, min_size=1, max_size=5).map(tuple))
+any_charts = st.lists(
+    st.builds(
+        Chart,
+        title=st.text(max_size=20),
+        along=st.text(max_size=20),
+        lines=st.lists(lines, min_size=1, max_size=30).map(tuple),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(any_charts)
+def test_everything_lies_on_the_image(found: list[Chart]) -> None:
+    drawn = drawing(found)
+    for stroke in drawn.strokes:
+        assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in stroke.points)
+    assert all(0 <= word.x <= drawn.width and 0 <= word.y <= drawn.height for word in drawn.words)
+
+
+def some_drawing() -> Drawing:
+    return drawing(charts([report("a<b&c", load=0.5), report("a<b&c", load=0.9)]))
+
+
+def test_an_svg_image_says_what_the_drawing_says() -> None:
+    drawn = some_drawing()
+    root = ET.fromstring(svg(drawn))
+    assert root.get("height") == str(drawn.height)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == [word.text for word in drawn.words]
+    assert "a<b&c, 1 gateways" in texts
+
+
+def test_a_png_image_has_ink_of_every_colour_drawn() -> None:
+    drawn = some_drawing()
+    with Image.open(BytesIO(png(drawn)), formats=["PNG"]) as image:
+        assert image.size == (drawn.width * SCALE, drawn.height * SCALE)
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or []}
+    for stroke in drawn.strokes:
+        assert tuple(bytes.fromhex(stroke.colour[1:])) in colours

@@ -1,0 +1,70 @@
+"""What may be asked of `forebay simulate`."""
+
+import pytest
+
+from forebay.simulate.cases import Case
+from forebay.simulate.settings import FleetOptions, SimulateSettings, seeds_of
+from scheduler.policies import POLICIES
+from simulator.cluster.workloads import WORKLOADS
+from simulator.settings import RankSettings
+from simulator.timing import timing_of
+
+
+def test_the_ranks_are_as_fast_as_those_of_forebay_rank() -> None:
+    assert FleetOptions().timing == timing_of(RankSettings())
+    assert FleetOptions().kv_capacity_tokens == RankSettings().kv_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("1-8", tuple(range(1, 9))), ("3", (3,)), ("7, 1-2", (7, 1, 2)), ("0-0", (0,))],
+)
+def test_seeds_are_numbers_and_ranges(text: str, seeds: tuple[int, ...]) -> None:
+    assert seeds_of(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1-", "8-1", "1,,2", "1-8,8", "0-99999", "1.5", "²"])
+def test_what_is_no_seed_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="seeds: "):
+        SimulateSettings(workload="poisson", seeds=text)
+
+
+def test_a_sweep_has_every_combination() -> None:
+    sweep = {"load": "0.5/0.9", "policy": "random / least_work"}
+    settings = SimulateSettings(workload="poisson", fleet=FleetOptions(gateways=4), sweep=sweep)
+    assert settings.cases == [
+        Case(policy=policy, gateways=4, load=load) for policy in ("random", "least_work") for load in (0.5, 0.9)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "reason"),
+    [
+        ({"prefill": "1/2"}, "'prefill' is none of policy, gateways, load"),
+        ({"load": "0.5/"}, "expected values of load"),
+        ({"gateways": "1.5"}, "expected values of gateways"),
+        ({"gateways": "0"}, "out of range"),
+        ({"load": "nan"}, "out of range"),
+        ({"load": "-1"}, "out of range"),
+        ({"policy": "least_work/magic"}, "none called 'magic'; known: least_work, "),
+    ],
+)
+def test_a_sweep_of_anything_else_is_refused(sweep: dict[str, str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        SimulateSettings(workload="poisson", sweep=sweep)
+
+
+def test_every_workload_that_can_be_drawn_can_be_asked_for() -> None:
+    for name in WORKLOADS:
+        assert SimulateSettings(workload=name).workload_name == name  # type: ignore[arg-type]
+
+
+def test_every_policy_can_be_asked_for() -> None:
+    for name in POLICIES:
+        assert SimulateSettings(workload="poisson", policy=name).cases[0].policy == name
+
+
+def test_a_trace_is_named_without_its_folder_and_a_store_without_its_password() -> None:
+    settings = SimulateSettings(trace="/some/where/trace.jsonl", store="redis://:hunter2@127.0.0.1:1")
+    assert settings.workload_name == "trace.jsonl"
+    assert settings.store_name == "redis://***@127.0.0.1:1"

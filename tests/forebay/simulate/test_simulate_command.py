@@ -1,0 +1,84 @@
+"""`forebay simulate` as it is called."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from forebay.main import main
+
+SMALL = "--workload poisson --requests 60 --seeds 1-2 --prefill 2 --decode 2"
+
+
+def run(arguments: str, *more: str) -> Result:
+    ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
+    return CliRunner().invoke(main, ["simulate", *arguments.split(), *more], env=ours)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param("", "either --trace FILE or --workload NAME", id="nothing-to-simulate"),
+        pytest.param("--trace f --workload hot", "either --trace FILE or --workload NAME", id="both"),
+        pytest.param("--workload magic", "poisson, bursty, shared_prefix, hot, hottest", id="unknown-workload"),
+        pytest.param(f"{SMALL} --policy magic", "none called 'magic'; known: least_work, ", id="unknown-policy"),
+        pytest.param(f"{SMALL} --load 0", "'--load'", id="no-load"),
+        pytest.param(f"{SMALL} --load nan", "'--load'", id="load-nan"),
+        pytest.param(f"{SMALL} --seeds 8-1", "'--seeds'", id="seeds"),
+        pytest.param(f"{SMALL} --gateways 0", "'--gateways'", id="no-gateway"),
+        pytest.param(f"{SMALL} --requests 0", "'--requests'", id="no-request"),
+        pytest.param(f"{SMALL} --prefill 0", "'--decode'", id="nobody-prefills"),
+        pytest.param(f"{SMALL} --warm-up 1", "'--warm-up'", id="all-warm-up"),
+        pytest.param(f"{SMALL} --burst 0.5", "'--burst'", id="burst"),
+        pytest.param(f"{SMALL} --sweep depth=1/2", "'--sweep'", id="sweep"),
+        pytest.param(f"{SMALL} --store disk", "'--store'", id="store"),
+        pytest.param(f"{SMALL} --max-num-batched-tokens 8", "'--max-num-batched-tokens'", id="too-small-a-step"),
+        pytest.param(f"{SMALL} --plot x.jpg", "'--plot'", id="plot-of-another-kind"),
+        pytest.param(f"{SMALL} --plot no/where.svg", "no such folder", id="plot-nowhere"),
+    ],
+)
+def test_a_bad_option_is_named_and_ends_with_2(arguments: str, named: str) -> None:
+    result = run(arguments)
+    assert result.exit_code == 2, result.output
+    assert named in result.output
+
+
+def test_a_password_in_a_bad_store_is_not_repeated() -> None:
+    result = run(f"{SMALL} --store nix://:hunter2@h")
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+
+
+def test_a_line_of_a_trace_that_does_not_parse_is_named(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.97,100,10\nnonsense\n")
+    result = run("--trace", str(trace))
+    assert result.exit_code == 1
+    assert f"{trace}, line 3: " in result.output
+
+
+def test_a_case_is_a_line_of_json() -> None:
+    result = run(f"{SMALL} --json --sweep gateways=1/3")
+    assert result.exit_code == 0, result.output
+    one, three = (msgspec.json.decode(line) for line in result.stdout.splitlines())
+    assert (one["gateways"], three["gateways"]) == (1, 3)
+    for found in (one, three):
+        assert found["rejected"] == 0
+        assert found["ttft_ms"]["mean"] > 0
+        assert sum(found["placements_by_gateway"].values()) == 2 * 60
+        assert sum(found["placements_by_rank"].values()) >= 2 * 60
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    assert run(f"{SMALL} --json --gateways 4").stdout == run(f"{SMALL} --json --gateways 4").stdout
+
+
+def test_without_json_there_is_a_table_and_a_plot_if_asked_for(tmp_path: Path) -> None:
+    result = run(SMALL, "--sweep", "load=0.3/0.6", "--plot", str(tmp_path / "plot.svg"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("least_work") == 2
+    assert (tmp_path / "plot.svg").read_text().startswith("<svg")
+    assert run(SMALL, "--plot", str(tmp_path / "plot.png")).exit_code == 0
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
