@@ -18,6 +18,7 @@ from forebay.simulate.settings import SimulateSettings
 from forebay.simulate.simulate import simulate
 from forebay.simulate.svg import svg
 from forebay.simulate.tables import table
+from scheduler.errors import SchedulerError
 from simulator.cluster.workloads.errors import WorkloadError
 
 WIDTH = 170
@@ -38,7 +39,7 @@ def command(settings: SimulateSettings, *, as_json: bool) -> None:
             reports.append(report)
             if as_json:
                 click.echo(report.as_json())
-    except WorkloadError as error:
+    except (WorkloadError, SchedulerError) as error:
         raise click.ClickException(str(error)) from error
     if not as_json:
         Console(highlight=False, width=max(WIDTH, Console().width)).print(table(reports))

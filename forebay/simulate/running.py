@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forebay.simulate.cases import Case
-from forebay.simulate.settings import SimulateSettings
-from simulator.cluster.fleet import FleetSettings, run
+from forebay.simulate.settings import MEMORY, SimulateSettings
+from simulator.cluster.fleet import Fleet, run
 from simulator.cluster.outcome import Outcome
+from simulator.cluster.redis_store import redis_store
 from simulator.cluster.request import SimRequest
+from simulator.cluster.store_link import EPOCH_MS
 
 
 def run_fleet(settings: SimulateSettings, requests: Sequence[SimRequest], case: Case, seed: int) -> list[Outcome]:
-    """What becomes of the requests."""
-    fleet = settings.fleet
-    return run(
-        requests,
-        FleetSettings(
-            prefill=fleet.prefill,
-            decode=fleet.decode,
-            mixed=fleet.mixed,
-            timing=fleet.timing,
-            max_num_seqs=fleet.max_num_seqs,
-            max_num_batched_tokens=fleet.max_num_batched_tokens,
-            kv_capacity_tokens=fleet.kv_capacity_tokens,
-            gateways=case.gateways,
-            snapshot_ms=fleet.snapshot_ms,
-            report_ms=fleet.report_ms,
-            report_late_ms=fleet.report_late_ms,
-            network_ms=fleet.network_ms,
-            store_ms=fleet.store_ms,
-            policy=case.policy,
-            store=settings.store,
-            seed=seed,
-        ),
-    )
+    """What becomes of the requests; raises SchedulerError where the store is a Redis that cannot be used."""
+    fleet_settings = settings.fleet.settings_of(case, seed)
+    if settings.store == MEMORY:
+        return run(requests, fleet_settings)
+    with redis_store(settings.store, EPOCH_MS) as store:
+        return Fleet(fleet_settings, store).run(requests)

@@ -12,6 +12,9 @@ from forebay.simulate.cases import Case, cases
 from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
 from scheduler.store_url import parse_store_url, shown_url
+from simulator.cluster.load import FleetCapacity, fleet_capacity
+from simulator.cluster.request import BLOCK_TOKENS
+from simulator.cluster.settings import FleetSettings
 from simulator.settings import RankSettings
 from simulator.timing import Timing, timing_of
 
@@ -20,53 +23,74 @@ MEMORY = "memory"
 DRAWN_REQUESTS = 10_000
 MOST_SEEDS = 1000
 
+DEFAULT = FleetSettings()
+RANK = RankSettings()
+
 Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
+KvTokens = Annotated[int, Meta(ge=BLOCK_TOKENS, le=1 << 40)]
 
 
 class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fleet. Speeds and sizes of a rank have the names and defaults they have at `forebay rank`."""
+    """The fleet. Speeds and sizes of a rank have the names they have at `forebay rank`."""
 
-    prefill: Annotated[int, Meta(ge=0, le=100_000, description="prefill ranks")] = 8
-    decode: Annotated[int, Meta(ge=0, le=100_000, description="decode ranks")] = 8
-    mixed: Annotated[int, Meta(ge=0, le=100_000, description="ranks that prefill and decode")] = 0
-    gateways: Annotated[int, Meta(ge=1, le=10_000, description="gateways; each has clients of its own")] = 1
-    max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences a rank runs at once")] = 64
+    prefill: Annotated[int, Meta(ge=0, le=100_000, description="prefill ranks")] = DEFAULT.prefill
+    decode: Annotated[int, Meta(ge=0, le=100_000, description="decode ranks")] = DEFAULT.decode
+    mixed: Annotated[int, Meta(ge=0, le=100_000, description="ranks that prefill and decode")] = DEFAULT.mixed
+    dp_size: Annotated[int, Meta(ge=1, le=1024, description="ranks of one role that step together")] = DEFAULT.dp_size
+    gateways: Annotated[int, Meta(ge=1, le=10_000, description="gateways; a request comes to any")] = DEFAULT.gateways
+    max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences a rank runs at once")] = (
+        DEFAULT.max_num_seqs
+    )
     max_num_batched_tokens: Annotated[
         int, Meta(ge=1, le=1 << 26, description="tokens in one step; longer prefills are chunked")
-    ] = 8192
-    kv_capacity_tokens: Annotated[
-        int, Meta(ge=1, le=1 << 32, description="tokens a rank's KV cache holds, those of finished prompts included")
-    ] = 524_288
+    ] = DEFAULT.max_num_batched_tokens
+    prefill_kv_capacity_tokens: Annotated[
+        KvTokens, Meta(description="tokens a prefill rank's KV cache holds, those of earlier prompts included")
+    ] = DEFAULT.prefill_kv_capacity_tokens
+    kv_capacity_tokens: Annotated[KvTokens, Meta(description="the same for every other rank")] = (
+        DEFAULT.kv_capacity_tokens
+    )
     prefill_tokens_per_s: Annotated[
         float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
-    ] = RankSettings().prefill_tokens_per_s
-    prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = (
-        RankSettings().prefill_step_ms
-    )
-    decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = (
-        RankSettings().decode_step_ms
-    )
+    ] = RANK.prefill_tokens_per_s
+    prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = RANK.prefill_step_ms
+    decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = RANK.decode_step_ms
     decode_ms_per_seq: Annotated[Ms, Meta(description="cost of each decoding sequence in a step")] = (
-        RankSettings().decode_ms_per_seq
+        RANK.decode_ms_per_seq
     )
-    snapshot_ms: Annotated[Ms, Meta(gt=0, description="between two snapshots of a gateway")] = float(
-        SchedulerSettings().snapshot_ms
+    snapshot_ms: Annotated[int, Meta(ge=1, le=3_600_000, description="between two snapshots of a gateway")] = (
+        DEFAULT.snapshot_ms
     )
-    report_ms: Annotated[Ms, Meta(gt=0, description="between two reports of an agent")] = 500.0
-    report_late_ms: Annotated[Ms, Meta(description="age of what an agent reports")] = 0.0
-    network_ms: Annotated[Ms, Meta(description="one way between a gateway and the store or a rank")] = 0.2
-    store_ms: Annotated[Ms, Meta(description="what the store needs to answer")] = 0.1
+    report_ms: Annotated[int, Meta(ge=1, le=3_600_000, description="between two reports of an agent")] = (
+        DEFAULT.report_ms
+    )
+    report_late_ms: Annotated[int, Meta(ge=0, le=3_600_000, description="age of what an agent reports")] = (
+        DEFAULT.report_late_ms
+    )
+    network_ms: Annotated[Ms, Meta(description="from a gateway to a rank, one way")] = DEFAULT.network_ms
+    store_ms: Annotated[Ms, Meta(description="from a gateway or agent to the store and back")] = DEFAULT.store_ms
+
+    def settings_of(self, case: Case, seed: int) -> FleetSettings:
+        """The fleet of a case."""
+        same = {name: getattr(self, name) for name in FleetSettings.__struct_fields__ if hasattr(self, name)}
+        given = {"timing": self.timing, "gateways": case.gateways, "policy": case.policy, "seed": seed}
+        return FleetSettings(**same | given)
 
     @property
     def timing(self) -> Timing:
         """What steps of a rank cost."""
-        return timing_of(
-            RankSettings(
-                prefill_tokens_per_s=self.prefill_tokens_per_s,
-                prefill_step_ms=self.prefill_step_ms,
-                decode_step_ms=self.decode_step_ms,
-                decode_ms_per_seq=self.decode_ms_per_seq,
-            )
+        names = ("prefill_tokens_per_s", "prefill_step_ms", "decode_step_ms", "decode_ms_per_seq")
+        return timing_of(msgspec.structs.replace(RANK, **{name: getattr(self, name) for name in names}))
+
+    @property
+    def capacity(self) -> FleetCapacity:
+        """What it could do, if it were ideal."""
+        return fleet_capacity(
+            self.timing,
+            prefilling=self.prefill + self.mixed,
+            decoding=self.decode + self.mixed,
+            max_num_seqs=self.max_num_seqs,
+            cache_tokens=self.prefill * self.prefill_kv_capacity_tokens + self.mixed * self.kv_capacity_tokens,
         )
 
 
@@ -101,7 +125,9 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     slo_scale: Annotated[
         float, Meta(gt=0, le=1e6, description="goodput's bounds: times 1 s + 2 x idle prefill, and 2 x idle TPOT")
     ] = 1.0
-    store: Annotated[str, Meta(description="memory, or the URL of a Redis, which runs the same scripts")] = MEMORY
+    store: Annotated[str, Meta(description="memory, or the URL of an empty Redis, which then runs the scripts")] = (
+        MEMORY
+    )
     sweep: Annotated[
         dict[str, str], Meta(description="policy=A/B, gateways=1/4/16, load=0.5/0.9: each case of all these")
     ] = {}

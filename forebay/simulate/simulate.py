@@ -10,7 +10,7 @@ from forebay.simulate.cases import Case
 from forebay.simulate.report import CaseReport
 from forebay.simulate.settings import DRAWN_REQUESTS, SimulateSettings
 from simulator.cluster.figures import Run, figures
-from simulator.cluster.load import at_load, fleet_capacity
+from simulator.cluster.load import at_load
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.request import SimRequest
 from simulator.cluster.slo import Slo
@@ -40,15 +40,8 @@ def requests_of(settings: SimulateSettings, case: Case, seed: int) -> list[SimRe
         drawn = WORKLOADS[settings.workload](settings.skip + (settings.requests or DRAWN_REQUESTS), chance)
     else:
         drawn = read_trace(Path(settings.trace), chance)
-    fleet = settings.fleet
-    capacity = fleet_capacity(
-        fleet.timing,
-        prefilling=fleet.prefill + fleet.mixed,
-        decoding=fleet.decode + fleet.mixed,
-        max_num_seqs=fleet.max_num_seqs,
-        kv_capacity_tokens=fleet.kv_capacity_tokens,
-    )
-    return with_burst(at_load(part(drawn, settings.skip, settings.requests), capacity, case.load), settings.burst)
+    scaled = at_load(part(drawn, settings.skip, settings.requests), settings.fleet.capacity, case.load)
+    return with_burst(scaled, settings.burst)
 
 
 def _report(settings: SimulateSettings, case: Case, runs: Sequence[Run]) -> CaseReport:

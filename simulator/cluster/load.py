@@ -26,13 +26,16 @@ class FleetCapacity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fleet_capacity(
-    timing: Timing, *, prefilling: int, decoding: int, max_num_seqs: int, kv_capacity_tokens: int
+    timing: Timing, *, prefilling: int, decoding: int, max_num_seqs: int, cache_tokens: int
 ) -> FleetCapacity:
-    """The capacity of so many ranks that prefill and so many that decode, mixed ones being both; batches are full."""
+    """The capacity of so many ranks that prefill and so many that decode, mixed ones being both; batches are full.
+
+    The caches of those that prefill hold `cache_tokens` together.
+    """
     return FleetCapacity(
         prefill_tokens_per_s=prefilling * timing.prefill_tokens_per_s,
         decode_tokens_per_s=decoding * max_num_seqs / timing.step_s(0, max_num_seqs),
-        cache_blocks=prefilling * kv_capacity_tokens // BLOCK_TOKENS,
+        cache_blocks=cache_tokens // BLOCK_TOKENS,
     )
 
 

@@ -5,6 +5,7 @@ import pytest
 from forebay.simulate.cases import Case
 from forebay.simulate.settings import FleetOptions, SimulateSettings, seeds_of
 from scheduler.policies import POLICIES
+from simulator.cluster.settings import FleetSettings
 from simulator.cluster.workloads import WORKLOADS
 from simulator.settings import RankSettings
 from simulator.timing import timing_of
@@ -13,6 +14,21 @@ from simulator.timing import timing_of
 def test_the_ranks_are_as_fast_as_those_of_forebay_rank() -> None:
     assert FleetOptions().timing == timing_of(RankSettings())
     assert FleetOptions().kv_capacity_tokens == RankSettings().kv_tokens
+
+
+def test_a_fleet_is_built_as_the_options_say() -> None:
+    case = Case(policy="random", gateways=3, load=0.5)
+    assert FleetOptions().settings_of(case, 7) == FleetSettings(policy="random", gateways=3, seed=7)
+    options = FleetOptions(prefill=2, dp_size=2, decode_step_ms=12, prefill_kv_capacity_tokens=2_000_000)
+    found = options.settings_of(case, 7)
+    assert (found.prefill, found.dp_size, found.prefill_kv_capacity_tokens) == (2, 2, 2_000_000)
+    assert found.timing.decode_step_s == pytest.approx(0.012)
+
+
+def test_the_ideal_cache_is_that_of_the_ranks_that_prefill() -> None:
+    options = FleetOptions(prefill=3, decode=5, mixed=2, prefill_kv_capacity_tokens=512_000, kv_capacity_tokens=51_200)
+    assert options.capacity.cache_blocks == 3 * 1000 + 2 * 100
+    assert options.capacity.prefill_tokens_per_s == 5 * 8000
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from forebay.simulate.cases import Case
 from forebay.simulate.settings import FleetOptions, SimulateSettings
 from forebay.simulate.simulate import requests_of, simulate
 from forebay.simulate.tables import table
-from simulator.cluster.load import fleet_capacity, load_of
+from simulator.cluster.load import load_of
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.request import SimRequest
 from simulator.cluster.workloads.errors import TraceError
@@ -57,16 +57,9 @@ def test_requests_depend_on_the_seed_and_on_nothing_else_that_is_compared() -> N
 
 
 def test_requests_come_at_the_load_asked_for() -> None:
-    capacity = fleet_capacity(
-        FLEET.timing,
-        prefilling=2,
-        decoding=1,
-        max_num_seqs=FLEET.max_num_seqs,
-        kv_capacity_tokens=FLEET.kv_capacity_tokens,
-    )
     for load in (0.5, 1.1):
         requests = requests_of(SETTINGS, msgspec.structs.replace(CASE, load=load), 1)
-        assert load_of(requests, capacity) == pytest.approx(load)
+        assert load_of(requests, FLEET.capacity) == pytest.approx(load)
 
 
 def test_requests_left_out_at_the_beginning_do_not_make_a_run_shorter() -> None:

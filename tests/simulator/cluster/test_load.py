@@ -45,7 +45,7 @@ workloads = st.lists(st.tuples(st.floats(0.001, 100), st.integers(1, 5000), st.i
 
 def test_a_fleets_capacity_is_that_of_its_ranks_at_full_batch() -> None:
     capacity = fleet_capacity(
-        timing_of(RankSettings()), prefilling=8, decoding=4, max_num_seqs=64, kv_capacity_tokens=524_288
+        timing_of(RankSettings()), prefilling=8, decoding=4, max_num_seqs=64, cache_tokens=8 * 524_288
     )
     assert capacity.prefill_tokens_per_s == 64_000
     assert capacity.decode_tokens_per_s == pytest.approx(4 * 64 / 0.0284)
