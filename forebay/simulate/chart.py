@@ -19,7 +19,7 @@ INK, FAINT = "#1f2328", "#d0d7de"
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """A value and its standard error."""
+    """A value and its standard error, neither negative."""
 
     x: float
     y: float

@@ -112,8 +112,8 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 0.9
     seeds: Annotated[str, Meta(description="such as 1-8 or 1,5; a run for each, figures are over all of them")] = "1-8"
     requests: Annotated[
-        int | None,
-        Meta(ge=1, le=100_000_000, description=f"requests of a run; without it the trace, or {DRAWN_REQUESTS} drawn"),
+        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Meta(description=f"requests of a run; without it the whole trace, or {DRAWN_REQUESTS} drawn"),
     ] = None
     skip: Annotated[int, Meta(ge=0, le=100_000_000, description="requests left out at the beginning")] = 0
     burst: Annotated[

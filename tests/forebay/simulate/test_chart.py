@@ -57,7 +57,8 @@ def test_gateways_lie_along_the_axis_where_there_is_one_load() -> None:
     assert [point.x for point in found[0].lines[0].points] == [1, 64]
 
 
-points = st.builds(Point, x=st.floats(0, 1e4), y=st.floats(0, 1e7), error=st.floats(0, 1e6))
+magnitudes = st.just(0.0) | st.floats(1e-6, 1e9)
+points = st.builds(Point, x=st.floats(0, 1e4), y=magnitudes, error=magnitudes)
 lines = st.builds(Line, name=st.text(max_size=20), points=st.lists(points, min_size=1, max_size=5).map(tuple))
 any_charts = st.lists(
     st.builds(

@@ -1,6 +1,7 @@
 """Cases are run for each seed, with the same requests for all policies."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import msgspec
@@ -85,7 +86,7 @@ def test_the_json_has_what_the_contract_names_side_by_side() -> None:
 
 def test_the_table_has_a_row_for_each_case() -> None:
     settings = msgspec.structs.replace(SETTINGS, sweep={"load": "0.5/0.9"})
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, record=True, file=StringIO())
     console.print(table(list(simulate(settings, made_up))))
     text = console.export_text()
     assert "hot: 200 requests, 2 prefill + 1 decode + 0 mixed ranks, seeds 1, 2, 3" in text

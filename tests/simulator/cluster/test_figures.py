@@ -93,7 +93,8 @@ def test_an_idle_prefill_longer_than_a_step_pays_for_every_step() -> None:
 
 def test_a_rejected_request_is_no_goodput_and_has_no_time() -> None:
     result = found(outcome(), outcome(1, ttft_s=99, rejected=True))
-    assert (result.goodput, result.rejected, result.ttft_ms.mean) == (0.5, 1, pytest.approx(500))
+    assert (result.goodput, result.rejected) == (0.5, 1)
+    assert result.ttft_ms.mean == pytest.approx(500)
     assert result.placements_by_rank == {"d0": 1, "p0": 1}
 
 
