@@ -18,6 +18,7 @@ from forebay.simulate.settings import SimulateSettings
 from forebay.simulate.simulate import simulate
 from forebay.simulate.svg import svg
 from forebay.simulate.tables import table
+from forebay.simulate.workers import workers
 from scheduler.errors import SchedulerError
 from simulator.cluster.workloads.errors import WorkloadError
 
@@ -35,10 +36,11 @@ def command(settings: SimulateSettings, *, as_json: bool) -> None:
     _check_plot(settings.plot)
     reports = []
     try:
-        for report in simulate(settings, partial(run_fleet, settings)):
-            reports.append(report)
-            if as_json:
-                click.echo(report.as_json())
+        with workers(settings.processes) as executor:
+            for report in simulate(settings, partial(run_fleet, settings), executor):
+                reports.append(report)
+                if as_json:
+                    click.echo(report.as_json())
     except (WorkloadError, SchedulerError) as error:
         raise click.ClickException(str(error)) from error
     if not as_json:

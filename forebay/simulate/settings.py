@@ -128,6 +128,7 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     store: Annotated[str, Meta(description="memory, or the URL of an empty Redis, which then runs the scripts")] = (
         MEMORY
     )
+    processes: Annotated[int, Meta(ge=1, le=1024, description="processes that share the runs")] = 1
     sweep: Annotated[
         dict[str, str], Meta(description="policy=A/B, gateways=1/4/16, load=0.5/0.9: each case of all these")
     ] = {}
@@ -144,6 +145,8 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if fleet.max_num_batched_tokens < fleet.max_num_seqs:
             raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
         if self.store != MEMORY:
+            if self.processes > 1:
+                raise ValueError("processes: runs on a Redis go one after the other, each needs it empty")
             try:
                 parse_store_url(self.store)
             except ValueError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import islice, product
 from pathlib import Path
 from random import Random
 
@@ -23,14 +26,21 @@ RunFleet = Callable[[Sequence[SimRequest], Case, int], Sequence[Outcome]]
 """What becomes of requests on the fleet of a case, for a seed."""
 
 
-def simulate(settings: SimulateSettings, run_fleet: RunFleet) -> Iterator[CaseReport]:
-    """A report for each case, as soon as its last run has ended; raises WorkloadError."""
+def simulate(settings: SimulateSettings, run_fleet: RunFleet, executor: Executor | None = None) -> Iterator[CaseReport]:
+    """A report for each case in their order, when its last run has ended; raises WorkloadError.
+
+    With an executor the runs are its, and `run_fleet` goes to where it has them done.
+    """
+    run = partial(_run, settings, run_fleet)
+    pairs = list(product(settings.cases, settings.seed_numbers))
+    cases, seeds = [case for case, _ in pairs], [seed for _, seed in pairs]
+    runs = executor.map(run, cases, seeds) if executor else map(run, cases, seeds)
     for case in settings.cases:
-        runs = [
-            Run(seed=seed, outcomes=run_fleet(requests_of(settings, case, seed), case, seed))
-            for seed in settings.seed_numbers
-        ]
-        yield _report(settings, case, runs)
+        yield _report(settings, case, list(islice(runs, len(settings.seed_numbers))))
+
+
+def _run(settings: SimulateSettings, run_fleet: RunFleet, case: Case, seed: int) -> Run:
+    return Run(seed=seed, outcomes=run_fleet(requests_of(settings, case, seed), case, seed))
 
 
 def requests_of(settings: SimulateSettings, case: Case, seed: int) -> list[SimRequest]:

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from forebay.main import main
+from tests.ports import free_port
 
 SMALL = "--workload poisson --requests 60 --seeds 1-2 --prefill 2 --decode 2"
 
@@ -34,6 +35,7 @@ def run(arguments: str, *more: str) -> Result:
         pytest.param(f"{SMALL} --burst 0.5", "'--burst'", id="burst"),
         pytest.param(f"{SMALL} --sweep depth=1/2", "'--sweep'", id="sweep"),
         pytest.param(f"{SMALL} --store disk", "'--store'", id="store"),
+        pytest.param(f"{SMALL} --store redis://h --processes 2", "'--processes'", id="two-on-one-redis"),
         pytest.param(f"{SMALL} --max-num-batched-tokens 8", "'--max-num-batched-tokens'", id="too-small-a-step"),
         pytest.param(f"{SMALL} --plot x.jpg", "'--plot'", id="plot-of-another-kind"),
         pytest.param(f"{SMALL} --plot no/where.svg", "no such folder", id="plot-nowhere"),
@@ -69,6 +71,27 @@ def test_a_case_is_a_line_of_json() -> None:
         assert found["ttft_ms"]["mean"] > 0
         assert sum(found["placements_by_gateway"].values()) == 2 * 60
         assert sum(found["placements_by_rank"].values()) >= 2 * 60
+
+
+def test_a_store_that_is_not_there_is_said_to_be_so() -> None:
+    result = run(f"{SMALL} --store redis://:hunter2@127.0.0.1:{free_port()}")
+    assert result.exit_code == 1
+    assert "Redis does not answer" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_two_processes_find_what_one_finds() -> None:
+    one, two = (run(f"{SMALL} --json --processes {count} --sweep load=0.5/0.9") for count in (1, 2))
+    assert one.stdout.count("\n") == 2
+    assert one.stdout == two.stdout
+
+
+def test_a_line_that_does_not_parse_is_named_by_other_processes_too(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("{}\n")
+    result = run("--processes 2 --seeds 1-4 --trace", str(trace))
+    assert result.exit_code == 1
+    assert f"{trace}, line 1: " in result.output
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
