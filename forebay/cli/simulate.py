@@ -64,7 +64,7 @@ def _check_plot(plot: str) -> None:
 
 def _plot(path: Path, reports: Sequence[CaseReport]) -> None:
     drawn = drawing(charts(reports))
-    if path.suffix == ".svg":
+    if path.name.endswith(".svg"):
         path.write_text(svg(drawn), encoding="utf-8")
     else:
         from forebay.simulate.png import png  # noqa: PLC0415 - Pillow is not there unless asked for
