@@ -72,13 +72,14 @@ def ask_for(size: Size, names: list[str], chance: Random) -> Ask:
 
     def legs(kind: LegKind, some: list[str]) -> tuple[Candidate, ...]:
         return tuple(
-            Candidate(name, "i1", kind, str(number % size.classes), "-", chance.random(), **ALL_PRICES)
+            Candidate(
+                name, "i1", kind, str(number % size.classes), "-", chance.random(), uncached_tokens=1_000, **ALL_PRICES
+            )
             for number, name in enumerate(some)
         )
 
     classes = [str(number) for number in range(size.classes)] if size.decodes else []
     return Ask(
-        uncached_tokens=1_000,
         prompt_tokens=1_500,
         output_tokens=300,
         singles=tuple(msgspec.structs.replace(each, place_class="") for each in legs(LegKind.WHOLE, single)),

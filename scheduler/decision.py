@@ -7,12 +7,14 @@ loads as they are at the instant of the placement (docs/design.md).
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from scheduler.messages import RankCard
 
 UNLIMITED = -1
+WHOLE_PROMPT = -1
 
 
 class LegKind(StrEnum):
@@ -46,6 +48,8 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     full.
     `place_class` is the pair class (`RankCard.pair_class`) and the place, as one name within the ask: candidates of one
     class cost the same transfer. A rank that serves the whole request needs none.
+    `uncached_tokens` are those of the prompt that would be computed on this very rank: what its queue grows by. By
+    default (`WHOLE_PROMPT`) all of them; a leg that only decodes computes none and need not say so.
     The field order is the wire format that place.lua reads.
     """
 
@@ -64,9 +68,10 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     cap_queued_tokens: float = UNLIMITED
     cap_requests: float = UNLIMITED
     cap_kv_tokens: float = UNLIMITED
+    uncached_tokens: int = WHOLE_PROMPT
 
     @staticmethod
-    def on(card: RankCard, kind: LegKind, base_s: float = 0.0, **prices: float) -> Candidate:
+    def on(card: RankCard, kind: LegKind, base_s: float = 0.0, **prices: Any) -> Candidate:
         """One leg on one rank, its place class left open; `prices` are further fields by name."""
         return Candidate(card.rank, card.incarnation, kind, "", card.dp_group or "-", base_s, **prices)
 
@@ -80,7 +85,6 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     than that (decode legs' costs are: there only the same cost is equal); `tie_break` in [0, 1) decides between them.
     """
 
-    uncached_tokens: int
     prompt_tokens: int
     output_tokens: int
     singles: tuple[Candidate, ...] = ()
@@ -91,6 +95,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tie_s: float = 1e-9
     tie_break: float = 0.0
     explain: bool = False
+
+    def uncached_tokens(self, first_leg: Candidate) -> int:
+        """What of the prompt is computed if the request goes to this candidate, as place.lua reckons it."""
+        return self.prompt_tokens if first_leg.uncached_tokens == WHOLE_PROMPT else first_leg.uncached_tokens
 
 
 class PricedRank(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ class PlacingAlone:
             reservation=self._ledger.adopt(reservation),
             legs=planned.legs(reservation),
             cost_s=0.0,
-            first_token_s=planned.first_token_s(reservation.legs[0].rank),
+            first_token_s=planned.first_token_s(reservation),
             alone=True,
         )
 

@@ -41,9 +41,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ranks: dict[str, RankView]
     loads: dict[str, Loads]
 
-    def first_token_s(self, rank: str) -> float:
-        """How long the first token will take on a rank, from now on."""
-        queued_tokens = self.loads[rank].queued_tokens + self.ask.uncached_tokens
+    def first_token_s(self, reservation: Reservation) -> float:
+        """How long the first token of what was reserved by this plan will take, from now on."""
+        rank = reservation.legs[0].rank
+        queued_tokens = self.loads[rank].queued_tokens + reservation.uncached_tokens
         return queued_tokens / self.ranks[rank].seen.prefill_tokens_per_s
 
     def leg(self, reserved: ReservedLeg) -> Leg:
@@ -111,7 +112,6 @@ class _Prices:
         tie_s = self._tie_s([*singles, *(each for pair in pairs for each in pair.prefills)])
         paired = self._paired(pairs, tie_s, chance)
         ask = Ask(
-            uncached_tokens=self._shape.prompt_tokens,
             prompt_tokens=self._shape.prompt_tokens,
             output_tokens=self._shape.output_tokens,
             singles=singles,

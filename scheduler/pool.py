@@ -198,7 +198,7 @@ class Pool:
             reservation=placed.reservation_id,
             legs=planned.legs(placed.reservation),
             cost_s=placed.cost_s,
-            first_token_s=planned.first_token_s(placed.reservation.legs[0].rank),
+            first_token_s=planned.first_token_s(placed.reservation),
             receipt=placed.receipt,
         )
 

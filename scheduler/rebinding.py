@@ -58,7 +58,6 @@ def plan_rebinding(
     if not rules.policy.rebinds:
         asked = tuple(msgspec.structs.replace(each, base_s=each.base_s + UNLIKE_S) for each in asked)
     ask = Ask(
-        uncached_tokens=held.uncached_tokens,
         prompt_tokens=held.prompt_tokens,
         output_tokens=held.output_tokens,
         decodes=(*stays, *asked),

@@ -48,7 +48,7 @@ def reserve(ask: Ask, chosen: tuple[Candidate, ...]) -> Reservation:
     """The reservation that placing `ask` on the chosen candidates makes."""
     return Reservation(
         phase=Phase.PLACED,
-        uncached_tokens=ask.uncached_tokens,
+        uncached_tokens=ask.uncached_tokens(chosen[0]),
         prompt_tokens=ask.prompt_tokens,
         output_tokens=ask.output_tokens,
         legs=tuple(map(_leg, chosen)),

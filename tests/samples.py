@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from scheduler.decision import Ask, Candidate, LegKind
 from scheduler.messages import RankCard, RankReport, RankState, Role
 
@@ -38,22 +40,29 @@ def report(rank: str = "a", incarnation: str = "i1", **fields: Any) -> RankRepor
     return RankReport(**known | fields)
 
 
-def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: float) -> Candidate:
+def single(rank: str, base_s: float = 0.0, *, incarnation: str = "i1", group: str = "-", **prices: Any) -> Candidate:
     """A rank that may take the whole request; without prices every load costs nothing."""
     return Candidate(rank, incarnation, LegKind.WHOLE, "", group, base_s, **prices)
 
 
 def leg(
-    kind: LegKind, rank: str, base_s: float = 0.0, *, place_class: str = "a", group: str = "-", **prices: float
+    kind: LegKind, rank: str, base_s: float = 0.0, *, place_class: str = "a", group: str = "-", **prices: Any
 ) -> Candidate:
     """One leg of a pair."""
     return Candidate(rank, "i1", kind, place_class, group, base_s, **prices)
 
 
 def ask(*singles: Candidate, tokens: int = 100, uncached: int | None = None, output: int = 10, **fields: Any) -> Ask:
-    """A prompt of `tokens`, all of them uncached unless told otherwise."""
-    uncached = tokens if uncached is None else uncached
-    return Ask(uncached_tokens=uncached, prompt_tokens=tokens, output_tokens=output, singles=singles, **fields)
+    """A prompt of `tokens`; `uncached` of them on every candidate, or what each says itself."""
+    asked = Ask(prompt_tokens=tokens, output_tokens=output, singles=singles, **fields)
+    if uncached is None:
+        return asked
+    first_legs = {"singles": asked.singles, "prefills": asked.prefills}
+    computing = {
+        name: tuple(msgspec.structs.replace(each, uncached_tokens=uncached) for each in legs)
+        for name, legs in first_legs.items()
+    }
+    return msgspec.structs.replace(asked, **computing)
 
 
 def record(phase: int, *legs: str, tokens: int = 100, uncached: int | None = None, output: int = 10) -> str:

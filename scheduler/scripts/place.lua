@@ -26,12 +26,12 @@ if not cost or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
   return {cost and 'wait' or 'reject'}
 end
-local record = string.format('0 %d %d %d', ask.uncached_tokens, ask.prompt_tokens, ask.output_tokens)
 local legs, chance = {0, 0}, ask.tie_break
-for n, top in ipairs(chosen) do
-  legs[n], chance = draw(top, chance)
-  record = with_leg(record, rows[legs[n]])
-end
+for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
+local uncached = rows[legs[1]][16]
+if uncached < 0 then uncached = ask.prompt_tokens end
+local record = string.format('0 %d %d %d', uncached, ask.prompt_tokens, ask.output_tokens)
+for n = 1, #chosen do record = with_leg(record, rows[legs[n]]) end
 row.count = row.count + settle(KEYS[3], id, false, record, call)
 row.sum = (row.sum + id) % ID_MODULUS
 applied(KEYS[2], gateway, number, row)

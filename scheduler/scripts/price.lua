@@ -1,7 +1,8 @@
 -- What a candidate costs on the loads of this instant; prepended to the scripts that choose.
 --
 -- row     a candidate as decision.Candidate lists its fields: 1 rank, 2 incarnation, 3 kind, 4 place class, 5 group,
---         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none)
+--         6 base, 7-9 per queued token, request, KV token, 10-12 the same for the group, 13-15 caps (-1: none),
+--         16 tokens of the prompt that this rank would compute (-1: all)
 local FULL_S = 1e9  -- a full rank costs this much more: it is taken only where every other is full too
 
 -- Queued prefill tokens, requests and KV tokens at this instant; nothing if the row cannot be read.

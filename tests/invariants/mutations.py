@@ -89,7 +89,9 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (1, "d and (not cost or p.cost + d.cost + seconds < cost)", "d and (not cost or p.cost + d.cost < cost)"),
             (1, "local d = best.d[d_class]", "local d = best.d[p_class]"),
             (1, " and not ask.spill", ""),
-            (1, "ask.uncached_tokens, ask.prompt_tokens", "ask.prompt_tokens, ask.uncached_tokens"),
+            (1, "uncached, ask.prompt_tokens", "ask.prompt_tokens, uncached"),
+            (1, "rows[legs[1]][16]", "rows[1][16]"),
+            (1, "if uncached < 0 then", "if false then"),
         ),
         "price": (
             (2, "(FORGOTTEN_MS - FRESH_MS)", "FORGOTTEN_MS"),

@@ -54,7 +54,7 @@ def test_the_ask_carries_the_request() -> None:
     result = planned(view(pd_rank("p1"), d(1)))
     assert result is not None
     ask = result.ask
-    assert (ask.uncached_tokens, ask.prompt_tokens, ask.output_tokens) == (PROMPT, PROMPT, OUTPUT)
+    assert (ask.prompt_tokens, ask.output_tokens) == (PROMPT, OUTPUT)
     assert set(result.ranks) == set(result.loads) == {"d1"}
 
 

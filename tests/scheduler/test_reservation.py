@@ -23,3 +23,8 @@ def test_a_phase_only_moves_on() -> None:
 
 def test_placing_an_ask_makes_a_placed_reservation() -> None:
     assert reserve(ask(), (single("a"),)).record() == "0 100 100 10 m a i1 -"
+
+
+def test_a_reservation_queues_what_its_own_rank_would_compute() -> None:
+    held = single("b", uncached_tokens=20)
+    assert reserve(ask(single("a"), held), (held,)).record() == "0 20 100 10 m b i1 -"
