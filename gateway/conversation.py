@@ -1,4 +1,4 @@
-"""What is said in a conversation of /v1/messages or /v1/responses, in order. Pure.
+"""What is said in a conversation of /v1/messages or /v1/responses, in order, that of an object by its keys. Pure.
 
 Their messages, tool calls and results are nested in many ways, so every text in them counts that is not known to be
 something else: a kind, an id, a signature. What may be a picture, a sound or a file is not text.
@@ -67,7 +67,7 @@ def _said(value: Any) -> Iterator[str | Mark]:
         elif isinstance(value, _Message):
             left.extend((value.content, Mark(value.role.encode())))
         elif isinstance(value, dict):
-            for name in reversed(value):
+            for name in sorted(value, reverse=True):
                 if name in MEDIA:
                     left.append(Mark(msgspec.json.encode(value[name], order="sorted")))
                 elif name not in NOT_SAID:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway import conversation
+from gateway.blocks import BLOCK_BYTES, BLOCK_IDS, Transcript, blocks_of_ids
 from gateway.conversation import Mark
 from gateway.wire import NULL, Api, Fields
 
@@ -53,13 +54,19 @@ class Prompt(msgspec.Struct, frozen=True):
 
     `text_bytes` of text and `token_ids` given as ids, over all `count` prompts of the request. `key` is equal for
     prompts that begin alike (the first `LEADING_BYTES` or `LEADING_IDS` of the first prompt), whatever the JSON around
-    them looks like.
+    them looks like. `blocks` are all that the first prompt begins with (blocks.py); none where the API is not known.
     """
 
     text_bytes: int
     token_ids: int
     count: int
     key: str
+    blocks: tuple[bytes, ...] = ()
+
+    @property
+    def block_share(self) -> float:
+        """What one of the blocks is of the whole size."""
+        return BLOCK_BYTES / self.text_bytes if self.text_bytes else BLOCK_IDS / max(1, self.token_ids)
 
 
 def read(api: Api, fields: Fields) -> Prompt | None:
@@ -73,7 +80,7 @@ def read(api: Api, fields: Fields) -> Prompt | None:
             case Api.MESSAGES | Api.RESPONSES:
                 return _conversation(api, fields)
             case Api.GENERATE:
-                return _ids([IDS_DECODER.decode(fields.get("token_ids", NULL))])
+                return _ids(fields, [IDS_DECODER.decode(fields.get("token_ids", NULL))])
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -118,31 +125,60 @@ def _leaves(values: Sequence[Any]) -> Iterator[str | int]:
 def _chat(fields: Fields) -> Prompt:
     messages = MESSAGES_DECODER.decode(fields.get("messages", NULL))
     text_bytes = len(fields.get("tools", b""))
-    key = _Key()
+    key, transcript = _Key(), _transcript(fields)
     for message in messages:
-        key.add(message.role.encode())
+        role = message.role.encode()
+        key.add(role)
+        transcript.mark(role)
         text_bytes += len(message.tool_calls)
         for said in _said(message.content):
             if isinstance(said, str):
                 text = said.encode()
                 text_bytes += len(text)
                 key.add(text)
-            elif not key.is_full:
-                key.add(_ends(msgspec.json.encode(said, order="sorted")))
-    return Prompt(text_bytes, 0, 1, key.hexdigest())
+                transcript.say(text)
+            else:
+                part = _ends(msgspec.json.encode(said, order="sorted"))
+                key.add(part)
+                transcript.mark(part)
+        _call(transcript, message.tool_calls)
+    return Prompt(text_bytes, 0, 1, key.hexdigest(), transcript.blocks())
 
 
 def _conversation(api: Api, fields: Fields) -> Prompt:
     text_bytes = len(fields.get("tools", b""))
-    key = _Key()
+    key, transcript = _Key(), _transcript(fields)
     for said in conversation.said(api, fields):
         if isinstance(said, Mark):
-            key.add(_ends(said.sign))
+            sign = _ends(said.sign)
+            key.add(sign)
+            transcript.mark(sign)
         else:
             text = said.encode()
             text_bytes += len(text)
             key.add(text)
-    return Prompt(text_bytes, 0, 1, key.hexdigest())
+            transcript.say(text)
+    return Prompt(text_bytes, 0, 1, key.hexdigest(), transcript.blocks())
+
+
+def _transcript(fields: Fields) -> Transcript:
+    """One that begins with the tools, as templates do."""
+    transcript = Transcript(_salt(fields))
+    _call(transcript, fields.get("tools", Raw()))
+    return transcript
+
+
+def _call(transcript: Transcript, tools: Raw) -> None:
+    """Adds the JSON of tools or tool calls, whatever its spelling."""
+    if bytes(tools) not in (b"", b"null"):
+        try:
+            transcript.say(msgspec.json.encode(ANY_DECODER.decode(tools), order="sorted"))
+        except RecursionError:
+            transcript.say(bytes(tools))
+
+
+def _salt(fields: Fields) -> bytes:
+    return bytes(fields.get("cache_salt", b""))
 
 
 def _said(content: str | list[str | _Part] | None) -> Iterator[str | _Part]:
@@ -163,27 +199,30 @@ def _ends(part: bytes) -> bytes:
 def _completion(fields: Fields) -> Prompt | None:
     prompts = PROMPTS_DECODER.decode(fields.get("prompt", NULL))
     if prompts is None:
-        return None if bytes(fields.get("prompt_embeds", NULL)) == b"null" else _texts([])
+        return None if bytes(fields.get("prompt_embeds", NULL)) == b"null" else _texts(fields, [])
     if isinstance(prompts, str):
-        return _texts([prompts])
+        return _texts(fields, [prompts])
     kinds = {type(prompt) for prompt in prompts}
     if len(kinds) > 1:
         return None
     if kinds == {int}:
-        return _ids([prompts])
-    return _ids(prompts) if kinds == {list} else _texts(prompts)
+        return _ids(fields, [prompts])
+    return _ids(fields, prompts) if kinds == {list} else _texts(fields, prompts)
 
 
-def _texts(texts: Sequence[str]) -> Prompt:
-    key = _Key()
-    for text in texts[:1]:
-        key.add(text.encode())
-    return Prompt(sum(len(text.encode()) for text in texts), 0, max(1, len(texts)), key.hexdigest())
+def _texts(fields: Fields, texts: Sequence[str]) -> Prompt:
+    key, transcript = _Key(), Transcript(_salt(fields))
+    encoded = [text.encode() for text in texts]
+    for text in encoded[:1]:
+        key.add(text)
+        transcript.say(text)
+    return Prompt(sum(map(len, encoded)), 0, max(1, len(texts)), key.hexdigest(), transcript.blocks())
 
 
-def _ids(prompts: Sequence[Sequence[int]]) -> Prompt:
+def _ids(fields: Fields, prompts: Sequence[Sequence[int]]) -> Prompt:
     leading = " ".join(map(str, prompts[0][:LEADING_IDS])).encode()
-    return Prompt(0, sum(map(len, prompts)), len(prompts), hashlib.blake2b(leading, digest_size=16).hexdigest())
+    key = hashlib.blake2b(leading, digest_size=16).hexdigest()
+    return Prompt(0, sum(map(len, prompts)), len(prompts), key, blocks_of_ids(prompts[0], _salt(fields)))
 
 
 class _Key:

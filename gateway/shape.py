@@ -48,10 +48,13 @@ def shape_of(route: Route, body: Body, asked: Prompt, estimator: TokenEstimator)
     """
     limit = COMPLETION_TOKENS if body.max_tokens is None and route.api is Api.COMPLETIONS else body.max_tokens
     output_tokens = estimator.output_tokens(route.learned_as, limit) * answers_of(body, asked)
+    prompt_tokens = _prompt_tokens(asked, estimator)
     return RequestShape(
-        prompt_tokens=_prompt_tokens(asked, estimator),
+        prompt_tokens=prompt_tokens,
         output_tokens=max(0, min(output_tokens, MAX_TOKENS)),
         prompt_key=asked.key,
+        blocks=asked.blocks,
+        block_tokens=prompt_tokens * asked.block_share,
         pairable=route.api is not None and is_pairable(route.api, body, asked),
     )
 

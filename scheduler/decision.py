@@ -28,14 +28,18 @@ class LegKind(StrEnum):
 class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     """What placement needs to know of a request, in tokens; the gateway estimates it.
 
-    `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key. `pairable`: it may be
-    served in two legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt).
-    `only_on` names the rank that alone can serve it, whatever else there is to avoid; empty for any.
+    `prompt_key` identifies the prompt's leading blocks; equal leading blocks give an equal key. `blocks` are hashes of
+    the prompt's whole blocks, each of them about `block_tokens` long; an equal hash means an equal prompt up to the end
+    of that block. Without blocks nothing is known of what ranks hold of the prompt. `pairable`: it may be served in two
+    legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt). `only_on` names the
+    rank that alone can serve it, whatever else there is to avoid; empty for any.
     """
 
     prompt_tokens: int
     output_tokens: int
     prompt_key: str
+    blocks: tuple[bytes, ...] = ()
+    block_tokens: float = 0.0
     pairable: bool = False
     only_on: str = ""
 
