@@ -21,19 +21,23 @@ import msgspec
 
 from agent.errors import PageError
 
+_QUERIES = (
+    b"prefix_cache_queries_total", b"prefix_cache_queries",
+    b"gpu_prefix_cache_queries_total", b"gpu_prefix_cache_queries",
+)  # fmt: skip
+_HITS = (b"prefix_cache_hits_total", b"prefix_cache_hits", b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits")
 _NUMBERS = (
     b"num_requests_running", b"num_requests_waiting", b"kv_cache_usage_perc", b"gpu_cache_usage_perc",
     b"iteration_tokens_total_count", b"generation_tokens_total", b"generation_tokens", b"prompt_tokens_total",
     b"prompt_tokens", b"generation_tokens_created", b"request_prefill_time_seconds_count",
     b"request_prefill_time_seconds_sum", b"request_prefill_kv_computed_tokens_sum", b"request_prompt_tokens_sum",
-    b"prefix_cache_hits_total", b"prefix_cache_hits", b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits",
-    b"external_prefix_cache_hits_total", b"external_prefix_cache_hits",
+    b"external_prefix_cache_hits_total", b"external_prefix_cache_hits", *_QUERIES, *_HITS,
 )  # fmt: skip
 _LARGEST = 1e15
 """Above it a number is no count, no time and no share, and arithmetic on it may fail."""
 _MOST_DIGITS = 15
 _MOST_SERIES = 32_768
-"""Of the families read here, vLLM gives 17 series per engine. Reading more would hold up the agent's other ranks."""
+"""Of the families read here, vLLM gives 18 series per engine. Reading more would hold up the agent's other ranks."""
 _LONGEST_LABELS_BYTES = 16_384
 """The longest in vLLM, the cache configuration's, are over 1 KB."""
 _AWAKE = b"engine_sleep_state"
@@ -64,6 +68,8 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     token. `prefill_*` count finished requests: how many, their prompt tokens that were computed here, and the seconds
     from schedule to first token. Cached tokens are taken off at admission already, so from sample to sample
     `prefill_tokens` may fall.
+    `prefix_queries` are the prompt tokens looked up in the prefix cache at admission, None where the page does not
+    tell; `prefix_hits` those found there.
     `created_s` (since the epoch, on the rank's clock) is when the engine's series began, None where unknown.
     """
 
@@ -77,6 +83,8 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     prefill_requests: float
     prefill_tokens: float
     prefill_s: float
+    prefix_queries: float | None
+    prefix_hits: float
     created_s: float | None
     awake: bool
     cache: CacheConfig | None
@@ -143,6 +151,8 @@ def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | Non
         prefill_requests=values.get(b"request_prefill_time_seconds_count", 0.0),
         prefill_tokens=_computed_tokens(values),
         prefill_s=values.get(b"request_prefill_time_seconds_sum", 0.0),
+        prefix_queries=next((values[name] for name in _QUERIES if name in values), None),
+        prefix_hits=_first(values, *_HITS),
         created_s=values.get(b"generation_tokens_created"),
         awake=values.get(_AWAKE, 1.0) != 0.0,
         cache=cache,
@@ -154,12 +164,7 @@ def _computed_tokens(values: Mapping[bytes, float]) -> float:
     computed = values.get(b"request_prefill_kv_computed_tokens_sum")
     if computed is not None:
         return computed - pulled
-    cached = _first(
-        values,
-        *(b"prefix_cache_hits_total", b"prefix_cache_hits"),
-        *(b"gpu_prefix_cache_hits_total", b"gpu_prefix_cache_hits"),
-    )
-    return values.get(b"request_prompt_tokens_sum", 0.0) - cached - pulled
+    return values.get(b"request_prompt_tokens_sum", 0.0) - _first(values, *_HITS) - pulled
 
 
 def _cache(labels: Mapping[str, str] | None, engines_behind_page: int) -> CacheConfig | None:

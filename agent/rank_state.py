@@ -92,4 +92,16 @@ def rank_report(track: RankTrack, card: RankCard, state: RankState, now_s: float
         waiting=track.sample.waiting,
         kv_used_tokens=round(track.sample.kv_usage * card.kv_capacity_tokens),
         prefill_tokens_per_s=track.rate.tokens_per_s,
+        computed_tokens=computed_tokens(track.sample),
     )
+
+
+def computed_tokens(sample: EngineSample) -> int | None:
+    """How many tokens the engine has written into its KV cache in this life, by which older ones leave it.
+
+    These are prompt tokens that it did not find there, pulled ones too, and the generated ones. None where the page
+    does not tell, or the engine has prompts and never looks them up: its prefix cache is switched off.
+    """
+    if sample.prefix_queries is None or (sample.prompt_tokens > 0 and sample.prefix_queries <= 0):
+        return None
+    return max(0, round(sample.prefix_queries - sample.prefix_hits + sample.generation_tokens))

@@ -19,7 +19,7 @@ Word = str | bytes | int | float
 Reply = Any
 """What Redis answers: bytes, int, None, or a list of these."""
 
-ReportRow = tuple[str, str, str, int, int, int, float, str, int, int]
+ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, int]
 """What report.lua is told of one rank."""
 
 
@@ -103,6 +103,7 @@ def report_row(report: RankReport, card: RankCard | None = None, *, drains: int 
         msgspec.json.encode(card).decode() if card else "",
         drains,
         report.running,
+        -1 if report.computed_tokens is None else report.computed_tokens,
     )
 
 

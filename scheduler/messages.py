@@ -82,7 +82,8 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     """One sample of a rank's load, as its agent read it.
 
     `age_ms` is how old the sample is when the report leaves the agent, on the agent's monotonic clock: hosts' clocks
-    are never compared. `prefill_tokens_per_s` is the learned rate.
+    are never compared. `prefill_tokens_per_s` is the learned rate. `computed_tokens` is the odometer of the prefix
+    cache: how many tokens this life has written into it so far; None where nothing is found in it, or nobody knows.
     """
 
     rank: str
@@ -93,6 +94,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     kv_used_tokens: int
     prefill_tokens_per_s: float
+    computed_tokens: int | None = None
 
 
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ class SeenRank(msgspec.Struct, frozen=True):
     owner: str
     heard_ms: int
     running: int
+    computed_tokens: int | None = None
 
 
 def parse_book(row: str) -> BookLoad:
@@ -52,7 +53,9 @@ def parse_book(row: str) -> BookLoad:
 
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
-    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *_ = row.split(" ")
+    incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *last = row.split(
+        " "
+    )
     if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
     return SeenRank(
@@ -66,7 +69,13 @@ def parse_seen(row: str) -> SeenRank:
         owner=owner,
         heard_ms=_whole(heard),
         running=_whole(running),
+        computed_tokens=_computed(last[0]) if last else None,
     )
+
+
+def _computed(last: str) -> int | None:
+    _, told, computed = last.partition("@")
+    return _whole(computed) if told else None
 
 
 def _whole(field: str) -> int:

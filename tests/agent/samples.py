@@ -48,6 +48,8 @@ def engine(**changes: Any) -> EngineSample:
         "prefill_requests": 0.0,
         "prefill_tokens": 0.0,
         "prefill_s": 0.0,
+        "prefix_queries": 0.0,
+        "prefix_hits": 0.0,
         "created_s": 1000.5,
         "awake": True,
         "cache": CacheConfig(capacity_tokens=65536, block_size=32, dtype="auto"),

@@ -190,6 +190,7 @@ def sample(
     kv_tokens: int = 0,
     rate: float = RATE,
     with_card: bool = True,
+    computed_tokens: int | None = None,
 ) -> ReportRow:
     """A row of a report, with the rank's card unless told otherwise; `running` are among the `requests`."""
     told = report(
@@ -201,5 +202,6 @@ def sample(
         waiting=requests - running,
         kv_used_tokens=kv_tokens,
         prefill_tokens_per_s=rate,
+        computed_tokens=computed_tokens,
     )
     return report_row(told, card(rank, incarnation) if with_card else None)

@@ -40,9 +40,19 @@ def test_a_seen_row_is_read_field_by_field() -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "tokens"),
+    [(ROW, None), (ROW + "@77", 77), (ROW.replace("400:3", "@0"), 0), (ROW.removesuffix(" 400:3"), None)],
+)
+def test_the_odometer_stands_behind_what_an_older_release_reads(row: str, tokens: int | None) -> None:
+    assert parse_seen(row).computed_tokens == tokens
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
         pytest.param(ROW, "", id="nothing"),
+        pytest.param("400:3", "400:3@x", id="a word for an odometer"),
+        pytest.param("400:3", "400:3@", id="no odometer where one is promised"),
         pytest.param("up", "asleep", id="an unknown state"),
         pytest.param("500", "soon", id="a word for a time"),
         pytest.param("1234.5", "0", id="no rate"),
