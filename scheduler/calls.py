@@ -118,6 +118,16 @@ def drain(keys: PoolKeys, epoch: str, lease_ms: int, rank: str, *, undo: bool = 
     return Call(Script.DRAIN, names, (epoch, lease_ms, rank, 0 if undo else 1))
 
 
+def prefix_look(blocks: Sequence[str]) -> Call:
+    """prefix_look.lua; `blocks` by `PoolKeys.blocks`."""
+    return Call(Script.PREFIX_LOOK, tuple(blocks), ())
+
+
+def prefix_touch(blocks: Sequence[str], known_ms: int, holders: Iterable[str]) -> Call:
+    """prefix_touch.lua; `holders` as prefix_holders.py spells them."""
+    return Call(Script.PREFIX_TOUCH, tuple(blocks), (known_ms, *holders))
+
+
 def _book(keys: PoolKeys, head: Head) -> tuple[str, ...]:
     return keys.book(keys.live(head.gateway))
 

@@ -32,7 +32,8 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     the prompt's whole blocks, each of them about `block_tokens` long; an equal hash means an equal prompt up to the end
     of that block. Without blocks nothing is known of what ranks hold of the prompt. `pairable`: it may be served in two
     legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt). `only_on` names the
-    rank that alone can serve it, whatever else there is to avoid; empty for any.
+    rank that alone can serve it, whatever else there is to avoid; empty for any. `cached_tokens` of the prompt are
+    believed to be in the prefix cache of a rank, by rank: the pool looks that up (prefix_index.py).
     """
 
     prompt_tokens: int
@@ -42,6 +43,11 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     block_tokens: float = 0.0
     pairable: bool = False
     only_on: str = ""
+    cached_tokens: dict[str, int] = {}
+
+    def uncached_tokens(self, rank: str) -> int:
+        """What a rank has to compute of the prompt: the last token always, for the first new one comes of it."""
+        return max(1, self.prompt_tokens - self.cached_tokens.get(rank, 0))
 
 
 class Candidate(msgspec.Struct, frozen=True, array_like=True):

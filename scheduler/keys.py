@@ -2,18 +2,22 @@
 
 All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. None of these
 expires: a dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what
-was heard of them ages. Times are pool time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
+was heard of them ages. The prefix index is no part of the ledger: its keys carry `{pool/n}`, and expire. Times are pool
+time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from urllib.parse import quote
 
 SCHEMA = 1
 """One more whenever a row or a key is spelled anew (scripts/rows.lua): while processes are exchanged one by one, those
 that spell it otherwise keep a ledger of their own, instead of taking each other's rows for junk."""
 PREFIX = f"forebay:{SCHEMA}"
+PREFIX_SHARDS = 16
+"""Slots of a cluster over which a pool's prefix index spreads; prompts that begin alike share one."""
 POOLS = f"{PREFIX}:pools"
 """Set of pool names. Agents add, gateways read."""
 
@@ -27,7 +31,8 @@ class PoolKeys:
     """The keys of one pool."""
 
     def __init__(self, pool: str) -> None:
-        self._base = f"{PREFIX}:{{{quote(pool, safe='-._~/:@')}}}"
+        self._name = quote(pool, safe="-._~/:@")
+        self._base = f"{PREFIX}:{{{self._name}}}"
         self.head = f"{self._base}:head"
         """String: epoch, last TIME, pool time, version. Written by every script that writes."""
         self.gate = f"{self._base}:gate"
@@ -56,6 +61,11 @@ class PoolKeys:
     def book(self, live: str) -> tuple[str, ...]:
         """The first eight KEYS of every script that changes a reservation in the set `live`."""
         return (self.head, self.gate, live, self.load, self.hist, self.group, self.change, self.seen)
+
+    def blocks(self, hashes: Sequence[bytes]) -> tuple[str, ...]:
+        """Strings: who holds these blocks (scripts/prefix_touch.lua). Gateways; they expire. One chain, one slot."""
+        shard = hashes[0][0] % PREFIX_SHARDS
+        return tuple(f"{PREFIX}:{{{self._name}/{shard}}}:{each.hex()}" for each in hashes)
 
     def of_the_epoch(self) -> tuple[str, ...]:
         """All keys that begin anew with an epoch, `head` first, but for the live sets."""

@@ -29,6 +29,8 @@ class Script(StrEnum):
     REPORT = "report"
     SNAPSHOT = "snapshot"
     DRAIN = "drain"
+    PREFIX_LOOK = "prefix_look"
+    PREFIX_TOUCH = "prefix_touch"
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
@@ -43,6 +45,8 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.REPORT: (*_ROSTER, "drains"),
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock", "drains"),
+    Script.PREFIX_LOOK: (),
+    Script.PREFIX_TOUCH: (),
 }
 
 

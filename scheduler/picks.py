@@ -25,12 +25,18 @@ class Picks(NamedTuple):
     drawn: Sequence[RankView] = ()
 
     @staticmethod
-    def of(ranks: Placeable, policy: Policy, turn: int, share: int, chance: Random) -> Picks:
-        """Of these ranks, where `share` pair classes share the prices; see Policy.likely."""
+    def of(
+        ranks: Placeable, policy: Policy, turn: int, share: int, chance: Random, holders: Sequence[str] = ()
+    ) -> Picks:
+        """Of these ranks, where `share` pair classes share the prices; see Policy.likely.
+
+        `holders` have a part of the prompt in their caches: they are likely too, whatever their load.
+        """
         likely = policy.likely(ranks, turn, share)
-        # Where all ranks will be asked about, none need be drawn.
-        all_asked = len(likely) == len(ranks) <= MOST // share
-        return Picks(likely, () if all_asked else ranks.drawn(chance, share))
+        if len(likely) == len(ranks):
+            # Where all ranks will be asked about, none need be drawn.
+            return Picks(likely, () if len(ranks) <= MOST // share else ranks.drawn(chance, share))
+        return Picks([*likely, *ranks.named(holders)], ranks.drawn(chance, share))
 
     @property
     def ranks(self) -> Sequence[RankView]:
@@ -59,8 +65,11 @@ class Picked(NamedTuple):
     decode_whole_first: bool
 
 
-def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
-    """Of ranks that the store will be asked about; `turn` counts the placements of the asking gateway."""
+def pick(choice: Choice, policy: Policy, turn: int, chance: Random, holders: Sequence[str] = ()) -> Picked:
+    """Of ranks that the store will be asked about; `turn` counts the placements of the asking gateway.
+
+    `holders` have a part of the prompt in their caches.
+    """
     pairs = choice.pairs if len(choice.pairs) <= MOST_CLASSES else chance.sample(choice.pairs, MOST_CLASSES)
     share = max(1, len(pairs))
     decode_whole = Placeable(()) if pairs else choice.decode
@@ -68,7 +77,7 @@ def pick(choice: Choice, policy: Policy, turn: int, chance: Random) -> Picked:
     first, turn = policy.order(sizes, turn, chance)
 
     def some(ranks: Placeable, share: int) -> Picks:
-        return Picks.of(ranks, policy, turn, share, chance)
+        return Picks.of(ranks, policy, turn, share, chance, holders)
 
     return Picked(
         mixed=some(choice.mixed, 1),

@@ -70,6 +70,10 @@ class Placeable:
         """Up to `DRAWN` of all, in an order by chance, where `share` groups have as many together."""
         return chance.sample(self.ranks, min(DRAWN // share, len(self.ranks)))
 
+    def named(self, names: Iterable[str]) -> list[RankView]:
+        """Those of these names that are among them."""
+        return [self._named[name] for name in names if name in self._named]
+
     def only(self, name: str) -> Placeable:
         """The one of that name, if it is among them."""
         return Placeable([self._named[name]] if name in self._named else ())

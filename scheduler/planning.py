@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from random import Random
 
 import msgspec
@@ -25,6 +25,8 @@ TIE_SHARE = 0.05
 the one whose rate was measured 0.1 % higher gets everything."""
 LOCAL = 2
 """Decode ranks that are asked to prefill by themselves where pairs are asked too: the best ones (docs/adr/0011)."""
+HOLDERS = 8
+"""Ranks that are priced for what they hold of a prompt, those that hold the most, where not all ranks are."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,8 @@ def plan(
     choice = choose(shape, view, rules.connectors, avoid)
     if not choice:
         return None
-    picked = pick(choice, rules.policy, turn, chance)
+    holders = nlargest(HOLDERS, shape.cached_tokens, key=shape.cached_tokens.__getitem__)
+    picked = pick(choice, rules.policy, turn, chance, holders)
     return _Prices(shape, rules.policy, choice, picked, pool_ms).plan(chance)
 
 
@@ -156,7 +159,14 @@ class _Prices:
             disaggregated=self._disaggregated,
             later_s=0.0 if is_first else self._policy.later_s,
         )
-        return self._policy.price(kind, self._shape, ranks, context)
+        candidates = self._policy.price(kind, self._shape, ranks, context)
+        cached, uncached_tokens = self._shape.cached_tokens, self._shape.uncached_tokens
+        if kind is LegKind.DECODE or not cached:
+            return candidates
+        return [
+            msgspec.structs.replace(each, uncached_tokens=uncached_tokens(each.rank)) if each.rank in cached else each
+            for each in candidates
+        ]
 
     def _paired(self, pairs: Sequence[PairCandidates], tie_s: float, chance: Random) -> Paired:
         if not self._policy.in_seconds:

@@ -18,6 +18,7 @@ from scheduler.ledger import Ledger
 from scheduler.messages import Phase
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
+from scheduler.prefix_index import PrefixIndex
 from scheduler.rebinding import plan_rebinding, still_up
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
@@ -59,6 +60,8 @@ class Pool:
             on_read=self._alone.remember,
             clock=clock,
         )
+        self._prefixes = PrefixIndex(store, keys, settings.place_deadline_ms / 1000)
+        self._shares_prefixes = rules.policy.in_seconds
         self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
         self._shunned: dict[str, float] = {}
@@ -92,10 +95,10 @@ class Pool:
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
-        placed_alone, unreadable_rows.
+        placed_alone, unreadable_rows, prefix_misses, prefix_losses.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
-        return self._ledger.counters + read
+        return self._ledger.counters + self._prefixes.counters + read
 
     @property
     def reservations(self) -> int:
@@ -168,6 +171,7 @@ class Pool:
                 tasks.create_task(self._ledger.run(), name=f"ledger of {self.name}")
                 tasks.create_task(self._ledger.reaper.run(), name=f"reaper of {self.name}")
                 tasks.create_task(self._snapshots.run(), name=f"snapshots of {self.name}")
+                tasks.create_task(self._prefixes.run(), name=f"prefixes of {self.name}")
         finally:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):
                 await self._ledger.leave()
@@ -176,8 +180,9 @@ class Pool:
         avoid = avoid | self._shunned_now()
         if self.degraded:
             return self._alone.place(shape, self.view, self._pool_ms(), avoid)
+        cached_tokens = await self._prefixes.look_up(shape, self.view) if self._shares_prefixes else {}
         planned = plan(
-            shape,
+            msgspec.structs.replace(shape, cached_tokens=cached_tokens),
             self.view,
             self._rules,
             pool_ms=self._pool_ms(),
@@ -194,6 +199,8 @@ class Pool:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
+        if self._shares_prefixes:
+            self._prefixes.touch(shape, placed.reservation, planned.ranks)
         return Place(
             reservation=placed.reservation_id,
             legs=planned.legs(placed.reservation),

@@ -1,8 +1,8 @@
 """The commands of Redis that the scripts use, on a dict. Replies are bytes, int, None, `Status` or lists of these.
 
 Differences to Redis 6.2 and later: the fields of a hash keep the order in which they were first set, so HRANDFIELD is
-not random; SMEMBERS are sorted; the arguments of HRANDFIELD and ZRANGEBYSCORE are those the scripts give. Nothing
-expires.
+not random; SMEMBERS are sorted; the arguments of SET, HRANDFIELD and ZRANGEBYSCORE are those the scripts give. What has
+expired goes when it is read by GET.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class RedisCommands:
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
         self.data: dict[bytes, Any] = {}
+        self._ends_ms: dict[bytes, int] = {}
         self._commands: dict[bytes, Callable[..., Any]] = {
             name.removeprefix("_do_").upper().encode(): getattr(self, name)
             for name in dir(self)
@@ -73,10 +74,15 @@ class RedisCommands:
 
     def _do_get(self, key: bytes) -> bytes | None:
         self._found(key, bytes)
+        if self._ends_ms.get(key, self.now_ms + 1) <= self.now_ms:
+            self._do_del(key)
         return self.data.get(key)
 
-    def _do_set(self, key: bytes, value: bytes) -> Status:
+    def _do_set(self, key: bytes, value: bytes, *px: bytes) -> Status:
         self.data[key] = value
+        self._ends_ms.pop(key, None)
+        if px:
+            self._ends_ms[key] = self.now_ms + _integer(px[1], "ERR value is not an integer or out of range")
         return Status(b"OK")
 
     def _do_del(self, *keys: bytes) -> int:

@@ -2,8 +2,7 @@
 
 Prefill costs q + alpha * u: q the seconds of work queued on the rank, the running prompt's progress credited; u the
 request's own uncached tokens over the rank's learned rate; alpha = 1 + min(8, 2/s x the least q in the pool), since
-recomputing a prefix costs everybody behind it, and nothing where a rank is idle. From a simulation on real traces;
-the prefix term is zero as long as there is no prefix index, so u is the whole prompt.
+recomputing a prefix costs everybody behind it, and nothing where a rank is idle. From a simulation on real traces.
 
 Decode costs w * requests / max_num_seqs + KV / capacity with w = 2 (1 to 3 are equal in the simulation), and a rank on
 which KV + prompt + expected output would pass 95 % of its capacity counts as full; one that prefills for others, from
@@ -41,9 +40,9 @@ def least_work(kind: LegKind, shape: RequestShape, ranks: Sequence[RankView], co
         return [_decode(shape, rank) for rank in ranks]
     alpha = 1 + min(ALPHA_MOST, ALPHA_PER_QUEUED_S * context.least_queue_s)
     if kind is LegKind.PREFILL:
-        return [_prefill(shape, rank, alpha) for rank in ranks]
+        return [_prefill(shape, rank, alpha, _own_s(shape, rank)) for rank in ranks]
     harm = HARM_WEIGHT if context.disaggregated else 0.0
-    return [_whole(shape, rank, alpha, harm) for rank in ranks]
+    return [_whole(shape, rank, alpha, harm, _own_s(shape, rank)) for rank in ranks]
 
 
 def likely(ranks: Placeable, _turn: int, share: int) -> Sequence[RankView]:
@@ -63,12 +62,16 @@ def _load_s(rank: RankView) -> float:
     return prefill_s + DECODE_LOAD_S * decode_load
 
 
-def _prefill(shape: RequestShape, rank: RankView, alpha: float) -> Candidate:
+def _own_s(shape: RequestShape, rank: RankView) -> float:
+    return shape.uncached_tokens(rank.card.rank) / rank.seen.prefill_tokens_per_s
+
+
+def _prefill(shape: RequestShape, rank: RankView, alpha: float, own_s: float) -> Candidate:
     rate = rank.seen.prefill_tokens_per_s
     return Candidate.on(
         rank.card,
         LegKind.PREFILL,
-        alpha * shape.prompt_tokens / rate,
+        alpha * own_s,
         per_queued_token_s=1 / rate,
         cap_kv_tokens=_headroom(rank, shape.prompt_tokens),
     )
@@ -85,9 +88,8 @@ def _decode(shape: RequestShape, rank: RankView) -> Candidate:
     )
 
 
-def _whole(shape: RequestShape, rank: RankView, alpha: float, harm: float) -> Candidate:
+def _whole(shape: RequestShape, rank: RankView, alpha: float, harm: float, own_s: float) -> Candidate:
     card, rate = rank.card, rank.seen.prefill_tokens_per_s
-    own_s = shape.prompt_tokens / rate
     return Candidate.on(
         card,
         LegKind.WHOLE,

@@ -207,6 +207,20 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (8, "count + 1", "ARGV[4]"),
             (6, "if not seen then return {'unknown'} end", "seen = seen or ''"),
         ),
+        "prefix_look": (
+            (9, "if not holders then break end", "if not holders then holders = '' end"),
+            (9, "holders == before and '' or holders", "before and '' or holders"),
+            (9, "  before = holders", ""),
+        ),
+        "prefix_touch": (
+            (9, "named[string.match(ARGV[i], '^%x+')] = true", ""),
+            (9, "#words < MOST", "true"),
+            (9, "local MOST = 64", "local MOST = 16"),
+            (9, "words[#words + 1] = ARGV[i]", "words[1] = ARGV[i]"),
+            (9, "if holders ~= before then", "if not before then"),
+            (9, "redis.call('GET', key) or ''", "''"),
+            (9, ", 'PX', ARGV[1])", ")"),
+        ),
         "open": (
             (3, "if epoch and epoch ~= ARGV[2] then return epoch end", ""),
             (3, "redis.call('DEL', key)", ""),

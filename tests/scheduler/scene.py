@@ -39,6 +39,7 @@ class Wire:
     def __init__(self) -> None:
         self.store = VirtualStore()
         self.batches: list[list[Script]] = []
+        self.prefixes: list[list[Script]] = []
         self.most_at_once = 0
         self.is_down = False
         self.refused: frozenset[Script] = frozenset()
@@ -61,6 +62,8 @@ class Wire:
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store. Snapshots and reaping are other conversations than the ledger's."""
+        if calls and calls[0].script in {Script.PREFIX_LOOK, Script.PREFIX_TOUCH}:
+            return await self._run_prefixes(calls)
         if calls and calls[0].script in {Script.SNAPSHOT, Script.REAP}:
             self.reaps_asked += calls[0].script is Script.REAP
             if calls[0].script is Script.REAP:
@@ -83,6 +86,13 @@ class Wire:
             self.replies_to_lose -= 1
             raise StoreUnavailableError("the reply was lost")
         return replies
+
+    async def _run_prefixes(self, calls: Sequence[Call]) -> list[Reply]:
+        await self._travel()
+        if self.refused.intersection(call.script for call in calls):
+            raise self.refusal
+        self.prefixes.append([call.script for call in calls])
+        return await self.store.run(calls)
 
     async def command(self, *words: Word) -> Reply:
         """See scheduler.store.Store."""

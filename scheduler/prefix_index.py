@@ -1,0 +1,142 @@
+"""The prefix index of one pool as a gateway uses it: who holds what of a prompt, shared by all gateways.
+
+It is a belief: a rank is believed to hold a prompt from the moment it was placed there, and for as long as its odometer
+allows (prefix_holders.py). Two tasks converse with the store, one batch at a time each; requests leave a question and
+await a future for no longer than a placement, or leave a word and go on. Whatever goes wrong, nothing is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from scheduler import calls
+from scheduler.calls import Call, Reply
+from scheduler.decision import RequestShape
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.keys import PoolKeys
+from scheduler.prefix_chain import Chain, chain_of
+from scheduler.prefix_holders import Holder, cached_tokens, holders_of, known_ms, touch_of
+from scheduler.rank_view import RankView
+from scheduler.reservation import Reservation
+from scheduler.store import Store
+from scheduler.view import PoolView
+
+GATHER_S = 0.010
+"""How long a word of a placement may wait for company."""
+PIECE = 20
+"""Placements told in one exchange, so that the store is not held for long."""
+MOST_UNTOLD = 1_000
+"""Placements that wait to be told while the store is slow; the oldest are forgotten."""
+
+log = logging.getLogger(__name__)
+
+
+class _Question(NamedTuple):
+    keys: Sequence[str]
+    answer: asyncio.Future[Sequence[bytes]]
+
+
+class PrefixIndex:
+    """`deadline_s`: how long a request waits for what is known of its prompt.
+
+    `counters`: prefix_misses (nothing was known in time), prefix_losses (the store failed).
+    """
+
+    def __init__(self, store: Store, keys: PoolKeys, deadline_s: float) -> None:
+        self._store, self._keys, self._deadline_s = store, keys, deadline_s
+        self.counters: Counter[str] = Counter()
+        self._questions: list[_Question] = []
+        self._asked = asyncio.Event()
+        self._untold: dict[tuple[bytes, str], Call] = {}
+        self._to_tell = asyncio.Event()
+        self._view: PoolView | None = None
+        self._holders: Mapping[str, Holder] = {}
+        self._known_ms = 0
+
+    async def look_up(self, shape: RequestShape, view: PoolView) -> dict[str, int]:
+        """Tokens of the prompt that ranks hold, by rank; none where that is not known in time. Safe to cancel."""
+        if not shape.blocks:
+            return {}
+        chain = chain_of(shape.blocks)
+        question = _Question(self._named(chain), asyncio.get_running_loop().create_future())
+        self._questions.append(question)
+        self._asked.set()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                replies = await question.answer
+        except TimeoutError:
+            self.counters["prefix_misses"] += 1
+            return {}
+        if not replies:
+            return {}
+        self._look_at(view)
+        return cached_tokens(replies, chain, shape.block_tokens, self._holders)
+
+    def touch(self, shape: RequestShape, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
+        """The prompt was placed: the ranks of its legs will hold it. Returns at once; `ranks` by name."""
+        views = [ranks[leg.rank] for leg in reservation.legs]
+        words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
+        if not shape.blocks or not words:
+            return
+        chain = chain_of(shape.blocks)
+        if len(self._untold) >= MOST_UNTOLD:
+            self._untold.pop(next(iter(self._untold)))
+        call = calls.prefix_touch(self._named(chain), self._known_ms or known_ms(views), words)
+        self._untold[shape.blocks[-1], " ".join(leg.rank for leg in reservation.legs)] = call
+        self._to_tell.set()
+
+    async def run(self) -> None:
+        """Converses with the store until cancelled; then nobody waits for an answer any more."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._answer(), name="look up prefixes")
+                tasks.create_task(self._tell(), name="tell of prefixes")
+        finally:
+            self._give(self._questions, [])
+
+    async def _answer(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            questions, self._questions = [each for each in self._questions if not each.answer.done()], []
+            replies: list[Reply] = []
+            try:
+                replies = await self._run([calls.prefix_look(question.keys) for question in questions])
+            finally:
+                self._give(questions, replies)
+
+    async def _tell(self) -> None:
+        while True:
+            await self._to_tell.wait()
+            await asyncio.sleep(GATHER_S)
+            self._to_tell.clear()
+            untold, self._untold = list(self._untold.values()), {}
+            for first in range(0, len(untold), PIECE):
+                await self._run(untold[first : first + PIECE])
+
+    async def _run(self, told: Sequence[Call]) -> list[Reply]:
+        """The replies; none where the store fails: its own tasks say so, and do something about it."""
+        try:
+            return await self._store.run(told)
+        except (StoreUnavailableError, StoreRejectedError) as error:
+            self.counters["prefix_losses"] += 1
+            log.debug("the prefix index has no store: %s", error)
+            return []
+
+    def _give(self, questions: Sequence[_Question], replies: Sequence[Reply]) -> None:
+        for place, question in enumerate(questions):
+            if not question.answer.done():
+                question.answer.set_result(replies[place] if replies else ())
+
+    def _named(self, chain: Chain) -> tuple[str, ...]:
+        return self._keys.blocks(chain.hashes)
+
+    def _look_at(self, view: PoolView) -> None:
+        """Finds out what is asked of all ranks of a snapshot once."""
+        if view is not self._view:
+            ranks = list(view.ranks.values())
+            self._view, self._holders, self._known_ms = view, holders_of(ranks), known_ms(ranks)

@@ -1,0 +1,82 @@
+"""What ranks still hold of a prompt."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.prefix_chain import chain_of
+from scheduler.prefix_holders import (
+    LONGEST_MS,
+    SHORTEST_MS,
+    SLACK,
+    cached_tokens,
+    holders_of,
+    known_ms,
+    tag_of,
+    touch_of,
+)
+from scheduler.rank_view import RankView
+from scheduler.rows import BookLoad
+from tests.scheduler.samples import rank
+
+CAPACITY = 1_000
+CHAIN = chain_of([bytes([block]) for block in range(4)])
+
+
+def at(odometer: int | None, name: str = "a", incarnation: str = "i1", queued_tokens: int = 0) -> RankView:
+    heard = {"computed_tokens": odometer}
+    book = BookLoad(queued_tokens=queued_tokens)
+    return rank(name, book, heard=heard, kv_capacity_tokens=CAPACITY, incarnation=incarnation)
+
+
+def cached(replies: list[str], *ranks: RankView, block_tokens: float = 100.0) -> dict[str, int]:
+    return cached_tokens([each.encode() for each in replies], CHAIN, block_tokens, holders_of(ranks))
+
+
+def test_a_prompt_is_held_as_deep_as_it_was_used() -> None:
+    a, b = at(0), at(0, "b")
+    both = f"{tag_of(a)}=0 {tag_of(b)}=0"
+    assert cached([both, "", f"{tag_of(b)}=0", ""], a, b) == {"a": 200, "b": 400}
+    assert cached([], a, b) == {}
+
+
+@pytest.mark.parametrize(("odometer", "tokens"), [(0, 100), (SLACK * CAPACITY, 100), (SLACK * CAPACITY + 1, None)])
+def test_it_is_held_until_the_rank_has_computed_more_than_its_cache_holds(odometer: float, tokens: int | None) -> None:
+    then, now = at(50), at(50 + int(odometer))
+    assert cached([f"{tag_of(then)}=50"], now).get("a") == tokens
+
+
+def test_what_was_used_again_is_held_though_what_came_behind_it_is_not() -> None:
+    a = at(5_000)
+    assert cached([f"{tag_of(a)}=4900", "", f"{tag_of(a)}=10"], a) == {"a": 200}
+
+
+def test_a_new_life_holds_nothing() -> None:
+    assert cached([f"{tag_of(at(0))}=0"], at(0, incarnation="i2")) == {}
+
+
+def test_a_rank_without_an_odometer_is_not_believed_to_hold_anything() -> None:
+    assert cached([f"{tag_of(at(0))}=0"], at(None)) == {}
+    assert touch_of(at(None), 10) is None
+
+
+def test_a_word_of_a_placement_stands_at_the_odometer_that_the_prompt_will_see() -> None:
+    assert touch_of(at(100, queued_tokens=30), 4) == f"{tag_of(at(0))}=134"
+
+
+@pytest.mark.parametrize(
+    "word", ["", "=", "zz=1", "x", "{tag}=", "{tag}=x", "{tag}=-1", "{tag}=1e9", "{tag}=" + "9" * 17]
+)
+def test_words_that_cannot_be_read_are_left_out(word: str) -> None:
+    assert cached([word.format(tag=tag_of(at(0)))], at(0)) == {}
+
+
+def test_bytes_that_are_no_text_are_left_out() -> None:
+    assert cached_tokens([b"\xff\xfe=1 \x00"], CHAIN, 100.0, holders_of([at(0)])) == {}
+
+
+def test_blocks_are_known_for_as_long_as_a_slow_rank_may_hold_them() -> None:
+    slow = rank("a", kv_capacity_tokens=1_000_000, heard={"prefill_tokens_per_s": 1_000.0})
+    assert known_ms([slow, rank("b")]) == SLACK * 1_000_000 / 1_000 / 0.25 * 1_000
+    assert known_ms([]) == known_ms([rank("b", kv_capacity_tokens=1)]) == SHORTEST_MS
+    assert known_ms([rank("a", kv_capacity_tokens=1 << 50)]) == LONGEST_MS
