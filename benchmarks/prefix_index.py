@@ -1,9 +1,9 @@
 """What the prefix index costs: `python -m benchmarks.prefix_index`.
 
 Gateway: CPU in µs to read a chat prompt of 2 to 220 KB, of that to cut it into blocks; to name its keys; and to read
-who holds it, where 16 ranks hold all of it. Redis, a server of its own: µs per `prefix_look` and `prefix_touch` (EVALSHA
-in commandstats between two resets), by how many blocks are looked up and how many ranks hold them; a prompt that nobody
-knows ends at its first block. Memory: bytes that a block takes, by how many ranks hold it (used_memory before, after).
+who holds it, where 16 ranks hold all of it. Redis, a server of its own: µs per `prefix_look` and `prefix_touch`, by how
+many blocks are looked up and how many ranks hold them (EVALSHA in commandstats between two resets); a prompt nobody knows
+ends at its first block. Memory: bytes that a block takes, by how many ranks hold it (used_memory before, after).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ async def server_side(server: RedisServer) -> None:
                 miss = await per_call_us(server, client, missed)
                 print(  # noqa: T201
                     f"Redis {length:3} blocks, {count:2} holders: look {look:6.1f} µs, nobody has it {miss:5.1f} µs, "
-                    f"touch {touch:6.1f} µs, of all {whole:6.1f} µs; {(held - empty) / length / CALLS:5.0f} bytes a block"
+                    f"touch {touch:6.1f} µs, all {whole:6.1f} µs; {(held - empty) / length / CALLS:5.0f} bytes each"
                 )
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scheduler.keys import SCHEMA, PoolKeys
+from scheduler.keys import PREFIX_SHARDS, SCHEMA, PoolKeys
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,17 @@ def test_pools_do_not_share_keys() -> None:
 def test_gateways_do_not_share_live_sets() -> None:
     keys = PoolKeys("m")
     assert keys.live("g.1") != keys.live("g.2")
+
+
+def test_prompts_that_begin_alike_have_their_blocks_in_one_slot_beside_the_ledgers() -> None:
+    keys = PoolKeys("m/a")
+    one, other = keys.blocks([b"a" * 8, b"b" * 8]), keys.blocks([b"a" * 8, b"c" * 8])
+    assert one[0] == other[0]
+    assert len({*one, *other}) == 3
+    tags = {key[key.index("{") : key.index("}") + 1] for key in (*one, *other)}
+    assert len(tags) == 1
+    assert not any(key.startswith(keys.head.removesuffix("head")) for key in one)
+
+
+def test_a_pools_blocks_are_spread_over_slots() -> None:
+    assert len({PoolKeys("m").blocks([bytes([first])])[0].partition("}")[0] for first in range(256)}) == PREFIX_SHARDS

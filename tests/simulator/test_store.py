@@ -89,6 +89,7 @@ def command(name: str, *words: st.SearchStrategy[bytes]) -> st.SearchStrategy[tu
 commands = st.one_of(
     command("GET", keys),
     command("SET", keys, values),
+    command("SET", keys, values, st.just(b"PX"), st.sampled_from([b"100000", b"#100000"])),
     command("DEL", keys),
     command("DEL", keys, keys),
     *(command(name, keys) for name in ("HLEN", "HKEYS", "HGETALL", "SMEMBERS")),
@@ -153,6 +154,20 @@ def test_what_a_script_wrote_before_an_error_stays() -> None:
         with pytest.raises(StoreRejectedError):
             store.call(Call(Script.OPEN, ("k",), ()))
         assert store.data == {b"k": b"v"}
+
+
+async def test_a_value_goes_when_its_time_has_come() -> None:
+    store = VirtualStore(now_ms=1_000)
+    await store.command("SET", "a", "v", "PX", 10)
+    await store.command("SET", "b", "v", "PX", 10)
+    await store.command("SET", "b", "w")
+    store.now_ms += 9
+    assert await store.command("GET", "a") == b"v"
+    store.now_ms += 1
+    assert await store.command("GET", "a") is None
+    assert store.data == {b"b": b"w"}
+    await store.command("SET", "a", "v")
+    assert await store.command("GET", "a") == b"v"
 
 
 MANY = 20_000
