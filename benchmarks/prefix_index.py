@@ -2,8 +2,8 @@
 
 Gateway: CPU in µs to read a chat prompt of 2 to 220 KB, of that to cut it into blocks; to name its keys; and to read
 who holds it, where 16 ranks hold all of it. Redis, a server of its own: µs per `prefix_look` and `prefix_touch`, by how
-many blocks are looked up and how many ranks hold them (EVALSHA in commandstats between two resets); a prompt nobody knows
-ends at its first block. Memory: bytes that a block takes, by how many ranks hold it (used_memory before, after).
+many blocks are looked up and how many ranks hold them (EVALSHA in commandstats between two resets); a prompt that
+nobody knows ends at its first block. Memory: bytes a block takes, by how many ranks hold it (used_memory).
 """
 
 from __future__ import annotations
