@@ -61,7 +61,6 @@ class Pool:
             clock=clock,
         )
         self._prefixes = PrefixIndex(store, keys, settings.place_deadline_ms / 1000)
-        self._shares_prefixes = rules.policy.in_seconds
         self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
         self._shunned: dict[str, float] = {}
@@ -180,7 +179,7 @@ class Pool:
         avoid = avoid | self._shunned_now()
         if self.degraded:
             return self._alone.place(shape, self.view, self._pool_ms(), avoid)
-        cached_tokens = await self._prefixes.look_up(shape, self.view) if self._shares_prefixes else {}
+        cached_tokens = await self._prefixes.look_up(shape, self.view) if self._rules.policy.knows_prefixes else {}
         planned = plan(
             msgspec.structs.replace(shape, cached_tokens=cached_tokens),
             self.view,
@@ -199,7 +198,7 @@ class Pool:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
-        if self._shares_prefixes:
+        if self._rules.policy.knows_prefixes:
             self._prefixes.touch(shape, placed.reservation, planned.ranks)
         return Place(
             reservation=placed.reservation_id,

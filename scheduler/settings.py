@@ -18,7 +18,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     tries a lost store every `probe_ms`.
     """
 
-    policy: str = "least_work"
+    policy: str = "forebay"
     place_deadline_ms: Milliseconds = 50
     lease_ms: Milliseconds = 2000
     renew_ms: Milliseconds = 500

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import msgspec
+
 from scheduler.errors import UnknownPolicyError
 from scheduler.policies import least_requests, least_work, random, round_robin
 from scheduler.policies.order import by_chance, by_turn
@@ -19,16 +21,19 @@ TIE_S = 1e-6
 TURN_S = 1e3
 """The same where nothing else decides: the other groups are for when the first has no rank left."""
 
+_LEAST_WORK = Policy(
+    price=least_work.least_work,
+    likely=least_work.likely,
+    order=by_chance,
+    later_s=0.0,
+    in_seconds=True,
+    rebinds=True,
+)
+
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
-        "least_work": Policy(
-            price=least_work.least_work,
-            likely=least_work.likely,
-            order=by_chance,
-            later_s=0.0,
-            in_seconds=True,
-            rebinds=True,
-        ),
+        "forebay": msgspec.structs.replace(_LEAST_WORK, knows_prefixes=True),
+        "least_work": _LEAST_WORK,
         "least_requests": Policy(
             price=least_requests.least_requests,
             likely=least_requests.likely,

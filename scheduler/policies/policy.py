@@ -24,7 +24,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     `order` says which group of ranks has its turn, and `later_s` what all others cost more. `in_seconds`: costs are
     seconds, so that the transfer between two legs adds to them, and to prefill on a decode rank is one more alternative
     to a pair; else that is done only where no pair can be made. `rebinds`: a decode rank is left for a better one when
-    the prefill is done.
+    the prefill is done. `knows_prefixes`: what ranks hold of a prompt is looked up before they are priced.
     """
 
     price: Callable[[LegKind, RequestShape, Sequence[RankView], Context], list[Candidate]]
@@ -33,3 +33,4 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     later_s: float
     in_seconds: bool = False
     rebinds: bool = False
+    knows_prefixes: bool = False

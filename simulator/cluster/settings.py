@@ -35,7 +35,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     report_late_ms: int = 0
     network_ms: float = 0.2
     store_ms: float = 0.5
-    policy: str = "least_work"
+    policy: str = "forebay"
     seed: int = 1
 
     @property

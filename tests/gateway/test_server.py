@@ -176,7 +176,7 @@ def test_an_ipv6_address_can_be_listened_on() -> None:
 async def test_what_cannot_be_understood_is_refused_at_the_start() -> None:
     with pytest.raises(StoreUrlError):
         await serve(GatewaySettings(redis="http://x", port=0), lambda _: None)
-    with pytest.raises(ValueError, match=r"^policy: there is none called 'nonsense'; known: least_work, "):
+    with pytest.raises(ValueError, match=r"^policy: there is none called 'nonsense'; known: forebay, "):
         GatewaySettings(redis="redis://127.0.0.1:1", port=0, policy="nonsense")
 
 

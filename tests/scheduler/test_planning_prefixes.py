@@ -17,7 +17,7 @@ from tests.scheduler.samples import PAIRABLE, SHAPE, pd_rank, rank, rules, view
 HELD = {"a": 900}
 
 
-def planned(*ranks: RankView, cached: dict[str, int], seed: int = 1, policy: str = "least_work") -> Plan:
+def planned(*ranks: RankView, cached: dict[str, int], seed: int = 1, policy: str = "forebay") -> Plan:
     shape = msgspec.structs.replace(PAIRABLE, cached_tokens=cached)
     found = plan(shape, view(*ranks), rules(policy, "nixl"), pool_ms=0, turn=0, chance=Random(seed))
     assert found is not None

@@ -36,7 +36,7 @@ def prompt(*blocks: int) -> RequestShape:
 
 @asynccontextmanager
 async def known(
-    settings: SchedulerSettings = SETTINGS, odometer: int | None = 0, policy: str = "least_work"
+    settings: SchedulerSettings = SETTINGS, odometer: int | None = 0, policy: str = "forebay"
 ) -> AsyncIterator[Scene]:
     scene = Scene(settings, policy=policy)
     await tell(scene, odometer)
@@ -89,7 +89,7 @@ async def test_what_is_held_whole_leaves_one_token_to_compute() -> None:
 async def test_other_gateways_know_at_once() -> None:
     async with known() as scene:
         rank, _ = await placed(scene, prompt(1, 2, 3))
-        other = Scene(SETTINGS, policy="least_work")
+        other = Scene(SETTINGS, policy="forebay")
         other.wire.store = scene.wire.store
         await other.pool.refresh()
         late = asyncio.get_running_loop().create_task(other.pool.run(), name="another pool")
@@ -115,7 +115,7 @@ async def test_a_new_life_holds_nothing() -> None:
         assert (await placed(scene, prompt(1, 2, 3)))[1] == 1_600
 
 
-@pytest.mark.parametrize(("odometer", "policy"), [(None, "least_work"), (0, "round_robin")])
+@pytest.mark.parametrize(("odometer", "policy"), [(None, "forebay"), (0, "least_work")])
 async def test_where_nothing_can_be_known_or_it_does_not_matter_nobody_writes(
     odometer: int | None, policy: str
 ) -> None:

@@ -62,7 +62,7 @@ def test_a_sweep_has_every_combination() -> None:
         ({"gateways": "0"}, "out of range"),
         ({"load": "nan"}, "out of range"),
         ({"load": "-1"}, "out of range"),
-        ({"policy": "least_work/magic"}, "none called 'magic'; known: least_work, "),
+        ({"policy": "least_work/magic"}, "none called 'magic'; known: forebay, "),
     ],
 )
 def test_a_sweep_of_anything_else_is_refused(sweep: dict[str, str], reason: str) -> None:

@@ -81,7 +81,7 @@ def test_the_json_has_what_the_contract_names_side_by_side() -> None:
         *latencies, "throughput_rps", "goodput", "hit_rate", "imbalance", "rejected", "placements_by_gateway",
         "placements_by_rank", "policy", "gateways", "store", "load", "workload",
     }  # fmt: skip
-    assert (found["policy"], found["gateways"], found["store"], found["load"]) == ("least_work", 1, "memory", 0.9)
+    assert (found["policy"], found["gateways"], found["store"], found["load"]) == ("forebay", 1, "memory", 0.9)
 
 
 def test_the_table_has_a_row_for_each_case() -> None:
@@ -90,7 +90,7 @@ def test_the_table_has_a_row_for_each_case() -> None:
     console.print(table(list(simulate(settings, made_up))))
     text = console.export_text()
     assert "hot: 200 requests, 2 prefill + 1 decode + 0 mixed ranks, seeds 1, 2, 3" in text
-    assert text.count("least_work") == 2
+    assert text.count("forebay") == 2
     assert "2,000 ± 577" in text
 
 

@@ -24,7 +24,7 @@ def run(arguments: str, *more: str) -> Result:
         pytest.param("", "either --trace FILE or --workload NAME", id="nothing-to-simulate"),
         pytest.param("--trace f --workload hot", "either --trace FILE or --workload NAME", id="both"),
         pytest.param("--workload magic", "poisson, bursty, shared_prefix, hot, hottest", id="unknown-workload"),
-        pytest.param(f"{SMALL} --policy magic", "none called 'magic'; known: least_work, ", id="unknown-policy"),
+        pytest.param(f"{SMALL} --policy magic", "none called 'magic'; known: forebay, ", id="unknown-policy"),
         pytest.param(f"{SMALL} --load 0", "'--load'", id="no-load"),
         pytest.param(f"{SMALL} --load nan", "'--load'", id="load-nan"),
         pytest.param(f"{SMALL} --seeds 8-1", "'--seeds'", id="seeds"),
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 def test_without_json_there_is_a_table_and_a_plot_if_asked_for(tmp_path: Path) -> None:
     result = run(SMALL, "--sweep", "load=0.3/0.6", "--plot", str(tmp_path / "plot.svg"))
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("least_work") == 2
+    assert result.stdout.count("forebay") == 2
     assert (tmp_path / "plot.svg").read_text().startswith("<svg")
     assert run(SMALL, "--plot", str(tmp_path / "plot.png")).exit_code == 0
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

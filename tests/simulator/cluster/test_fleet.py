@@ -44,7 +44,7 @@ def told(outcomes: list[Outcome]) -> list[tuple[object, ...]]:
     ]
 
 
-@pytest.mark.parametrize("policy", ["least_work", "least_requests", "round_robin", "random"])
+@pytest.mark.parametrize("policy", ["forebay", "least_work", "least_requests", "round_robin", "random"])
 def test_every_request_is_served_in_order_of_its_phases(policy: str) -> None:
     requests = some_requests(200, 10)
     outcomes = run(requests, FleetSettings(prefill=2, decode=2, mixed=1, gateways=3, policy=policy))
