@@ -62,6 +62,7 @@ class Agent:
                 waiting=rank.num_waiting,
                 kv_used_tokens=rank.kv_used_tokens,
                 prefill_tokens_per_s=_learned_rate(rank),
+                computed_tokens=_computed_tokens(rank),
             )
             for rank in self._ranks
         ]
@@ -76,6 +77,11 @@ def _learned_rate(rank: AnalyticRank) -> float:
     if rank.prefilled_tokens < LEARNED_FROM_TOKENS:
         return rank.shape.timing.prefill_tokens_per_s
     return rank.prefilled_tokens / rank.prefill_s
+
+
+def _computed_tokens(rank: AnalyticRank) -> int:
+    """The odometer of the prefix cache, as agent/rank_state.py tells it from the engine's counters."""
+    return rank.prefix_queries_tokens - rank.prefix_hits_tokens + rank.generated_tokens
 
 
 def _ignore(_replies: list[Reply]) -> None:

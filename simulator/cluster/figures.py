@@ -39,7 +39,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What all runs came to.
 
     `ttft_ms` and `e2e_ms` are from the arrival, `tpot_ms` is the time per output token after the first. `goodput` is
-    the share of requests that met the SLO, `hit_rate` the share of prompt tokens found in a cache, `imbalance` the work
+    the share of requests that met the SLO, `hit_rate` the share of prompt tokens found in a cache, `believed_hit_rate`
+    the share that gateways expected to be found where they placed (least_work expects nothing), `imbalance` the work
     of the busiest prefilling rank (uncached prompt tokens) over the ranks' mean. `throughput_rps` is requests finished
     over the time from the first arrival to the last end. The `_se` are standard errors as those in `ttft_ms`.
     """
@@ -52,6 +53,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     goodput_se: float
     hit_rate: float
     hit_rate_se: float
+    believed_hit_rate: float
     imbalance: float
     rejected: int
     placements_by_gateway: dict[str, int]
@@ -78,6 +80,7 @@ def figures(runs: Sequence[Run], slo: Slo, *, prefilling: int, gateways: int, wa
         goodput_se=goodput.se,
         hit_rate=hit_rate.mean,
         hit_rate_se=hit_rate.se,
+        believed_hit_rate=spread([_hit_samples(outcomes, believed=True) for outcomes in served]).mean,
         imbalance=fmean(_imbalance(outcomes, prefilling) for outcomes in served),
         rejected=sum(outcome.rejected for run in runs for outcome in run.outcomes),
         placements_by_gateway=_counts((str(outcome.gateway) for outcome in everything), map(str, range(gateways))),
@@ -95,12 +98,13 @@ def _spread_ms(runs: Iterable[Sequence[Outcome]], seconds: Callable[[Outcome], f
     return spread([[1000 * value for each in outcomes if (value := seconds(each)) is not None] for outcomes in runs])
 
 
-def _hit_samples(outcomes: Sequence[Outcome]) -> list[float]:
+def _hit_samples(outcomes: Sequence[Outcome], *, believed: bool = False) -> list[float]:
     """Samples whose mean is the share of all prompt tokens: each request's share, weighted by its tokens."""
     if not outcomes:
         return []
     mean_tokens = fmean(outcome.request.prompt_tokens for outcome in outcomes)
-    return [outcome.cached_tokens / mean_tokens for outcome in outcomes]
+    found = [outcome.believed_cached_tokens if believed else outcome.cached_tokens for outcome in outcomes]
+    return [tokens / mean_tokens for tokens in found]
 
 
 def _throughput_rps(outcomes: Sequence[Outcome]) -> float:

@@ -12,6 +12,7 @@ from scheduler.policies import policy_named
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.ledger_placer import LedgerPlacer
 from simulator.cluster.placer import Placer
+from simulator.cluster.prefixes import Prefixes
 from simulator.cluster.ranks import CONNECTOR
 from simulator.cluster.settings import FleetSettings
 from simulator.cluster.snapshots import PHASES, Snapshots
@@ -33,5 +34,6 @@ def ledger_placers(
         rng = Random(f"{settings.seed}/gateway{number}")
         name = gateway_name(f"gateway{number}", "127.0.0.1:8000")
         writer = GatewayWriter(queue, link, keys, epoch=epoch, gateway=name, rng=rng)
-        placers.append(LedgerPlacer(writer, phases[number % len(phases)], rules, rng))
+        snapshots = phases[number % len(phases)]
+        placers.append(LedgerPlacer(writer, snapshots, Prefixes(queue, link, keys, snapshots), rules, rng))
     return placers

@@ -114,5 +114,6 @@ class Journey:
             first_token_s=self._first_token_s,
             finished_s=self._queue.now_s,
             cached_tokens=self._cached_tokens,
+            believed_cached_tokens=self._placed.believed_cached_tokens if self._placed else 0,
             rejected=rejected,
         )

@@ -11,10 +11,11 @@ from scheduler.decision import LegKind, RequestShape
 from scheduler.estimates import TokenEstimator
 from scheduler.messages import Phase
 from scheduler.pending import StoreAnswer
-from scheduler.planning import Rules, plan
+from scheduler.planning import Plan, Rules, plan
 from scheduler.rebinding import plan_rebinding
 from scheduler.reservation import Reservation
 from simulator.cluster.placer import Placed
+from simulator.cluster.prefixes import Prefixes, Prompt
 from simulator.cluster.request import SimRequest
 from simulator.cluster.snapshots import Snapshots
 from simulator.cluster.writer import GatewayWriter
@@ -26,27 +27,21 @@ _API = "chat"
 class LedgerPlacer:
     """One gateway's. Prompts are as long as they are believed to be, answers as long as those before on the average."""
 
-    def __init__(self, writer: GatewayWriter, snapshots: Snapshots, rules: Rules, rng: Random) -> None:
-        self._writer, self._snapshots, self._rules, self._rng = writer, snapshots, rules, rng
+    def __init__(
+        self, writer: GatewayWriter, snapshots: Snapshots, prefixes: Prefixes, rules: Rules, rng: Random
+    ) -> None:
+        self._writer, self._snapshots, self._prefixes = writer, snapshots, prefixes
+        self._rules, self._rng = rules, rng
         self._estimator = TokenEstimator()
         self._turns = count()
 
     def place(self, request: SimRequest, take: Callable[[Placed | None], None]) -> None:
         """See Placer."""
-        shape = RequestShape(
-            prompt_tokens=request.prompt_tokens,
-            output_tokens=self._estimator.output_tokens(_API, None),
-            prompt_key=request.key,
-            pairable=True,
-        )
-        snapshots = self._snapshots
-        planned = plan(
-            shape, snapshots.view, self._rules, pool_ms=snapshots.pool_ms, turn=next(self._turns), chance=self._rng
-        )
-        if planned is None:
-            take(None)
+        prompt = self._prefixes.prompt_of(request) if self._rules.policy.knows_prefixes else None
+        if prompt is None:
+            self._plan(request, None, take, {})
         else:
-            self._writer.place(planned.ask, partial(_placed, take))
+            self._prefixes.look_up(prompt, partial(self._plan, request, prompt, take))
 
     def dispatched(self, placed: Placed) -> None:
         """See Placer."""
@@ -73,9 +68,38 @@ class LedgerPlacer:
         self._writer.release(placed.number)
         self._estimator.observe(_API, 0, request.prompt_tokens, request.output_tokens)
 
+    def _plan(
+        self,
+        request: SimRequest,
+        prompt: Prompt | None,
+        take: Callable[[Placed | None], None],
+        cached_tokens: dict[str, int],
+    ) -> None:
+        shape, snapshots = self._shape(request, cached_tokens), self._snapshots
+        planned = plan(
+            shape, snapshots.view, self._rules, pool_ms=snapshots.pool_ms, turn=next(self._turns), chance=self._rng
+        )
+        if planned is None:
+            take(None)
+        else:
+            self._writer.place(planned.ask, partial(self._placed, planned, prompt, take))
 
-def _placed(take: Callable[[Placed | None], None], answer: StoreAnswer) -> None:
-    take(_named(answer.reservation_id, answer.reservation) if answer.reservation else None)
+    def _shape(self, request: SimRequest, cached_tokens: dict[str, int]) -> RequestShape:
+        return RequestShape(
+            prompt_tokens=request.prompt_tokens,
+            output_tokens=self._estimator.output_tokens(_API, None),
+            prompt_key=request.key,
+            pairable=True,
+            cached_tokens=cached_tokens,
+        )
+
+    def _placed(
+        self, planned: Plan, prompt: Prompt | None, take: Callable[[Placed | None], None], answer: StoreAnswer
+    ) -> None:
+        reservation = answer.reservation
+        if reservation and prompt:
+            self._prefixes.touch(prompt, reservation, planned.ranks)
+        take(_named(answer.reservation_id, reservation) if reservation else None)
 
 
 def _rebound(placed: Placed, take: Callable[[str], None], answer: StoreAnswer) -> None:
@@ -86,4 +110,9 @@ def _rebound(placed: Placed, take: Callable[[str], None], answer: StoreAnswer) -
 def _named(number: int, reservation: Reservation) -> Placed:
     first, last = reservation.legs[0], reservation.legs[-1]
     assert (first.kind is LegKind.WHOLE) == (first is last)
-    return Placed(number=number, prefill_rank=first.rank, decode_rank=last.rank)
+    return Placed(
+        number=number,
+        prefill_rank=first.rank,
+        decode_rank=last.rank,
+        believed_cached_tokens=reservation.prompt_tokens - reservation.uncached_tokens,
+    )

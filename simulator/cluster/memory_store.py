@@ -16,6 +16,7 @@ from lupa.luajit21 import LuaRuntime, lua_type
 from scheduler.calls import Call, Reply, Word
 from scheduler.lua import Script, source
 
+TABLES = ("redis_strings.lua", "redis_tables.lua")
 DECODED = 1_024
 """JSON texts that are kept decoded: cards are looked at in each report, and scripts change nothing that they decode."""
 
@@ -25,8 +26,9 @@ class MemoryStore:
 
     def __init__(self, now_ms: int) -> None:
         self._lua = LuaRuntime(unpack_returned_tuples=True)
-        tables = files("simulator.cluster").joinpath("redis_tables.lua").read_text()
-        self._redis = self._lua.execute(tables)
+        self._redis = self._lua.execute(
+            "".join(files("simulator.cluster").joinpath(name).read_text() for name in TABLES)
+        )
         self._clock = self._redis["clock"]
         self._decode = lru_cache(DECODED)(self._decoded)
         self._compiled: dict[Script, Any] = {}

@@ -10,8 +10,8 @@ from simulator.cluster.request import SimRequest
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Where a request went and when it got there; all times in seconds of the same virtual clock as its arrival.
 
-    One rank alone is both `prefill_rank` and `decode_rank`. `cached_tokens` of the prompt were not computed. Of a
-    rejected request the ranks are empty, and its times mean nothing.
+    One rank alone is both `prefill_rank` and `decode_rank`. `cached_tokens` of the prompt were not computed, and
+    `believed_cached_tokens` not expected to be. Of a rejected request the ranks are empty, and its times mean nothing.
     """
 
     request: SimRequest
@@ -22,6 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     first_token_s: float
     finished_s: float
     cached_tokens: int
+    believed_cached_tokens: int = 0
     rejected: bool = False
 
     @property

@@ -13,12 +13,14 @@ from simulator.cluster.request import SimRequest
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """Where a request goes: `prefill_rank` and `decode_rank` are the same where one rank does both.
 
-    `number` is the placer's own name for it.
+    `number` is the placer's own name for it. So many tokens of the prompt are believed to be in the cache where it is
+    prefilled.
     """
 
     number: int
     prefill_rank: str
     decode_rank: str
+    believed_cached_tokens: int = 0
 
     @property
     def is_pair(self) -> bool:

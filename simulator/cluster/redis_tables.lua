@@ -1,12 +1,7 @@
 -- The commands of Redis that the ledger's scripts use, on Lua's own tables; simulator/redis_commands.py has their words.
 --
--- Returns {call = redis.call, clock = {ms: what TIME answers}}. No key ever holds a value of another kind here.
-local data, clock, commands = {}, {ms = 0}, {}
-
-local function spelt(word)
-  if type(word) ~= 'number' then return word end
-  return string.format(word == math.floor(word) and math.abs(word) < 1e17 and '%d' or '%.17g', word)
-end
+-- Goes behind redis_strings.lua. Returns {call = redis.call, clock = {ms: what TIME answers}}. No key ever holds a
+-- value of another kind here.
 
 local function at(key)
   if not data[key] then data[key] = {} end
@@ -22,10 +17,6 @@ end
 function commands.TIME()
   return {string.format('%d', math.floor(clock.ms / 1000)), string.format('%d', clock.ms % 1000 * 1000)}
 end
-function commands.GET(key) return data[key] or false end
-function commands.SET(key, value) data[key] = spelt(value) return {ok = 'OK'} end
-function commands.DEL(...) for _, key in ipairs({...}) do data[key] = nil end return 1 end
-
 function commands.HGET(key, field) return at(key)[field] or false end
 function commands.HMGET(key, ...)
   local hash, found = at(key), {...}

@@ -6,10 +6,14 @@ no more reads than `PHASES` a period, however many gateways there are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from scheduler import calls
 from scheduler.calls import Reply
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
+from scheduler.prefix_holders import Holder, holders_of, known_ms
 from scheduler.view import Delta, PoolView, fold
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.store_link import StoreLink
@@ -17,6 +21,13 @@ from simulator.cluster.writer import LEASE_MS
 
 PHASES = 4
 """Moments within a period at which gateways read."""
+
+
+class Beliefs(NamedTuple):
+    """What the prefix index asks of all ranks of a snapshot (scheduler/prefix_holders.py)."""
+
+    holders: Mapping[str, Holder]
+    known_ms: int
 
 
 class UnreadableRowError(Exception):
@@ -32,6 +43,7 @@ class Snapshots:
         self._queue, self._link, self._keys = queue, link, keys
         self.view = PoolView()
         self._read_s = 0.0
+        self._beliefs: Beliefs | None = None
         self._take([link.now(self._call())])
         period_s = snapshot_interval_ms(ranks, snapshot_ms) / 1000
         queue.every(period_s, queue.now_s + period_s * (phase + 1) / PHASES, self._read)
@@ -40,6 +52,14 @@ class Snapshots:
     def pool_ms(self) -> float:
         """The pool time by the last snapshot."""
         return self.view.pool_ms + (self._queue.now_s - self._read_s) * 1000
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """Found once for each snapshot, and only where somebody asks."""
+        if self._beliefs is None:
+            ranks = list(self.view.ranks.values())
+            self._beliefs = Beliefs(holders_of(ranks), known_ms(ranks))
+        return self._beliefs
 
     def _call(self) -> calls.Call:
         return calls.snapshot(self._keys, LEASE_MS, self.view.epoch, self.view.version)
@@ -52,3 +72,4 @@ class Snapshots:
         if skipped:
             raise UnreadableRowError
         self._read_s = self._queue.now_s
+        self._beliefs = None

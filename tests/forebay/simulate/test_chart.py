@@ -29,6 +29,7 @@ def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> 
         goodput_se=0.01,
         hit_rate=0.0,
         hit_rate_se=0.0,
+        believed_hit_rate=0.0,
         imbalance=1.0,
         rejected=0,
         placements_by_gateway={},

@@ -78,8 +78,8 @@ def test_the_json_has_what_the_contract_names_side_by_side() -> None:
     for name in latencies:
         assert set(found[name]) == {"mean", "p50", "p90", "p99", "se"}
     assert set(found) >= {
-        *latencies, "throughput_rps", "goodput", "hit_rate", "imbalance", "rejected", "placements_by_gateway",
-        "placements_by_rank", "policy", "gateways", "store", "load", "workload",
+        *latencies, "throughput_rps", "goodput", "hit_rate", "believed_hit_rate", "imbalance", "rejected",
+        "placements_by_gateway", "placements_by_rank", "policy", "gateways", "store", "load", "workload",
     }  # fmt: skip
     assert (found["policy"], found["gateways"], found["store"], found["load"]) == ("forebay", 1, "memory", 0.9)
 

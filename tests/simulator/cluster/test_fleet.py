@@ -84,7 +84,7 @@ def test_an_unknown_policy_lists_the_known_ones() -> None:
         run([], FleetSettings(policy="no such"))
 
 
-@pytest.mark.parametrize("policy", ["least_work", "least_requests"])
+@pytest.mark.parametrize("policy", ["forebay", "least_work", "least_requests"])
 def test_the_store_for_many_calls_answers_as_the_one_that_can_be_looked_into(policy: str) -> None:
     requests, settings = some_requests(150, 15), FleetSettings(prefill=3, decode=3, mixed=1, gateways=4, policy=policy)
     assert told(run(requests, settings)) == told(Fleet(settings, VirtualStore(EPOCH_MS)).run(requests))

@@ -1,0 +1,100 @@
+"""The prefix index of one gateway in virtual time: as scheduler/prefix_index.py uses it.
+
+Questions go at once, or with the next exchange where one is under way; words of placements gather for 10 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from scheduler import calls
+from scheduler.calls import Call, Reply
+from scheduler.keys import PoolKeys
+from scheduler.prefix_chain import Chain, chain_of
+from scheduler.prefix_holders import cached_tokens, touch_of
+from scheduler.prefix_index import GATHER_S, PIECE
+from scheduler.rank_view import RankView
+from scheduler.reservation import Reservation
+from simulator.cluster.clock import EventQueue
+from simulator.cluster.request import BLOCK_TOKENS, SimRequest
+from simulator.cluster.snapshots import Snapshots
+from simulator.cluster.store_link import StoreLink
+
+HASH_BYTES = 8
+
+
+class Prompt(NamedTuple):
+    """What the index knows a prompt by: its blocks, the keys they have, and the last of them."""
+
+    chain: Chain
+    keys: Sequence[str]
+    last: int
+
+
+class _Question(NamedTuple):
+    prompt: Prompt
+    take: Callable[[dict[str, int]], None]
+
+
+class Prefixes:
+    """Asks and tells the store; of its own it knows nothing."""
+
+    def __init__(self, queue: EventQueue, link: StoreLink, keys: PoolKeys, snapshots: Snapshots) -> None:
+        self._queue, self._link, self._keys, self._snapshots = queue, link, keys, snapshots
+        self._questions: list[_Question] = []
+        self._is_asking = self._is_telling = False
+        self._untold: dict[tuple[int, str], Call] = {}
+
+    def prompt_of(self, request: SimRequest) -> Prompt | None:
+        """What is known of a prompt; None of one without a block that a cache could spare the engine."""
+        blocks = request.cacheable_blocks
+        if not blocks:
+            return None
+        chain = chain_of([block.to_bytes(HASH_BYTES, "little") for block in blocks])
+        return Prompt(chain, self._keys.blocks(chain.hashes), blocks[-1])
+
+    def look_up(self, prompt: Prompt, take: Callable[[dict[str, int]], None]) -> None:
+        """`take` gets the tokens of the prompt that ranks hold, by rank."""
+        self._questions.append(_Question(prompt, take))
+        if not self._is_asking:
+            self._ask()
+
+    def touch(self, prompt: Prompt, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
+        """The prompt was placed: the ranks of its legs will hold it; `ranks` by name."""
+        views = [ranks[leg.rank] for leg in reservation.legs]
+        words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
+        if not words:
+            return
+        call = calls.prefix_touch(prompt.keys, self._snapshots.beliefs.known_ms, words)
+        self._untold[prompt.last, " ".join(leg.rank for leg in reservation.legs)] = call
+        if not self._is_telling:
+            self._is_telling = True
+            self._queue.after(GATHER_S, self._tell)
+
+    def _ask(self) -> None:
+        asked, self._questions = self._questions, []
+        self._is_asking = True
+        self._link.send([calls.prefix_look(each.prompt.keys) for each in asked], partial(self._answer, asked))
+
+    def _answer(self, asked: Sequence[_Question], replies: Sequence[Reply]) -> None:
+        self._is_asking = False
+        holders = self._snapshots.beliefs.holders
+        for each, reply in zip(asked, replies, strict=True):
+            each.take(cached_tokens(reply, each.prompt.chain, BLOCK_TOKENS, holders) if reply else {})
+        if self._questions:
+            self._ask()
+
+    def _tell(self) -> None:
+        untold, self._untold = list(self._untold.values()), {}
+        self._tell_pieces(untold)
+
+    def _tell_pieces(self, untold: Sequence[Call]) -> None:
+        """One exchange after the other, then what has gathered meanwhile."""
+        if untold:
+            self._link.send(untold[:PIECE], lambda _replies: self._tell_pieces(untold[PIECE:]))
+        elif self._untold:
+            self._queue.after(GATHER_S, self._tell)
+        else:
+            self._is_telling = False
