@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from forebay.simulate.cases import Case, cases
-from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
 from scheduler.store_url import parse_store_url, shown_url
 from simulator.cluster.load import FleetCapacity, fleet_capacity
+from simulator.cluster.peers.names import POLICY_NAMES
 from simulator.cluster.request import BLOCK_TOKENS
 from simulator.cluster.settings import FleetSettings
 from simulator.settings import RankSettings
@@ -104,7 +104,7 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Literal["poisson", "bursty", "shared_prefix", "hot", "hottest"] | None,
         Meta(description="requests that are drawn, in place of a trace"),
     ] = None
-    policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICIES)}")] = (
+    policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICY_NAMES)}")] = (
         SchedulerSettings().policy
     )
     load: Annotated[
@@ -154,8 +154,8 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if self.plot and not self.plot.endswith((".svg", ".png")):
             raise ValueError("plot: expected a file name that ends in .svg or .png")
         for case in self.cases:
-            if case.policy not in POLICIES:
-                raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICIES)}")
+            if case.policy not in POLICY_NAMES:
+                raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICY_NAMES)}")
         self.seed_numbers  # noqa: B018 - raises where there are none
 
     @property

@@ -15,6 +15,8 @@ from simulator.cluster.gateways import ledger_placers
 from simulator.cluster.journey import Journey
 from simulator.cluster.memory_store import MemoryStore
 from simulator.cluster.outcome import Outcome
+from simulator.cluster.peers import PEERS
+from simulator.cluster.peers.placers import peer_placers
 from simulator.cluster.ranks import build_sites, cards_of, nodes_of
 from simulator.cluster.request import SimRequest
 from simulator.cluster.settings import FleetSettings
@@ -26,6 +28,7 @@ EPOCH = "simulated"
 class Fleet:
     """One cluster at virtual time 0, its ranks known to the empty `store` and its gateways to the ledger.
 
+    Where a peer's rule places, there is neither: its gateways go by what that peer's would see.
     Raises UnknownPolicyError.
     """
 
@@ -35,9 +38,12 @@ class Fleet:
         self.sites = build_sites(self._queue, settings)
         link = StoreLink(self._queue, store, settings.store_ms / 1000)
         keys = PoolKeys("sim")
-        link.now(calls.open_pool(keys, EPOCH))
-        self._start_agents(link, keys)
-        self._placers = ledger_placers(self._queue, link, keys, settings, ranks=len(self.sites), epoch=EPOCH)
+        if settings.policy in PEERS:
+            self._placers = peer_placers(self._queue, self.sites, settings)
+        else:
+            link.now(calls.open_pool(keys, EPOCH))
+            self._start_agents(link, keys)
+            self._placers = ledger_placers(self._queue, link, keys, settings, ranks=len(self.sites), epoch=EPOCH)
         self._gateway_of = Random(f"{settings.seed}/gateways")
         self._most_tokens = min(site.rank.shape.kv_tokens for site in self.sites.values())
         self._outcomes: list[Outcome] = []

@@ -1,0 +1,52 @@
+"""What llm-d's precise prefix index knows: the ranks' KV events, and what was just placed. Pure.
+
+Source: https://github.com/llm-d/llm-d-router at ebab687, pkg/epp/framework/plugins/scheduling/scorer/preciseprefixcache
+(speculative entries are kept for 2 s).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from simulator.cluster.peers.exact_prefixes import ExactPrefixes
+from simulator.cluster.peers.llm_d_index import PrefixIndex
+from simulator.cluster.request import SimRequest
+
+SPECULATIVE_S = 2.0
+
+
+class PreciseIndex(PrefixIndex):
+    """`now_s` tells the time by which speculative entries end."""
+
+    def __init__(self, exact: ExactPrefixes, now_s: Callable[[], float]) -> None:
+        self._exact, self._now_s = exact, now_s
+        self._until_s: dict[tuple[str, int], float] = {}
+        self._entries: deque[tuple[float, str, Sequence[int]]] = deque()
+
+    def held_blocks(self, request: SimRequest, blocks: Sequence[int], ranks: Sequence[str]) -> dict[str, int]:
+        """See PrefixIndex."""
+        self._forget()
+        return {
+            rank: max(min(len(blocks), self._exact.held_blocks(rank, request)), self._expected(rank, blocks))
+            for rank in ranks
+        }
+
+    def picked(self, rank: str, blocks: Sequence[int]) -> None:
+        """See PrefixIndex."""
+        until_s = self._now_s() + SPECULATIVE_S
+        self._entries.append((until_s, rank, blocks))
+        for block in blocks:
+            self._until_s[rank, block] = until_s
+
+    def _expected(self, rank: str, blocks: Sequence[int]) -> int:
+        until_s = self._until_s
+        return next((number for number, block in enumerate(blocks) if (rank, block) not in until_s), len(blocks))
+
+    def _forget(self) -> None:
+        now_s = self._now_s()
+        while self._entries and self._entries[0][0] <= now_s:
+            _, rank, blocks = self._entries.popleft()
+            for block in blocks:
+                if self._until_s.get((rank, block), now_s + 1) <= now_s:
+                    del self._until_s[rank, block]

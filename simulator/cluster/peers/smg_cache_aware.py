@@ -1,0 +1,67 @@
+"""SMG's cache_aware: the rank that was sent the longest beginning of the prompt, while own counts are balanced. Pure.
+
+Source: https://github.com/lightseekorg/smg at 73da68c, model_gateway/src/policies/cache_aware.rs (select_worker,
+select_worker_with_text), crates/kv_index/src/string_tree.rs, model_gateway/src/main.rs for the defaults of the command
+line (0.3, 64, 1.5), model_gateway/src/routers/http/pd_router.rs for what a rank's load is.
+
+If the own requests of the ranks differ by more than 64 and by more than half, the one with the fewest gets the request.
+Else the tree is asked: if more than 0.3 of the prompt is known, the rank that was the first to get that beginning gets
+it, and if not, the one with the fewest own requests; of several the one that had the fewest in all. The tree is the
+gateway's own, of 67 million characters a rank, which no cache outlives: it never forgets here. A pair's prefill rank
+counts a request until its last token. Decode ranks go by the fewest own requests: to look for prefixes on them too, as
+they do if no decode policy is set, gains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scheduler.decision import LegKind
+from simulator.cluster.peers.rule import Leg, Rule
+from simulator.cluster.peers.tally import Tally
+from simulator.cluster.request import BLOCK_TOKENS, SimRequest
+
+CACHE_THRESHOLD = 0.3
+BALANCE_ABS_THRESHOLD = 64
+BALANCE_REL_THRESHOLD = 1.5
+
+
+class SmgCacheAware(Rule):
+    """The tree is a dictionary: whose each block is that was ever sent."""
+
+    def __init__(self) -> None:
+        self._under_way, self._ever = Tally(), Tally()
+        self._owner_of: dict[int, str] = {}
+
+    def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
+        """See Rule."""
+        counts = [self._under_way.of(rank) for rank in ranks]
+        least, most = min(counts), max(counts)
+        if most - least > BALANCE_ABS_THRESHOLD and most > least * BALANCE_REL_THRESHOLD:
+            return self.decode_rank(request, ranks)
+        owner, known_tokens = self._known(request)
+        if owner and known_tokens / request.prompt_tokens > CACHE_THRESHOLD:
+            return owner
+        return self.decode_rank(request, ranks)
+
+    def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
+        """See Rule."""
+        return min(ranks, key=lambda rank: (self._under_way.of(rank), self._ever.of(rank)))
+
+    def began(self, leg: Leg) -> None:
+        """See Rule."""
+        self._under_way.add(leg.rank, 1)
+        self._ever.add(leg.rank, 1)
+        if leg.kind is not LegKind.DECODE:
+            for block in leg.request.blocks:
+                self._owner_of.setdefault(block, leg.rank)
+
+    def ended(self, leg: Leg) -> None:
+        """See Rule."""
+        self._under_way.add(leg.rank, -1)
+
+    def _known(self, request: SimRequest) -> tuple[str, int]:
+        for number, block in reversed(list(enumerate(request.blocks, 1))):
+            if block in self._owner_of:
+                return self._owner_of[block], number * BLOCK_TOKENS
+        return "", 0
