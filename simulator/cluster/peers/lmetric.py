@@ -1,7 +1,7 @@
 """LMetric: tokens to compute times requests, by own accounting and exact prefixes. Pure.
 
-Source: https://arxiv.org/abs/2603.15202 ("LMetric: Simple is Better"): the product of the new prefill tokens a rank would
-have and its batch size. As Dynamo's `router_selection_policy=lmetric` has it
+Source: https://arxiv.org/abs/2603.15202 ("LMetric: Simple is Better"): the product of the new prefill tokens a rank
+would have and its batch size. As Dynamo's `router_selection_policy=lmetric` has it
 (https://github.com/ai-dynamo/dynamo at 03037af, docs/components/router/router-concepts.md), the tokens are those under
 way to the rank and the request's own, less what the rank has cached, and one is added to the batch, so that among idle
 ranks the one that has most of the prompt is taken. Any of the least.

@@ -1,8 +1,9 @@
 """The negative control: the least tokens, of those that this gateway itself has placed. Pure.
 
 What Forebay would be without the shared ledger: a prefill or mixed rank costs the prompt tokens that this gateway has
-under way there, a decode rank the share of its sequences plus the share of its KV tokens that they are, as Forebay's
-own cost has it (scheduler/policies/least_work.py). With one gateway that is all there is; with many each sees its part.
+under way there, a decode rank twice the share of its sequences plus the share of its KV tokens that they are, as
+Forebay's own cost has it (scheduler/policies/least_work.py). With one gateway that is all there is; with many each sees
+its part.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from scheduler.policies.least_work import REQUEST_WEIGHT
 from simulator.cluster.peers.counting_rule import CountingRule
 from simulator.cluster.peers.least import least
 from simulator.cluster.peers.rule import Leg
@@ -49,4 +51,5 @@ class OwnCounts(CountingRule):
         self._requests.ended(leg)
 
     def _decode_cost(self, rank: str) -> float:
-        return self._requests.of(rank) / self._max_num_seqs + self.under_way.of(rank) / self._kv_tokens
+        requests = REQUEST_WEIGHT * self._requests.of(rank) / self._max_num_seqs
+        return requests + self.under_way.of(rank) / self._kv_tokens

@@ -28,7 +28,7 @@ class SmgLeastLoad(Rule):
     """`polled` says how much waits and how fast ranks generate."""
 
     def __init__(self, polled: Polled) -> None:
-        self._polled, self._polls, self._sent_tokens = polled, 0, Tally()
+        self._polled, self._polls, self._sent_tokens = polled, polled.polls, Tally()
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule."""

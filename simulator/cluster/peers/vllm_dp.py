@@ -35,7 +35,7 @@ class _Balancer(CountingRule):
     def __init__(self, polled: Polled, *, number: int, servers: int) -> None:
         super().__init__(one)
         self._polled, self._number, self._servers = polled, number, servers
-        self._sent, self._polls = Tally(), 0
+        self._sent, self._polls = Tally(), polled.polls
         self._turns = {"prefill": 0, "decode": 0}
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from forebay.simulate.cases import Case
 from forebay.simulate.settings import FleetOptions, SimulateSettings, seeds_of
-from scheduler.policies import POLICIES
+from simulator.cluster.peers.names import POLICY_NAMES
 from simulator.cluster.settings import FleetSettings
 from simulator.cluster.workloads import WORKLOADS
 from simulator.settings import RankSettings
@@ -76,7 +76,7 @@ def test_every_workload_that_can_be_drawn_can_be_asked_for() -> None:
 
 
 def test_every_policy_can_be_asked_for() -> None:
-    for name in POLICIES:
+    for name in POLICY_NAMES:
         assert SimulateSettings(workload="poisson", policy=name).cases[0].policy == name
 
 

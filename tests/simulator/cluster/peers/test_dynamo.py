@@ -1,0 +1,89 @@
+"""Dynamo's cost and LMetric's product."""
+
+from collections.abc import Sequence
+from random import Random
+
+from simulator.cluster.peers.dynamo import Dynamo
+from simulator.cluster.peers.exact_prefixes import ExactPrefixes
+from simulator.cluster.peers.lmetric import LMetric
+from simulator.kv_cache import KvCache
+from tests.simulator.cluster.peers.legs import begin, decode, prefill, request, whole
+
+PAIR = ("a", "b")
+
+
+def exact(**held: Sequence[int]) -> ExactPrefixes:
+    """An index of ranks that hold these blocks."""
+    caches = {rank: KvCache(100) for rank in PAIR}
+    for rank, keys in held.items():
+        for block, key in zip(caches[rank].take((), len(keys)) or (), keys, strict=True):
+            caches[rank].publish(block, key)
+    return ExactPrefixes(caches)
+
+
+def test_a_prompt_goes_to_its_prefix_until_as_much_is_under_way_there() -> None:
+    rule = Dynamo(exact(a=(1, 2)), (), Random(1))
+    asked = request(9, blocks=(1, 2, 3))
+    begin(rule, prefill("a", request(1, 1_023)))
+    # 1,023 + 513 is less than 1,537; 1,025 + 513 is not.
+    assert rule.prefill_rank(asked, PAIR) == "a"
+    begin(rule, prefill("a", request(2, 2)))
+    assert rule.prefill_rank(asked, PAIR) == "b"
+
+
+def test_a_prompt_under_way_counts_without_its_prefix_and_in_full_until_it_is_computed() -> None:
+    rule = Dynamo(exact(a=(1, 2)), (), Random(1))
+    leg = prefill("a", request(1, blocks=(1, 2)))
+    begin(rule, leg, prefill("b", request(2, 2)))
+    # One token has to be computed of the first.
+    assert rule.prefill_rank(request(3, 100), PAIR) == "a"
+    rule.prefilled(leg)
+    begin(rule, prefill("a", request(4, 3)))
+    assert rule.prefill_rank(request(3, 100), PAIR) == "b"
+
+
+def test_a_decode_rank_has_the_fewest_tokens_of_prompts() -> None:
+    rule = Dynamo(exact(), (), Random(1))
+    legs = decode("a", request(1, 100)), decode("b", request(2, 60)), decode("b", request(3, 60))
+    begin(rule, *legs)
+    assert rule.decodes_late
+    assert rule.decode_rank(request(9), PAIR) == "a"
+    rule.ended(legs[1])
+    assert rule.decode_rank(request(9), PAIR) == "b"
+
+
+def test_blocks_that_active_requests_share_count_once_on_a_mixed_rank() -> None:
+    rule = Dynamo(exact(a=(1, 2), b=(7, 8)), PAIR, Random(1))
+    legs = [whole("a", request(number, blocks=(1, 2))) for number in range(3)]
+    begin(rule, *legs, whole("b", request(4, blocks=(7, 8))))
+    for leg in legs:
+        rule.prefilled(leg)
+    # To compute: 1 on a, 1,025 + 1 on b. Active with it: 2 blocks and 4 tokens on a, 4 blocks and 2 tokens on b.
+    assert rule.prefill_rank(request(9, blocks=(1, 2)), PAIR) == "a"
+    for leg in legs:
+        rule.ended(leg)
+    begin(rule, *(whole("a", request(number, 600)) for number in range(5, 10)))
+    assert rule.prefill_rank(request(99, blocks=(1, 2)), PAIR) == "b"
+
+
+def test_lmetric_multiplies_tokens_by_requests() -> None:
+    rule = LMetric(exact(), Random(1))
+    begin(rule, *(prefill("a", request(number, 100)) for number in (1, 2)), prefill("b", request(3, 400)))
+    # (200 + 100) x 3 = 900 against (400 + 100) x 2 = 1,000; with 300 of their own 1,500 against 1,400.
+    assert rule.prefill_rank(request(9, 100), PAIR) == "a"
+    assert rule.prefill_rank(request(9, 300), PAIR) == "b"
+
+
+def test_lmetric_sends_a_prompt_to_an_idle_rank_that_has_most_of_it() -> None:
+    rule = LMetric(exact(b=(1,)), Random(1))
+    assert rule.prefill_rank(request(9, blocks=(1, 2)), PAIR) == "b"
+
+
+def test_lmetric_decodes_in_the_smallest_batch() -> None:
+    rule = LMetric(exact(), Random(1))
+    legs = decode("a", request(1, 10)), decode("a", request(2, 10)), decode("b", request(3, 10_000))
+    begin(rule, *legs)
+    assert rule.decode_rank(request(9), PAIR) == "b"
+    rule.ended(legs[0])
+    rule.ended(legs[1])
+    assert rule.decode_rank(request(9), PAIR) == "a"
