@@ -67,11 +67,12 @@ def test_blocks_that_active_requests_share_count_once_on_a_mixed_rank() -> None:
 
 
 def test_lmetric_multiplies_tokens_by_requests() -> None:
-    rule = LMetric(exact(), Random(1))
-    begin(rule, *(prefill("a", request(number, 100)) for number in (1, 2)), prefill("b", request(3, 400)))
-    # (200 + 100) x 3 = 900 against (400 + 100) x 2 = 1,000; with 300 of their own 1,500 against 1,400.
-    assert rule.prefill_rank(request(9, 100), PAIR) == "a"
-    assert rule.prefill_rank(request(9, 300), PAIR) == "b"
+    rule = LMetric(exact(a=(1, 2)), Random(1))
+    begin(rule, prefill("a", request(1, 9_000)))
+    # (1,539 - 1,024) x 2 = 1,030 against 1,539; with a third 1,545.
+    assert rule.prefill_rank(request(9, 1_539, blocks=(1, 2, 3)), PAIR) == "a"
+    begin(rule, prefill("a", request(2, 1)))
+    assert rule.prefill_rank(request(9, 1_539, blocks=(1, 2, 3)), PAIR) == "b"
 
 
 def test_lmetric_sends_a_prompt_to_an_idle_rank_that_has_most_of_it() -> None:

@@ -44,18 +44,6 @@ def test_affinity_is_kept_when_counts_differ_by_half_at_the_most() -> None:
     assert rule.prefill_rank(request(999, blocks=(1, 2)), ("a", "b")) == "b"
 
 
-def test_a_prefill_rank_counts_a_request_until_its_last_token() -> None:
-    rule = SmgCacheAware()
-    leg = prefill("a", request(1))
-    begin(rule, leg)
-    rule.prefilled(leg)
-    rule.answered(leg)
-    assert rule.prefill_rank(request(2), ("a", "b")) == "b"
-    rule.ended(leg)
-    begin(rule, prefill("b", request(3)))
-    assert rule.prefill_rank(request(2), ("a", "b")) == "a"
-
-
 def test_least_load_is_the_time_that_waiting_tokens_take() -> None:
     # 1,000 / 500 = 2 s against 3,000 / 2,000 = 1.5 s: where nothing is generated the default pace counts.
     known = polled(a=RankSample(9, 1, 0.0, 1_000, 500.0), b=RankSample(0, 3, 0.0, 3_000, 0.0))
