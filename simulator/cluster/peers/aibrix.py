@@ -21,8 +21,8 @@ bytes, not 4): larger than all that is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
 from random import Random
-from statistics import fmean, pstdev
 
 from scheduler.decision import LegKind
 from simulator.cluster.peers.least import least
@@ -133,5 +133,6 @@ def _differ(counts: Mapping[str, float]) -> float:
 
 
 def _not_too_busy(ranks: Sequence[str], counts: Mapping[str, float]) -> list[str]:
-    most = fmean(counts.values()) + DEVIATIONS * pstdev(counts.values())
+    mean = sum(counts.values()) / len(counts)
+    most = mean + DEVIATIONS * sqrt(sum((count - mean) ** 2 for count in counts.values()) / len(counts))
     return [rank for rank in ranks if counts[rank] <= most]

@@ -16,6 +16,7 @@ class ExactPrefixes:
 
     def __init__(self, caches: Mapping[str, KvCache]) -> None:
         self._caches = caches
+        self.ranks = tuple(caches)
 
     def held_blocks(self, rank: str, request: SimRequest) -> int:
         """Blocks of the prompt's beginning that a rank has and need not compute."""

@@ -13,7 +13,7 @@ blocks as it has, the first of a prompt forgotten first; the precise ones come o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import msgspec
@@ -53,9 +53,11 @@ class LlmD(Rule):
 
     def __init__(self, weights: Weights, index: PrefixIndex, polled: Polled, chance: Random) -> None:
         self._weights, self._index, self._polled, self._chance = weights, index, polled, chance
+        self._held: Mapping[str, int] = {}
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
-        """See Rule."""
+        """See Rule. What is known of the prompt is looked up once for both legs."""
+        self._held = self._index.held_blocks(request, _matched(request))
         return self._rank(request, ranks)
 
     def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
@@ -67,8 +69,7 @@ class LlmD(Rule):
         self._index.picked(leg.rank, _matched(leg.request))
 
     def _rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
-        blocks = _matched(request)
-        held = self._index.held_blocks(request, blocks, ranks)
+        most_blocks, held = max(1, len(_matched(request))), self._held
         samples = {rank: self._polled.of(rank) for rank in ranks}
         waiting = [sample.waiting for sample in samples.values()]
         fewest, most = min(waiting), max(waiting)
@@ -76,7 +77,7 @@ class LlmD(Rule):
 
         def cost(rank: str) -> float:
             sample = samples[rank]
-            prefix = held.get(rank, 0) / len(blocks) if blocks else 0.0
+            prefix = held.get(rank, 0) / most_blocks
             load = 0.5 * (1 - min(sample.waiting, FULL_WAITING) / FULL_WAITING)
             queue = (most - sample.waiting) / (most - fewest) if most > fewest else 1.0
             kv = 1 - sample.kv_usage

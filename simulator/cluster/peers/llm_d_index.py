@@ -7,7 +7,7 @@ pkg/epp/framework/plugins/requestcontrol/dataproducer/approximateprefix/indexer.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from simulator.cluster.peers.own_prefixes import OwnPrefixes
 from simulator.cluster.request import SimRequest
@@ -17,7 +17,7 @@ class PrefixIndex(ABC):
     """What the picker knows of prefixes."""
 
     @abstractmethod
-    def held_blocks(self, request: SimRequest, blocks: Sequence[int], ranks: Sequence[str]) -> dict[str, int]:
+    def held_blocks(self, request: SimRequest, blocks: Sequence[int]) -> Mapping[str, int]:
         """How many of these blocks, which begin the request's prompt, each rank has; no entry where none."""
 
     @abstractmethod
@@ -31,7 +31,7 @@ class ApproximateIndex(PrefixIndex):
     def __init__(self, own: OwnPrefixes) -> None:
         self._own = own
 
-    def held_blocks(self, request: SimRequest, blocks: Sequence[int], ranks: Sequence[str]) -> dict[str, int]:
+    def held_blocks(self, request: SimRequest, blocks: Sequence[int]) -> Mapping[str, int]:
         """See PrefixIndex."""
         return self._own.counts(blocks)
 

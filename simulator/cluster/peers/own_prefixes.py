@@ -24,9 +24,11 @@ class OwnPrefixes:
         """A prompt of these blocks went to a rank."""
         known = self._blocks_of.setdefault(rank, OrderedDict())
         for block in blocks:
-            known[block] = None
-            known.move_to_end(block)
-            self._ranks_of.setdefault(block, {})[rank] = None
+            if block in known:
+                known.move_to_end(block)
+            else:
+                known[block] = None
+                self._ranks_of.setdefault(block, {})[rank] = None
         capacity = self._capacity_blocks.get(rank, len(known))
         while len(known) > capacity:
             self._forget(known.popitem(last=False)[0], rank)

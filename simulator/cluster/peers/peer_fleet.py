@@ -15,6 +15,7 @@ from simulator.cluster.peers.poller import Poller, counted
 from simulator.cluster.settings import FleetSettings
 from simulator.cluster.site import Site
 
+SHORT_S = 0.1
 POLL_PHASES = 4
 """Moments within a period at which gateways poll; those of equal moments see the same."""
 
@@ -48,8 +49,10 @@ class PeerFleet(NamedTuple):
     def polled(self, period_s: float, sample: Callable[[AnalyticRank], RankSample] = counted) -> list[Polled]:
         """What each gateway knows that polls its ranks; they begin at different moments of the first period.
 
-        A sample is as old as the way back from the rank when it comes in.
+        Where the period is short, all poll at once, which makes no difference but to the time it takes. A sample is as
+        old as the way back from the rank when it comes in.
         """
+        phases = POLL_PHASES if period_s > SHORT_S else 1
         polls = [
             Poller(
                 self.queue,
@@ -59,6 +62,6 @@ class PeerFleet(NamedTuple):
                 late_s=self.settings.network_ms / 1000,
                 sample=sample,
             ).polled
-            for phase in range(min(POLL_PHASES, self.settings.gateways))
+            for phase in range(min(phases, self.settings.gateways))
         ]
         return [polls[number % len(polls)] for number in self.gateways]

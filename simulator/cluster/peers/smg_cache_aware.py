@@ -10,8 +10,8 @@ it, and if not, the one with the fewest own requests; of several the one that ha
 gateway's own, of 67 million characters a rank, which no cache outlives: it never forgets here.
 
 Two favours: a pair's prefill rank counts a request until its prompt is computed (SMG: until its last token, which costs
-it a third more TTFT on Mooncake's trace at load 0.7), and decode ranks go by the fewest own requests (SMG looks for
-prefixes there too if no decode policy is set, which gains nothing).
+it nearly half more TTFT on Mooncake's trace at load 0.7), and decode ranks go by the fewest own requests (SMG looks for
+prefixes there too if no decode policy is set).
 """
 
 from __future__ import annotations

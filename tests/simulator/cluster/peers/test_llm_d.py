@@ -63,13 +63,13 @@ def test_the_precise_index_knows_what_ranks_hold_and_what_was_just_sent() -> Non
     now = [0.0]
     index = PreciseIndex(ExactPrefixes(caches), lambda: now[0])
     asked = request(1, blocks=(1, 2, 3))
-    assert index.held_blocks(asked, asked.blocks, PAIR) == {"a": 0, "b": 2}
+    assert index.held_blocks(asked, asked.blocks) == {"a": 0, "b": 2}
     index.picked("a", asked.blocks)
-    assert index.held_blocks(asked, asked.blocks, PAIR) == {"a": 3, "b": 2}
+    assert index.held_blocks(asked, asked.blocks) == {"a": 3, "b": 2}
     now[0] = 1.0
     index.picked("a", asked.blocks[:1])
     now[0] = 2.5
-    assert index.held_blocks(asked, asked.blocks, PAIR) == {"a": 1, "b": 2}
+    assert index.held_blocks(asked, asked.blocks) == {"a": 1, "b": 2}
     precise = LlmD(PRECISE, index, polled(a=RankSample(0, 0, 0.0), b=RankSample(0, 0, 0.5)), Random(1))
     # 2 x 1/3 + 1 + 1 against 2 x 2/3 + 1 + 0.5.
     assert precise.prefill_rank(asked, PAIR) == "b"
