@@ -31,7 +31,8 @@ WIDTH = 170
 def command(settings: SimulateSettings, *, as_json: bool) -> None:
     """Place a trace's requests on a simulated fleet, with the policies and scripts that serve, in virtual time.
 
-    The same seed gives the same result. Figures are over all seeds, with their standard errors.
+    Other projects' rules place with what their gateways would see. The same seed gives the same result. Figures are
+    over all seeds, with their standard errors.
     """
     _check_plot(settings.plot)
     reports = []
