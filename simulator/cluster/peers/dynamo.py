@@ -1,30 +1,32 @@
-"""Dynamo's KV router: the least blocks to compute and to keep, by own accounting and exact prefixes. Pure.
+"""Dynamo's KV router: the least blocks to compute and to keep, by exact prefixes and the routers' accounting. Pure.
 
 Source: https://github.com/ai-dynamo/dynamo at 07a6c9c, lib/kv-router/src/scheduling/selector/default.rs (worker_logit,
 minimum_cost_index) and config.rs for the defaults (overlap credit 1 and undecayed, prefill scale 1, request weight 0,
-temperature 0, no queue); docs/components/router/router-concepts.md and router-disaggregated-serving.md.
+temperature 0, no queue); docs/components/router/router-concepts.md, router-configuration.md and
+router-disaggregated-serving.md.
 
 cost = max(0, prompt blocks under way to the rank + the prompt's - those the rank has cached) + active blocks with the
-request's own; any of the least. What is under way is this router's own: it counts in full until the first token, with
-what was not cached when it was sent. Blocks that active requests share count once. KV events tell what ranks have
-cached. The prefill router keeps no active blocks; the decode router looks for no prefixes, shares no blocks and chooses
-when the prefill is done: the least active blocks. All blocks are of one size, so tokens serve as well.
+request's own; any of the least. KV events tell what ranks have cached. The prefill router keeps no active blocks; the
+decode router looks for no prefixes, shares no blocks and chooses when the prefill is done: the least active blocks. All
+blocks are of one size, so tokens serve as well.
+
+dynamo: each router knows its own requests, and a prompt counts in full until the first token, as by default.
+dynamo_sync: --router-replica-sync, what one router sends the others know at once (in truth, when a message that may be
+lost has come). dynamo_aic: that, and --router-prefill-load-model aic: the progress of the oldest prompt is taken off,
+by the ranks' true rate (in truth, by a model of the hardware).
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from random import Random
 from typing import ClassVar
 
-from scheduler.decision import LegKind
+from simulator.cluster.peers.dynamo_active import ActiveSequences
 from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.least import least
 from simulator.cluster.peers.rule import Leg, Rule
-from simulator.cluster.peers.tally import Tally
-from simulator.cluster.peers.uncached_legs import UncachedLegs
-from simulator.cluster.request import BLOCK_TOKENS, SimRequest
+from simulator.cluster.request import SimRequest
 
 
 class Dynamo(Rule):
@@ -32,11 +34,8 @@ class Dynamo(Rule):
 
     decodes_late: ClassVar[bool] = True
 
-    def __init__(self, exact: ExactPrefixes, mixed: Collection[str], chance: Random) -> None:
-        self._exact, self._mixed, self._chance = exact, frozenset(mixed), chance
-        self._prefilling = UncachedLegs(exact)
-        self._tokens = Tally()
-        self._blocks: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    def __init__(self, exact: ExactPrefixes, active: ActiveSequences, mixed: Collection[str], chance: Random) -> None:
+        self._exact, self._active, self._mixed, self._chance = exact, active, frozenset(mixed), chance
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule."""
@@ -44,42 +43,20 @@ class Dynamo(Rule):
 
     def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule."""
-        return least(ranks, self._tokens.of, self._chance)
+        return least(ranks, self._active.active_tokens, self._chance)
 
     def began(self, leg: Leg) -> None:
         """See Rule."""
-        self._prefilling.began(leg)
-        if leg.kind is LegKind.DECODE:
-            self._tokens.add(leg.rank, leg.request.prompt_tokens)
-        elif leg.kind is LegKind.WHOLE:
-            self._tokens.add(leg.rank, _own_tokens(leg.request))
-            self._blocks[leg.rank].update(leg.request.blocks)
+        self._active.began(leg)
 
     def prefilled(self, leg: Leg) -> None:
         """See Rule."""
-        self._prefilling.prefilled(leg)
+        self._active.prefilled(leg)
 
     def ended(self, leg: Leg) -> None:
         """See Rule."""
-        if leg.kind is LegKind.DECODE:
-            self._tokens.add(leg.rank, -leg.request.prompt_tokens)
-        elif leg.kind is LegKind.WHOLE:
-            self._tokens.add(leg.rank, -_own_tokens(leg.request))
-            active = self._blocks[leg.rank]
-            for block in leg.request.blocks:
-                active[block] -= 1
-                if not active[block]:
-                    del active[block]
+        self._active.ended(leg)
 
     def _prefill_cost(self, rank: str, request: SimRequest) -> float:
-        cost = self._prefilling.of(rank) + self._exact.uncached_tokens(rank, request)
-        if rank in self._mixed:
-            active = self._blocks[rank]
-            new = sum(block not in active for block in request.blocks)
-            cost += self._tokens.of(rank) + (len(active) + new) * BLOCK_TOKENS + _own_tokens(request)
-        return cost
-
-
-def _own_tokens(request: SimRequest) -> int:
-    """Those behind the prompt's whole blocks, which nobody shares."""
-    return request.prompt_tokens - len(request.blocks) * BLOCK_TOKENS
+        cost = self._active.prompt_tokens(rank) + self._exact.uncached_tokens(rank, request)
+        return cost + (self._active.active_tokens(rank, request) if rank in self._mixed else 0)

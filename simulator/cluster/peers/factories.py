@@ -12,6 +12,8 @@ from simulator.cluster.peers.ascend_external_dp import AscendExternalDp
 from simulator.cluster.peers.ascend_pd import AscendPd
 from simulator.cluster.peers.board import Board
 from simulator.cluster.peers.dynamo import Dynamo
+from simulator.cluster.peers.dynamo_active import ActiveSequences
+from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.fastdeploy import HEARTBEAT_S, FastDeploy
 from simulator.cluster.peers.llm_d import SCRAPE_S, LlmD, Weights
 from simulator.cluster.peers.llm_d_index import ApproximateIndex, PrefixIndex
@@ -24,6 +26,7 @@ from simulator.cluster.peers.poller import paced, weighed
 from simulator.cluster.peers.power_of_two import PowerOfTwo
 from simulator.cluster.peers.rule import Rule
 from simulator.cluster.peers.smg_cache_aware import SmgCacheAware
+from simulator.cluster.peers.smg_events import SmgEvents
 from simulator.cluster.peers.smg_least_load import POLL_S, SmgLeastLoad
 from simulator.cluster.peers.vllm_dp import MESSAGE_S, VllmDp, VllmDpOld
 
@@ -71,6 +74,12 @@ def smg_cache_aware(fleet: PeerFleet) -> Sequence[Rule]:
     return [SmgCacheAware() for _ in fleet.gateways]
 
 
+def smg_events(fleet: PeerFleet) -> Sequence[Rule]:
+    """Own counts; KV events come to all gateways."""
+    exact = fleet.exact_prefixes()
+    return [SmgEvents(exact) for _ in fleet.gateways]
+
+
 def smg_least_load(fleet: PeerFleet) -> Sequence[Rule]:
     """Each gateway polls for itself."""
     return [SmgLeastLoad(polled) for polled in fleet.polled(POLL_S, weighed)]
@@ -84,8 +93,8 @@ def llm_d(weights: Weights, fleet: PeerFleet) -> Sequence[Rule]:
 
 def llm_d_precise(weights: Weights, fleet: PeerFleet) -> Sequence[Rule]:
     """Each picker scrapes for itself; KV events come to all."""
-    exact, queue = fleet.exact_prefixes(), fleet.queue
-    return _llm_d(weights, fleet, [PreciseIndex(exact, lambda: queue.now_s) for _ in fleet.gateways])
+    exact = fleet.exact_prefixes()
+    return _llm_d(weights, fleet, [PreciseIndex(exact, fleet.now_s) for _ in fleet.gateways])
 
 
 def _llm_d(weights: Weights, fleet: PeerFleet, indexes: Sequence[PrefixIndex]) -> Sequence[Rule]:
@@ -97,8 +106,25 @@ def _llm_d(weights: Weights, fleet: PeerFleet, indexes: Sequence[PrefixIndex]) -
 
 def dynamo(fleet: PeerFleet) -> Sequence[Rule]:
     """KV events come to all routers; what is active each counts for itself."""
-    exact, mixed = fleet.exact_prefixes(), fleet.names(Role.MIXED)
-    return [Dynamo(exact, mixed, chance) for chance in fleet.chances]
+    exact = fleet.exact_prefixes()
+    return _dynamo(fleet, exact, [ActiveSequences(exact, fleet.now_s) for _ in fleet.gateways])
+
+
+def dynamo_sync(fleet: PeerFleet) -> Sequence[Rule]:
+    """What is active all routers know."""
+    exact = fleet.exact_prefixes()
+    return _dynamo(fleet, exact, [ActiveSequences(exact, fleet.now_s)] * len(fleet.gateways))
+
+
+def dynamo_aic(fleet: PeerFleet) -> Sequence[Rule]:
+    """What is active all routers know, and how far it is."""
+    exact, tokens_per_s = fleet.exact_prefixes(), fleet.settings.timing.prefill_tokens_per_s
+    return _dynamo(fleet, exact, [ActiveSequences(exact, fleet.now_s, tokens_per_s)] * len(fleet.gateways))
+
+
+def _dynamo(fleet: PeerFleet, exact: ExactPrefixes, actives: Sequence[ActiveSequences]) -> Sequence[Rule]:
+    mixed = fleet.names(Role.MIXED)
+    return [Dynamo(exact, active, mixed, chance) for active, chance in zip(actives, fleet.chances, strict=True)]
 
 
 def lmetric(fleet: PeerFleet) -> Sequence[Rule]:

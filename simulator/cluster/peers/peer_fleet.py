@@ -32,6 +32,10 @@ class PeerFleet(NamedTuple):
         """The ranks of a role."""
         return [f"{role}{number}" for number in range(self.settings.counts[role])]
 
+    def now_s(self) -> float:
+        """The time."""
+        return self.queue.now_s
+
     @property
     def gateways(self) -> range:
         """The gateways' numbers."""

@@ -16,6 +16,7 @@ prefixes there too if no decode policy is set).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from scheduler.decision import LegKind
@@ -29,24 +30,24 @@ BALANCE_ABS_THRESHOLD = 64
 BALANCE_REL_THRESHOLD = 1.5
 
 
-class SmgCacheAware(CountingRule):
-    """The tree is a dictionary: whose each block is that was ever sent."""
+class SmgCounts(CountingRule):
+    """What goes by counts: whether they are balanced, and where the fewest requests are."""
 
     def __init__(self) -> None:
         super().__init__(one)
         self._ever = Tally()
-        self._owner_of: dict[int, str] = {}
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule."""
         counts = [self.under_way.of(rank) for rank in ranks]
         least, most = min(counts), max(counts)
-        if most - least > BALANCE_ABS_THRESHOLD and most > least * BALANCE_REL_THRESHOLD:
-            return self.decode_rank(request, ranks)
-        owner, known_tokens = self._known(request)
-        if owner and known_tokens / request.prompt_tokens > CACHE_THRESHOLD:
-            return owner
-        return self.decode_rank(request, ranks)
+        is_uneven = most - least > BALANCE_ABS_THRESHOLD and most > least * BALANCE_REL_THRESHOLD
+        cached = None if is_uneven else self.cached_rank(request, ranks)
+        return cached or self.decode_rank(request, ranks)
+
+    @abstractmethod
+    def cached_rank(self, request: SimRequest, ranks: Sequence[str]) -> str | None:
+        """The rank to go to for its prefixes, if there is one."""
 
     def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule."""
@@ -56,12 +57,26 @@ class SmgCacheAware(CountingRule):
         """See Rule."""
         super().began(leg)
         self._ever.add(leg.rank, 1)
+
+
+class SmgCacheAware(SmgCounts):
+    """The tree is a dictionary: whose each block is that was ever sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owner_of: dict[int, str] = {}
+
+    def cached_rank(self, request: SimRequest, ranks: Sequence[str]) -> str | None:
+        """See SmgCounts."""
+        for number, block in reversed(list(enumerate(request.blocks, 1))):
+            if block in self._owner_of:
+                is_enough = number * BLOCK_TOKENS / request.prompt_tokens > CACHE_THRESHOLD
+                return self._owner_of[block] if is_enough else None
+        return None
+
+    def began(self, leg: Leg) -> None:
+        """See Rule."""
+        super().began(leg)
         if leg.kind is not LegKind.DECODE:
             for block in leg.request.blocks:
                 self._owner_of.setdefault(block, leg.rank)
-
-    def _known(self, request: SimRequest) -> tuple[str, int]:
-        for number, block in reversed(list(enumerate(request.blocks, 1))):
-            if block in self._owner_of:
-                return self._owner_of[block], number * BLOCK_TOKENS
-        return "", 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from simulator.cluster.peers.dynamo import Dynamo
+from simulator.cluster.peers.dynamo_active import ActiveSequences
 from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.lmetric import LMetric
 from simulator.kv_cache import KvCache
@@ -21,8 +22,12 @@ def exact(**held: Sequence[int]) -> ExactPrefixes:
     return ExactPrefixes(caches)
 
 
+def dynamo(known: ExactPrefixes, *mixed: str) -> Dynamo:
+    return Dynamo(known, ActiveSequences(known, lambda: 0.0), mixed, Random(1))
+
+
 def test_a_prompt_goes_to_its_prefix_until_as_much_is_under_way_there() -> None:
-    rule = Dynamo(exact(a=(1, 2)), (), Random(1))
+    rule = dynamo(exact(a=(1, 2)))
     asked = request(9, blocks=(1, 2, 3))
     begin(rule, prefill("a", request(1, 1_023)))
     # 1,023 + 513 is less than 1,537; 1,025 + 513 is not.
@@ -32,7 +37,7 @@ def test_a_prompt_goes_to_its_prefix_until_as_much_is_under_way_there() -> None:
 
 
 def test_a_prompt_under_way_counts_without_its_prefix_and_in_full_until_it_is_computed() -> None:
-    rule = Dynamo(exact(a=(1, 2)), (), Random(1))
+    rule = dynamo(exact(a=(1, 2)))
     leg = prefill("a", request(1, blocks=(1, 2)))
     begin(rule, leg, prefill("b", request(2, 2)))
     # One token has to be computed of the first.
@@ -43,7 +48,7 @@ def test_a_prompt_under_way_counts_without_its_prefix_and_in_full_until_it_is_co
 
 
 def test_a_decode_rank_has_the_fewest_tokens_of_prompts() -> None:
-    rule = Dynamo(exact(), (), Random(1))
+    rule = dynamo(exact())
     legs = decode("a", request(1, 100)), decode("b", request(2, 60)), decode("b", request(3, 60))
     begin(rule, *legs)
     assert rule.decodes_late
@@ -53,7 +58,7 @@ def test_a_decode_rank_has_the_fewest_tokens_of_prompts() -> None:
 
 
 def test_blocks_that_active_requests_share_count_once_on_a_mixed_rank() -> None:
-    rule = Dynamo(exact(a=(1, 2), b=(7, 8)), PAIR, Random(1))
+    rule = dynamo(exact(a=(1, 2), b=(7, 8)), *PAIR)
     legs = [whole("a", request(number, blocks=(1, 2))) for number in range(3)]
     begin(rule, *legs, whole("b", request(4, blocks=(7, 8))))
     for leg in legs:
@@ -64,6 +69,32 @@ def test_blocks_that_active_requests_share_count_once_on_a_mixed_rank() -> None:
         rule.ended(leg)
     begin(rule, *(whole("a", request(number, 600)) for number in range(5, 10)))
     assert rule.prefill_rank(request(99, blocks=(1, 2)), PAIR) == "b"
+
+
+def test_routers_that_tell_each_other_know_what_the_others_sent() -> None:
+    known = exact()
+    active = ActiveSequences(known, lambda: 0.0)
+    one, other = (Dynamo(known, active, (), Random(seed)) for seed in (1, 2))
+    begin(one, prefill("a", request(1, 100)))
+    assert other.prefill_rank(request(2, 100), PAIR) == "b"
+
+
+def test_the_progress_of_the_oldest_prompt_is_taken_off_as_far_as_it_goes() -> None:
+    now = [0.0]
+    active = ActiveSequences(exact(), lambda: now[0], 1_000.0)
+    first, second = prefill("a", request(1, 2_000)), prefill("a", request(2, 5_000))
+    active.began(first)
+    now[0] = 0.5
+    active.began(second)
+    assert active.prompt_tokens("a") == 6_500
+    now[0] = 3.0
+    assert active.prompt_tokens("a") == 5_000
+    active.prefilled(first)
+    assert active.prompt_tokens("a") == 5_000
+    now[0] = 4.0
+    assert active.prompt_tokens("a") == 4_000
+    active.prefilled(second)
+    assert active.prompt_tokens("a") == 0
 
 
 def test_lmetric_multiplies_tokens_by_requests() -> None:

@@ -2,9 +2,12 @@
 
 import pytest
 
+from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.polled import RankSample
 from simulator.cluster.peers.smg_cache_aware import SmgCacheAware
+from simulator.cluster.peers.smg_events import SmgEvents
 from simulator.cluster.peers.smg_least_load import SmgLeastLoad
+from simulator.kv_cache import KvCache
 from tests.simulator.cluster.peers.legs import RANKS, begin, polled, prefill, request, whole
 
 
@@ -42,6 +45,20 @@ def test_affinity_is_kept_when_counts_differ_by_half_at_the_most() -> None:
         if number < 200:
             begin(rule, prefill("a", request(number)))
     assert rule.prefill_rank(request(999, blocks=(1, 2)), ("a", "b")) == "b"
+
+
+def test_kv_events_send_a_prompt_where_most_of_it_is_and_then_to_the_fewest_requests() -> None:
+    caches = {rank: KvCache(8) for rank in RANKS}
+    for rank, keys in {"a": (1,), "b": (1, 2), "c": (1, 2)}.items():
+        for block, key in zip(caches[rank].take((), len(keys)) or (), keys, strict=True):
+            caches[rank].publish(block, key)
+    rule = SmgEvents(ExactPrefixes(caches))
+    begin(rule, *(prefill("b", request(number)) for number in range(3)))
+    assert rule.prefill_rank(request(9, blocks=(1, 2, 3)), RANKS) == "c"
+    assert rule.prefill_rank(request(9, blocks=(1, 9, 10, 11)), RANKS) == "a"
+    assert rule.prefill_rank(request(9, blocks=(7, 8)), ("b", "d")) == "d"
+    begin(rule, *(prefill("c", request(number)) for number in range(65)))
+    assert rule.prefill_rank(request(9, blocks=(1, 2, 3)), ("a", "c")) == "a"
 
 
 def test_least_load_is_the_time_that_waiting_tokens_take() -> None:
