@@ -28,7 +28,7 @@ EPOCH = "simulated"
 class Fleet:
     """One cluster at virtual time 0, its ranks known to the empty `store` and its gateways to the ledger.
 
-    Where a peer's rule places, there is neither: its gateways go by what that peer's would see.
+    Where a peer's rule places, no agent tells the store of them: its gateways go by what that peer's would see.
     Raises UnknownPolicyError.
     """
 
@@ -38,11 +38,11 @@ class Fleet:
         self.sites = build_sites(self._queue, settings)
         link = StoreLink(self._queue, store, settings.store_ms / 1000)
         keys = PoolKeys("sim")
+        link.now(calls.open_pool(keys, EPOCH))
+        self._start_agents(link, keys)
         if settings.policy in PEERS:
             self._placers = peer_placers(self._queue, self.sites, settings)
         else:
-            link.now(calls.open_pool(keys, EPOCH))
-            self._start_agents(link, keys)
             self._placers = ledger_placers(self._queue, link, keys, settings, ranks=len(self.sites), epoch=EPOCH)
         self._gateway_of = Random(f"{settings.seed}/gateways")
         self._most_tokens = min(site.rank.shape.kv_tokens for site in self.sites.values())
@@ -57,6 +57,8 @@ class Fleet:
         return self._outcomes
 
     def _start_agents(self, link: StoreLink, keys: PoolKeys) -> None:
+        if self._settings.policy in PEERS:
+            return
         settings, cards = self._settings, cards_of(self.sites, self._settings)
         phase = Random(f"{settings.seed}/agents")
         for node, ranks in nodes_of(self.sites, settings).items():
