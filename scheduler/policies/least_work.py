@@ -8,8 +8,9 @@ Decode costs w * requests / max_num_seqs + KV / capacity with w = 2 (1 to 3 are 
 which KV + prompt + expected output would pass 95 % of its capacity counts as full; one that prefills for others, from
 KV + prompt on.
 
-Where the pool has decode ranks, a prefill on a rank that decodes too costs 3 * (requests + 1) * u more, for the tokens
-it holds up (docs/adr/0011).
+Where the pool has decode ranks, a prefill on a rank that decodes too costs h * (requests + 1) * u more, for the tokens
+it holds up: h = 100 / tokens of an answer, since u seconds spread over an answer of n tokens are a TPOT longer by u / n
+(docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from scheduler.rank_view import RankView
 ALPHA_PER_QUEUED_S = 2.0
 ALPHA_MOST = 8.0
 REQUEST_WEIGHT = 2.0
-HARM_WEIGHT = 3.0
-"""What a second for which a prefill holds up another request's tokens weighs against a second until a first token."""
+TPOT_WEIGHT = 100.0
+"""What a second of TPOT weighs against one of TTFT: answers that come 10 ms a token slower are as bad as a first token
+that comes 1 s later."""
 KV_VETO_SHARE = 0.95
 TYPICAL_TOKENS = 4_096
 """Of a prompt, to know fast ranks from slow ones before a request's own length is known; alpha is left out too."""
@@ -41,8 +43,9 @@ def least_work(kind: LegKind, shape: RequestShape, ranks: Sequence[RankView], co
     alpha = 1 + min(ALPHA_MOST, ALPHA_PER_QUEUED_S * context.least_queue_s)
     if kind is LegKind.PREFILL:
         return [_prefill(shape, rank, alpha, _own_s(shape, rank)) for rank in ranks]
-    harm = HARM_WEIGHT if context.disaggregated else 0.0
-    return [_whole(shape, rank, alpha, harm, _own_s(shape, rank)) for rank in ranks]
+    if not context.disaggregated:
+        return [_whole(shape, rank, alpha, 0.0, _own_s(shape, rank)) for rank in ranks]
+    return [_whole(shape, rank, alpha, _harm(shape, rank), _own_s(shape, rank)) for rank in ranks]
 
 
 def likely(ranks: Placeable, _turn: int, share: int) -> Sequence[RankView]:
@@ -86,6 +89,17 @@ def _decode(shape: RequestShape, rank: RankView) -> Candidate:
         per_kv_token_s=DECODE_LOAD_S / card.kv_capacity_tokens,
         cap_kv_tokens=_headroom(rank, shape.prompt_tokens + shape.output_tokens),
     )
+
+
+def _harm(shape: RequestShape, rank: RankView) -> float:
+    """What a second of prefill costs for each request it holds up: it is spread over the tokens of that one's answer.
+
+    How long the rank's answers are shows in its book, where half of what is expected is growth (scripts/book.lua).
+    """
+    book = rank.book
+    if book.growth_tokens and book.dispatched:
+        return TPOT_WEIGHT * book.dispatched / (2 * book.growth_tokens)
+    return TPOT_WEIGHT / max(1, shape.output_tokens)
 
 
 def _whole(shape: RequestShape, rank: RankView, alpha: float, harm: float, own_s: float) -> Candidate:

@@ -127,16 +127,30 @@ class TestLeastWorkInTwoLegs:
         assert candidate.cap_kv_tokens == pytest.approx(95_000 - 1_100)
 
     @pytest.mark.parametrize("requests", [0, 1, 10])
-    def test_prefilling_where_others_decode_costs_three_times_the_tokens_it_holds_up(self, requests: int) -> None:
-        loaded = pd_rank("d", BookLoad(requests=requests))
+    def test_prefilling_where_others_decode_costs_a_second_for_each_10_ms_of_their_tpot(self, requests: int) -> None:
+        """SHAPE's prompt takes 1 s; answers of 100 tokens that it holds up come 10 ms a token slower."""
+        loaded = pd_rank("d", BookLoad(requests=requests, dispatched=requests, growth_tokens=50 * requests))
         harmless, harmful = (
             least_work(WHOLE, SHAPE, [loaded], Context(least_queue_s=0.0, disaggregated=told))[0]
             for told in (False, True)
         )
         loads = loaded.loads(0)
-        assert cost_on(harmful, loads) - cost_on(harmless, loads) == pytest.approx(3 * (requests + 1) * 1.0)
+        assert cost_on(harmful, loads) - cost_on(harmless, loads) == pytest.approx((requests + 1) * 1.0)
 
-    @pytest.mark.parametrize(("tokens", "is_local"), [(10, True), (14, False), (1_000, False)])
+    def test_to_hold_up_long_answers_costs_less(self) -> None:
+        short, long = (
+            least_work(
+                WHOLE,
+                SHAPE,
+                [pd_rank("d", BookLoad(requests=10, dispatched=10, growth_tokens=growth_tokens))],
+                Context(least_queue_s=0.0, disaggregated=True),
+            )[0].per_request_s
+            for growth_tokens in (500, 5_000)
+        )
+        load_s = 2 / 256
+        assert short - load_s == pytest.approx(10 * (long - load_s))
+
+    @pytest.mark.parametrize(("tokens", "is_local"), [(41, True), (42, False), (1_000, False)])
     def test_on_idle_ranks_only_prompts_whose_transfer_costs_more_than_that_are_prefilled_locally(
         self, tokens: int, is_local: bool
     ) -> None:
