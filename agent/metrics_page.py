@@ -69,7 +69,7 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     from schedule to first token. Cached tokens are taken off at admission already, so from sample to sample
     `prefill_tokens` may fall.
     `prefix_queries` are the prompt tokens looked up in the prefix cache at admission, None where the page does not
-    tell; `prefix_hits` those found there.
+    tell; `prefix_hits` those found there, and `external_hits` those that a KV connector had.
     `created_s` (since the epoch, on the rank's clock) is when the engine's series began, None where unknown.
     """
 
@@ -85,6 +85,7 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     prefill_s: float
     prefix_queries: float | None
     prefix_hits: float
+    external_hits: float
     created_s: float | None
     awake: bool
     cache: CacheConfig | None
@@ -153,6 +154,7 @@ def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | Non
         prefill_s=values.get(b"request_prefill_time_seconds_sum", 0.0),
         prefix_queries=next((values[name] for name in _QUERIES if name in values), None),
         prefix_hits=_first(values, *_HITS),
+        external_hits=_external_hits(values),
         created_s=values.get(b"generation_tokens_created"),
         awake=values.get(_AWAKE, 1.0) != 0.0,
         cache=cache,
@@ -160,11 +162,15 @@ def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | Non
 
 
 def _computed_tokens(values: Mapping[bytes, float]) -> float:
-    pulled = _first(values, b"external_prefix_cache_hits_total", b"external_prefix_cache_hits")
+    pulled = _external_hits(values)
     computed = values.get(b"request_prefill_kv_computed_tokens_sum")
     if computed is not None:
         return computed - pulled
     return values.get(b"request_prompt_tokens_sum", 0.0) - _first(values, *_HITS) - pulled
+
+
+def _external_hits(values: Mapping[bytes, float]) -> float:
+    return _first(values, b"external_prefix_cache_hits_total", b"external_prefix_cache_hits")
 
 
 def _cache(labels: Mapping[str, str] | None, engines_behind_page: int) -> CacheConfig | None:

@@ -93,6 +93,7 @@ def rank_report(track: RankTrack, card: RankCard, state: RankState, now_s: float
         kv_used_tokens=round(track.sample.kv_usage * card.kv_capacity_tokens),
         prefill_tokens_per_s=track.rate.tokens_per_s,
         computed_tokens=computed_tokens(track.sample),
+        found_tokens=max(0, round(track.sample.prefix_hits + track.sample.external_hits)),
     )
 
 

@@ -14,12 +14,13 @@ from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankCard, RankReport
+from scheduler.prefix_calibration import CacheBelief
 
 Word = str | bytes | int | float
 Reply = Any
 """What Redis answers: bytes, int, None, or a list of these."""
 
-ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, int]
+ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, str]
 """What report.lua is told of one rank."""
 
 
@@ -90,8 +91,13 @@ def report(keys: PoolKeys, epoch: str, lease_ms: int, owner: str, claim_ms: int,
     return Call(Script.REPORT, names, (epoch, lease_ms, owner, claim_ms, msgspec.json.encode(rows)))
 
 
-def report_row(report: RankReport, card: RankCard | None = None, *, drains: int = 0) -> ReportRow:
-    """One rank of a report; `card` goes along if it is new, `drains` is how often it was drained and undrained."""
+def report_row(
+    report: RankReport, card: RankCard | None = None, *, drains: int = 0, belief: CacheBelief | None = None
+) -> ReportRow:
+    """One rank of a report; `card` goes along if it is new, `drains` is how often it was drained and undrained.
+
+    `belief` is what is known of its prefix cache beside its odometer.
+    """
     return (
         report.rank,
         report.incarnation,
@@ -103,7 +109,7 @@ def report_row(report: RankReport, card: RankCard | None = None, *, drains: int 
         msgspec.json.encode(card).decode() if card else "",
         drains,
         report.running,
-        -1 if report.computed_tokens is None else report.computed_tokens,
+        _cache(report.computed_tokens, belief),
     )
 
 
@@ -126,6 +132,18 @@ def prefix_look(blocks: Sequence[str]) -> Call:
 def prefix_touch(blocks: Sequence[str], known_ms: int, holders: Iterable[str]) -> Call:
     """prefix_touch.lua; `holders` as prefix_holders.py spells them."""
     return Call(Script.PREFIX_TOUCH, tuple(blocks), (known_ms, *holders))
+
+
+def prefix_believed(keys: Sequence[str], known_ms: int, more: Iterable[int]) -> Call:
+    """prefix_believed.lua; `keys` by `PoolKeys.believed`, `more` what is added to each of them, one after another."""
+    return Call(Script.PREFIX_BELIEVED, tuple(keys), (known_ms, *more))
+
+
+def _cache(computed_tokens: int | None, belief: CacheBelief | None) -> str:
+    """What scripts/rows.lua calls `cache`."""
+    if computed_tokens is None:
+        return ""
+    return "/".join(map(str, (computed_tokens, *(belief or ()))))
 
 
 def _book(keys: PoolKeys, head: Head) -> tuple[str, ...]:

@@ -67,6 +67,12 @@ class PoolKeys:
         shard = hashes[0][0] % PREFIX_SHARDS
         return tuple(f"{PREFIX}:{{{self._name}/{shard}}}:{each.hex()}" for each in hashes)
 
+    def believed(self, tags: Sequence[str]) -> tuple[str, ...]:
+        """Strings: what gateways believed lives of ranks to hold (scripts/prefix_believed.lua), by tag
+        (prefix_holders.py). Gateways; they expire. All in one slot.
+        """
+        return tuple(f"{PREFIX}:{{{self._name}/0}}:believed:{tag}" for tag in tags)
+
     def of_the_epoch(self) -> tuple[str, ...]:
         """All keys that begin anew with an epoch, `head` first, but for the live sets."""
         return (

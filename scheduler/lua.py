@@ -31,6 +31,7 @@ class Script(StrEnum):
     DRAIN = "drain"
     PREFIX_LOOK = "prefix_look"
     PREFIX_TOUCH = "prefix_touch"
+    PREFIX_BELIEVED = "prefix_believed"
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
@@ -47,6 +48,7 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.DRAIN: ("rows", "clock", "drains"),
     Script.PREFIX_LOOK: (),
     Script.PREFIX_TOUCH: (),
+    Script.PREFIX_BELIEVED: (),
 }
 
 

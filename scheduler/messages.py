@@ -84,6 +84,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     `age_ms` is how old the sample is when the report leaves the agent, on the agent's monotonic clock: hosts' clocks
     are never compared. `prefill_tokens_per_s` is the learned rate. `computed_tokens` is the odometer of the prefix
     cache: how many tokens this life has written into it so far; None where nothing is found in it, or nobody knows.
+    `found_tokens` are those of prompts that it has found cached so far, and so did not compute.
     """
 
     rank: str
@@ -95,6 +96,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     kv_used_tokens: int
     prefill_tokens_per_s: float
     computed_tokens: int | None = None
+    found_tokens: int = 0
 
 
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):

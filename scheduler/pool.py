@@ -18,6 +18,7 @@ from scheduler.ledger import Ledger
 from scheduler.messages import Phase
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
+from scheduler.prefix_holders import nothing_held
 from scheduler.prefix_index import PrefixIndex
 from scheduler.rebinding import plan_rebinding, still_up
 from scheduler.settings import SchedulerSettings
@@ -94,7 +95,7 @@ class Pool:
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
-        placed_alone, unreadable_rows, prefix_misses, prefix_losses.
+        placed_alone, unreadable_rows, prefix_misses, prefix_losses, prefix_believed_tokens.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
         return self._ledger.counters + self._prefixes.counters + read
@@ -131,6 +132,7 @@ class Pool:
         held = self._ledger.live.get(reservation)
         if held is None:
             return None
+        self._prefixes.computed(reservation)
         planned = plan_rebinding(
             held,
             self.view,
@@ -149,10 +151,13 @@ class Pool:
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """The request has come to a later phase; returns at once."""
+        if phase >= Phase.PREFILL_DONE:
+            self._prefixes.computed(reservation)
         self._ledger.advance(reservation, phase)
 
     def release(self, reservation: int) -> None:
         """The request holds nothing any more; returns at once, idempotent."""
+        self._prefixes.released(reservation)
         self._ledger.release(reservation)
 
     def shun(self, rank: str) -> None:
@@ -179,9 +184,10 @@ class Pool:
         avoid = avoid | self._shunned_now()
         if self.degraded:
             return self._alone.place(shape, self.view, self._pool_ms(), avoid)
-        cached_tokens = await self._prefixes.look_up(shape, self.view) if self._rules.policy.knows_prefixes else {}
+        knows = self._rules.policy.knows_prefixes
+        found = await self._prefixes.look_up(shape, self.view) if knows else nothing_held()
         planned = plan(
-            msgspec.structs.replace(shape, cached_tokens=cached_tokens),
+            msgspec.structs.replace(shape, cached_tokens=found.tokens),
             self.view,
             self._rules,
             pool_ms=self._pool_ms(),
@@ -198,8 +204,8 @@ class Pool:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
-        if self._rules.policy.knows_prefixes:
-            self._prefixes.touch(shape, placed.reservation, planned.ranks)
+        if knows:
+            self._prefixes.placed(shape, found, placed.reservation_id, placed.reservation, planned.ranks)
         return Place(
             reservation=placed.reservation_id,
             legs=planned.legs(placed.reservation),

@@ -2,8 +2,7 @@
 
 A rank's prefix cache forgets the blocks it used longest ago. So a block that was used when the rank's odometer showed x
 is there until it shows x and the cache's size, or so: blocks that running requests hold count as well, and forks share.
-To believe a cache too small is ruinous, and twice too large harmless (in a simulation on real traces: with half of the
-size believed 3.6 s of mean TTFT became 5.9 s, and with twice of it they stayed), hence `SLACK`.
+For how long it is believed to be there is in the rank's row, as its agent finds out (prefix_calibration.py).
 
 A holder is spelled "<tag>=<odometer>", the tag being a hash of the rank and its incarnation: a new life holds nothing.
 """
@@ -14,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import Chain
 from scheduler.rank_view import RankView
 
-SLACK = 1.5
 LONGEST_ODOMETER = 16
 """Digits."""
 BUSY_SHARE = 0.25
@@ -26,25 +25,51 @@ SHORTEST_MS, LONGEST_MS = 600_000, 86_400_000
 
 
 class Holder(NamedTuple):
-    """A rank by its tag: what it was last used for is held from this odometer on."""
+    """A rank by its tag: what it was last used for is held from the `oldest` odometer on; `now` is what it shows."""
 
     rank: str
     oldest: float
+    now: int
+
+
+class Held(NamedTuple):
+    """What ranks hold of a prompt, by rank: `tokens` of it, and their `age_tokens`.
+
+    The age is what the rank has computed since the deepest block was used; none of it is above zero where it has yet to
+    come to the prompt that the block is believed to be cached by.
+    """
+
+    tokens: dict[str, int]
+    age_tokens: dict[str, int]
+
+
+def nothing_held() -> Held:
+    """No rank holds anything."""
+    return Held({}, {})
 
 
 def tag_of(rank: RankView) -> str:
+    """The tag of the life that was last read of."""
+    return life_tag(rank.card.rank, rank.card.incarnation)
+
+
+def life_tag(rank: str, incarnation: str) -> str:
     """How the index calls a life of a rank. That of 10,000 lives two are called the same is no harm to speak of."""
-    life = f"{rank.card.rank} {rank.card.incarnation}"
-    return blake2b(life.encode(), digest_size=4).hexdigest()
+    return blake2b(f"{rank} {incarnation}".encode(), digest_size=4).hexdigest()
 
 
 def holders_of(ranks: Sequence[RankView]) -> dict[str, Holder]:
-    """By tag, all ranks whose odometer is known."""
+    """By tag, all ranks whose odometer is known, and that are believed to hold anything."""
     return {
-        tag_of(rank): Holder(rank.card.rank, rank.seen.computed_tokens - SLACK * rank.card.kv_capacity_tokens)
+        tag_of(rank): Holder(rank.card.rank, now - span, now)
         for rank in ranks
-        if rank.seen.computed_tokens is not None
+        if (now := rank.seen.computed_tokens) is not None and (span := _span_tokens(rank)) > 0
     }
+
+
+def _span_tokens(rank: RankView) -> float:
+    span = rank.seen.cache_span_tokens
+    return SLACK * rank.card.kv_capacity_tokens if span is None else span
 
 
 def touch_of(rank: RankView, uncached_tokens: int) -> str | None:
@@ -66,21 +91,27 @@ def known_ms(ranks: Sequence[RankView]) -> int:
 def cached_tokens(
     replies: Sequence[bytes], chain: Chain, block_tokens: float, holders: Mapping[str, Holder]
 ) -> dict[str, int]:
-    """Tokens of the prompt that each rank holds, by rank; `replies` as prefix_look.lua gives them.
+    """Tokens of the prompt that each rank holds, by rank."""
+    return held(replies, chain, block_tokens, holders).tokens
+
+
+def held(replies: Sequence[bytes], chain: Chain, block_tokens: float, holders: Mapping[str, Holder]) -> Held:
+    """What each rank holds of the prompt; `replies` as prefix_look.lua gives them.
 
     The deepest block counts that a rank still holds: whoever used it has used all before it too. Words that cannot be
     read are left out.
     """
-    cached: dict[str, int] = {}
+    found = nothing_held()
     for end, words in reversed(_runs(replies, chain.ends)):
         for word in words.split():
             tag, _, odometer = word.decode(errors="replace").partition("=")
             holder = holders.get(tag)
-            if holder is None or holder.rank in cached or not _is_number(odometer):
+            if holder is None or holder.rank in found.tokens or not _is_number(odometer):
                 continue
-            if int(odometer) >= holder.oldest:
-                cached[holder.rank] = int(end * block_tokens)
-    return cached
+            if (used_at := int(odometer)) >= holder.oldest:
+                found.tokens[holder.rank] = int(end * block_tokens)
+                found.age_tokens[holder.rank] = holder.now - used_at
+    return found
 
 
 def _runs(replies: Sequence[bytes], ends: Sequence[int]) -> list[tuple[int, bytes]]:

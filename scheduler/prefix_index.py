@@ -1,8 +1,9 @@
 """The prefix index of one pool as a gateway uses it: who holds what of a prompt, shared by all gateways.
 
 It is a belief: a rank is believed to hold a prompt from the moment it was placed there, and for as long as its odometer
-allows (prefix_holders.py). Two tasks converse with the store, one batch at a time each; requests leave a question and
-await a future for no longer than a placement, or leave a word and go on. Whatever goes wrong, nothing is held.
+allows (prefix_holders.py). What was believed is told too, for agents to compare with what their engines find. Two tasks
+converse with the store, one batch at a time each; requests leave a question and await a future for no longer than a
+placement, or leave a word and go on. Whatever goes wrong, nothing is held.
 """
 
 from __future__ import annotations
@@ -18,8 +19,20 @@ from scheduler.calls import Call, Reply
 from scheduler.decision import RequestShape
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
+from scheduler.prefix_beliefs import Belief, Beliefs
+from scheduler.prefix_calibration import age_class
 from scheduler.prefix_chain import Chain, chain_of
-from scheduler.prefix_holders import Holder, cached_tokens, holders_of, known_ms, touch_of
+from scheduler.prefix_holders import (
+    LONGEST_MS,
+    Held,
+    Holder,
+    held,
+    holders_of,
+    known_ms,
+    nothing_held,
+    tag_of,
+    touch_of,
+)
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
 from scheduler.store import Store
@@ -29,6 +42,8 @@ GATHER_S = 0.010
 """How long a word of a placement may wait for company."""
 PIECE = 20
 """Placements told in one exchange, so that the store is not held for long."""
+BELIEFS_S = 0.25
+"""How long a word of what was believed waits at least: it is compared over long windows."""
 MOST_UNTOLD = 1_000
 """Placements that wait to be told while the store is slow; the oldest are forgotten."""
 
@@ -43,12 +58,14 @@ class _Question(NamedTuple):
 class PrefixIndex:
     """`deadline_s`: how long a request waits for what is known of its prompt.
 
-    `counters`: prefix_misses (nothing was known in time), prefix_losses (the store failed).
+    `counters`: prefix_misses (nothing was known in time), prefix_losses (the store failed), and the tokens of computed
+    prompts that were believed to be cached, prefix_believed_tokens.
     """
 
     def __init__(self, store: Store, keys: PoolKeys, deadline_s: float) -> None:
         self._store, self._keys, self._deadline_s = store, keys, deadline_s
-        self.counters: Counter[str] = Counter()
+        self._events: Counter[str] = Counter()
+        self._beliefs = Beliefs()
         self._questions: list[_Question] = []
         self._asked = asyncio.Event()
         self._untold: dict[tuple[bytes, str], Call] = {}
@@ -57,10 +74,15 @@ class PrefixIndex:
         self._holders: Mapping[str, Holder] = {}
         self._known_ms = 0
 
-    async def look_up(self, shape: RequestShape, view: PoolView) -> dict[str, int]:
-        """Tokens of the prompt that ranks hold, by rank; none where that is not known in time. Safe to cancel."""
+    @property
+    def counters(self) -> Counter[str]:
+        """See above."""
+        return self._events + Counter(prefix_believed_tokens=self._beliefs.believed_tokens)
+
+    async def look_up(self, shape: RequestShape, view: PoolView) -> Held:
+        """What ranks hold of the prompt; nothing where that is not known in time. Safe to cancel."""
         if not shape.blocks:
-            return {}
+            return nothing_held()
         chain = chain_of(shape.blocks)
         question = _Question(self._named(chain), asyncio.get_running_loop().create_future())
         self._questions.append(question)
@@ -69,15 +91,37 @@ class PrefixIndex:
             async with asyncio.timeout(self._deadline_s):
                 replies = await question.answer
         except TimeoutError:
-            self.counters["prefix_misses"] += 1
-            return {}
+            self._events["prefix_misses"] += 1
+            return nothing_held()
         if not replies:
-            return {}
+            return nothing_held()
         self._look_at(view)
-        return cached_tokens(replies, chain, shape.block_tokens, self._holders)
+        return held(replies, chain, shape.block_tokens, self._holders)
 
-    def touch(self, shape: RequestShape, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
-        """The prompt was placed: the ranks of its legs will hold it. Returns at once; `ranks` by name."""
+    def placed(
+        self, shape: RequestShape, found: Held, number: int, reservation: Reservation, ranks: Mapping[str, RankView]
+    ) -> None:
+        """The prompt was placed under this `number`: the ranks of its legs will hold it. Returns at once.
+
+        `found` is what was looked up; `ranks` by name.
+        """
+        self._touch(shape, reservation, ranks)
+        rank = ranks[reservation.legs[0].rank]
+        age_tokens = found.age_tokens.get(rank.card.rank, 0)
+        if age_tokens > 0:
+            tokens = reservation.prompt_tokens - reservation.uncached_tokens
+            age = age_class(age_tokens, rank.card.kv_capacity_tokens)
+            self._beliefs.placed(number, Belief(tag_of(rank), tokens, age))
+
+    def computed(self, number: int) -> None:
+        """A prompt that was placed is computed."""
+        self._beliefs.computed(number)
+
+    def released(self, number: int) -> None:
+        """A request that was placed holds nothing any more."""
+        self._beliefs.released(number)
+
+    def _touch(self, shape: RequestShape, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
         views = [ranks[leg.rank] for leg in reservation.legs]
         words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
         if not shape.blocks or not words:
@@ -110,6 +154,7 @@ class PrefixIndex:
                 self._give(questions, replies)
 
     async def _tell(self) -> None:
+        next_s = 0.0
         while True:
             await self._to_tell.wait()
             await asyncio.sleep(GATHER_S)
@@ -117,13 +162,17 @@ class PrefixIndex:
             untold, self._untold = list(self._untold.values()), {}
             for first in range(0, len(untold), PIECE):
                 await self._run(untold[first : first + PIECE])
+            if (now_s := asyncio.get_running_loop().time()) >= next_s and (sums := self._beliefs.take()):
+                next_s = now_s + BELIEFS_S
+                more = (tokens for sum_ in sums.values() for tokens in sum_)
+                await self._run([calls.prefix_believed(self._keys.believed(list(sums)), LONGEST_MS, more)])
 
     async def _run(self, told: Sequence[Call]) -> list[Reply]:
         """The replies; none where the store fails: its own tasks say so, and do something about it."""
         try:
             return await self._store.run(told)
         except (StoreUnavailableError, StoreRejectedError) as error:
-            self.counters["prefix_losses"] += 1
+            self._events["prefix_losses"] += 1
             log.debug("the prefix index has no store: %s", error)
             return []
 

@@ -15,6 +15,7 @@ from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
 from scheduler.pace import report_interval_ms
+from scheduler.prefix_spans import PrefixSpans
 from scheduler.reaping import reap_ended
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
@@ -41,6 +42,7 @@ class Reporter:
         self._cards: dict[str, RankCard] = {}
         self._ranks_in_pool = 0
         self._is_listed = False
+        self._spans = PrefixSpans(store, self._keys)
 
     async def report(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> ReportReply:
         """Tells the store of this node's ranks; a card goes along when it is new or the store lacks it.
@@ -63,6 +65,7 @@ class Reporter:
         if not self._is_listed:  # last, so that a list of the wrong type keeps no rank from being heard
             await self._store.command("SADD", POOLS, self._pool)
             self._is_listed = True
+        await self._spans.learn(reports, cards)
         return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:
@@ -83,7 +86,10 @@ class Reporter:
         for _ in range(2):
             self._epoch = self._epoch or await open_epoch(self._store, keys, self._rng, spoilt=spoilt)
             # The store may have lost what operators said of a rank; the higher count is the later word.
-            rows = [calls.report_row(r, cards.get(r.rank), drains=self._drains.get(r.rank, 0)) for r in reports]
+            rows = [
+                calls.report_row(r, cards.get(r.rank), drains=self._drains.get(r.rank, 0), belief=self._spans.belief(r))
+                for r in reports
+            ]
             call = calls.report(keys, self._epoch, self._settings.lease_ms, self._owner, CLAIM_MS, rows)
             try:
                 (reply,) = await self._store.run([call])

@@ -11,6 +11,8 @@ LARGEST = 1 << 53
 LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
 """Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
 
+_UNKNOWN = (None,) * 4
+
 
 class BookLoad(msgspec.Struct, frozen=True):
     """What the reservations on a rank add up to: the fields of a `load` row, times in pool ms."""
@@ -26,7 +28,11 @@ class BookLoad(msgspec.Struct, frozen=True):
 
 
 class SeenRank(msgspec.Struct, frozen=True):
-    """What was last heard of a rank: the fields of a `seen` row, times in pool ms."""
+    """What was last heard of a rank: the fields of a `seen` row, times in pool ms.
+
+    None of the last four is told of a rank whose prefix cache nobody knows, only the first by an agent that does not
+    compare what is believed of it with what is found.
+    """
 
     incarnation: str
     state: RankState
@@ -39,6 +45,9 @@ class SeenRank(msgspec.Struct, frozen=True):
     heard_ms: int
     running: int
     computed_tokens: int | None = None
+    cache_span_tokens: int | None = None
+    believed_tokens: int | None = None
+    found_tokens: int | None = None
 
 
 def parse_book(row: str) -> BookLoad:
@@ -58,6 +67,7 @@ def parse_seen(row: str) -> SeenRank:
     )
     if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
+    computed, span, believed, found = _cache(last[0]) if last else _UNKNOWN
     return SeenRank(
         incarnation=incarnation,
         state=RankState(state),
@@ -69,13 +79,19 @@ def parse_seen(row: str) -> SeenRank:
         owner=owner,
         heard_ms=_whole(heard),
         running=_whole(running),
-        computed_tokens=_computed(last[0]) if last else None,
+        computed_tokens=computed,
+        cache_span_tokens=span,
+        believed_tokens=believed,
+        found_tokens=found,
     )
 
 
-def _computed(last: str) -> int | None:
-    _, told, computed = last.partition("@")
-    return _whole(computed) if told else None
+def _cache(last: str) -> tuple[int | None, ...]:
+    _, told, cache = last.partition("@")
+    fields = tuple(map(_whole, cache.split("/"))) if told else ()
+    if len(fields) > len(_UNKNOWN):
+        raise ValueError(f"{len(fields)} fields of a prefix cache")
+    return (*fields, *_UNKNOWN[len(fields) :])
 
 
 def _whole(field: str) -> int:

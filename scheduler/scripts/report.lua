@@ -3,8 +3,8 @@
 -- KEYS  head lease card load hist group change seen drain
 -- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
---       card or '', how often it was drained and undrained, requests running, tokens computed into its prefix cache
---       (-1: not known)]; state 'gone': it leaves
+--       card or '', how often it was drained and undrained, requests running, what is known of its prefix cache (''
+--       or as in rows.lua)]; state 'gone': it leaves
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
 --       how often each rank was drained and undrained: rank, count, .., how many ranks the pool has}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
@@ -16,7 +16,7 @@ local function has_card(rank, incarnation)
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running, odo)
+local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running, cache)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
@@ -34,7 +34,7 @@ local function write_seen(old, rank, incarnation, state, age, requests, kv, rate
   counts[#counts + 1] = count
   redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %d %s%s',
     incarnation, state, count % 2, sampled, math.max(0, foreign), kv - in_engine, rate,
-    owner, call.ms, version, running, queue, odo < 0 and '' or string.format('@%d', odo)))
+    owner, call.ms, version, running, queue, cache == '' and '' or '@' .. cache))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
 

@@ -5,14 +5,15 @@
 -- load    hash: life -> "<queued prefill tokens> <prompts not prefilled> <progress since> <requests> <dispatched>
 --         <KV tokens not yet in the engine> <KV tokens in it> <growth to come>"; absent where all are zero
 -- seen    hash: rank -> "<incarnation> <state> <drained> <sampled> <foreign requests> <foreign KV tokens>
---         <prefill tokens/s> <owner> <heard> <card version> <running> <recent foreign>@<computed>"; `owner` is the agent
---         instance that claims the rank, `running` what the engine says of itself. `computed` are the tokens written into
---         its prefix cache; without `@` nobody knows. An older release overlooks it where it stands
+--         <prefill tokens/s> <owner> <heard> <card version> <running> <recent foreign>@<cache>"; `owner` is the agent
+--         instance that claims the rank, `running` what the engine says of itself. `cache` is "<computed>", the tokens
+--         written into its prefix cache, or "<computed>/<span>/<believed>/<found>" (scheduler/prefix_calibration.py);
+--         without `@` nobody knows. An older release overlooks it where it stands
 -- A life is "<rank> <incarnation>".
 local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'
 local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?([^%s@]*)@?%d*$'
+local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?([^%s@]*)%S*$'
 local UP = ' up 0 '  -- what SEEN says after its incarnation of a rank that can be placed on, and from there to its rate:
 local PRICED = '^(%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '
 local PRICED_LOAD = '^(%d+) (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+)$'  -- LOAD, but for what has no price

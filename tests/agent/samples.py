@@ -50,6 +50,7 @@ def engine(**changes: Any) -> EngineSample:
         "prefill_s": 0.0,
         "prefix_queries": 0.0,
         "prefix_hits": 0.0,
+        "external_hits": 0.0,
         "created_s": 1000.5,
         "awake": True,
         "cache": CacheConfig(capacity_tokens=65536, block_size=32, dtype="auto"),

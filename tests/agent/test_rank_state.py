@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agent.metrics_page import parse_metrics
-from agent.rank_state import computed_tokens
+from agent.rank_state import computed_tokens, first_track, rank_report
+from scheduler.messages import RankState
 from tests.agent.samples import engine, page_bytes
+from tests.samples import card
 
 
 def test_prompt_tokens_not_found_and_generated_ones_move_the_odometer() -> None:
@@ -35,3 +37,14 @@ def test_old_names_are_read(names: tuple[bytes, bytes]) -> None:
     page = b'vllm:num_requests_running{engine="0"} 1\nvllm:%s{engine="0"} 30\nvllm:%s{engine="0"} 10\n' % names
     (sample,) = parse_metrics(page).engines
     assert (sample.prefix_queries, sample.prefix_hits) == (30, 10)
+
+
+def test_tokens_that_need_not_be_computed_were_found_here_or_in_a_store() -> None:
+    sample = engine(prefix_queries=100.0, prefix_hits=40.0, external_hits=7.0)
+    report = rank_report(first_track("a", sample, None, 0.0, 1.0), card("a"), RankState.UP, 0.0)
+    assert report.found_tokens == 47
+
+
+def test_what_a_decode_rank_pulled_counts_as_found() -> None:
+    (sample,) = parse_metrics(page_bytes("decode_nixl")).engines
+    assert sample.external_hits == 2907

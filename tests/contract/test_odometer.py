@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.calls import Call
 from scheduler.lua import Script
+from scheduler.prefix_calibration import CacheBelief
 from simulator.store import VirtualStore
 from tests.contract.world import World, sample
 
@@ -27,6 +28,16 @@ async def test_each_report_has_the_last_word(world: World) -> None:
     for tokens in (5, 9, None, 7):
         await world.report(sample("a", computed_tokens=tokens))
         assert await computed(world) == tokens
+
+
+async def test_what_is_believed_of_the_cache_goes_along(world: World) -> None:
+    await world.report(sample("a", computed_tokens=8, belief=CacheBelief(5, 700, 60)))
+    seen = (await world.view()).ranks["a"].seen
+    assert (seen.computed_tokens, seen.cache_span_tokens) == (8, 5)
+    assert (seen.believed_tokens, seen.found_tokens) == (700, 60)
+    await world.report(sample("a", requests=2, computed_tokens=9))
+    seen = (await world.view()).ranks["a"].seen
+    assert (seen.computed_tokens, seen.cache_span_tokens, seen.foreign_requests) == (9, None, 0)
 
 
 async def test_foreign_requests_are_still_the_least_of_the_last_two_seconds(world: World) -> None:

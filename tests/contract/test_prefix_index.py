@@ -61,7 +61,15 @@ async def test_blocks_are_forgotten_in_time(world: World) -> None:
     await until(is_forgotten, "the blocks are forgotten")
 
 
+async def test_what_was_believed_adds_up(world: World) -> None:
+    keys = world.keys.believed(["0a", "0b"])
+    assert await world.run(calls.prefix_believed(keys, 60_000, (1, 2, 3, 4))) == [1, 2, 3, 4]
+    assert await world.run(calls.prefix_believed(keys[1:], 60_000, (10**15, 0))) == [10**15 + 3, 4]
+    assert await world.run(calls.prefix_believed(keys, 60_000, (0, 0, 0, 0))) == [1, 2, 10**15 + 3, 4]
+
+
 async def test_the_ledger_is_left_as_it_is(world: World) -> None:
     before = await world.contents()
     await touch(world, chain(4, 9), "0a=1")
+    await world.run(calls.prefix_believed(world.keys.believed(["0a"]), 60_000, (1,)))
     assert await world.contents() == before

@@ -10,6 +10,7 @@ from scheduler.calls import Call, Reply, ReportRow, report_row
 from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankState
+from scheduler.prefix_calibration import CacheBelief
 from scheduler.reporter import CLAIM_MS
 from scheduler.reservation import ID_MODULUS
 from scheduler.settings import SchedulerSettings
@@ -191,6 +192,7 @@ def sample(
     rate: float = RATE,
     with_card: bool = True,
     computed_tokens: int | None = None,
+    belief: CacheBelief | None = None,
 ) -> ReportRow:
     """A row of a report, with the rank's card unless told otherwise; `running` are among the `requests`."""
     told = report(
@@ -204,4 +206,4 @@ def sample(
         prefill_tokens_per_s=rate,
         computed_tokens=computed_tokens,
     )
-    return report_row(told, card(rank, incarnation) if with_card else None)
+    return report_row(told, card(rank, incarnation) if with_card else None, belief=belief)

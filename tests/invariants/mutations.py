@@ -221,6 +221,15 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (9, "redis.call('GET', key) or ''", "''"),
             (9, ", 'PX', ARGV[1])", ")"),
         ),
+        "prefix_believed": (
+            (9, "(#old == per_life and old[n] or 0)", "(old[n] or 0)"),
+            (9, "(#old == per_life and old[n] or 0)", "0"),
+            (9, "ARGV[1 + (i - 1) * per_life + n]", "ARGV[1 + n]"),
+            (9, "string.format('%d', sum)", "sum"),
+            (9, "redis.call('GET', key) or ''", "''"),
+            (9, ", 'PX', ARGV[1])", ")"),
+            (9, "    sums[#sums + 1] = sum", "    sums[n] = sum"),
+        ),
         "open": (
             (3, "if epoch and epoch ~= ARGV[2] then return epoch end", ""),
             (3, "redis.call('DEL', key)", ""),

@@ -27,6 +27,12 @@ class Index:
     def look(self, blocks: Sequence[int]) -> list[str]:
         return [holders.decode() for holders in self.store.call(calls.prefix_look(self._keys(blocks)))]
 
+    def believed(self, *tags: str, more: Sequence[int] = ()) -> list[int]:
+        """The sums of each life after `more` was added to them; two of each."""
+        keys = KEYS.believed(tags)
+        sums: list[int] = self.store.call(calls.prefix_believed(keys, KNOWN_MS, more or (0, 0) * len(tags)))
+        return sums
+
     def _keys(self, blocks: Sequence[int]) -> tuple[str, ...]:
         return KEYS.blocks([b"\0" + bytes([block]) for block in blocks])
 
@@ -93,3 +99,31 @@ def test_what_is_no_holder_goes_when_a_rank_is_written_down(index: Index) -> Non
     index.store.data[key.encode()] = b"junk aa=x bb=7"
     index.touch([0], "aa=1")
     assert index.look([0]) == ["aa=1 bb=7"]
+
+
+def test_what_gateways_believed_of_a_life_adds_up(index: Index) -> None:
+    assert index.believed("aa", "bb") == [0, 0, 0, 0]
+    assert index.believed("aa", "bb", more=(1, 2, 3, 4)) == [1, 2, 3, 4]
+    assert index.believed("bb", more=(10, 20)) == [13, 24]
+    assert index.believed("aa", "cc", "bb") == [1, 2, 0, 0, 13, 24]
+
+
+def test_sums_are_exact_up_to_where_numbers_are(index: Index) -> None:
+    large = (1 << 53) - 1
+    assert index.believed("aa", more=(large, 0)) == [large, 0]
+    assert index.believed("aa") == [large, 0]
+
+
+def test_sums_are_forgotten_of_a_life_that_nobody_tells_of(index: Index) -> None:
+    index.believed("aa", more=(1, 2))
+    index.store.now_ms += KNOWN_MS - 1
+    assert index.believed("aa") == [1, 2]
+    index.store.now_ms += KNOWN_MS
+    assert index.believed("aa") == [0, 0]
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"5", b"1 2 3"])
+def test_what_is_no_sum_begins_anew(index: Index, junk: bytes) -> None:
+    (key,) = KEYS.believed(["aa"])
+    index.store.data[key.encode()] = junk
+    assert index.believed("aa", more=(7, 8)) == [7, 8]

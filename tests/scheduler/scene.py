@@ -62,7 +62,7 @@ class Wire:
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store. Snapshots and reaping are other conversations than the ledger's."""
-        if calls and calls[0].script in {Script.PREFIX_LOOK, Script.PREFIX_TOUCH}:
+        if calls and calls[0].script in {Script.PREFIX_LOOK, Script.PREFIX_TOUCH, Script.PREFIX_BELIEVED}:
             return await self._run_prefixes(calls)
         if calls and calls[0].script in {Script.SNAPSHOT, Script.REAP}:
             self.reaps_asked += calls[0].script is Script.REAP

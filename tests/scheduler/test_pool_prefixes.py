@@ -13,7 +13,10 @@ from scheduler.decision import Place, RequestShape
 from scheduler.errors import StoreRejectedError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
+from scheduler.messages import Phase
+from scheduler.prefix_holders import nothing_held
 from scheduler.prefix_index import PrefixIndex
+from scheduler.prefix_spans import REPORTS_TO_ASK
 from scheduler.settings import SchedulerSettings
 from scheduler.view import PoolView
 from tests.polling import until
@@ -50,8 +53,10 @@ async def known(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def tell(scene: Scene, odometer: int | None, names: Sequence[str] = RANKS, incarnation: str = "i1") -> None:
-    reports = [report(name, incarnation=incarnation, computed_tokens=odometer) for name in names]
+async def tell(
+    scene: Scene, odometer: int | None, names: Sequence[str] = RANKS, incarnation: str = "i1", found: int = 0
+) -> None:
+    reports = [report(name, incarnation=incarnation, computed_tokens=odometer, found_tokens=found) for name in names]
     await scene.agent.report(reports, {name: card(name, incarnation) for name in names})
 
 
@@ -89,14 +94,52 @@ async def test_what_is_held_whole_leaves_one_token_to_compute() -> None:
 async def test_other_gateways_know_at_once() -> None:
     async with known() as scene:
         rank, _ = await placed(scene, prompt(1, 2, 3))
-        other = Scene(SETTINGS, policy="forebay")
-        other.wire.store = scene.wire.store
-        await other.pool.refresh()
-        late = asyncio.get_running_loop().create_task(other.pool.run(), name="another pool")
+        async with a_later_gateway(scene) as other:
+            assert await placed(other, prompt(1, 2, 3, 4)) == (rank, 600)
+
+
+@asynccontextmanager
+async def a_later_gateway(scene: Scene) -> AsyncIterator[Scene]:
+    other = Scene(SETTINGS, policy="forebay")
+    other.wire.store = scene.wire.store
+    await other.pool.refresh()
+    late = asyncio.get_running_loop().create_task(other.pool.run(), name="another pool")
+    try:
         await until(lambda: not other.pool.degraded, "the other gateway has joined")
-        assert await placed(other, prompt(1, 2, 3, 4)) == (rank, 600)
+        yield other
+    finally:
         late.cancel()
         await asyncio.gather(late, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("found", "expected"), [(60_000, 100), (0, 60_100)])
+async def test_what_an_engine_finds_decides_what_all_gateways_believe(found: int, expected: int) -> None:
+    """A window is half of the 100,000 tokens that the cards say."""
+    shape = prompt(*range(120))
+    async with known() as scene:
+        await placed(scene, shape)
+        await tell(scene, 61_000)
+        await scene.pool._snapshots.newer()
+        place = await scene.pool.place(shape)
+        assert isinstance(place, Place)
+        assert scene.pool._ledger.live[place.reservation].uncached_tokens == 100
+        scene.pool.advance(place.reservation, Phase.FIRST_TOKEN)
+        scene.pool.release(place.reservation)
+        assert scene.pool.counters["prefix_believed_tokens"] == 60_000
+        await until(lambda: [Script.PREFIX_BELIEVED] in scene.wire.prefixes, "what was believed is told")
+        for _ in range(REPORTS_TO_ASK + 1):
+            await tell(scene, 61_000, found=found)
+        async with a_later_gateway(scene) as other:
+            assert (await placed(other, shape))[1] == expected
+
+
+async def test_a_client_that_leaves_before_its_prompt_is_computed_counts_for_nothing() -> None:
+    async with known() as scene:
+        await placed(scene, prompt(1, 2, 3))
+        await tell(scene, 2_000)
+        await scene.pool._snapshots.newer()
+        assert (await placed(scene, prompt(1, 2, 3)))[1] == 100
+        assert scene.pool.counters["prefix_believed_tokens"] == 0
 
 
 async def test_a_cache_that_has_been_filled_anew_is_forgotten() -> None:
@@ -185,4 +228,4 @@ async def test_nobody_waits_for_an_index_that_has_ended() -> None:
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert await asyncio.gather(*asking) == [{}, {}]
+    assert await asyncio.gather(*asking) == [nothing_held()] * 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import (
     LONGEST_MS,
     SHORTEST_MS,
-    SLACK,
     cached_tokens,
+    held,
     holders_of,
     known_ms,
     tag_of,
@@ -23,8 +24,10 @@ CAPACITY = 1_000
 CHAIN = chain_of([bytes([block]) for block in range(4)])
 
 
-def at(odometer: int | None, name: str = "a", incarnation: str = "i1", queued_tokens: int = 0) -> RankView:
-    heard = {"computed_tokens": odometer}
+def at(
+    odometer: int | None, name: str = "a", incarnation: str = "i1", queued_tokens: int = 0, span: int | None = None
+) -> RankView:
+    heard = {"computed_tokens": odometer, "cache_span_tokens": span}
     book = BookLoad(queued_tokens=queued_tokens)
     return rank(name, book, heard=heard, kv_capacity_tokens=CAPACITY, incarnation=incarnation)
 
@@ -44,6 +47,22 @@ def test_a_prompt_is_held_as_deep_as_it_was_used() -> None:
 def test_it_is_held_until_the_rank_has_computed_more_than_its_cache_holds(odometer: float, tokens: int | None) -> None:
     then, now = at(50), at(50 + int(odometer))
     assert cached([f"{tag_of(then)}=50"], now).get("a") == tokens
+
+
+@pytest.mark.parametrize(("span", "tokens"), [(31, 100), (30, 100), (29, None), (0, None)])
+def test_an_agent_says_for_how_long_it_is_held(span: int, tokens: int | None) -> None:
+    assert cached([f"{tag_of(at(0))}=50"], at(80, span=span)).get("a") == tokens
+
+
+def test_a_rank_that_holds_nothing_does_not_hold_what_waits_there() -> None:
+    assert cached([f"{tag_of(at(0))}=500"], at(80, span=0)) == {}
+
+
+def test_the_age_is_what_was_computed_since_the_deepest_block_was_used() -> None:
+    a, b = at(80), at(80, "b")
+    replies = [f"{tag_of(a)}=70 {tag_of(b)}=75", "", f"{tag_of(a)}=50"]
+    found = held([each.encode() for each in replies], CHAIN, 100.0, holders_of([a, b]))
+    assert found == ({"a": 300, "b": 200}, {"a": 30, "b": 5})
 
 
 def test_what_was_used_again_is_held_though_what_came_behind_it_is_not() -> None:

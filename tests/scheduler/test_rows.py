@@ -47,12 +47,20 @@ def test_the_odometer_stands_behind_what_an_older_release_reads(row: str, tokens
     assert parse_seen(row).computed_tokens == tokens
 
 
+def test_what_is_believed_of_the_prefix_cache_stands_behind_the_odometer() -> None:
+    seen = parse_seen(ROW + "@77/5/600/40")
+    assert (seen.computed_tokens, seen.cache_span_tokens, seen.believed_tokens, seen.found_tokens) == (77, 5, 600, 40)
+    assert parse_seen(ROW + "@77").cache_span_tokens is None
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         pytest.param(ROW, "", id="nothing"),
         pytest.param("400:3", "400:3@x", id="a word for an odometer"),
         pytest.param("400:3", "400:3@", id="no odometer where one is promised"),
+        pytest.param("400:3", "400:3@7/x", id="a word for a span"),
+        pytest.param("400:3", "400:3@7/5/600/40/1", id="more than is known of a prefix cache"),
         pytest.param("up", "asleep", id="an unknown state"),
         pytest.param("500", "soon", id="a word for a time"),
         pytest.param("1234.5", "0", id="no rate"),
