@@ -1,7 +1,7 @@
 """The blocks a prompt begins with, as a chain of hashes: ranks cache prompts by their beginnings. Pure.
 
 A prompt is one stream of what is said in it, roles included, cut into blocks of `BLOCK_BYTES`, or of `BLOCK_IDS` token
-ids. Each hash is of its block and of the hash before it, so an equal hash means that all is equal up to there, and a
+ids. Each hash is of its block and of all before it, so an equal hash means that all is equal up to there, and a
 conversation that goes on begins with the blocks it had. What is left behind the last whole block has no hash. The JSON
 around what is said does not matter: key order, spaces, escapes, sampling. An engine's own blocks are smaller, and of
 what its template makes of all this; where these blocks are equal, so are those, but for their ends.
@@ -69,12 +69,11 @@ def blocks_of_ids(ids: Sequence[int], salt: bytes = b"") -> tuple[bytes, ...]:
 
 
 def _chain(seed: bytes, stream: memoryview, size: int, whole: int) -> tuple[bytes, ...]:
+    # One hash that goes on, read off behind each block. Twice as fast as blake2b; who finds a collision has two prompts
+    # placed badly.
+    said = sha1(sha1(seed, usedforsecurity=False).digest(), usedforsecurity=False)
     hashes = []
-    before = sha1(seed, usedforsecurity=False).digest()
     for at in range(0, whole * size, size):
-        # Twice as fast as blake2b, and who finds a collision has two prompts placed badly.
-        block = sha1(before, usedforsecurity=False)
-        block.update(stream[at : at + size])
-        before = block.digest()
-        hashes.append(before[:HASH_BYTES])
+        said.update(stream[at : at + size])
+        hashes.append(said.copy().digest()[:HASH_BYTES])
     return tuple(hashes)

@@ -159,7 +159,34 @@ class StateCollector(Collector):
             if pool := self._pools.get(name):
                 ages.add_metric([name], pool.snapshot_age_s)
         yield ages
+        yield from self._beliefs()
         events = CounterMetricFamily("forebay_scheduler_events", "What the scheduler counts.", labels=["event"])
         for event, count in sorted(self._pools.counters.items()):
             events.add_metric([event], count)
         yield events
+
+    def _beliefs(self) -> Iterator[Metric]:
+        """What is believed of the ranks' prefix caches, by all gateways, and what their engines found."""
+        labels = ["pool", "rank"]
+        span = GaugeMetricFamily(
+            "forebay_gateway_prefix_span_tokens",
+            "For how many computed tokens a rank is believed to hold a block that it used.",
+            labels=labels,
+        )
+        believed = CounterMetricFamily(
+            "forebay_gateway_prefix_believed_tokens",
+            "Of the prompts a rank has computed, what all gateways believed to be in its prefix cache.",
+            labels=labels,
+        )
+        found = CounterMetricFamily(
+            "forebay_gateway_prefix_found_tokens",
+            "What a rank's engine has found in its prefix cache, or a KV connector had.",
+            labels=labels,
+        )
+        for name in self._pools.names():
+            for rank, view in (pool.view.ranks if (pool := self._pools.get(name)) else {}).items():
+                if told := view.prefix_belief:
+                    span.add_metric([name, rank], told.span_tokens)
+                    believed.add_metric([name, rank], told.believed_tokens)
+                    found.add_metric([name, rank], told.found_tokens)
+        yield from (span, believed, found)

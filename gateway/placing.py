@@ -8,6 +8,7 @@ from typing import Protocol
 from scheduler.decision import Decision, Leg, RequestShape
 from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState
+from scheduler.prefix_calibration import CacheBelief
 
 
 class RankView(Protocol):
@@ -20,6 +21,10 @@ class RankView(Protocol):
     @property
     def state(self) -> RankState:
         """What its agent last said of its health."""
+
+    @property
+    def prefix_belief(self) -> CacheBelief | None:
+        """What is believed of its prefix cache, and what it found; None where its agent does not say."""
 
 
 class PoolView(Protocol):

@@ -65,7 +65,8 @@ class PoolKeys:
     def blocks(self, hashes: Sequence[bytes]) -> tuple[str, ...]:
         """Strings: who holds these blocks (scripts/prefix_touch.lua). Gateways; they expire. One chain, one slot."""
         shard = hashes[0][0] % PREFIX_SHARDS
-        return tuple(f"{PREFIX}:{{{self._name}/{shard}}}:{each.hex()}" for each in hashes)
+        slot = f"{PREFIX}:{{{self._name}/{shard}}}:"
+        return tuple([slot + each.hex() for each in hashes])
 
     def believed(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Strings: what gateways believed lives of ranks to hold (scripts/prefix_believed.lua), by tag

@@ -19,7 +19,7 @@ from scheduler.messages import Phase
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
 from scheduler.prefix_holders import nothing_held
-from scheduler.prefix_index import PrefixIndex
+from scheduler.prefix_index import Found, PrefixIndex
 from scheduler.rebinding import plan_rebinding, still_up
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
@@ -184,10 +184,11 @@ class Pool:
         avoid = avoid | self._shunned_now()
         if self.degraded:
             return self._alone.place(shape, self.view, self._pool_ms(), avoid)
-        knows = self._rules.policy.knows_prefixes
-        found = await self._prefixes.look_up(shape, self.view) if knows else nothing_held()
+        found = Found(nothing_held())
+        if self._rules.policy.knows_prefixes:
+            found = await self._prefixes.look_up(shape, self.view)
         planned = plan(
-            msgspec.structs.replace(shape, cached_tokens=found.tokens),
+            msgspec.structs.replace(shape, cached_tokens=found.held.tokens),
             self.view,
             self._rules,
             pool_ms=self._pool_ms(),
@@ -204,8 +205,7 @@ class Pool:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
-        if knows:
-            self._prefixes.placed(shape, found, placed.reservation_id, placed.reservation, planned.ranks)
+        self._prefixes.placed(found, placed.reservation_id, placed.reservation, planned.ranks)
         return Place(
             reservation=placed.reservation_id,
             legs=planned.legs(placed.reservation),

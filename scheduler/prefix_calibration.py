@@ -1,10 +1,10 @@
 """For how long a rank is believed to hold what it used, put right by what its engine finds in its prefix cache. Pure.
 
 A rank's cache may be smaller than its card says (tenants apart by salts, running requests that fill it), be switched
-off though it counts, or be emptied. So what gateways believed to be cached of the prompts that it has computed is compared,
-window by window, with what the engine counted as found. What was believed is kept apart by its age: how much the rank
-has computed since it was last used, in classes that double (`EDGES`). A cache that forgets what it used longest ago
-finds all of the younger classes and nothing of the older ones, so the found tokens tell how far it reaches.
+off though it counts, or be emptied. So what gateways believed to be cached of the prompts that it has computed is
+compared, window by window, with what the engine counted as found. What was believed is kept apart by its age: how much
+the rank has computed since it was last used, in classes that double (`EDGES`). A cache that forgets what it used
+longest ago finds all of the younger classes and nothing of the older ones, so the found tokens tell how far it reaches.
 
 - The span in which blocks are believed to stay goes down to twice that, by a little for each window, and never below
   `EDGES[0]`; it goes up at once. To believe a cache too small is ruinous, twice too large harmless.

@@ -1,6 +1,6 @@
 """Which of a prompt's blocks the prefix index knows. Pure.
 
-Of the first blocks each one, further on ever fewer: what ranks hold of a long prompt is known to a 32nd of its length,
+Of the first blocks each one, further on ever fewer: what ranks hold of a long prompt is known to a 16th of its length,
 in a number of keys that grows with the logarithm. The places are the same for all prompts, or equal beginnings would
 not meet.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-DENSE = 128
-"""Blocks from the beginning, all of which are known: 64k tokens."""
+DENSE = 32
+"""Blocks from the beginning, all of which are known: 16k tokens."""
 
 
 class Chain(NamedTuple):
@@ -23,12 +23,9 @@ class Chain(NamedTuple):
 
 def chain_of(blocks: Sequence[bytes]) -> Chain:
     """The chain of a prompt's blocks."""
-    ends = [end for end in range(1, len(blocks) + 1) if end % _stride(end) == 0]
+    count, stride = len(blocks), 1
+    ends = list(range(1, min(count, DENSE) + 1))
+    while count > DENSE * stride:
+        ends += range(DENSE * stride + 2 * stride, min(count, 2 * DENSE * stride) + 1, 2 * stride)
+        stride *= 2
     return Chain([blocks[end - 1] for end in ends], ends)
-
-
-def _stride(end: int) -> int:
-    stride = 1
-    while end > DENSE * stride:
-        stride *= 4
-    return stride

@@ -103,8 +103,10 @@ def held(replies: Sequence[bytes], chain: Chain, block_tokens: float, holders: M
     """
     found = nothing_held()
     for end, words in reversed(_runs(replies, chain.ends)):
-        for word in words.split():
-            tag, _, odometer = word.decode(errors="replace").partition("=")
+        if len(found.tokens) == len(holders):
+            break
+        for word in words.decode(errors="replace").split():
+            tag, _, odometer = word.partition("=")
             holder = holders.get(tag)
             if holder is None or holder.rank in found.tokens or not _is_number(odometer):
                 continue

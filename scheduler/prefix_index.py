@@ -21,7 +21,7 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
-from scheduler.prefix_chain import Chain, chain_of
+from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import (
     LONGEST_MS,
     Held,
@@ -50,6 +50,13 @@ MOST_UNTOLD = 1_000
 log = logging.getLogger(__name__)
 
 
+class Found(NamedTuple):
+    """What was found of a prompt, and the keys of its blocks; none of a prompt without blocks."""
+
+    held: Held
+    keys: tuple[str, ...] = ()
+
+
 class _Question(NamedTuple):
     keys: Sequence[str]
     answer: asyncio.Future[Sequence[bytes]]
@@ -68,7 +75,7 @@ class PrefixIndex:
         self._beliefs = Beliefs()
         self._questions: list[_Question] = []
         self._asked = asyncio.Event()
-        self._untold: dict[tuple[bytes, str], Call] = {}
+        self._untold: dict[tuple[str, str], Call] = {}
         self._to_tell = asyncio.Event()
         self._view: PoolView | None = None
         self._holders: Mapping[str, Holder] = {}
@@ -79,12 +86,13 @@ class PrefixIndex:
         """See above."""
         return self._events + Counter(prefix_believed_tokens=self._beliefs.believed_tokens)
 
-    async def look_up(self, shape: RequestShape, view: PoolView) -> Held:
+    async def look_up(self, shape: RequestShape, view: PoolView) -> Found:
         """What ranks hold of the prompt; nothing where that is not known in time. Safe to cancel."""
         if not shape.blocks:
-            return nothing_held()
+            return Found(nothing_held())
         chain = chain_of(shape.blocks)
-        question = _Question(self._named(chain), asyncio.get_running_loop().create_future())
+        keys = self._keys.blocks(chain.hashes)
+        question = _Question(keys, asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._asked.set()
         try:
@@ -92,22 +100,20 @@ class PrefixIndex:
                 replies = await question.answer
         except TimeoutError:
             self._events["prefix_misses"] += 1
-            return nothing_held()
+            replies = ()
         if not replies:
-            return nothing_held()
+            return Found(nothing_held(), keys)
         self._look_at(view)
-        return held(replies, chain, shape.block_tokens, self._holders)
+        return Found(held(replies, chain, shape.block_tokens, self._holders), keys)
 
-    def placed(
-        self, shape: RequestShape, found: Held, number: int, reservation: Reservation, ranks: Mapping[str, RankView]
-    ) -> None:
-        """The prompt was placed under this `number`: the ranks of its legs will hold it. Returns at once.
+    def placed(self, found: Found, number: int, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
+        """A prompt of which this was found was placed under this `number`: the ranks of its legs will hold it.
 
-        `found` is what was looked up; `ranks` by name.
+        Returns at once; `ranks` by name.
         """
-        self._touch(shape, reservation, ranks)
+        self._touch(found.keys, reservation, [ranks[leg.rank] for leg in reservation.legs])
         rank = ranks[reservation.legs[0].rank]
-        age_tokens = found.age_tokens.get(rank.card.rank, 0)
+        age_tokens = found.held.age_tokens.get(rank.card.rank, 0)
         if age_tokens > 0:
             tokens = reservation.prompt_tokens - reservation.uncached_tokens
             age = age_class(age_tokens, rank.card.kv_capacity_tokens)
@@ -121,16 +127,14 @@ class PrefixIndex:
         """A request that was placed holds nothing any more."""
         self._beliefs.released(number)
 
-    def _touch(self, shape: RequestShape, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
-        views = [ranks[leg.rank] for leg in reservation.legs]
-        words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
-        if not shape.blocks or not words:
+    def _touch(self, keys: tuple[str, ...], reservation: Reservation, ranks: Sequence[RankView]) -> None:
+        words = [word for rank in ranks if (word := touch_of(rank, reservation.uncached_tokens))]
+        if not keys or not words:
             return
-        chain = chain_of(shape.blocks)
         if len(self._untold) >= MOST_UNTOLD:
             self._untold.pop(next(iter(self._untold)))
-        call = calls.prefix_touch(self._named(chain), self._known_ms or known_ms(views), words)
-        self._untold[shape.blocks[-1], " ".join(leg.rank for leg in reservation.legs)] = call
+        call = calls.prefix_touch(keys, self._known_ms or known_ms(ranks), words)
+        self._untold[keys[-1], " ".join(rank.card.rank for rank in ranks)] = call
         self._to_tell.set()
 
     async def run(self) -> None:
@@ -180,9 +184,6 @@ class PrefixIndex:
         for place, question in enumerate(questions):
             if not question.answer.done():
                 question.answer.set_result(replies[place] if replies else ())
-
-    def _named(self, chain: Chain) -> tuple[str, ...]:
-        return self._keys.blocks(chain.hashes)
 
     def _look_at(self, view: PoolView) -> None:
         """Finds out what is asked of all ranks of a snapshot once."""

@@ -6,6 +6,7 @@ import msgspec
 
 from scheduler.loads import Loads, loads_at
 from scheduler.messages import RankCard, RankState
+from scheduler.prefix_calibration import CacheBelief
 from scheduler.rows import BookLoad, SeenRank
 
 
@@ -25,6 +26,14 @@ class RankView(msgspec.Struct, frozen=True):
     def drained(self) -> bool:
         """Whether an operator has drained it."""
         return self.seen.drained
+
+    @property
+    def prefix_belief(self) -> CacheBelief | None:
+        """What is believed of its prefix cache, and what it found; None where its agent does not say."""
+        seen = self.seen
+        if seen.cache_span_tokens is None or seen.believed_tokens is None or seen.found_tokens is None:
+            return None
+        return CacheBelief(seen.cache_span_tokens, seen.believed_tokens, seen.found_tokens)
 
     def loads(self, now_ms: float) -> Loads:
         """Its loads at a pool time."""

@@ -78,6 +78,9 @@ class RedisCommands:
             self._do_del(key)
         return self.data.get(key)
 
+    def _do_mget(self, *keys: bytes) -> list[bytes | None]:
+        return [self._do_get(key) if isinstance(self.data.get(key), bytes) else None for key in keys]
+
     def _do_set(self, key: bytes, value: bytes, *px: bytes) -> Status:
         self.data[key] = value
         self._ends_ms.pop(key, None)

@@ -19,9 +19,9 @@ local function touched(holders)
 end
 
 local before, after = nil, nil
-for _, key in ipairs(KEYS) do
-  local holders = redis.call('GET', key) or ''
+for i, holders in ipairs(redis.call('MGET', unpack(KEYS))) do
+  holders = holders or ''
   if holders ~= before then before, after = holders, touched(holders) end
-  redis.call('SET', key, after, 'PX', ARGV[1])
+  redis.call('SET', KEYS[i], after, 'PX', ARGV[1])
 end
 return {'ok'}

@@ -22,6 +22,12 @@ function commands.GET(key)
   return (not end_ms or end_ms > clock.ms) and data[key] or false
 end
 
+function commands.MGET(...)
+  local found = {...}
+  for i, key in ipairs(found) do found[i] = commands.GET(key) end
+  return found
+end
+
 function commands.SET(key, value, _, for_ms)
   data[key] = spelt(value)
   if for_ms then

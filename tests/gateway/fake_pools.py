@@ -11,6 +11,7 @@ from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
 from scheduler.errors import SchedulerError
 from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState, Role
+from scheduler.prefix_calibration import CacheBelief
 
 
 def card(
@@ -46,6 +47,7 @@ NOWHERE = card("http://127.0.0.1:9")
 class FakeRankView(NamedTuple):
     card: RankCard
     state: RankState = RankState.UP
+    prefix_belief: CacheBelief | None = None
 
 
 class FakePoolView(NamedTuple):

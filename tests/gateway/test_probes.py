@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from scheduler.prefix_calibration import CacheBelief
+from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
 from tests.gateway.running import COMPLETIONS, eventually, post, serving
 from tests.gateway.scripted_rank import breaks_off, completes, scripted_rank, stalls, streams
 
@@ -109,6 +110,19 @@ async def test_a_rank_that_left_its_pool_is_no_longer_counted() -> None:
         back = (await served.client.get("/metrics")).text
     assert 'rank="r1"' not in gone
     assert 'forebay_gateway_placements_total{pool="sim",rank="r1"} 0.0' in back
+
+
+async def test_what_is_believed_of_a_ranks_prefix_cache_stands_beside_what_it_found() -> None:
+    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url, rank="r1")))) as served:
+        assert 'prefix_span_tokens{pool="sim",rank="r1"}' not in (await served.client.get("/metrics")).text
+        pool.view = FakePoolView({"r1": FakeRankView(card(rank.url, rank="r1"), prefix_belief=CacheBelief(9, 8, 7))})
+        page = (await served.client.get("/metrics")).text
+    for line in (
+        'forebay_gateway_prefix_span_tokens{pool="sim",rank="r1"} 9.0',
+        'forebay_gateway_prefix_believed_tokens_total{pool="sim",rank="r1"} 8.0',
+        'forebay_gateway_prefix_found_tokens_total{pool="sim",rank="r1"} 7.0',
+    ):
+        assert line in page
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:

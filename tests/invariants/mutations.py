@@ -208,9 +208,11 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (6, "if not seen then return {'unknown'} end", "seen = seen or ''"),
         ),
         "prefix_look": (
-            (9, "if not holders then break end", "if not holders then holders = '' end"),
+            (9, "if not holders then return found end", "holders = holders or ''"),
+            (9, "local first = #found + 1", "local first = 1"),
+            (9, "math.min(first + most - 1, #KEYS)", "first + most"),
             (9, "holders == before and '' or holders", "before and '' or holders"),
-            (9, "  before = holders", ""),
+            (9, "    before = holders", ""),
         ),
         "prefix_touch": (
             (9, "named[string.match(ARGV[i], '^%x+')] = true", ""),
@@ -218,7 +220,8 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (9, "local MOST = 64", "local MOST = 16"),
             (9, "words[#words + 1] = ARGV[i]", "words[1] = ARGV[i]"),
             (9, "if holders ~= before then", "if not before then"),
-            (9, "redis.call('GET', key) or ''", "''"),
+            (9, "holders = holders or ''", "holders = ''"),
+            (9, "SET', KEYS[i]", "SET', KEYS[1]"),
             (9, ", 'PX', ARGV[1])", ")"),
         ),
         "prefix_believed": (

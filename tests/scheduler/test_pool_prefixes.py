@@ -228,4 +228,4 @@ async def test_nobody_waits_for_an_index_that_has_ended() -> None:
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert await asyncio.gather(*asking) == [nothing_held()] * 2
+    assert [found.held for found in await asyncio.gather(*asking)] == [nothing_held()] * 2
