@@ -66,19 +66,19 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one life of a rank. `window` are the counts at the start of the running window, None before any.
 
     `share` of the longest span is believed. `forgotten_at` is the odometer (prefix_holders.py) before which nothing
-    counts that was used; it may lie ahead.
+    counts that was used, None where all does; it may lie ahead.
     """
 
     capacity_tokens: int
     share: float = 1.0
-    forgotten_at: int = 0
+    forgotten_at: int | None = None
     pause_tokens: int = 0
     window: Counts | None = None
 
     def span_tokens(self, computed_tokens: int) -> int:
         """For how many more computed tokens a block is believed to stay; 0: nothing is held. `computed_tokens` now."""
         longest = round(SLACK * self.share * self.capacity_tokens)
-        return max(0, min(longest, computed_tokens - self.forgotten_at))
+        return longest if self.forgotten_at is None else max(0, min(longest, computed_tokens - self.forgotten_at))
 
     def after(self, counts: Counts, computed_tokens: int) -> Calibration:
         """With the latest counts; the same until a window is full. Counts that fell were lost, and begin anew."""
@@ -101,7 +101,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def _spanned(self, believed: Believed, found: int, computed_tokens: int) -> Calibration:
         share = min(1.0, max(2 * _reach(believed, MARGIN * found, self.share), SHRINK * self.share))
-        forgotten_at = min(self.forgotten_at, computed_tokens)
+        forgotten_at = self.forgotten_at and min(self.forgotten_at, computed_tokens)
         return msgspec.structs.replace(self, share=share, forgotten_at=forgotten_at, pause_tokens=0)
 
 

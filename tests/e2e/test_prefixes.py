@@ -23,7 +23,8 @@ from tests.simulator.rank_process import RankProcess, running_rank
 
 pytestmark = needs_redis
 
-OPTIONS = ("--speed", "10", "--enable-prompt-tokens-details")
+OPTIONS = ("--speed", "4", "--prefill-tokens-per-s", "2000", "--max-num-seqs", "1024", "--enable-prompt-tokens-details")
+"""They prefill as fast as agents believe of ranks that are new to them, and decode fast."""
 SMALL = ("--max-model-len", "16384", "--kv-blocks", "1024")
 TURNS = 5
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "a": 1, "b": [1, 2]}}}
@@ -66,14 +67,20 @@ class Fleet:
         pattern = rf'^forebay_gateway_prefix_span_tokens{{pool="{self.model}",rank="(\S+)"}} (\S+)$'
         return {rank: float(tokens) for rank, tokens in re.findall(pattern, page, re.MULTILINE)}
 
+    def nothing_is_held(self) -> bool:
+        """Whether no gateway has a reservation left: a row of theirs is "<number> <reservations> <sum>"."""
+        with self._redis.client() as client:
+            rows: list[bytes] = client.hvals(f"forebay:1:{{{self.model}}}:gate")
+        return all(row.split()[1] == b"0" for row in rows)
+
     def known_blocks(self) -> int:
         """How many blocks the prefix index of the model knows."""
         with self._redis.client() as client:
             keys: list[bytes] = client.keys(f"forebay:1:{{{self.model}/*")
         return sum(b":believed:" not in key for key in keys)
 
-    def chat(self, gateway: ForebayProcess, messages: Sequence[dict[str, Any]], **fields: Any) -> Answer:
-        """A chat by the OpenAI client; returns when the index knows it, if it has anything new."""
+    def chat(self, gateway: ForebayProcess, messages: Sequence[dict[str, Any]], *, is_new: bool = True) -> Answer:
+        """A chat by the OpenAI client; returns when the index knows it, if it has anything new in it."""
         before = self.known_blocks()
         with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
             raw = client.chat.completions.with_raw_response.create(
@@ -81,12 +88,11 @@ class Fleet:
                 messages=messages,  # type: ignore[arg-type]  # made of parts
                 max_tokens=8,
                 extra_headers={"x-forebay-explain": "1"},
-                **fields,
             )
-        answer = read(raw.headers, json.loads(raw.content))
-        if answer.prompt_tokens - answer.cached_tokens > BLOCK_BYTES:
+        if is_new:
             until_now(lambda: self.known_blocks() > before, "the index knows the prompt")
-        return answer
+        until_now(self.nothing_is_held, "nothing is held")
+        return read(raw.headers, json.loads(raw.content))
 
     def post(self, gateway: ForebayProcess, path: str, body: str) -> Answer:
         answer = httpx.post(
@@ -97,6 +103,7 @@ class Fleet:
             timeout=60,
         )
         assert answer.status_code == 200, answer.text
+        until_now(self.nothing_is_held, "nothing is held")
         return read(answer.headers, answer.json())
 
 
@@ -161,8 +168,8 @@ def test_a_gateway_that_starts_later_has_the_same_hits(fleet: Fleet) -> None:
     messages = [{"role": "user", "content": words(100, 900)}]
     first = fleet.chat(fleet.gateways[0], messages)
     asked = [{**messages[0], "content": messages[0]["content"] + " and what of this?"}]
-    again = fleet.chat(fleet.gateways[0], asked)
-    later = fleet.chat(fleet.join(), asked)
+    again = fleet.chat(fleet.gateways[0], asked, is_new=False)
+    later = fleet.chat(fleet.join(), asked, is_new=False)
     assert again.cached_tokens > first.prompt_tokens - BLOCK_IDS
     assert later.cached_tokens >= again.cached_tokens
     assert later.ranks & again.ranks & first.ranks
@@ -171,7 +178,7 @@ def test_a_gateway_that_starts_later_has_the_same_hits(fleet: Fleet) -> None:
 def test_questions_with_one_system_prompt_and_the_same_tools_meet_however_they_are_written(fleet: Fleet) -> None:
     def body(question: str, *, turned: bool = False) -> str:
         said = [{"role": "system", "content": words(200, 900)}, {"role": "user", "content": question}]
-        fields: dict[str, Any] = {"model": fleet.model, "messages": said, "tools": [TOOL], "max_tokens": 8}
+        fields: dict[str, Any] = {"model": fleet.model, "messages": said, "tools": [TOOL], "tool_choice": "none"}
         if not turned:
             return json.dumps(fields)
         turned_said = [dict(reversed(each.items())) for each in said]
@@ -182,6 +189,7 @@ def test_questions_with_one_system_prompt_and_the_same_tools_meet_however_they_a
             "top_p": 0.9,
             "messages": turned_said,
             "max_tokens": 6,
+            "tool_choice": "none",
         }
         return json.dumps(other | {"model": fleet.model}, indent=2)
 
@@ -216,7 +224,7 @@ def test_a_rank_that_forgets_at_once_is_believed_to_hold_nothing_by_all(redis: R
 
         def has_found_out() -> bool:
             for gateway in fleet.gateways:
-                fleet.chat(gateway, messages)
+                fleet.chat(gateway, messages, is_new=False)
                 fleet.ranks[0].post("/reset_prefix_cache", None)
             return all(fleet.spans(gateway) != full for gateway in fleet.gateways)
 

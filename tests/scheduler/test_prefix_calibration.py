@@ -58,6 +58,11 @@ def test_a_cache_that_was_emptied_is_believed_whole_soon() -> None:
     assert set(rank.serve(1_000)[-300:]) == {FULL}
 
 
+@pytest.mark.parametrize("computed", [0, 1, 5_000])
+def test_a_fresh_life_is_believed_whole_at_once(computed: int) -> None:
+    assert Calibration(capacity_tokens=1_000).span_tokens(computed) == 1_500
+
+
 def test_nothing_is_said_before_a_window_is_full() -> None:
     assert after(((499, 0, 0, 0, 0), 0)) == FRESH
     assert after(((0, 0, 0, 0, 0), 499)) == FRESH
