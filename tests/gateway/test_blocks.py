@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import prompt, wire
-from gateway.blocks import BLOCK_BYTES, BLOCK_IDS, MOST_BLOCKS, Transcript, blocks_of_ids
+from gateway.blocks import BLOCK_BYTES, BLOCK_IDS, HASH_BYTES, MOST_BLOCKS, Transcript, blocks_of_ids
+from gateway.errors import GatewayError
 from gateway.wire import Api
 
 SPEAKERS = st.sampled_from(["system", "user", "assistant", "tool"])
@@ -173,3 +174,66 @@ def test_a_blocks_size_is_its_share_of_the_prompt() -> None:
     assert text is not None
     assert ids is not None
     assert (text.block_share, ids.block_share) == (0.1, 0.25)
+
+
+DEEP = "[" * 100_000
+ODD = [None, 5, -1.5, True, "", "x", [], [None], [5], [[]], {}, {"type": "text"}, {"type": "text", "text": 5}]
+ODD_BODIES = [
+    *(json.dumps({name: odd}) for name in ("messages", "prompt", "input", "token_ids", "tools") for odd in ODD),
+    *(json.dumps({"messages": [{"role": "user", "content": odd}]}) for odd in ODD),
+    *(json.dumps({"messages": [{"role": "user", "content": LONG}], "tools": odd}) for odd in ODD),
+    *(json.dumps({"messages": [{"role": "user", "content": LONG}], "cache_salt": odd}) for odd in ODD),
+    f'{{"messages": {DEEP}',
+    f'{{"messages": [{{"role": "user", "content": {DEEP}{DEEP.replace("[", "]")}}}]}}',
+    f'{{"messages": [{{"role": "user", "content": "x"}}], "tools": {DEEP}{DEEP.replace("[", "]")}}}',
+    f'{{"messages": [{{"role": "assistant", "tool_calls": {DEEP}{DEEP.replace("[", "]")}}}]}}',
+    json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 60_000}]}),
+    json.dumps({"messages": [{"role": "user", "content": "\ud800" + LONG}]}),
+    json.dumps({"prompt": "\udfff" * 5_000}),
+    json.dumps({"prompt": [1.5] * BLOCK_IDS}),
+    json.dumps({"prompt": [[1 << 70] * BLOCK_IDS]}),
+    json.dumps({"token_ids": [-1] * BLOCK_IDS}),
+]
+
+
+@pytest.mark.parametrize("api", list(Api))
+def test_whatever_a_body_says_it_has_blocks_or_none(api: Api) -> None:
+    for body in ODD_BODIES:
+        try:
+            fields = wire.read(body.encode(), api).fields
+        except GatewayError:
+            continue
+        asked = prompt.read(api, fields)
+        assert asked is None or all(len(block) == HASH_BYTES for block in asked.blocks), body[:100]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda each: (
+            st.lists(each)
+            | st.dictionaries(
+                st.sampled_from(["role", "content", "type", "text", "image_url", "tool_calls", "name"]), each
+            )
+        ),
+    )
+)
+def test_content_of_any_kind_has_blocks_or_none(content: Any) -> None:
+    for api, field in ((Api.CHAT, "messages"), (Api.MESSAGES, "messages"), (Api.RESPONSES, "input")):
+        for value in (content, [content], [{"role": "user", "content": content}]):
+            raw = json.dumps({field: value}).encode()
+            try:
+                fields = wire.read(raw, api).fields
+            except GatewayError:
+                continue
+            asked = prompt.read(api, fields)
+            assert asked is None or len(asked.blocks) <= len(raw) // BLOCK_BYTES + 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("AB", "BB"), ("BA", "BB")])
+def test_pictures_are_told_apart_by_their_ends(one: str, other: str) -> None:
+    def look(ends: str) -> tuple[bytes, ...]:
+        url = {"url": f"data:image/png;base64,{ends[0]}{'x' * 100_000}{ends[1]}"}
+        return chat([("user", [{"type": "image_url", "image_url": url}, {"type": "text", "text": LONG}])])
+
+    assert not set(look(one)) & set(look(other))
