@@ -177,7 +177,21 @@ def test_a_blocks_size_is_its_share_of_the_prompt() -> None:
 
 
 DEEP = "[" * 100_000
-ODD = [None, 5, -1.5, True, "", "x", [], [None], [5], [[]], {}, {"type": "text"}, {"type": "text", "text": 5}]
+ODD: list[Any] = [
+    None,
+    5,
+    -1.5,
+    True,
+    "",
+    "x",
+    [],
+    [None],
+    [5],
+    [[]],
+    {},
+    {"type": "text"},
+    {"type": "text", "text": 5},
+]
 ODD_BODIES = [
     *(json.dumps({name: odd}) for name in ("messages", "prompt", "input", "token_ids", "tools") for odd in ODD),
     *(json.dumps({"messages": [{"role": "user", "content": odd}]}) for odd in ODD),
