@@ -53,6 +53,10 @@ class VirtualStore:
     def data(self, data: dict[bytes, Any]) -> None:
         self._commands.data = data
 
+    def forget(self) -> None:
+        """Begin anew, empty."""
+        self.data = {}
+
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store."""
         return [self.call(call) for call in calls]

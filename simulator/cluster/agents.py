@@ -10,6 +10,7 @@ from scheduler.calls import Call, Reply
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankCard, RankReport, RankState
 from scheduler.reporter import CLAIM_MS
+from simulator.cluster.absence import NEVER, Absence
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.engine import AnalyticRank
 from simulator.cluster.ranks import INCARNATION
@@ -23,7 +24,7 @@ LEARNED_FROM_TOKENS = 1_024
 class Agent:
     """One node's: samples its ranks every `report_ms`, and the report leaves `late_ms` after its sample was taken.
 
-    The cards go along with the first report, which is made at once.
+    The cards go along with the first report, which is made at once. Nobody hears of it in `silence`.
     """
 
     def __init__(
@@ -35,21 +36,41 @@ class Agent:
         *,
         epoch: str,
         node: str,
+        silence: Absence = NEVER,
     ) -> None:
-        self._queue, self._link, self._keys = queue, link, keys
+        self._queue, self._link, self._keys, self._silence = queue, link, keys, silence
         self._ranks = tuple(ranks)
         self._epoch, self._owner = epoch, f"{node}/1"
+        self._cards: Mapping[str, RankCard] = {}
         self._late_ms = 0
 
     def start(self, cards: Mapping[str, RankCard], *, report_ms: int, late_ms: int, first_s: float) -> None:
         """Tells of its ranks at once, and again at `first_s` and each `report_ms` after that."""
+        self._cards = cards
         self._link.now(self._call(self._sampled(), cards))
         self._late_ms = late_ms
         self._queue.every(report_ms / 1000, first_s, self._sample)
 
     def _sample(self) -> None:
-        call = self._call(self._sampled(), {})
-        self._queue.after(self._late_ms / 1000, partial(self._link.send, [call], _ignore))
+        reports = self._sampled()
+        self._queue.after(self._late_ms / 1000, partial(self._tell, reports, {}))
+
+    def _tell(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> None:
+        if not self._silence.holds(self._queue.now_s):
+            self._link.send([self._call(reports, cards)], partial(self._told, reports))
+
+    def _told(self, reports: Sequence[RankReport], replies: list[Reply]) -> None:
+        """A store that began anew is told of everything again, in the epoch that a gateway has begun or in a new one.
+
+        What else it says teaches no agent anything here: nobody else claims its ranks, and no gateway dies.
+        """
+        if replies[0][0] == b"resync":
+            fresh = f"{self._epoch}of{self._owner.partition('/')[0].replace('-', '')}"
+            self._link.send([calls.open_pool(self._keys, fresh)], partial(self._opened, reports))
+
+    def _opened(self, reports: Sequence[RankReport], replies: list[Reply]) -> None:
+        self._epoch = replies[0].decode()
+        self._tell(reports, self._cards)
 
     def _sampled(self) -> list[RankReport]:
         return [
@@ -82,7 +103,3 @@ def _learned_rate(rank: AnalyticRank) -> float:
 def _computed_tokens(rank: AnalyticRank) -> int:
     """The odometer of the prefix cache, as agent/rank_state.py tells it from the engine's counters."""
     return rank.prefix_queries_tokens - rank.prefix_hits_tokens + rank.generated_tokens
-
-
-def _ignore(_replies: list[Reply]) -> None:
-    """No agent learns from the store that its ranks are another's, or of a gateway that has died."""

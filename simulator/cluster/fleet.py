@@ -17,7 +17,7 @@ from simulator.cluster.memory_store import MemoryStore
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.peers import PEERS
 from simulator.cluster.peers.placers import peer_placers
-from simulator.cluster.ranks import build_sites, cards_of, nodes_of
+from simulator.cluster.ranks import build_sites, cards_of, nodes_of, silences_of
 from simulator.cluster.request import SimRequest
 from simulator.cluster.settings import FleetSettings
 from simulator.cluster.store_link import EPOCH_MS, Store, StoreLink
@@ -36,7 +36,8 @@ class Fleet:
         self._settings = settings
         self._queue = EventQueue()
         self.sites = build_sites(self._queue, settings)
-        link = StoreLink(self._queue, store, settings.store_ms / 1000)
+        outage, empties = settings.outage, settings.outage_empties
+        link = StoreLink(self._queue, store, settings.store_ms / 1000, outage, empties=empties)
         keys = PoolKeys("sim")
         link.now(calls.open_pool(keys, EPOCH))
         self._start_agents(link, keys)
@@ -61,8 +62,9 @@ class Fleet:
             return
         settings, cards = self._settings, cards_of(self.sites, self._settings)
         phase = Random(f"{settings.seed}/agents")
+        silences = silences_of(settings)
         for node, ranks in nodes_of(self.sites, settings).items():
-            agent = Agent(self._queue, link, keys, ranks, epoch=EPOCH, node=node)
+            agent = Agent(self._queue, link, keys, ranks, epoch=EPOCH, node=node, silence=silences[node])
             agent.start(
                 cards,
                 report_ms=settings.report_ms,

@@ -9,6 +9,7 @@ from scheduler.gateway_name import gateway_name
 from scheduler.keys import PoolKeys
 from scheduler.planning import Rules
 from scheduler.policies import policy_named
+from scheduler.snapshots import STALE_S
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.ledger_placer import LedgerPlacer
 from simulator.cluster.placer import Placer
@@ -35,5 +36,8 @@ def ledger_placers(
         name = gateway_name(f"gateway{number}", "127.0.0.1:8000")
         writer = GatewayWriter(queue, link, keys, epoch=epoch, gateway=name, rng=rng)
         snapshots = phases[number % len(phases)]
-        placers.append(LedgerPlacer(writer, snapshots, Prefixes(queue, link, keys, snapshots), rules, rng))
+        placer = LedgerPlacer(writer, snapshots, Prefixes(queue, link, keys, snapshots), rules, rng)
+        if link.may_be_lost or settings.snapshot_ms >= STALE_S * 1000:  # else nobody ever places alone
+            snapshots.on_read.append(placer.remember)
+        placers.append(placer)
     return placers

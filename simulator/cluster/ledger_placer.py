@@ -7,10 +7,11 @@ from functools import partial
 from itertools import count
 from random import Random
 
-from scheduler.decision import LegKind, RequestShape
+from scheduler.decision import LegKind, Place, RequestShape
 from scheduler.estimates import TokenEstimator
 from scheduler.messages import Phase
 from scheduler.pending import StoreAnswer
+from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Plan, Rules, plan
 from scheduler.rebinding import plan_rebinding
 from scheduler.reservation import Reservation
@@ -22,6 +23,9 @@ from simulator.cluster.writer import GatewayWriter
 
 _NOBODY: frozenset[str] = frozenset()
 _API = "chat"
+_POOL = "sim"
+
+TakePlaced = Callable[[Placed | None], None]
 
 
 class LedgerPlacer:
@@ -32,13 +36,26 @@ class LedgerPlacer:
     ) -> None:
         self._writer, self._snapshots, self._prefixes = writer, snapshots, prefixes
         self._rules, self._rng = rules, rng
+        self._alone = PlacingAlone(_POOL, writer, rules, rng)
         self._estimator = TokenEstimator()
         self._turns = count()
 
-    def place(self, request: SimRequest, take: Callable[[Placed | None], None]) -> None:
+    @property
+    def degraded(self) -> bool:
+        """Whether it places without the shared ledger, for the reasons that scheduler/pool.py has."""
+        writer, snapshots = self._writer, self._snapshots
+        return writer.degraded or snapshots.is_stale or writer.epoch != snapshots.view.epoch
+
+    def remember(self) -> None:
+        """A snapshot was read: what this gateway holds now is in it."""
+        self._alone.remember()
+
+    def place(self, request: SimRequest, take: TakePlaced) -> None:
         """See Placer."""
         prompt = self._prefixes.prompt_of(request) if self._rules.policy.knows_prefixes else None
-        if prompt is None:
+        if self.degraded:
+            self._place_alone(request, take)
+        elif prompt is None:
             self._plan(request, None, take, {})
         else:
             self._prefixes.look_up(prompt, partial(self._plan, request, prompt, take))
@@ -56,8 +73,10 @@ class LedgerPlacer:
         if planned is None:
             self._writer.advance(placed.number, Phase.PREFILL_DONE)
             take(placed.decode_rank)
+        elif self.degraded:
+            self._rebound(placed, planned, take, None)
         else:
-            self._writer.rebind(placed.number, planned.ask, partial(_rebound, placed, take))
+            self._writer.rebind(placed.number, planned.ask, partial(self._rebound, placed, planned, take))
 
     def first_token(self, placed: Placed) -> None:
         """See Placer."""
@@ -69,11 +88,7 @@ class LedgerPlacer:
         self._estimator.observe(_API, 0, request.prompt_tokens, request.output_tokens)
 
     def _plan(
-        self,
-        request: SimRequest,
-        prompt: Prompt | None,
-        take: Callable[[Placed | None], None],
-        cached_tokens: dict[str, int],
+        self, request: SimRequest, prompt: Prompt | None, take: TakePlaced, cached_tokens: dict[str, int]
     ) -> None:
         shape, snapshots = self._shape(request, cached_tokens), self._snapshots
         planned = plan(
@@ -82,7 +97,7 @@ class LedgerPlacer:
         if planned is None:
             take(None)
         else:
-            self._writer.place(planned.ask, partial(self._placed, planned, prompt, take))
+            self._writer.place(planned.ask, partial(self._placed, request, planned, prompt, take))
 
     def _shape(self, request: SimRequest, cached_tokens: dict[str, int]) -> RequestShape:
         return RequestShape(
@@ -94,17 +109,31 @@ class LedgerPlacer:
         )
 
     def _placed(
-        self, planned: Plan, prompt: Prompt | None, take: Callable[[Placed | None], None], answer: StoreAnswer
+        self, request: SimRequest, planned: Plan, prompt: Prompt | None, take: TakePlaced, answer: StoreAnswer | None
     ) -> None:
-        reservation = answer.reservation
-        if reservation and prompt:
-            self._prefixes.touch(prompt, reservation, planned.ranks)
-        take(_named(answer.reservation_id, reservation) if reservation else None)
+        if answer is None:
+            self._place_alone(request, take)
+        elif answer.reservation is None:
+            take(None)
+        else:
+            if prompt:
+                self._prefixes.touch(prompt, answer.reservation, planned.ranks)
+            take(_named(answer.reservation_id, answer.reservation))
 
+    def _place_alone(self, request: SimRequest, take: TakePlaced) -> None:
+        snapshots = self._snapshots
+        decision = self._alone.place(self._shape(request, {}), snapshots.view, snapshots.pool_ms, _NOBODY)
+        if isinstance(decision, Place):
+            take(_named(decision.reservation, self._writer.live[decision.reservation]))
+        else:
+            take(None)
 
-def _rebound(placed: Placed, take: Callable[[str], None], answer: StoreAnswer) -> None:
-    legs = answer.reservation.legs if answer.reservation else ()
-    take(legs[-1].rank if legs else placed.decode_rank)
+    def _rebound(self, placed: Placed, planned: Plan, take: Callable[[str], None], answer: StoreAnswer | None) -> None:
+        if answer is None:
+            leg = self._alone.rebind(placed.number, planned)
+            take(leg.card.rank if leg else placed.decode_rank)
+        else:
+            take(answer.reservation.legs[-1].rank if answer.reservation else placed.decode_rank)
 
 
 def _named(number: int, reservation: Reservation) -> Placed:

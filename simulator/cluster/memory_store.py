@@ -26,9 +26,8 @@ class MemoryStore:
 
     def __init__(self, now_ms: int) -> None:
         self._lua = LuaRuntime(unpack_returned_tuples=True)
-        self._redis = self._lua.execute(
-            "".join(files("simulator.cluster").joinpath(name).read_text() for name in TABLES)
-        )
+        here = files("simulator.cluster")
+        self._redis = self._lua.execute("".join(here.joinpath(name).read_text() for name in TABLES))
         self._clock = self._redis["clock"]
         self._decode = lru_cache(DECODED)(self._decoded)
         self._compiled: dict[Script, Any] = {}
@@ -48,6 +47,10 @@ class MemoryStore:
     @now_ms.setter
     def now_ms(self, now_ms: int) -> None:
         self._clock["ms"] = now_ms
+
+    def forget(self) -> None:
+        """Begin anew, empty."""
+        self._redis["call"]("FLUSHALL")
 
     def call(self, call: Call) -> Reply:
         """Runs one script now."""

@@ -21,6 +21,7 @@ from simulator.cluster.clock import EventQueue
 from simulator.cluster.request import BLOCK_TOKENS, SimRequest
 from simulator.cluster.snapshots import Snapshots
 from simulator.cluster.store_link import StoreLink
+from simulator.cluster.writer import DEADLINE_S
 
 HASH_BYTES = 8
 
@@ -33,9 +34,18 @@ class Prompt(NamedTuple):
     last: int
 
 
-class _Question(NamedTuple):
-    prompt: Prompt
-    take: Callable[[dict[str, int]], None]
+class _Question:
+    """Whoever looks up a prompt, and is answered once."""
+
+    __slots__ = ("_take", "is_awaited", "prompt")
+
+    def __init__(self, prompt: Prompt, take: Callable[[dict[str, int]], None]) -> None:
+        self.prompt, self._take, self.is_awaited = prompt, take, True
+
+    def answer(self, cached_tokens: dict[str, int]) -> None:
+        if self.is_awaited:
+            self.is_awaited = False
+            self._take(cached_tokens)
 
 
 class Prefixes:
@@ -56,8 +66,11 @@ class Prefixes:
         return Prompt(chain, self._keys.blocks(chain.hashes), blocks[-1])
 
     def look_up(self, prompt: Prompt, take: Callable[[dict[str, int]], None]) -> None:
-        """`take` gets the tokens of the prompt that ranks hold, by rank."""
-        self._questions.append(_Question(prompt, take))
+        """`take` gets the tokens of the prompt that ranks hold, by rank; none where that is not known in time."""
+        question = _Question(prompt, take)
+        self._questions.append(question)
+        if self._link.may_be_lost:
+            self._queue.after(DEADLINE_S, partial(question.answer, {}))
         if not self._is_asking:
             self._ask()
 
@@ -74,17 +87,17 @@ class Prefixes:
             self._queue.after(GATHER_S, self._tell)
 
     def _ask(self) -> None:
-        asked, self._questions = self._questions, []
-        self._is_asking = True
-        self._link.send([calls.prefix_look(each.prompt.keys) for each in asked], partial(self._answer, asked))
+        asked, self._questions = [each for each in self._questions if each.is_awaited], []
+        self._is_asking = bool(asked)
+        if asked:
+            told = [calls.prefix_look(each.prompt.keys) for each in asked]
+            self._link.send(told, partial(self._answer, asked), partial(self._answer, asked, [None] * len(asked)))
 
     def _answer(self, asked: Sequence[_Question], replies: Sequence[Reply]) -> None:
-        self._is_asking = False
         holders = self._snapshots.beliefs.holders
         for each, reply in zip(asked, replies, strict=True):
-            each.take(cached_tokens(reply, each.prompt.chain, BLOCK_TOKENS, holders) if reply else {})
-        if self._questions:
-            self._ask()
+            each.answer(cached_tokens(reply, each.prompt.chain, BLOCK_TOKENS, holders) if reply else {})
+        self._ask()
 
     def _tell(self) -> None:
         untold, self._untold = list(self._untold.values()), {}
@@ -93,7 +106,8 @@ class Prefixes:
     def _tell_pieces(self, untold: Sequence[Call]) -> None:
         """One exchange after the other, then what has gathered meanwhile."""
         if untold:
-            self._link.send(untold[:PIECE], lambda _replies: self._tell_pieces(untold[PIECE:]))
+            go_on = partial(self._tell_pieces, untold[PIECE:])
+            self._link.send(untold[:PIECE], lambda _replies: go_on(), go_on)
         elif self._untold:
             self._queue.after(GATHER_S, self._tell)
         else:

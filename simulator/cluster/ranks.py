@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scheduler.messages import RankCard, Role
+from simulator.cluster.absence import Absence
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.dp_group import DpGroup
 from simulator.cluster.engine import AnalyticRank
@@ -36,6 +37,15 @@ def nodes_of(sites: Mapping[str, Site], settings: FleetSettings) -> dict[str, li
         for number in range(ranks):
             nodes.setdefault(_node(role, number), []).append(sites[f"{role}{number}"].rank)
     return nodes
+
+
+def silences_of(settings: FleetSettings) -> dict[str, Absence]:
+    """When each node's agent says nothing."""
+    silences: dict[str, Absence] = {}
+    for role, ranks in settings.counts.items():
+        nodes = -(-ranks // RANKS_PER_NODE)
+        silences |= {f"{role}-node{node}": settings.silence(node, nodes) for node in range(nodes)}
+    return silences
 
 
 def cards_of(sites: Mapping[str, Site], settings: FleetSettings) -> dict[str, RankCard]:

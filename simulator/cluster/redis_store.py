@@ -38,6 +38,10 @@ class RedisStore:
         keys, digest = call.keys, self._digests[call.script]
         return self._runner.run(self._store.command("EVALSHA", digest, len(keys), *keys, *call.args, self.now_ms))
 
+    def forget(self) -> None:
+        """Begin anew, empty."""
+        self._runner.run(self._store.command("FLUSHDB"))
+
     def _load(self, script: Script) -> bytes:
         digest: bytes = self._runner.run(self._store.command("SCRIPT", "LOAD", CLOCK + source(script)))
         return digest

@@ -42,3 +42,8 @@ function commands.DEL(...)
   for _, key in ipairs({...}) do data[key] = nil end
   return 1
 end
+
+function commands.FLUSHALL()
+  for key in pairs(data) do data[key], ends_ms[key] = nil, nil end
+  return {ok = 'OK'}
+end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from scheduler.messages import Role
+from simulator.cluster.absence import Absence
 from simulator.cluster.rank_shape import RankShape
 from simulator.cluster.request import BLOCK_TOKENS
 from simulator.settings import RankSettings
@@ -17,7 +18,11 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     `prefill_kv_capacity_tokens` is what a prefill rank's KV cache holds, `kv_capacity_tokens` any other's.
     `dp_size` ranks of a role step together. Agents sample their ranks every `report_ms` and send that `report_late_ms`
     later; gateways read a snapshot every `snapshot_ms`. `network_ms` is from a gateway to a rank, one way, `store_ms`
-    to the store and back. Equal seeds give equal outcomes.
+    to the store and back.
+
+    From `outage_from_s` on, for `outage_s`, the store answers nobody, and what it knew is lost if `outage_empties`;
+    from `silent_from_s` on, for `silent_s`, no agent of a `silent_share` of the nodes says anything. Equal seeds give
+    equal outcomes.
     """
 
     prefill: int = 8
@@ -35,8 +40,23 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     report_late_ms: int = 0
     network_ms: float = 0.2
     store_ms: float = 0.5
+    outage_from_s: float = 0.0
+    outage_s: float = 0.0
+    outage_empties: bool = False
+    silent_from_s: float = 0.0
+    silent_s: float = 0.0
+    silent_share: float = 1.0
     policy: str = "forebay"
     seed: int = 1
+
+    @property
+    def outage(self) -> Absence:
+        """When the store answers nobody."""
+        return Absence(self.outage_from_s, self.outage_s)
+
+    def silence(self, node: int, nodes: int) -> Absence:
+        """When the agent of a role's node says nothing, of so many that the role has: the first ones are silent."""
+        return Absence(self.silent_from_s, self.silent_s if node < self.silent_share * nodes else 0.0)
 
     @property
     def counts(self) -> dict[Role, int]:

@@ -6,7 +6,7 @@ no more reads than `PHASES` a period, however many gateways there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from scheduler import calls
@@ -14,6 +14,7 @@ from scheduler.calls import Reply
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
 from scheduler.prefix_holders import Holder, holders_of, known_ms
+from scheduler.snapshots import STALE_S
 from scheduler.view import Delta, PoolView, fold
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.store_link import StoreLink
@@ -35,7 +36,10 @@ class UnreadableRowError(Exception):
 
 
 class Snapshots:
-    """The last snapshot of the gateways of one phase, from 0 below `PHASES`; the first is read at once."""
+    """The last snapshot of the gateways of one phase, from 0 below `PHASES`; the first is read at once.
+
+    What is in `on_read` is called after each.
+    """
 
     def __init__(
         self, queue: EventQueue, link: StoreLink, keys: PoolKeys, *, ranks: int, snapshot_ms: int, phase: int
@@ -44,6 +48,8 @@ class Snapshots:
         self.view = PoolView()
         self._read_s = 0.0
         self._beliefs: Beliefs | None = None
+        self._is_reading = False
+        self.on_read: list[Callable[[], None]] = []
         self._take([link.now(self._call())])
         period_s = snapshot_interval_ms(ranks, snapshot_ms) / 1000
         queue.every(period_s, queue.now_s + period_s * (phase + 1) / PHASES, self._read)
@@ -52,6 +58,11 @@ class Snapshots:
     def pool_ms(self) -> float:
         """The pool time by the last snapshot."""
         return self.view.pool_ms + (self._queue.now_s - self._read_s) * 1000
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is too old to share the pool by."""
+        return self._queue.now_s - self._read_s > STALE_S
 
     @property
     def beliefs(self) -> Beliefs:
@@ -65,11 +76,24 @@ class Snapshots:
         return calls.snapshot(self._keys, LEASE_MS, self.view.epoch, self.view.version)
 
     def _read(self) -> None:
-        self._link.send([self._call()], self._take)
+        if not self._is_reading:
+            self._is_reading = True
+            self._link.send([self._call()], self._take, self._lost)
+
+    def _lost(self) -> None:
+        self._is_reading = False
 
     def _take(self, replies: list[Reply]) -> None:
-        self.view, skipped = fold(self.view, Delta.read(replies[0]))
+        self._is_reading = False
+        if replies[0][0] == b"closed":
+            return
+        view, skipped = fold(self.view, Delta.read(replies[0]))
         if skipped:
             raise UnreadableRowError
+        if self.view.ranks.keys() - view.ranks.keys():
+            return  # the store began anew, and not all agents have told it of their ranks yet: none ever leaves
+        self.view = view
         self._read_s = self._queue.now_s
         self._beliefs = None
+        for call in self.on_read:
+            call()
