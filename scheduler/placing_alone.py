@@ -6,11 +6,14 @@ from collections import Counter
 from random import Random
 from typing import Protocol
 
+import msgspec
+
 from scheduler.alone import CHOICES, cheapest, choose_alone
 from scheduler.choice import missing
+from scheduler.crowds import Crowds
 from scheduler.decision import Candidate, Leg, Place, Reject, RequestShape
 from scheduler.loads import Loads
-from scheduler.messages import Phase
+from scheduler.messages import Phase, Role
 from scheduler.planning import Plan, Rules, plan_alone
 from scheduler.reservation import Reservation, reserve
 from scheduler.tally import believed, tally_of
@@ -44,6 +47,12 @@ class PlacingAlone:
     def __init__(self, name: str, book: Book, rules: Rules, rng: Random) -> None:
         self._name, self._book, self._rules, self._rng = name, book, rules, rng
         self._own_then: dict[str, Loads] = {}
+        self._crowds = Crowds()
+
+    def notice(self, shape: RequestShape) -> None:
+        """A request has come, wherever it will be placed."""
+        if shape.blocks:
+            self._crowds.see(shape.blocks)
 
     def remember(self) -> None:
         """A snapshot was read: what this gateway holds now is in it."""
@@ -51,7 +60,9 @@ class PlacingAlone:
 
     def place(self, shape: RequestShape, view: PoolView, pool_ms: float, avoid: frozenset[str]) -> Place | Reject:
         """Enters a reservation of its own choice."""
-        planned = plan_alone(shape, view, self._rules, pool_ms=pool_ms, chance=self._rng, avoid=avoid)
+        planned = plan_alone(
+            self._told_apart(shape, view), view, self._rules, pool_ms=pool_ms, chance=self._rng, avoid=avoid
+        )
         if planned is None:
             return Reject(reason=missing(view, self._name))
         self._book.counters["placed_alone"] += 1
@@ -77,6 +88,11 @@ class PlacingAlone:
         decodes = self._rng.sample(planned.ask.decodes, min(CHOICES, len(planned.ask.decodes)))
         self._book.bind(reservation, cheapest(decodes, self._loads(planned)))
         return planned.leg(self._book.live[reservation].legs[-1])
+
+    def _told_apart(self, shape: RequestShape, view: PoolView) -> RequestShape:
+        ranks = len(view.by_role[Role.PREFILL]) + len(view.by_role[Role.MIXED])
+        key = self._crowds.key(shape.blocks, ranks, self._rng)
+        return msgspec.structs.replace(shape, prompt_key=key) if key else shape
 
     def _loads(self, planned: Plan) -> dict[str, Loads]:
         return believed(planned.loads, self._own_then, tally_of(self._book.live.values()))

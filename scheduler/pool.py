@@ -115,6 +115,7 @@ class Pool:
         Never fails for Redis: without it the decision is made alone and says so. Safe to cancel: an answer that nobody
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
         """
+        self._alone.notice(shape)
         decision = await self._place_once(shape, explain=explain, avoid=avoid)
         if isinstance(decision, Reject):
             if not self.degraded:

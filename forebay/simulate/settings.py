@@ -69,6 +69,20 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     )
     network_ms: Annotated[Ms, Meta(description="from a gateway to a rank, one way")] = DEFAULT.network_ms
     store_ms: Annotated[Ms, Meta(description="from a gateway or agent to the store and back")] = DEFAULT.store_ms
+    outage_from_s: Annotated[float, Meta(ge=0, le=1e9, description="when the store stops to answer")] = (
+        DEFAULT.outage_from_s
+    )
+    outage_s: Annotated[float, Meta(ge=0, le=1e9, description="for how long it answers nobody")] = DEFAULT.outage_s
+    outage_empties: Annotated[bool, Meta(description="it has lost everything when it is back")] = DEFAULT.outage_empties
+    silent_from_s: Annotated[float, Meta(ge=0, le=1e9, description="when agents stop to report")] = (
+        DEFAULT.silent_from_s
+    )
+    silent_s: Annotated[float, Meta(ge=0, le=1e9, description="for how long nothing is heard of them")] = (
+        DEFAULT.silent_s
+    )
+    silent_share: Annotated[
+        float, Meta(ge=0, le=1, description="share of the nodes of each role, whose agents these are")
+    ] = DEFAULT.silent_share
 
     def settings_of(self, case: Case, seed: int) -> FleetSettings:
         """The fleet of a case."""

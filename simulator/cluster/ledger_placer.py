@@ -7,6 +7,8 @@ from functools import partial
 from itertools import count
 from random import Random
 
+import msgspec
+
 from scheduler.decision import LegKind, Place, RequestShape
 from scheduler.estimates import TokenEstimator
 from scheduler.messages import Phase
@@ -17,7 +19,7 @@ from scheduler.rebinding import plan_rebinding
 from scheduler.reservation import Reservation
 from simulator.cluster.placer import Placed
 from simulator.cluster.prefixes import Prefixes, Prompt
-from simulator.cluster.request import SimRequest
+from simulator.cluster.request import BLOCK_TOKENS, SimRequest
 from simulator.cluster.snapshots import Snapshots
 from simulator.cluster.writer import GatewayWriter
 
@@ -52,13 +54,15 @@ class LedgerPlacer:
 
     def place(self, request: SimRequest, take: TakePlaced) -> None:
         """See Placer."""
-        prompt = self._prefixes.prompt_of(request) if self._rules.policy.knows_prefixes else None
+        prompt = self._prefixes.prompt_of(request)
+        shape = self._shape(request, prompt)
+        self._alone.notice(shape)
         if self.degraded:
-            self._place_alone(request, take)
-        elif prompt is None:
-            self._plan(request, None, take, {})
+            self._place_alone(shape, take)
+        elif prompt is None or not self._rules.policy.knows_prefixes:
+            self._plan(shape, None, take, {})
         else:
-            self._prefixes.look_up(prompt, partial(self._plan, request, prompt, take))
+            self._prefixes.look_up(prompt, partial(self._plan, shape, prompt, take))
 
     def dispatched(self, placed: Placed) -> None:
         """See Placer."""
@@ -87,32 +91,38 @@ class LedgerPlacer:
         self._writer.release(placed.number)
         self._estimator.observe(_API, 0, request.prompt_tokens, request.output_tokens)
 
-    def _plan(
-        self, request: SimRequest, prompt: Prompt | None, take: TakePlaced, cached_tokens: dict[str, int]
-    ) -> None:
-        shape, snapshots = self._shape(request, cached_tokens), self._snapshots
-        planned = plan(
-            shape, snapshots.view, self._rules, pool_ms=snapshots.pool_ms, turn=next(self._turns), chance=self._rng
-        )
-        if planned is None:
-            take(None)
-        else:
-            self._writer.place(planned.ask, partial(self._placed, request, planned, prompt, take))
-
-    def _shape(self, request: SimRequest, cached_tokens: dict[str, int]) -> RequestShape:
+    def _shape(self, request: SimRequest, prompt: Prompt | None) -> RequestShape:
         return RequestShape(
             prompt_tokens=request.prompt_tokens,
             output_tokens=self._estimator.output_tokens(_API, None),
             prompt_key=request.key,
+            blocks=tuple(prompt.chain.hashes) if prompt else (),
+            block_tokens=BLOCK_TOKENS,
             pairable=True,
-            cached_tokens=cached_tokens,
         )
 
+    def _plan(
+        self, shape: RequestShape, prompt: Prompt | None, take: TakePlaced, cached_tokens: dict[str, int]
+    ) -> None:
+        snapshots = self._snapshots
+        planned = plan(
+            msgspec.structs.replace(shape, cached_tokens=cached_tokens),
+            snapshots.view,
+            self._rules,
+            pool_ms=snapshots.pool_ms,
+            turn=next(self._turns),
+            chance=self._rng,
+        )
+        if planned is None:
+            take(None)
+        else:
+            self._writer.place(planned.ask, partial(self._placed, shape, planned, prompt, take))
+
     def _placed(
-        self, request: SimRequest, planned: Plan, prompt: Prompt | None, take: TakePlaced, answer: StoreAnswer | None
+        self, shape: RequestShape, planned: Plan, prompt: Prompt | None, take: TakePlaced, answer: StoreAnswer | None
     ) -> None:
         if answer is None:
-            self._place_alone(request, take)
+            self._place_alone(shape, take)
         elif answer.reservation is None:
             take(None)
         else:
@@ -120,9 +130,9 @@ class LedgerPlacer:
                 self._prefixes.touch(prompt, answer.reservation, planned.ranks)
             take(_named(answer.reservation_id, answer.reservation))
 
-    def _place_alone(self, request: SimRequest, take: TakePlaced) -> None:
+    def _place_alone(self, shape: RequestShape, take: TakePlaced) -> None:
         snapshots = self._snapshots
-        decision = self._alone.place(self._shape(request, {}), snapshots.view, snapshots.pool_ms, _NOBODY)
+        decision = self._alone.place(shape, snapshots.view, snapshots.pool_ms, _NOBODY)
         if isinstance(decision, Place):
             take(_named(decision.reservation, self._writer.live[decision.reservation]))
         else:
