@@ -1,10 +1,10 @@
 """What placement loses as its knowledge ages: `python -m benchmarks.degradation [--trace FILE]`.
 
-On the simulated fleet, 8 prefill and 8 decode ranks, at loads 0.7 and 0.9: goodput and mean TTFT against the age of what
-agents report, against how long they say nothing, against the time between two snapshots, and against how long Redis
-answers nobody or comes back empty. What lasts for a while begins in the middle of a run, and is judged by the requests
-that come while it lasts, and 10 s at least; the rest by all but the first tenth. Behind goodput stands its ratio to that
-of the same requests where all is well.
+On the simulated fleet, 8 prefill and 8 decode ranks, at loads 0.7 and 0.9: goodput and mean TTFT against the age of
+what agents report, against how long they say nothing, against the time between two snapshots, and against how long
+Redis answers nobody or comes back empty. What lasts for a while begins in the middle of a run, and is judged by the
+requests that come while it lasts, and 10 s at least; the rest by all but the first tenth. Behind goodput stands its
+ratio to that of the same requests where all is well.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def _rarely_read(fleet: FleetSettings, _from_s: float, seconds: float) -> FleetS
     return msgspec.structs.replace(fleet, snapshot_ms=round(1000 * seconds))
 
 
-def _silent(fleet: FleetSettings, from_s: float, seconds: float, share: float = 1.0) -> FleetSettings:
-    return msgspec.structs.replace(fleet, silent_from_s=from_s, silent_s=seconds, silent_share=share)
+def _silent(fleet: FleetSettings, from_s: float, seconds: float) -> FleetSettings:
+    return msgspec.structs.replace(fleet, silent_from_s=from_s, silent_s=seconds)
 
 
 def _gone(fleet: FleetSettings, from_s: float, seconds: float, *, empties: bool = False) -> FleetSettings:
@@ -92,8 +92,11 @@ def _gone(fleet: FleetSettings, from_s: float, seconds: float, *, empties: bool 
 
 def troubles() -> list[Trouble]:
     """All that is measured."""
-    always = [("reports late by", AGES_S, _late), ("snapshots every", SNAPSHOTS_S, _rarely_read)]
-    passing = [
+    always: list[tuple[str, Sequence[float], Callable[..., FleetSettings]]] = [
+        ("reports late by", AGES_S, _late),
+        ("snapshots every", SNAPSHOTS_S, _rarely_read),
+    ]
+    passing: list[tuple[str, Sequence[float], Callable[..., FleetSettings]]] = [
         ("agents silent for", AGES_S, _silent),
         ("Redis gone for", OUTAGES_S, _gone),
         ("gone, back empty", OUTAGES_S, partial(_gone, empties=True)),
