@@ -9,7 +9,6 @@ from scheduler.gateway_name import gateway_name
 from scheduler.keys import PoolKeys
 from scheduler.planning import Rules
 from scheduler.policies import policy_named
-from scheduler.snapshots import STALE_S
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.ledger_placer import LedgerPlacer
 from simulator.cluster.placer import Placer
@@ -37,7 +36,7 @@ def ledger_placers(
         writer = GatewayWriter(queue, link, keys, epoch=epoch, gateway=name, rng=rng)
         snapshots = phases[number % len(phases)]
         placer = LedgerPlacer(writer, snapshots, Prefixes(queue, link, keys, snapshots), rules, rng)
-        if link.may_be_lost or settings.snapshot_ms >= STALE_S * 1000:  # else nobody ever places alone
+        if link.may_be_lost:  # else nobody ever places alone
             snapshots.on_read.append(placer.remember)
         placers.append(placer)
     return placers

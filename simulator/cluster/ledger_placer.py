@@ -45,8 +45,7 @@ class LedgerPlacer:
     @property
     def degraded(self) -> bool:
         """Whether it places without the shared ledger, for the reasons that scheduler/pool.py has."""
-        writer, snapshots = self._writer, self._snapshots
-        return writer.degraded or snapshots.is_stale or writer.epoch != snapshots.view.epoch
+        return self._writer.degraded or self._writer.epoch != self._snapshots.view.epoch
 
     def remember(self) -> None:
         """A snapshot was read: what this gateway holds now is in it."""

@@ -14,7 +14,6 @@ from scheduler.calls import Reply
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
 from scheduler.prefix_holders import Holder, holders_of, known_ms
-from scheduler.snapshots import STALE_S
 from scheduler.view import Delta, PoolView, fold
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.store_link import StoreLink
@@ -58,11 +57,6 @@ class Snapshots:
     def pool_ms(self) -> float:
         """The pool time by the last snapshot."""
         return self.view.pool_ms + (self._queue.now_s - self._read_s) * 1000
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is too old to share the pool by."""
-        return self._queue.now_s - self._read_s > STALE_S
 
     @property
     def beliefs(self) -> Beliefs:
