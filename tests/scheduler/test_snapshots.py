@@ -191,7 +191,9 @@ async def test_a_row_that_is_mended_without_a_new_version_is_read_a_second_later
         assert "a" in scene.pool.view.ranks
 
 
-async def test_snapshots_that_fail_are_told_once_and_the_ledger_is_asked_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+async def test_snapshots_that_fail_are_told_once_and_the_ledger_is_asked_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with at_work("a") as scene:
         asked = refuse_snapshots(scene.wire, StoreRejectedError("no permission to read"))
         await until(lambda: len(asked) >= 5, "five snapshots failed")
