@@ -2,7 +2,7 @@
 local function read_seen(rank)
   local s = {}
   s.incarnation, s.state, s.drained, s.sampled, s.foreign, s.foreign_kv, s.rate, s.owner, s.heard, s.card_version,
-    s.running, s.queue = string.match(redis.call('HGET', k.seen, rank) or '', SEEN)
+    s.running, s.queue = match(redis.call('HGET', k.seen, rank) or '', SEEN)
   return s
 end
 
@@ -10,7 +10,7 @@ end
 local function tidy(rank, incarnation)
   if read_seen(rank).incarnation == incarnation then return end
   local life = rank .. ' ' .. incarnation
-  local _, _, _, requests, _, _, in_engine = string.match(redis.call('HGET', k.load, life) or '', LOAD)
+  local _, _, _, requests, _, _, in_engine = match(redis.call('HGET', k.load, life) or '', LOAD)
   if requests and requests + in_engine > 0 then return end
   redis.call('HDEL', k.load, life)
   redis.call('HDEL', k.hist, life)
