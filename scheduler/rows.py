@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+from types import MappingProxyType
+
 import msgspec
 
 from scheduler.messages import RankState
@@ -10,6 +14,10 @@ LARGEST = 1 << 53
 """Up to here Lua's numbers, and floats, are exact."""
 LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
 """Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
+KEPT = 4_096
+"""Rows of `seen` that are kept as read: most ranks of a delta are there for their load alone."""
+
+_STATES = MappingProxyType({state.value: state for state in RankState})
 
 
 class BookLoad(msgspec.Struct, frozen=True):
@@ -45,12 +53,13 @@ def parse_book(row: str) -> BookLoad:
     """A `load` row; an empty one is no load. Raises ValueError for anything else."""
     if not row:
         return BookLoad()
-    fields = [_whole(field) for field in row.split(" ")]
-    if len(fields) != len(BookLoad.__struct_fields__):
-        raise ValueError(f"{len(fields)} fields in a load row")
-    return BookLoad(*fields)
+    numbers = _whole(row.split(" "))
+    if len(numbers) != len(BookLoad.__struct_fields__):
+        raise ValueError(f"{len(numbers)} fields in a load row")
+    return BookLoad(*numbers)
 
 
+@lru_cache(KEPT)
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
     incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *last = row.split(
@@ -58,28 +67,33 @@ def parse_seen(row: str) -> SeenRank:
     )
     if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
+    if state not in _STATES:
+        raise ValueError("a state that nobody knows")
+    sampled_ms, foreign_requests, foreign_kv_tokens, heard_ms, running_requests = _whole(
+        (sampled, foreign, foreign_kv, heard, running)
+    )
     return SeenRank(
-        incarnation=incarnation,
-        state=RankState(state),
-        drained=drained == "1",
-        sampled_ms=_whole(sampled),
-        foreign_requests=_whole(foreign),
-        foreign_kv_tokens=_whole(foreign_kv),
-        prefill_tokens_per_s=float(rate),
-        owner=owner,
-        heard_ms=_whole(heard),
-        running=_whole(running),
-        computed_tokens=_computed(last[0]) if last else None,
+        incarnation,
+        _STATES[state],
+        drained == "1",
+        sampled_ms,
+        foreign_requests,
+        foreign_kv_tokens,
+        float(rate),
+        owner,
+        heard_ms,
+        running_requests,
+        _computed(last[0]) if last else None,
     )
 
 
 def _computed(last: str) -> int | None:
     _, told, computed = last.partition("@")
-    return _whole(computed) if told else None
+    return _whole((computed,))[0] if told else None
 
 
-def _whole(field: str) -> int:
-    value = int(field)
-    if abs(value) > LARGEST:
+def _whole(fields: Iterable[str]) -> list[int]:
+    numbers = list(map(int, fields))
+    if min(numbers) < -LARGEST or max(numbers) > LARGEST:
         raise ValueError("a number that Lua does not hold")
-    return value
+    return numbers

@@ -42,7 +42,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   local rank, incarnation, state, card = row[1], row[2], row[3], row[8]
   local old = read_seen(rank)
   local load = redis.call('HGET', k.load, rank .. ' ' .. incarnation)
-  if load and (not match(load, LOAD) or string.find(load, BEYOND)) then end_epoch() end
+  if load and (not match(load, READABLE_LOAD) or string.find(load, BEYOND)) then end_epoch() end
   if old.owner and old.owner ~= owner and call.ms - old.heard < tonumber(ARGV[4]) then
     refused[#refused + 1] = rank
     refused[#refused + 1] = old.owner

@@ -1,8 +1,7 @@
 -- The roster: which ranks there are and what was last heard of them; prepended to the scripts that know a rank's life.
 local function read_seen(rank)
   local s = {}
-  s.incarnation, s.state, s.drained, s.sampled, s.foreign, s.foreign_kv, s.rate, s.owner, s.heard, s.card_version,
-    s.running, s.queue = match(redis.call('HGET', k.seen, rank) or '', SEEN)
+  s.incarnation, s.owner, s.heard, s.card_version, s.queue = match(redis.call('HGET', k.seen, rank) or '', SEEN)
   return s
 end
 

@@ -14,7 +14,9 @@ local match, format, floor = string.match, string.format, math.floor  -- a look-
 local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'
 local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?([^%s@]*)@?%d*$'
+-- What report.lua reads of `seen`: each capture costs time. READABLE_LOAD is LOAD where nothing of it is needed.
+local SEEN = '^(%S+) %S+ %d %d+ %d+ %-?%d+ %d+%.?%d*e?[+-]?%d* (%S+) (%d+) (%d+) %d+ ?([^%s@]*)@?%d*$'
+local READABLE_LOAD = '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+$'
 local PRICED = '^(%S+) up 0 (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN of a rank that can be placed on
 local PRICED_LOAD = '^(%d+) (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+)$'  -- LOAD, but for what has no price
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag

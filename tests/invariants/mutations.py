@@ -111,7 +111,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (8, "math.max(stored, known)", "stored"),
             (8, "math.max(stored, known)", "known"),
             (5, "if old.incarnation and old.incarnation ~= incarnation then tidy", "if false then tidy"),
-            (3, "if load and (not match(load, LOAD) or string.find(load, BEYOND)) then end_epoch() end", ""),
+            (3, "if load and (not match(load, READABLE_LOAD) or string.find(load, BEYOND)) then end_epoch() end", ""),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "false"),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "call.ms - old.heard <= tonumber(ARGV[4])"),
             (5, "old.incarnation == incarnation and has_card(", "has_card("),
