@@ -25,7 +25,6 @@ end
 function commands.GET(key) return data[key] or false end
 function commands.SET(key, value) data[key] = spelt(value) return {ok = 'OK'} end
 function commands.DEL(...) for _, key in ipairs({...}) do data[key] = nil end return 1 end
-
 function commands.HGET(key, field) return at(key)[field] or false end
 function commands.HMGET(key, ...)
   local hash, found = at(key), {...}
@@ -33,9 +32,7 @@ function commands.HMGET(key, ...)
   return found
 end
 function commands.HSET(key, ...)
-  local hash, words = at(key), {...}
-  for i = 1, #words, 2 do hash[words[i]] = spelt(words[i + 1]) end
-  return 1
+  for i = 1, select('#', ...), 2 do at(key)[select(i, ...)] = spelt((select(i + 1, ...))) end return 1
 end
 function commands.HSETNX(key, field, value) at(key)[field] = at(key)[field] or spelt(value) return 1 end
 function commands.HDEL(key, field) at(key)[field] = nil return 1 end
@@ -48,9 +45,7 @@ function commands.HLEN(key) return #commands.HKEYS(key) end
 function commands.HINCRBY(key, field, by) at(key)[field] = spelt((at(key)[field] or 0) + by) return 1 end
 
 function commands.ZADD(key, ...)
-  local scores, words = at(key), {...}
-  for i = 1, #words, 2 do scores[words[i + 1]] = tonumber(words[i]) end
-  return 1
+  for i = 1, select('#', ...), 2 do at(key)[select(i + 1, ...)] = tonumber((select(i, ...))) end return 1
 end
 function commands.ZRANGEBYSCORE(key, low, high)
   local least, open = bound(low)

@@ -164,5 +164,5 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
 )
 
 MUTATIONS = tuple(
-    Mutation(invariant, part, old, new) for part, rows in (_ROWS | PLACING).items() for invariant, old, new in rows
+    Mutation(invariant, part, old, new) for part, rows in {**_ROWS, **PLACING}.items() for invariant, old, new in rows
 )

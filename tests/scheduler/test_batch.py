@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import msgspec
+
 from scheduler.ask_columns import ask_json
 from scheduler.batch import Batch
 from scheduler.calls import Head, Word
