@@ -15,7 +15,7 @@ LARGEST = 1 << 53
 LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
 """Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
 KEPT = 4_096
-"""Rows of `seen` that are kept as read: most ranks of a delta are there for their load alone."""
+"""Rows of each kind that are kept as read: most ranks of a delta are there for one of theirs alone."""
 
 _STATES = MappingProxyType({state.value: state for state in RankState})
 
@@ -49,6 +49,7 @@ class SeenRank(msgspec.Struct, frozen=True):
     computed_tokens: int | None = None
 
 
+@lru_cache(KEPT)
 def parse_book(row: str) -> BookLoad:
     """A `load` row; an empty one is no load. Raises ValueError for anything else."""
     if not row:
