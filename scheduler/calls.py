@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from scheduler.ask_columns import ask_json
 from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
@@ -51,12 +52,12 @@ def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = (), *, spoil
 
 def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:
     """place.lua."""
-    return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, msgspec.json.encode(ask)))
+    return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, ask_json(ask)))
 
 
 def rebind(keys: PoolKeys, head: Head, reservation_id: int, record: str, ask: Ask) -> Call:
     """rebind.lua; `record` is the reservation's, its prefill done."""
-    return Call(Script.REBIND, _book(keys, head), (*head, reservation_id, record, msgspec.json.encode(ask)))
+    return Call(Script.REBIND, _book(keys, head), (*head, reservation_id, record, ask_json(ask)))
 
 
 def advance(keys: PoolKeys, head: Head, records: Mapping[int, str]) -> Call:

@@ -15,6 +15,8 @@ from scheduler.messages import RankCard
 
 UNLIMITED = -1
 WHOLE_PROMPT = -1
+NO_GROUP = "-"
+"""The DP group of a rank that is in none."""
 
 
 class LegKind(StrEnum):
@@ -50,7 +52,7 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, self.prompt_tokens - self.cached_tokens.get(rank, 0))
 
 
-class Candidate(msgspec.Struct, frozen=True, array_like=True):
+class Candidate(msgspec.Struct, frozen=True):
     """One rank a leg may go to: cost = base + sum(per_x * load_x), and caps above which it is full.
 
     Loads: queued prefill tokens (the running prompt's progress credited), requests, KV tokens, and the same three
@@ -60,7 +62,6 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     class cost the same transfer. A rank that serves the whole request needs none.
     `uncached_tokens` are those of the prompt that would be computed on this very rank: what its queue grows by. By
     default (`WHOLE_PROMPT`) all of them; a leg that only decodes computes none and need not say so.
-    The field order is the wire format that place.lua reads.
     """
 
     rank: str
@@ -83,7 +84,7 @@ class Candidate(msgspec.Struct, frozen=True, array_like=True):
     @staticmethod
     def on(card: RankCard, kind: LegKind, base_s: float = 0.0, **prices: Any) -> Candidate:
         """One leg on one rank, its place class left open; `prices` are further fields by name."""
-        return Candidate(card.rank, card.incarnation, kind, "", card.dp_group or "-", base_s, **prices)
+        return Candidate(card.rank, card.incarnation, kind, "", card.dp_group or NO_GROUP, base_s, **prices)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,8 +25,8 @@ class Loads(msgspec.Struct, frozen=True):
 def loads_at(book: BookLoad, seen: SeenRank, now_ms: float) -> Loads:
     """The rank's loads at pool time `now_ms`: progress credited, what the engine said faded by its age."""
     queued_tokens: float = book.queued_tokens
-    if book.prompts:
-        elapsed_s = max(0.0, now_ms - book.progress_since_ms) / 1000
+    if book.prompts and now_ms > book.progress_since_ms:
+        elapsed_s = (now_ms - book.progress_since_ms) / 1000
         queued_tokens -= min(elapsed_s * seen.prefill_tokens_per_s, queued_tokens / book.prompts)
     requests: float = book.requests
     kv_tokens: float = book.unseen_kv_tokens + book.engine_kv_tokens + book.growth_tokens
@@ -36,4 +36,4 @@ def loads_at(book: BookLoad, seen: SeenRank, now_ms: float) -> Loads:
         trust = max(0.0, min(1.0, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)))
         requests += trust * seen.foreign_requests
         kv_tokens += trust * seen.foreign_kv_tokens
-    return Loads(queued_tokens, requests, max(0.0, kv_tokens))
+    return Loads(queued_tokens, requests, kv_tokens if kv_tokens > 0 else 0.0)

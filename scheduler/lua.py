@@ -11,8 +11,8 @@ from hashlib import sha1
 from importlib.resources import files
 
 _ROSTER = ("rows", "clock", "gateways", "past", "roster")
-_BOOK = (*_ROSTER, "book")
-_CHOICE = (*_BOOK, "price", "choice")
+_BOOK = (*_ROSTER, "weights", "book")
+_CHOICE = (*_BOOK, "loads", "price", "choice")
 
 
 class Script(StrEnum):

@@ -114,10 +114,13 @@ def pair_by_place(
 
 def _told_apart(pair: PairCandidates, ranks: Mapping[str, RankView], chance: Random) -> dict[str, Where]:
     """The places of a pair's ranks, those as one that differ in nothing."""
-    places = {each.rank: where(ranks[each.rank].card) for each in (*pair.prefills, *pair.decodes)}
-    shared = {places[each.rank].node for each in pair.prefills} & {places[each.rank].node for each in pair.decodes}
+    cards = {each.rank: ranks[each.rank].card for each in (*pair.prefills, *pair.decodes)}
+    shared = {cards[each.rank].node for each in pair.prefills} & {cards[each.rank].node for each in pair.decodes}
     nodes = shared if len(shared) <= MOST_NODES else set(chance.sample(sorted(shared), MOST_NODES))
-    tells_zones = len({place.zone for place in places.values()} - {""}) > 1
+    tells_zones = len({card.labels.get(ZONE_LABEL, "") for card in cards.values()} - {""}) > 1
+    if not (nodes or tells_zones):
+        return dict.fromkeys(cards, Where("", ""))
+    places = {rank: where(card) for rank, card in cards.items()}
     return {
         rank: Where(place.node if place.node in nodes else "", place.zone if tells_zones else "")
         for rank, place in places.items()

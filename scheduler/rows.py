@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+from types import MappingProxyType
+
 import msgspec
 
 from scheduler.messages import RankState
@@ -10,8 +14,12 @@ LARGEST = 1 << 53
 """Up to here Lua's numbers, and floats, are exact."""
 LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
 """Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
+CACHE_FIELDS = 4
+"""Of a `seen` row, the last ones, which may be missing from the end."""
+KEPT = 4_096
+"""Rows of each kind that are kept as read: most ranks of a delta are there for one of theirs alone."""
 
-_UNKNOWN = (None,) * 4
+_STATES = MappingProxyType({state.value: state for state in RankState})
 
 
 class BookLoad(msgspec.Struct, frozen=True):
@@ -50,16 +58,18 @@ class SeenRank(msgspec.Struct, frozen=True):
     found_tokens: int | None = None
 
 
+@lru_cache(KEPT)
 def parse_book(row: str) -> BookLoad:
     """A `load` row; an empty one is no load. Raises ValueError for anything else."""
     if not row:
         return BookLoad()
-    fields = [_whole(field) for field in row.split(" ")]
-    if len(fields) != len(BookLoad.__struct_fields__):
-        raise ValueError(f"{len(fields)} fields in a load row")
-    return BookLoad(*fields)
+    numbers = _whole(row.split(" "))
+    if len(numbers) != len(BookLoad.__struct_fields__):
+        raise ValueError(f"{len(numbers)} fields in a load row")
+    return BookLoad(*numbers)
 
 
+@lru_cache(KEPT)
 def parse_seen(row: str) -> SeenRank:
     """A `seen` row. Raises ValueError if it is not one."""
     incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *last = row.split(
@@ -67,35 +77,37 @@ def parse_seen(row: str) -> SeenRank:
     )
     if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
-    computed, span, believed, found = _cache(last[0]) if last else _UNKNOWN
+    if state not in _STATES:
+        raise ValueError("a state that nobody knows")
+    sampled_ms, foreign_requests, foreign_kv_tokens, heard_ms, running_requests = _whole(
+        (sampled, foreign, foreign_kv, heard, running)
+    )
     return SeenRank(
-        incarnation=incarnation,
-        state=RankState(state),
-        drained=drained == "1",
-        sampled_ms=_whole(sampled),
-        foreign_requests=_whole(foreign),
-        foreign_kv_tokens=_whole(foreign_kv),
-        prefill_tokens_per_s=float(rate),
-        owner=owner,
-        heard_ms=_whole(heard),
-        running=_whole(running),
-        computed_tokens=computed,
-        cache_span_tokens=span,
-        believed_tokens=believed,
-        found_tokens=found,
+        incarnation,
+        _STATES[state],
+        drained == "1",
+        sampled_ms,
+        foreign_requests,
+        foreign_kv_tokens,
+        float(rate),
+        owner,
+        heard_ms,
+        running_requests,
+        *(_cache(last[0]) if last else ()),
     )
 
 
-def _cache(last: str) -> tuple[int | None, ...]:
+def _cache(last: str) -> list[int]:
+    """What stands behind the last field of it; nothing of the rest is known."""
     _, told, cache = last.partition("@")
-    fields = tuple(map(_whole, cache.split("/"))) if told else ()
-    if len(fields) > len(_UNKNOWN):
+    fields = _whole(cache.split("/")) if told else []
+    if len(fields) > CACHE_FIELDS:
         raise ValueError(f"{len(fields)} fields of a prefix cache")
-    return (*fields, *_UNKNOWN[len(fields) :])
+    return fields
 
 
-def _whole(field: str) -> int:
-    value = int(field)
-    if abs(value) > LARGEST:
+def _whole(fields: Iterable[str]) -> list[int]:
+    numbers = list(map(int, fields))
+    if min(numbers) < -LARGEST or max(numbers) > LARGEST:
         raise ValueError("a number that Lua does not hold")
-    return value
+    return numbers

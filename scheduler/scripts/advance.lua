@@ -12,5 +12,6 @@ for i = 5, #ARGV, 2 do
   local more = settle(KEYS[3], id, redis.call('HGET', KEYS[3], id), record, call)
   row.count, row.sum = row.count + more, (row.sum + more * id) % ID_MODULUS
 end
+write_book(call)
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

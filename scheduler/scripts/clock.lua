@@ -8,11 +8,11 @@ local function enter(head_key, epoch, lease_ms)
   local now_epoch, last, pool_ms, version = read_head(redis.call('GET', head_key))
   if now_epoch ~= epoch then return nil end
   local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local step, longest = now - last, math.floor(lease_ms / 4)
+  local now = time[1] * 1000 + floor(time[2] / 1000)
+  local step, longest = now - last, floor(lease_ms / 4)
   local call = {jumped = step < 0 or step > tonumber(lease_ms), version = version + 1}
   call.ms = pool_ms + math.max(0, math.min(step, longest))
-  redis.call('SET', head_key, string.format('%s %d %d %d', epoch, now, call.ms, call.version))
+  redis.call('SET', head_key, format('%s %d %d %d', epoch, now, call.ms, call.version))
   return call
 end
 

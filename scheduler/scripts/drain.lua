@@ -8,7 +8,7 @@ if not call then return {'resync'} end
 local seen = redis.call('HGET', KEYS[2], ARGV[3])
 if not seen then return {'unknown'} end
 local count = drains(KEYS[3], ARGV[3])
-if count % 2 ~= tonumber(ARGV[4]) then redis.call('HSET', KEYS[3], ARGV[3], string.format('%d', count + 1)) end
+if count % 2 ~= tonumber(ARGV[4]) then redis.call('HSET', KEYS[3], ARGV[3], format('%d', count + 1)) end
 redis.call('HSET', KEYS[2], ARGV[3], (string.gsub(seen, DRAINED, '%1 ' .. ARGV[4])))
 redis.call('ZADD', KEYS[4], call.version, ARGV[3])
 return {'ok'}

@@ -6,9 +6,9 @@ local k = {load = KEYS[4], hist = KEYS[5], group = KEYS[6], change = KEYS[7], se
 
 local function remember(life, ms, sent, in_engine)
   local raw = redis.call('HGET', k.hist, life) or '0,0,0;'
-  local at, rest = string.match(raw, '^(%d+),[^;]+;(.*)$')
+  local at, rest = match(raw, '^(%d+),[^;]+;(.*)$')
   if at and ms - at < 20 then ms, raw = at, rest end
-  redis.call('HSET', k.hist, life, string.sub(string.format('%d,%d,%d;', ms, sent, in_engine) .. raw, 1, 2048))
+  redis.call('HSET', k.hist, life, string.sub(format('%d,%d,%d;', ms, sent, in_engine) .. raw, 1, 2048))
 end
 
 -- Dispatched requests and KV tokens in the engine at pool time `ms`; before the oldest entry, the oldest known.
@@ -27,6 +27,6 @@ local function least(queue, ms, value, window_ms)
   for at, old in string.gmatch(queue, '(%d+):(%-?%d+)') do
     if at + window_ms >= ms and tonumber(old) < value then kept[#kept + 1] = at .. ':' .. old end
   end
-  kept[#kept + 1] = string.format('%d:%d', ms, value)
-  return tonumber(string.match(kept[1], ':(.+)$')), table.concat(kept, ',')
+  kept[#kept + 1] = format('%d:%d', ms, value)
+  return tonumber(match(kept[1], ':(.+)$')), table.concat(kept, ',')
 end

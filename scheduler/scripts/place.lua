@@ -1,7 +1,7 @@
 -- place: choose the cheapest alternative on the loads of this instant and reserve it, in one step.
 --
 -- KEYS  head gate live load hist group change seen
--- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (JSON: decision.Ask; not empty)
+-- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (JSON: scheduler/ask_columns.py; not empty)
 -- reply {'resync'} | {'reject'}: no candidate can be placed on | {'wait'}: all are full
 --       | {'place', cost in s, first leg, second leg, loads}: legs are 1-based positions in singles .. prefills ..
 --         decodes, 0 for none; loads is JSON, one [queued, requests, kv, age ms, cost] or false a candidate, if asked
@@ -11,14 +11,17 @@ local row = call and admit(KEYS[2], gateway, number)
 if not row then return {'resync'} end
 local ask = cjson.decode(ARGV[6])
 
-local rows, loads, seens = candidates({ask.singles, ask.prefills, ask.decodes})
-local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
-local single = least_of(best.m)
-local chosen, cost = {single}, single and single.cost
-for p_class, p in pairs(best.p) do
+local rows, first_p, first_d = read_rows(ask), ask.singles + 1, ask.singles + ask.prefills + 1
+local single = least_of(cheapest(ask, rows, 1, ask.singles, ask.tie_s, call.ms))
+local p_tops = cheapest(ask, rows, first_p, first_d - 1, ask.tie_s, call.ms)
+local d_tops = cheapest(ask, rows, first_d, #ask.ranks, EXACT_S, call.ms)
+local chosen, kinds, cost = {single}, {'m'}, single and single.cost
+for p_class, p in pairs(p_tops) do
   for d_class, seconds in pairs(ask.transfer_s[p_class] or {}) do
-    local d = best.d[d_class]
-    if d and (not cost or p.cost + d.cost + seconds < cost) then chosen, cost = {p, d}, p.cost + d.cost + seconds end
+    local d = d_tops[d_class]
+    if d and (not cost or p.cost + d.cost + seconds < cost) then
+      chosen, kinds, cost = {p, d}, {'p', 'd'}, p.cost + d.cost + seconds
+    end
   end
 end
 
@@ -28,11 +31,17 @@ if not cost or (cost >= FULL_S and not ask.spill) then
 end
 local legs, chance = {0, 0}, ask.tie_break
 for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
-local uncached = rows[legs[1]][16]
-if uncached < 0 then uncached = ask.prompt_tokens end
-local record = string.format('0 %d %d %d', uncached, ask.prompt_tokens, ask.output_tokens)
-for n = 1, #chosen do record = with_leg(record, rows[legs[n]]) end
-row.count = row.count + settle(KEYS[3], id, false, record, call)
-row.sum = (row.sum + id) % ID_MODULUS
+local uncached, prompt, output = ask.uncached_tokens[legs[1]], ask.prompt_tokens, ask.output_tokens
+if uncached < 0 then uncached = prompt end
+local record = format('0 %d %d %d', uncached, prompt, output)
+for n = 1, #chosen do
+  local leg = legs[n]
+  turn_to(ask.lives[leg], rows.loads[leg])
+  post(ask.lives[leg], weight(kinds[n], 0, uncached, prompt, output, ask.ranks[leg], group_of(ask, leg)), call, true)
+  record = with_leg(record, kinds[n], ask, leg)
+end
+redis.call('HSET', KEYS[3], id, record)
+row.count, row.sum = row.count + 1, (row.sum + id) % ID_MODULUS
+write_book(call)
 applied(KEYS[2], gateway, number, row)
-return {'place', string.format('%.9f', cost), legs[1], legs[2], ask.explain and cjson.encode(receipt) or ''}
+return {'place', format('%.9f', cost), legs[1], legs[2], ask.explain and cjson.encode(rows.receipt) or ''}

@@ -10,6 +10,7 @@ if not ends or tonumber(ends) >= call.ms or call.jumped then return {'ok', 0} en
 fence(KEYS[2], ARGV[3])  -- may be taken in pieces: from the first on it has to resync
 local held = redis.call('HRANDFIELD', KEYS[3], ARGV[4], 'WITHVALUES') or {}  -- fakeredis says false for none
 for i = 1, #held, 2 do settle(KEYS[3], held[i], held[i + 1], false, call) end
+write_book(call)
 local left = redis.call('HLEN', KEYS[3])
 if left == 0 then
   redis.call('HDEL', KEYS[2], ARGV[3])

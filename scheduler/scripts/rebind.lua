@@ -2,7 +2,7 @@
 --
 -- KEYS  head gate live load hist group change seen
 -- ARGV  epoch, lease (ms), gateway, number, reservation id, record: prefill done, the legs as they are so far,
---       ask (JSON: decision.Ask; its decodes alone, of which there is one at least)
+--       ask (JSON: scheduler/ask_columns.py; its decodes alone, of which there is one at least)
 -- reply {'resync'}: also where the ledger has no such reservation
 --       | {'reject'}: no candidate can be placed on; the record is written as it was given
 --       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's
@@ -15,14 +15,15 @@ local old = row and redis.call('HGET', KEYS[3], id)
 if not old then return {'resync'} end
 local ask = cjson.decode(ARGV[7])
 
-local rows, loads, seens = candidates({ask.decodes})
-local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
-local top, leg = least_of(best.d), nil
+local rows = read_rows(ask)
+local top, leg = least_of(cheapest(ask, rows, 1, #ask.ranks, EXACT_S, call.ms)), nil
 if top then
   leg = draw(top, ask.tie_break)
-  record = with_leg(string.match(record, '^(.+) d %S+ %S+ %S+$'), rows[leg])
+  record = with_leg(match(record, '^(.+) d %S+ %S+ %S+$'), 'd', ask, leg)
+  turn_to(ask.lives[leg], rows.loads[leg])
 end
 settle(KEYS[3], id, old, record, call)
+write_book(call)
 applied(KEYS[2], gateway, number, row)
 if not top then return {'reject'} end
-return {'place', string.format('%.9f', top.cost), leg, 0, ask.explain and cjson.encode(receipt) or ''}
+return {'place', format('%.9f', top.cost), leg, 0, ask.explain and cjson.encode(rows.receipt) or ''}

@@ -14,5 +14,6 @@ for i = 5, #ARGV do
     row.sum = (row.sum - ARGV[i]) % ID_MODULUS
   end
 end
+write_book(call)
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

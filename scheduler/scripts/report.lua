@@ -29,10 +29,10 @@ local function write_seen(old, rank, incarnation, state, age, requests, kv, rate
   end
   local stored = drains(KEYS[9], rank)
   local count = math.max(stored, known)
-  if count > stored then redis.call('HSET', KEYS[9], rank, string.format('%d', count)) end
+  if count > stored then redis.call('HSET', KEYS[9], rank, format('%d', count)) end
   counts[#counts + 1] = rank
   counts[#counts + 1] = count
-  redis.call('HSET', k.seen, rank, string.format('%s %s %d %d %d %d %.17g %s %d %d %d %s%s',
+  redis.call('HSET', k.seen, rank, format('%s %s %d %d %d %d %.17g %s %d %d %d %s%s',
     incarnation, state, count % 2, sampled, math.max(0, foreign), kv - in_engine, rate,
     owner, call.ms, version, running, queue, cache == '' and '' or '@' .. cache))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
@@ -42,7 +42,7 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
   local rank, incarnation, state, card = row[1], row[2], row[3], row[8]
   local old = read_seen(rank)
   local load = redis.call('HGET', k.load, rank .. ' ' .. incarnation)
-  if load and (not string.match(load, LOAD) or string.find(load, BEYOND)) then end_epoch() end
+  if load and (not match(load, READABLE_LOAD) or string.find(load, BEYOND)) then end_epoch() end
   if old.owner and old.owner ~= owner and call.ms - old.heard < tonumber(ARGV[4]) then
     refused[#refused + 1] = rank
     refused[#refused + 1] = old.owner

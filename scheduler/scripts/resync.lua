@@ -10,10 +10,10 @@
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, row = ARGV[3], tonumber(ARGV[4]), nil
 if call and number == 1 then
-  local stem, statement = string.match(gateway, '^(.+)%.(%d+)$')
+  local stem, statement = match(gateway, '^(.+)%.(%d+)$')
   local old_names = ARGV[5]
   for _, name in ipairs(stem and redis.call('HKEYS', KEYS[2]) or {}) do
-    local its_stem, its_statement = string.match(name, '^(.+)%.(%d+)$')
+    local its_stem, its_statement = match(name, '^(.+)%.(%d+)$')
     if its_stem == stem and tonumber(its_statement) > tonumber(statement) then return {'resync'} end
     if its_stem == stem and its_statement ~= statement then old_names = old_names .. ' ' .. name end
   end
@@ -39,5 +39,6 @@ for i = 6, #ARGV, 2 do
   settle(KEYS[3], id, moved, record, call)
   row.count, row.sum = row.count + 1, (row.sum + id) % ID_MODULUS
 end
+write_book(call)
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

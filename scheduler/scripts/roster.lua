@@ -1,8 +1,7 @@
 -- The roster: which ranks there are and what was last heard of them; prepended to the scripts that know a rank's life.
 local function read_seen(rank)
   local s = {}
-  s.incarnation, s.state, s.drained, s.sampled, s.foreign, s.foreign_kv, s.rate, s.owner, s.heard, s.card_version,
-    s.running, s.queue = string.match(redis.call('HGET', k.seen, rank) or '', SEEN)
+  s.incarnation, s.owner, s.heard, s.card_version, s.queue = match(redis.call('HGET', k.seen, rank) or '', SEEN)
   return s
 end
 
@@ -10,7 +9,7 @@ end
 local function tidy(rank, incarnation)
   if read_seen(rank).incarnation == incarnation then return end
   local life = rank .. ' ' .. incarnation
-  local _, _, _, requests, _, _, in_engine = string.match(redis.call('HGET', k.load, life) or '', LOAD)
+  local _, _, _, requests, _, _, in_engine = match(redis.call('HGET', k.load, life) or '', LOAD)
   if requests and requests + in_engine > 0 then return end
   redis.call('HDEL', k.load, life)
   redis.call('HDEL', k.hist, life)

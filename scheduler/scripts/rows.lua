@@ -10,23 +10,27 @@
 --         written into its prefix cache, or "<computed>/<span>/<believed>/<found>" (scheduler/prefix_calibration.py);
 --         without `@` nobody knows. An older release overlooks it where it stands
 -- A life is "<rank> <incarnation>".
+local match, format, floor = string.match, string.format, math.floor  -- a look-up of a global costs time
+
 local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'
 local LOAD = '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
-local SEEN = '^(%S+) (%S+) (%d) (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) (%S+) (%d+) (%d+) (%d+) ?([^%s@]*)%S*$'
-local UP = ' up 0 '  -- what SEEN says after its incarnation of a rank that can be placed on, and from there to its rate:
-local PRICED = '^(%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '
+-- What report.lua reads of `seen`: each capture costs time. READABLE_LOAD is LOAD where nothing of it is needed.
+local SEEN = '^(%S+) %S+ %d %d+ %d+ %-?%d+ %d+%.?%d*e?[+-]?%d* (%S+) (%d+) (%d+) %d+ ?([^%s@]*)%S*$'
+local READABLE_LOAD = '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+$'
+local PRICED = '^(%S+) up 0 (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN of a rank that can be placed on
 local PRICED_LOAD = '^(%d+) (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+)$'  -- LOAD, but for what has no price
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
 local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
 
 -- A sample counts whole while it is fresh, then fades; what is forgotten counts for nothing (scheduler/loads.py).
 local FRESH_MS, FORGOTTEN_MS = 2000, 10000
-local BEYOND = string.rep('%d', 16)  -- a number that Lua could not count on from has so many digits in a row
+-- A number that Lua could not count on from has so many digits in a row.
+local BEYOND = '%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d'
 
 -- The fields of a head; nothing if it cannot be read, or has a number that Lua could not count on from.
 local function read_head(raw)
-  local epoch, last, pool_ms, version = string.match(raw or '', HEAD)
+  local epoch, last, pool_ms, version = match(raw or '', HEAD)
   if epoch and #last < 16 and #pool_ms < 16 and #version < 16 then return epoch, last, pool_ms, version end
 end
 

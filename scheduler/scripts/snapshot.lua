@@ -9,18 +9,18 @@ if not epoch then return {'closed'} end
 local since = epoch == ARGV[2] and tonumber(ARGV[3]) or -1
 if since > tonumber(version) then since = -1 end  -- what the asker knows was lost: a stale replica was promoted
 local time = redis.call('TIME')
-local step = time[1] * 1000 + math.floor(time[2] / 1000) - last
-local now = pool_ms + math.max(0, math.min(step, math.floor(ARGV[1] / 4)))
-local reply = {epoch, version, string.format('%d', now)}
-local ranks = redis.call('ZRANGEBYSCORE', KEYS[2], string.format('(%d', since), '+inf')
+local step = time[1] * 1000 + floor(time[2] / 1000) - last
+local now = pool_ms + math.max(0, math.min(step, floor(ARGV[1] / 4)))
+local reply = {epoch, version, format('%d', now)}
+local ranks = redis.call('ZRANGEBYSCORE', KEYS[2], format('(%d', since), '+inf')
 for first = 1, #ranks, 1000 do
   local slice = {unpack(ranks, first, math.min(first + 999, #ranks))}
   local cards, seens = redis.call('HMGET', KEYS[3], unpack(slice)), redis.call('HMGET', KEYS[4], unpack(slice))
   local lives = {}
-  for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. string.match(seens[i] or '', '^%S*') end
+  for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. match(seens[i] or '', '^%S*') end
   local loads = redis.call('HMGET', KEYS[5], unpack(lives))
   for i, rank in ipairs(slice) do
-    local card_version = tonumber(string.match(seens[i] or '', CARD_VERSION) or 0)
+    local card_version = tonumber(match(seens[i] or '', CARD_VERSION) or 0)
     reply[#reply + 1] = rank
     reply[#reply + 1] = seens[i] or ''
     reply[#reply + 1] = loads[i] or ''

@@ -23,7 +23,9 @@ function commands.HMGET(key, ...)
   for i, field in ipairs(found) do found[i] = hash[field] or false end
   return found
 end
-function commands.HSET(key, field, value) at(key)[field] = spelt(value) return 1 end
+function commands.HSET(key, ...)
+  for i = 1, select('#', ...), 2 do at(key)[select(i, ...)] = spelt((select(i + 1, ...))) end return 1
+end
 function commands.HSETNX(key, field, value) at(key)[field] = at(key)[field] or spelt(value) return 1 end
 function commands.HDEL(key, field) at(key)[field] = nil return 1 end
 function commands.HKEYS(key)
@@ -34,7 +36,9 @@ end
 function commands.HLEN(key) return #commands.HKEYS(key) end
 function commands.HINCRBY(key, field, by) at(key)[field] = spelt((at(key)[field] or 0) + by) return 1 end
 
-function commands.ZADD(key, score, member) at(key)[member] = tonumber(score) return 1 end
+function commands.ZADD(key, ...)
+  for i = 1, select('#', ...), 2 do at(key)[select(i + 1, ...)] = tonumber((select(i, ...))) end return 1
+end
 function commands.ZRANGEBYSCORE(key, low, high)
   local least, open = bound(low)
   local scores, members, most = at(key), {}, bound(high)

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.invariants.mutation import Mutation
-
-_ADMIT = ("admit(KEYS[2], gateway, number)", "{count = 0, sum = 0}")
+from tests.invariants.mutations_of_placing import ADMIT, PLACING
 
 _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
     {
         "clock": (
             (3, "if now_epoch ~= epoch then", "if not now_epoch then"),
-            (4, "math.floor(lease_ms / 4)", "math.floor(lease_ms * 4)"),
+            (4, "floor(lease_ms / 4)", "floor(lease_ms * 4)"),
             (4, "step < 0 or step > tonumber(lease_ms)", "step > tonumber(lease_ms)"),
             (4, "step < 0 or step > tonumber(lease_ms)", "step < 0"),
             (4, "math.max(0, math.min(step, longest))", "math.max(0, step)"),
@@ -33,41 +32,13 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (4, "'LIMIT', 0, 100)", "'LIMIT', 0, 1)"),
         ),
         "rows": (
-            (2, "PRICED = '^(%d+) (%d+) (%-?%d+) ", "PRICED = '^(%d+) (%d+) (%d+) "),
+            (2, "up 0 (%d+) (%d+) (%-?%d+) ", "up 0 (%d+) (%d+) (%d+) "),
             (2, "(%-?%d+) (%d+%.?%d*e?[+-]?%d*) '", "(%-?%d+) (%d+) '"),
             (1, "(%d+) %d+ (%d+) (%d+) (%d+)$'", "%d+ (%d+) (%d+) (%d+) (%d+)$'"),
-            (6, "local UP = ' up 0 '", "local UP = ' up '"),
-            (6, "local UP = ' up 0 '", "local UP = ' '"),
+            (6, "PRICED = '^(%S+) up 0 ", "PRICED = '^(%S+) up %d "),
+            (6, "PRICED = '^(%S+) up 0 ", "PRICED = '^(%S+) %S+ 0 "),
             (6, "'^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'", "'^%S+ %S+ %d %d+ %d+ %d+ %S+ %S+ %d+ (%d+)'"),
             (3, "local FENCED = -9", "local FENCED = 0"),
-        ),
-        "book": (
-            (1, "kind ~= 'd' and phase < 2", "phase < 2"),
-            (1, "kind ~= 'd' and phase < 2", "kind ~= 'd' and phase < 1"),
-            (1, "phase == 2 and prompt or 0", "phase >= 2 and prompt or 0"),
-            (1, "phase == 2 and prompt or 0", "0"),
-            (1, "phase == 1 and 1 or 0", "phase >= 1 and 1 or 0"),
-            (1, "kind == 'm' and 1 or 2", "1"),
-            (1, "if phase < 3 then return", "if phase < 2 then return"),
-            (1, "sent, prompt + output, 0, 0}", "sent, prompt, 0, 0}"),
-            (3, "math.floor(output / 2)", "output / 2"),
-            (3, "sum[i] + sign * value", "sum[i] + value"),
-            (
-                1,
-                "if (sum[2] < 0 and kept) or (sum[2] > 0 and prompts == '0') then",
-                "if sum[2] > 0 and prompts == '0' then",
-            ),
-            (1, "(sum[2] < 0 and kept)", "sum[2] < 0"),
-            (1, "(sum[2] > 0 and prompts == '0')", "sum[2] > 0"),
-            (2, "if sum[4] ~= 0 or sum[6] ~= 0 then remember", "if sum[4] ~= 0 then remember"),
-            (2, "if sum[4] ~= 0 or sum[6] ~= 0 then remember", "if sum[6] ~= 0 then remember"),
-            (5, "if requests + in_engine == 0 then tidy", "if requests + in_engine < 0 then tidy"),
-            (6, "redis.call('ZADD', k.change, call.version, sum.rank)", ""),
-            (1, "n = sum[3]", "n = sum[2]"),
-            (1, "k = sum[5] + sum[6] + sum[7]", "k = sum[5] + sum[6]"),
-            (3, "if old then weigh(moved, old, -1) end", ""),
-            (3, "elseif old then redis.call('HDEL', live_key, id) end", "end"),
-            (3, "(new and 1 or 0) - (old and 1 or 0)", "new and 1 or 0"),
         ),
         "past": (
             (2, "ms - at < 20 then", "ms - at < 200 then"),
@@ -79,60 +50,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (2, "at + window_ms >= ms and", "at + window_ms < ms and"),
             (2, "tonumber(old) < value", "tonumber(old) > value"),
             (2, "'(%d+):(%-?%d+)'", "'(%d+):(%d+)'"),
-            (2, "string.match(kept[1], ':(.+)$')", "value"),
-        ),
-        "place": (
-            (1, *_ADMIT),
-            (1, "row.count = row.count + settle(", "row.count = row.count + 0 * settle("),
-            (3, "row.sum = (row.sum + id) % ID_MODULUS", "row.sum = row.sum + id"),
-            (1, "  applied(KEYS[2], gateway, number, row)", ""),
-            (1, "d and (not cost or p.cost + d.cost + seconds < cost)", "d and (not cost or p.cost + d.cost < cost)"),
-            (1, "local d = best.d[d_class]", "local d = best.d[p_class]"),
-            (1, " and not ask.spill", ""),
-            (1, "uncached, ask.prompt_tokens", "ask.prompt_tokens, uncached"),
-            (1, "rows[legs[1]][16]", "rows[1][16]"),
-            (1, "if uncached < 0 then", "if false then"),
-        ),
-        "price": (
-            (2, "(FORGOTTEN_MS - FRESH_MS)", "FORGOTTEN_MS"),
-            (2, "if age_ms > FRESH_MS then", "if age_ms > 0 then"),
-            (2, "if age_ms > FRESH_MS then", "if age_ms > FORGOTTEN_MS then"),
-            (2, "trust = math.max(0, ", "trust = math.max(-1e9, "),
-            (1, "math.min((ms - since) / 1000 * rate, queued / prompts)", "(ms - since) / 1000 * rate"),
-            (1, "rate, queued / prompts)", "rate, queued)"),
-            (2, "requests + trust * foreign, math", "trust * foreign, math"),
-            (2, "requests + trust * foreign, math", "math.max(requests, trust * foreign), math"),
-            (2, "math.max(0, unseen", "math.max(-1e9, unseen"),
-            (2, "unseen + in_engine + growth + trust", "in_engine + growth + trust"),
-            (2, "in_engine + growth + trust * foreign_kv", "in_engine + growth + foreign_kv"),
-            (5, "local up = row[2] .. UP", "local up = string.match(seen or '', '^%S*') .. UP"),
-            (6, "string.sub(seen, 1, #up) ~= up", "false"),
-            (6, "if not seen or", "seen = seen or (up .. '0 0 0 1 ') if"),
-            (2, "local age_ms = ms - sampled", "local age_ms = 0"),
-            (6, "if not kv then return nil end", "queued, requests, kv = queued or 0, requests or 0, kv or 0"),
-            (1, "cap >= 0 and load > cap", "load > cap"),
-            (1, "cap >= 0 and load > cap", "cap >= 0 and load >= cap"),
-            (1, "if full and requests > 0 then", "if full then"),
-            (1, "cost = cost + row[9 + i]", "cost = cost + row[6 + i]"),
-        ),
-        "choice": (
-            (1, "top.cost <= cost", "top.cost >= cost"),
-            (1, "costs[i] <= top.cost + tie_s", "costs[i] < top.cost"),
-            (1, "top.cost + tie_s", "top.cost + 9"),
-            (1, "row[3] == 'd' and EXACT_S or ask.tie_s", "EXACT_S"),
-            (1, "row[3] == 'd' and EXACT_S or ask.tie_s", "ask.tie_s"),
-            (1, "top.cost < chosen.cost", "top.cost > chosen.cost"),
-            (1, "spread - math.floor(spread)", "chance"),
-            (1, "row[3], row[1], row[2], row[5]}", "row[3], row[1], row[2], '-'}"),
-        ),
-        "rebind": (
-            (3, *_ADMIT),
-            (3, "if not old then return {'resync'} end", "if not row then return {'resync'} end"),
-            (1, "settle(KEYS[3], id, old, record, call)", "settle(KEYS[3], id, false, record, call)"),
-            (1, "settle(KEYS[3], id, old, record, call)", "if top then settle(KEYS[3], id, old, record, call) end"),
-            (3, "applied(KEYS[2], gateway, number, row)", ""),
-            (1, "'^(.+) d %S+ %S+ %S+$'", "'^(.+)$'"),
-            (1, "draw(top, ask.tie_break)", "draw(top, 0)"),
+            (2, "match(kept[1], ':(.+)$')", "value"),
         ),
         "reap": (
             (4, "tonumber(ends) >= call.ms", "tonumber(ends) > call.ms"),
@@ -143,22 +61,25 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (4, "if left == 0 then", "if left >= 0 then"),
             (4, "redis.call('ZREM', KEYS[9], ARGV[3])", ""),
             (4, "redis.call('HDEL', KEYS[2], ARGV[3])", ""),
+            (3, "write_book(call)", ""),
         ),
         "release": (
-            (3, *_ADMIT),
+            (3, *ADMIT),
             (3, "  if old then", "  if true then"),
             (3, "row.sum - ARGV[i]", "row.sum + ARGV[i]"),
             (3, "row.count + settle(", "row.count - settle("),
+            (3, "write_book(call)", ""),
         ),
         "advance": (
-            (3, *_ADMIT),
+            (3, *ADMIT),
             (3, "more * id", "id"),
             (1, "redis.call('HGET', KEYS[3], id), record", "false, record"),
+            (1, "write_book(call)", ""),
         ),
         "renew": (
             (3, "row.count ~= tonumber(ARGV[5]) or ", ""),
             (3, "row.sum ~= tonumber(ARGV[6])", "false"),
-            (3, *_ADMIT),
+            (3, *ADMIT),
             (4, "call.ms + ARGV[2] or 0", "call.ms + 1 or 0"),
             (4, "ARGV[7] == 'stay' and call.ms + ARGV[2] or 0", "call.ms + ARGV[2]"),
             (4, "ARGV[7] == 'stay' and number or FENCED", "number"),
@@ -176,6 +97,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (3, "redis.call('HDEL', KEYS[former], id)", ""),
             (3, "settle(KEYS[3], id, moved, record, call)", "settle(KEYS[3], id, false, record, call)"),
             (3, "row.count + 1, (row.sum + id)", "row.count + 1, (row.sum + 0 * id)"),
+            (3, "write_book(call)", ""),
         ),
         "report": (
             (2, "math.max(0, call.ms - age)", "call.ms"),
@@ -189,7 +111,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (8, "math.max(stored, known)", "stored"),
             (8, "math.max(stored, known)", "known"),
             (5, "if old.incarnation and old.incarnation ~= incarnation then tidy", "if false then tidy"),
-            (3, "if load and (not string.match(load, LOAD) or string.find(load, BEYOND)) then end_epoch() end", ""),
+            (3, "if load and (not match(load, READABLE_LOAD) or string.find(load, BEYOND)) then end_epoch() end", ""),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "false"),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "call.ms - old.heard <= tonumber(ARGV[4])"),
             (5, "old.incarnation == incarnation and has_card(", "has_card("),
@@ -247,10 +169,12 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (6, "if since > tonumber(version) then since = -1 end", ""),
             (6, "card_version > since and cards[i] or ''", "''"),
             (6, "card_version > since and cards[i] or ''", "cards[i] or ''"),
-            (2, "math.max(0, math.min(step, math.floor(ARGV[1] / 4)))", "step"),
+            (2, "math.max(0, math.min(step, floor(ARGV[1] / 4)))", "step"),
             (6, "math.min(first + 999, #ranks)", "math.min(first + 998, #ranks)"),
         ),
     }
 )
 
-MUTATIONS = tuple(Mutation(invariant, part, old, new) for part, rows in _ROWS.items() for invariant, old, new in rows)
+MUTATIONS = tuple(
+    Mutation(invariant, part, old, new) for part, rows in {**_ROWS, **PLACING}.items() for invariant, old, new in rows
+)

@@ -7,6 +7,7 @@ import itertools
 
 import msgspec
 
+from scheduler.ask_columns import ask_json
 from scheduler.batch import Batch
 from scheduler.calls import Head, Word
 from scheduler.decision import Ask, LegKind, PricedRank
@@ -43,7 +44,7 @@ async def test_states_come_first_then_releases_then_asks_each_with_its_number() 
     assert told(batch) == [
         (Script.ADVANCE, (1, 1, PLACED.record())),
         (Script.RELEASE, (2, 2)),
-        (Script.PLACE, (3, 3, msgspec.json.encode(asked.ask))),
+        (Script.PLACE, (3, 3, ask_json(asked.ask))),
     ]
 
 
