@@ -12,7 +12,7 @@ from importlib.resources import files
 
 _ROSTER = ("rows", "clock", "gateways", "past", "roster")
 _BOOK = (*_ROSTER, "book")
-_CHOICE = (*_BOOK, "price", "choice")
+_CHOICE = (*_BOOK, "price", "choice", "receipt")
 
 
 class Script(StrEnum):
@@ -31,6 +31,8 @@ class Script(StrEnum):
     DRAIN = "drain"
     PREFIX_LOOK = "prefix_look"
     PREFIX_TOUCH = "prefix_touch"
+    RECEIPT_ADD = "receipt_add"
+    RECEIPT_FIND = "receipt_find"
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
@@ -47,6 +49,8 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.DRAIN: ("rows", "clock", "drains"),
     Script.PREFIX_LOOK: (),
     Script.PREFIX_TOUCH: (),
+    Script.RECEIPT_ADD: (),
+    Script.RECEIPT_FIND: (),
 }
 
 

@@ -5,6 +5,7 @@
 -- reply {'resync'} | {'reject'}: no candidate can be placed on | {'wait'}: all are full
 --       | {'place', cost in s, first leg, second leg, loads}: legs are 1-based positions in singles .. prefills ..
 --         decodes, 0 for none; loads is JSON, one [queued, requests, kv, age ms, cost] or false a candidate, if asked
+--       then all but a resync are as long as a place, with the rows behind the loads (receipt.lua)
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, id = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local row = call and admit(KEYS[2], gateway, number)
@@ -13,6 +14,7 @@ local ask = cjson.decode(ARGV[6])
 
 local rows, loads, seens = candidates({ask.singles, ask.prefills, ask.decodes})
 local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
+local seen_rows = rows_seen(ask, rows, loads, seens, call.ms)
 local single = least_of(best.m)
 local chosen, cost = {single}, single and single.cost
 for p_class, p in pairs(best.p) do
@@ -24,7 +26,8 @@ end
 
 if not cost or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
-  return {cost and 'wait' or 'reject'}
+  local verdict = cost and 'wait' or 'reject'
+  return seen_rows and {verdict, '', 0, 0, cjson.encode(receipt), seen_rows} or {verdict}
 end
 local legs, chance = {0, 0}, ask.tie_break
 for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
@@ -35,4 +38,4 @@ for n = 1, #chosen do record = with_leg(record, rows[legs[n]]) end
 row.count = row.count + settle(KEYS[3], id, false, record, call)
 row.sum = (row.sum + id) % ID_MODULUS
 applied(KEYS[2], gateway, number, row)
-return {'place', string.format('%.9f', cost), legs[1], legs[2], ask.explain and cjson.encode(receipt) or ''}
+return {'place', string.format('%.9f', cost), legs[1], legs[2], seen_rows and cjson.encode(receipt) or '', seen_rows}

@@ -5,7 +5,8 @@
 --       ask (JSON: decision.Ask; its decodes alone, of which there is one at least)
 -- reply {'resync'}: also where the ledger has no such reservation
 --       | {'reject'}: no candidate can be placed on; the record is written as it was given
---       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's
+--       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's,
+--         what is there only if asked too
 -- What the request itself weighs on its present rank is credited by whoever asks (the candidate's base and caps). It
 -- has to go on somewhere: where all are full the cheapest is taken.
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
@@ -17,6 +18,7 @@ local ask = cjson.decode(ARGV[7])
 
 local rows, loads, seens = candidates({ask.decodes})
 local best, receipt = cheapest(rows, loads, seens, call.ms, ask)
+local seen_rows = rows_seen(ask, rows, loads, seens, call.ms)
 local top, leg = least_of(best.d), nil
 if top then
   leg = draw(top, ask.tie_break)
@@ -24,5 +26,5 @@ if top then
 end
 settle(KEYS[3], id, old, record, call)
 applied(KEYS[2], gateway, number, row)
-if not top then return {'reject'} end
-return {'place', string.format('%.9f', top.cost), leg, 0, ask.explain and cjson.encode(receipt) or ''}
+if not top then return seen_rows and {'reject', '', 0, 0, cjson.encode(receipt), seen_rows} or {'reject'} end
+return {'place', string.format('%.9f', top.cost), leg, 0, seen_rows and cjson.encode(receipt) or '', seen_rows}

@@ -1,0 +1,19 @@
+-- The rows that a choice is made on, for its receipt; prepended to the scripts that choose.
+--
+-- Pool time, then three rows for each candidate, '' where there is none: `load`, `seen`, and the three sums of its DP
+-- group, where these have a price. Nothing where the ask need not be explained.
+local function rows_seen(ask, rows, loads, seens, ms)
+  if not ask.explain then return nil end
+  local found = {string.format('%d', ms)}
+  for i, row in ipairs(rows) do
+    local sums = ''
+    if row[10] + row[11] + row[12] > 0 then
+      local q = redis.call('HMGET', k.group, row[5] .. ':q', row[5] .. ':n', row[5] .. ':k')
+      sums = string.format('%s %s %s', q[1] or 0, q[2] or 0, q[3] or 0)
+    end
+    found[#found + 1] = loads[i] or ''
+    found[#found + 1] = seens[i] or ''
+    found[#found + 1] = sums
+  end
+  return found
+end
