@@ -52,6 +52,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         bool,
         Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
     ] = False
+    receipt_share: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="share of requests that `forebay explain` can say of why they went where they did"
+        ),
+    ] = 0.01
     cors_origin: Annotated[
         tuple[str, ...],
         Meta(description="origin, SCHEME://HOST[:PORT], whose web pages may call; * for any. Without any, none may"),
