@@ -16,9 +16,9 @@ from scheduler.receipt import Receipt, Verdict
 
 KINDS = {LegKind.WHOLE: "whole", LegKind.PREFILL: "prefill", LegKind.DECODE: "decode"}
 LEGEND = (
-    "  to prefill, requests, KV tokens: the loads of the rank at the instant of the choice; cached: tokens of the prompt "
-    "that it\n  was believed to hold; age ms: since its engine was last read; costs of a pair's two ranks add up, with "
-    "the transfer\n"
+    "  to prefill, requests, KV tokens: the loads of the rank at the instant of the choice\n"
+    "  cached: tokens of the prompt that it was believed to hold; age ms: since its engine was last read\n"
+    "  costs of a pair's two ranks add up, with the transfer\n"
 )
 
 
