@@ -53,7 +53,7 @@ class Pool:
     ) -> None:
         self.name = name
         keys = PoolKeys(name)
-        self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, settings.policy, rules.connectors))
+        self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, rules))
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
         self._alone = PlacingAlone(name, self._ledger, rules, self._receipts)
         self._snapshots = Snapshots(

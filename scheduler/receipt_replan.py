@@ -20,11 +20,13 @@ from scheduler.pairing import Where, transfer_s, where
 from scheduler.planning import Plan, Rules, least_queue_s, own_prefill_s, plan, tie_of
 from scheduler.policies import POLICIES
 from scheduler.policies.context import Context
+from scheduler.policies.order import by_turn
 from scheduler.policies.policy import Policy
 from scheduler.rank_view import RankView
 from scheduler.rebinding import plan_rebinding
 from scheduler.receipt import Receipt
 from scheduler.receipt_making import Case, Maker, Outcome, make
+from scheduler.shortlist import MOST
 from scheduler.view import PoolView
 
 _PRICED = ("prompt_tokens", "output_tokens", "spill")
@@ -93,6 +95,8 @@ def _priced_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView
     ]
     for place, each in enumerate(receipt.candidates, 1):
         costs = [_price(receipt, policy, each, ranks[each.rank], context) for context in contexts]
+        if policy.order is by_turn:  # what a rank costs is its place in the turn, among ranks that are not all known
+            costs = [msgspec.structs.replace(cost, base_s=each.base_s) for cost in costs]
         if each not in costs:
             yield from misfits(f"candidate {place} ({each.rank})", each, costs[0])
     prefilling = (*ask.singles, *ask.prefills)
@@ -112,8 +116,10 @@ def _context(receipt: Receipt, ranks: Mapping[str, RankView]) -> Iterator[Misfit
         yield Misfit("disaggregated", "False", "True, for it knows a decode rank")
     if receipt.priced < len(ranks):
         yield Misfit("priced", f"{receipt.priced}", f"{len(ranks)} at least, which it knows")
-    if receipt.eligible < len(ranks):
-        yield Misfit("eligible", f"{receipt.eligible}", f"{len(ranks)} at least, which it knows")
+    pair_classes = {rank.card.pair_class for rank in ranks.values() if rank.card.role is Role.PREFILL}
+    cuts = len(ranks) >= MOST or len(pair_classes) > 1 or receipt.alone
+    if receipt.eligible < len(ranks) or (receipt.eligible > len(ranks) and not cuts):
+        yield Misfit("eligible", f"{receipt.eligible}", f"{len(ranks)}, all of which it knows")
 
 
 def _price(receipt: Receipt, policy: Policy, asked: Candidate, rank: RankView, context: Context) -> Candidate:

@@ -16,7 +16,8 @@ from scheduler import calls
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.pending import StoreAnswer
-from scheduler.planning import Plan
+from scheduler.planning import Plan, Rules
+from scheduler.policies import name_of
 from scheduler.receipt import write
 from scheduler.receipt_making import Case, Maker, Outcome, answered, make
 from scheduler.rules_version import rules_version
@@ -34,8 +35,9 @@ SEED_BITS = 53
 log = logging.getLogger(__name__)
 
 
-def maker_of(pool: str, gateway: str, policy: str, connectors: frozenset[str]) -> Maker:
+def maker_of(pool: str, gateway: str, rules: Rules) -> Maker:
     """Who decides here, by the rules of this release."""
+    policy, connectors = name_of(rules.policy), rules.connectors
     return Maker(pool=pool, gateway=gateway, policy=policy, rules=rules_version(), connectors=connectors)
 
 
