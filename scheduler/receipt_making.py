@@ -102,7 +102,10 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
     """The receipt of a decision on what was planned for a case."""
     asked = {each.rank for each in (*planned.ask.singles, *planned.ask.prefills, *planned.ask.decodes)}
     shown = asked | {leg.rank for leg in case.held.legs} if case.held else asked
-    known = [rank for name, rank in case.view.ranks.items() if name in shown]
+    eligible, ranks_by_name = _eligible(case, planned, maker.connectors), case.view.ranks
+    # Where all is planned again their order counts; else there may be thousands to look through for it.
+    names = (name for name in ranks_by_name if name in shown) if eligible == len(asked) else sorted(shown)
+    known = [ranks_by_name[name] for name in names if name in ranks_by_name]
     cached = {name: tokens for name, tokens in case.shape.cached_tokens.items() if name in shown}
     shape = msgspec.structs.replace(case.shape, prompt_key="", blocks=(), block_tokens=0.0, cached_tokens=cached)
     ranks, asks_pairs = planned.ranks.values(), bool(planned.ask.prefills)
@@ -122,7 +125,7 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
         version=case.view.version,
         snapshot_ms=case.view.pool_ms,
         pool_ms=case.pool_ms,
-        eligible=_eligible(case, planned, maker.connectors),
+        eligible=eligible,
         priced=len(ranks),
         least_queue_s=least_queue_s(prefilling, planned.loads),
         disaggregated=not case.held and any(each.card.role is Role.DECODE for each in ranks),

@@ -53,7 +53,8 @@ async def find(store: Store, request: str, settings: SchedulerSettings) -> Findi
         except StoreRejectedError as error:
             unreadable.append(f"pool {pool}: {error}")
             continue
-        for entry, digest, packed in entries:
+        once = {(digest, packed): entry for entry, digest, packed in entries}  # else its answer was lost
+        for (digest, packed), entry in once.items():
             try:
                 receipts.append(FoundReceipt(pool, entry, *read(packed, digest)))
             except UnreadableReceiptError as error:

@@ -1,7 +1,8 @@
 """Writes receipts into the store, off every request's way: what goes wrong here hurts no request.
 
 A request leaves what its decision was made from, and goes on; one task makes receipts of it and writes them, a few at
-a time. While the store is gone they wait, the oldest are forgotten; what the store refuses is dropped.
+a time. While the store is gone they wait, and the oldest are forgotten; what the store refuses is dropped. Where an
+answer is lost a receipt is written twice (receipt_search.py shows it once).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ from scheduler.store import Store
 GATHER_S = 0.1
 """How long a receipt may wait for company."""
 PIECE = 10
-"""Receipts in one exchange: making them takes a gateway's loop a millisecond or two."""
+"""Receipts in one exchange, so that the store is not held for long."""
 MOST_UNWRITTEN = 1_000
 SEED_BITS = 53
 """JSON's readers keep so many exactly."""
@@ -102,16 +104,25 @@ class Receipts:
     async def _write_some(self) -> bool:
         """Whether the store could be asked; what it did not take for want of an answer is written again."""
         drafts = [self._drafts.popleft() for _ in range(min(PIECE, len(self._drafts)))]
-        written = [write(make(*draft, self._maker)) for draft in drafts]
-        rows = [(each.request, each.digest, each.packed) for each in written]
         try:
-            await self._store.run([calls.receipt_add(self._keys, self._settings.receipts_kept, rows)])
+            await self._tell(drafts)
         except StoreUnavailableError:
-            self._drafts.extendleft(reversed(drafts[: MOST_UNWRITTEN - len(self._drafts)]))
+            self._drafts.extendleft(reversed(drafts))
             return False
         except StoreRejectedError as error:
             self.counters["receipts_lost"] += len(drafts)
             log.debug("the store takes no receipts: %s", error)
             return True
+        except BaseException:
+            self._drafts.extendleft(reversed(drafts))  # `leave` tells of them
+            raise
         self.counters["receipts"] += len(drafts)
         return True
+
+    async def _tell(self, drafts: Sequence[_Draft]) -> None:
+        rows = []
+        for draft in drafts:
+            written = write(make(*draft, self._maker))
+            rows.append((written.request, written.digest, written.packed))
+            await asyncio.sleep(0)  # each takes a fraction of a millisecond
+        await self._store.run([calls.receipt_add(self._keys, self._settings.receipts_kept, rows)])

@@ -81,7 +81,7 @@ def test_programs_get_the_same(up: Up, pair: Asked) -> None:
     until_now(lambda: len(as_json(up, pair.request_id)["receipts"]) == 2, "both are written")
     placement, rebinding = as_json(up, pair.request_id)["receipts"]
     receipts = [msgspec.convert(each["receipt"], Receipt, strict=False) for each in (placement, rebinding)]
-    assert [each.rank for each in receipts[0].chosen][0] == pair.headers["x-forebay-prefill"]
+    assert receipts[0].chosen[0].rank == pair.headers["x-forebay-prefill"]
     assert [each.rank for each in receipts[1].chosen] == [pair.headers["x-forebay-decode"]]
     assert receipts[0].gateway == pair.headers["x-forebay-gateway"]
     assert {each.rank for each in receipts[0].known} == {*up.ranks("prefill"), *up.ranks("decode")}

@@ -11,6 +11,7 @@ import pytest
 from scheduler import calls
 from scheduler.decision import Place
 from scheduler.errors import NoReceiptError, StoreRejectedError
+from scheduler.loads import Loads
 from scheduler.lua import Script
 from scheduler.receipt import RECEIPT_VERSION, Verdict, read, write
 from scheduler.receipt_check import check
@@ -115,6 +116,19 @@ async def test_a_store_that_takes_no_receipts_hurts_no_request() -> None:
     assert scene.pool.counters["receipts"] == 0
 
 
+async def test_a_receipt_that_was_written_twice_is_shown_once() -> None:
+    async with at_work("a") as scene:
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        scene.wire.replies_to_lose = 1
+        await until(lambda: scene.wire.replies_to_lose == 0, "a reply was lost")
+        assert len(await found(scene, "req-1")) == 1
+        await until(lambda: not scene.pool.degraded, "the pool has joined again")
+        await scene.pool.place(SHAPE, receipt_for="req-2")
+        scene.wire.replies_to_lose = 3
+        await until(lambda: scene.wire.replies_to_lose == 0, "replies were lost")
+        assert len(await found(scene, "req-2", 2)) == 1
+
+
 async def test_the_oldest_are_forgotten_while_the_store_is_gone() -> None:
     async with at_work("a", settings=HASTY) as scene:
         scene.wire.is_down = True
@@ -182,3 +196,19 @@ async def test_senseless_receipts_are_no_decision_and_no_crash() -> None:
         changed = write(msgspec.structs.replace(receipt, **change))
         again = one._replace(receipt=read(changed.packed, changed.digest)[0])
         assert await check(again, "req-1", VirtualStore) != [], change
+
+
+async def test_a_change_of_what_was_decided_alone_is_named() -> None:
+    async with at_work("a", "b", policy="least_work") as scene:
+        scene.wire.is_down = True
+        await until(lambda: scene.pool.degraded, "the store is missed")
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        scene.wire.is_down = False
+        (one,) = await found(scene, "req-1")
+    receipt = one.receipt
+    busier = {rank: Loads(loads.queued_tokens + 50, 1.0, 1.0) for rank, loads in receipt.believed.items()}
+    changes = {"legs": (3 - receipt.legs[0],), "believed": busier, "cost_s": 1.0, "verdict": Verdict.REJECT}
+    for field, value in changes.items():
+        changed = one._replace(receipt=msgspec.structs.replace(receipt, **{field: value}))
+        fields = [each.field for each in await check(changed, "req-1", VirtualStore)]
+        assert any(each.startswith("loads" if field == "believed" else field) for each in fields), (field, fields)
