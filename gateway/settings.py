@@ -50,7 +50,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = False
     explain: Annotated[
         bool,
-        Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
+        Meta(description="answer x-forebay-explain with the ranks and the gateway that served it, and keep a receipt"),
     ] = False
     receipt_share: Annotated[
         float,

@@ -54,11 +54,14 @@ def _all_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView], 
     if planned is None:
         yield Misfit("known", "ranks that were asked about", "none that can be")
     elif receipt.is_whole:
-        again = _made_again(receipt, view, planned)
+        made_again = _made_again(receipt, view, planned)
         for field in Receipt.__struct_fields__:
-            yield from misfits(field, getattr(receipt, field), getattr(again, field))
+            yield from misfits(field, getattr(receipt, field), getattr(made_again, field))
     else:
-        yield from misfits("ask.decodes", _by_rank(receipt.ask), _by_rank(planned.ask))
+        recorded, again = ({each.rank: each for each in ask.decodes} for ask in (receipt.ask, planned.ask))
+        if policy.order is by_turn:
+            again = {name: _of_its_turn(each, recorded.get(name, each)) for name, each in again.items()}
+        yield from misfits("ask.decodes", recorded, again)
 
 
 def _plan(receipt: Receipt, view: PoolView, rules: Rules, chance: Random) -> Plan | None:
@@ -79,8 +82,9 @@ def _made_again(receipt: Receipt, view: PoolView, planned: Plan) -> Receipt:
     return make(case, planned, Outcome(**kept), Maker(connectors=frozenset(receipt.connectors), **about))
 
 
-def _by_rank(ask: Ask) -> dict[str, Candidate]:
-    return {each.rank: each for each in ask.decodes}
+def _of_its_turn(again: Candidate, recorded: Candidate) -> Candidate:
+    """What a rank costs by turn is its place among ranks that are not all known."""
+    return msgspec.structs.replace(again, base_s=recorded.base_s)
 
 
 def _priced_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView]) -> Iterator[Misfit]:
@@ -95,8 +99,8 @@ def _priced_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView
     ]
     for place, each in enumerate(receipt.candidates, 1):
         costs = [_price(receipt, policy, each, ranks[each.rank], context) for context in contexts]
-        if policy.order is by_turn:  # what a rank costs is its place in the turn, among ranks that are not all known
-            costs = [msgspec.structs.replace(cost, base_s=each.base_s) for cost in costs]
+        if policy.order is by_turn:
+            costs = [_of_its_turn(cost, each) for cost in costs]
         if each not in costs:
             yield from misfits(f"candidate {place} ({each.rank})", each, costs[0])
     prefilling = (*ask.singles, *ask.prefills)

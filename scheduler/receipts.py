@@ -11,11 +11,12 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
 from scheduler import calls
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.keys import PoolKeys
 from scheduler.pending import StoreAnswer
 from scheduler.planning import Plan, Rules
@@ -112,12 +113,19 @@ class Receipts:
         except StoreRejectedError as error:
             self.counters["receipts_lost"] += len(drafts)
             log.debug("the store takes no receipts: %s", error)
+            if isinstance(error, StoreWrongTypeError):
+                await self._begin_anew()
             return True
         except BaseException:
             self._drafts.extendleft(reversed(drafts))  # `leave` tells of them
             raise
         self.counters["receipts"] += len(drafts)
         return True
+
+    async def _begin_anew(self) -> None:
+        """Somebody else wrote the key; what the ledger does with such a one, too."""
+        with suppress(StoreUnavailableError, StoreRejectedError):
+            await self._store.command("DEL", self._keys.receipts)
 
     async def _tell(self, drafts: Sequence[_Draft]) -> None:
         rows = []

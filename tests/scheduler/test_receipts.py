@@ -169,6 +169,16 @@ async def test_a_pool_whose_receipts_cannot_be_read_is_named() -> None:
     assert findings.unreadable[0].startswith("pool m: Redis answered: WRONGTYPE")
 
 
+async def test_a_key_of_the_wrong_type_costs_receipts_and_is_replaced() -> None:
+    async with at_work("a") as scene:
+        await scene.wire.store.command("SET", scene.keys.receipts, "no stream")
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        await until(lambda: scene.pool.counters["receipts_lost"] == 1, "it is lost")
+        await scene.pool.place(SHAPE, receipt_for="req-2")
+        assert len(await found(scene, "req-2")) == 1
+        assert not scene.pool.degraded
+
+
 async def test_a_receipt_of_another_request_or_pool_does_not_pass_for_this_one() -> None:
     async with at_work("a") as scene:
         await scene.pool.place(SHAPE, receipt_for="req-1")
