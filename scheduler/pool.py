@@ -55,7 +55,7 @@ class Pool:
         keys = PoolKeys(name)
         self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, rules))
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
-        self._alone = PlacingAlone(name, self._ledger, rules, self._receipts)
+        self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
         self._snapshots = Snapshots(
             store,
             keys,
@@ -147,7 +147,7 @@ class Pool:
             return still_up(self.view, held.legs[-1])
         answer = None if self.degraded else await self._ledger.rebind(reservation, case.explained(planned.ask))
         if answer is None:
-            return self._alone.rebind(reservation, planned, case, chance_of(case, self._rng))
+            return self._alone.rebind(reservation, planned, case)
         self._receipts.keep_answer(case, planned, answer)
         return planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
 
@@ -212,7 +212,7 @@ class Pool:
 
     def _place_alone(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Place | Reject:
         case = self._case(receipt_for, shape, avoid)
-        return self._alone.place(case, chance_of(case, self._rng))
+        return self._alone.place(shape, case.view, case.pool_ms, avoid, case)
 
     def _case(
         self,

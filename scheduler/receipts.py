@@ -49,9 +49,9 @@ def seed_for(request: str, chance: Random) -> int:
     return chance.getrandbits(SEED_BITS) if request else 0
 
 
-def chance_of(case: Case, otherwise: Random) -> Random:
+def chance_of(case: Case | None, otherwise: Random) -> Random:
     """The chance that a case's seed gives; `otherwise` where no receipt is kept: to seed one costs microseconds."""
-    return Random(case.seed) if case.request else otherwise
+    return Random(case.seed) if case and case.request else otherwise
 
 
 class _Draft(NamedTuple):
