@@ -21,17 +21,16 @@ class Misfit(NamedTuple):
 
 
 def misfits(field: str, recorded: Any, again: Any) -> Iterator[Misfit]:
-    """Where two values differ, as deep inside as it can be said; structs and what JSON has."""
-    yield from _differing(field, msgspec.to_builtins(recorded), msgspec.to_builtins(again))
-
-
-def _differing(field: str, recorded: Any, again: Any) -> Iterator[Misfit]:
-    if isinstance(recorded, dict) and isinstance(again, dict):
+    """Where two values differ, as deep inside as it can be said; structs, dicts and tuples of what JSON has."""
+    if isinstance(recorded, msgspec.Struct) and type(recorded) is type(again):
+        for name in recorded.__struct_fields__:
+            yield from misfits(f"{field}.{name}", getattr(recorded, name), getattr(again, name))
+    elif isinstance(recorded, dict) and isinstance(again, dict):
         for name in recorded | again:
-            yield from _differing(f"{field}.{name}", recorded.get(name), again.get(name))
-    elif isinstance(recorded, list | tuple) and isinstance(again, list | tuple) and len(recorded) == len(again):
+            yield from misfits(f"{field}.{name}", recorded.get(name), again.get(name))
+    elif isinstance(recorded, tuple) and isinstance(again, tuple) and len(recorded) == len(again):
         for place, (one, other) in enumerate(zip(recorded, again, strict=True), 1):
-            yield from _differing(f"{field}[{place}]", one, other)
+            yield from misfits(f"{field}[{place}]", one, other)
     elif recorded != again:
         yield Misfit(field, _short(recorded), _short(again))
 

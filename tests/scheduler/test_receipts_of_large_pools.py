@@ -68,7 +68,7 @@ async def test_a_changed_price_is_named() -> None:
     prefills = (*asked.prefills[:3], cheaper, *asked.prefills[4:])
     changed = msgspec.structs.replace(receipt, ask=msgspec.structs.replace(asked, prefills=prefills))
     place = receipt.candidates.index(asked.prefills[3]) + 1
-    assert any(each.startswith(f"candidate {place} ({cheaper.rank})[6]: ") for each in await wrong_with(changed))
+    assert any(each.startswith(f"candidate {place} ({cheaper.rank}).base_s: ") for each in await wrong_with(changed))
 
 
 async def changed(receipt: Receipt, **fields: Any) -> str:
@@ -85,7 +85,7 @@ async def test_what_the_prices_came_from_has_to_fit() -> None:
     assert "ask.transfer_s." in await changed(receipt, ask=msgspec.structs.replace(ask, transfer_s=dear))
     assert "ask.tie_s: " in await changed(receipt, ask=msgspec.structs.replace(ask, tie_s=9.0))
     assert "ask.prompt_tokens: " in await changed(receipt, shape=longer)
-    assert f"({unlike.rank})[8]: " in await changed(
+    assert f"({unlike.rank}).per_request_s: " in await changed(
         receipt, ask=msgspec.structs.replace(ask, decodes=(unlike, *ask.decodes[1:]))
     )
     assert "least_queue_s: " in await changed(receipt, least_queue_s=99.0)
