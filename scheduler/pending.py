@@ -49,7 +49,11 @@ class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _priced(candidates: Sequence[Candidate], loads: bytes) -> tuple[PricedRank, ...]:
-    rows = zip(candidates, msgspec.json.decode(loads), strict=True)
+    """None where a row that is not ours had a number that JSON has not; some servers spell it all the same."""
+    try:
+        rows = zip(candidates, msgspec.json.decode(loads), strict=False)
+    except msgspec.DecodeError:
+        return ()
     return tuple(
         PricedRank(
             rank=candidate.rank,

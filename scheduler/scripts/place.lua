@@ -27,7 +27,7 @@ end
 if not cost or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
   local verdict = cost and 'wait' or 'reject'
-  return seen_rows and {verdict, '', 0, 0, cjson.encode(receipt), seen_rows} or {verdict}
+  return seen_rows and {verdict, '', 0, 0, loads_json(receipt), seen_rows} or {verdict}
 end
 local legs, chance = {0, 0}, ask.tie_break
 for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
@@ -38,4 +38,4 @@ for n = 1, #chosen do record = with_leg(record, rows[legs[n]]) end
 row.count = row.count + settle(KEYS[3], id, false, record, call)
 row.sum = (row.sum + id) % ID_MODULUS
 applied(KEYS[2], gateway, number, row)
-return {'place', string.format('%.9f', cost), legs[1], legs[2], seen_rows and cjson.encode(receipt) or '', seen_rows}
+return {'place', string.format('%.9f', cost), legs[1], legs[2], seen_rows and loads_json(receipt) or '', seen_rows}

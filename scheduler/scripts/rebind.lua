@@ -26,5 +26,5 @@ if top then
 end
 settle(KEYS[3], id, old, record, call)
 applied(KEYS[2], gateway, number, row)
-if not top then return seen_rows and {'reject', '', 0, 0, cjson.encode(receipt), seen_rows} or {'reject'} end
-return {'place', string.format('%.9f', top.cost), leg, 0, seen_rows and cjson.encode(receipt) or '', seen_rows}
+if not top then return seen_rows and {'reject', '', 0, 0, loads_json(receipt), seen_rows} or {'reject'} end
+return {'place', string.format('%.9f', top.cost), leg, 0, seen_rows and loads_json(receipt) or '', seen_rows}

@@ -17,3 +17,9 @@ local function rows_seen(ask, rows, loads, seens, ms)
   end
   return found
 end
+
+-- Loads and costs as JSON; none where a row that is not ours has a number that JSON has not.
+local function loads_json(receipt)
+  local fits, text = pcall(cjson.encode, receipt)
+  return fits and text or '[]'
+end
