@@ -48,8 +48,8 @@ class JsonRequest:
         arrival.record.pool = pool.name
         shape = await self._bound(self._shape_of(pool, body, asked), pool, body)
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
-        _, _, record, reply, explain = arrival
-        request = Request(self._route, arrival.head, content, body, asked, record, reply, explain)
+        _, _, record, reply, explain, receipt_for = arrival
+        request = Request(self._route, arrival.head, content, body, asked, record, reply, explain, receipt_for)
         with accounted(self._gateway, record, 0 if asked is None else shape.prompt_tokens):
             usage = await Serving(self._gateway, pool, request).run(shape)
         metrics = self._gateway.metrics

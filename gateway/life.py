@@ -41,7 +41,8 @@ class Life:
         reply = Reply(send, settings.client_idle_ms / 1000, scope.get(client.SCOPE_KEY), shape)
         try:
             with self._gateway.living(headers.timeout_s(scope["headers"])):
-                await self._serve(arrival_of(scope, receive, reply, may_explain=settings.explain))
+                may_explain, share = settings.explain, settings.receipt_share
+                await self._serve(arrival_of(scope, receive, reply, may_explain=may_explain, receipt_share=share))
         except ClientGoneError:
             record.client_left = True
         except GatewayError as error:

@@ -65,7 +65,7 @@ class PullPair:
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
             by_s = anyio.current_time() + connector.reach_within_s
-            bound = await self._pool.rebind(reservation, avoid=avoid)
+            bound = await self._pool.rebind(reservation, receipt_for=self._request.receipt_for, avoid=avoid)
             if bound is None:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
                 return Failed(Trouble.DECODE_GONE, decode.rank, gone)

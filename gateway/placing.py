@@ -51,14 +51,17 @@ class Pool(Protocol):
         """How long ago it was read."""
 
     async def place(
-        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
     ) -> Decision:
         """Choose ranks and reserve them: no prefill rank to `avoid`, any other only where none is left.
 
-        An answer nobody waits for any more is released by the pool.
+        An answer nobody waits for any more is released by the pool. `receipt_for`: the request id under which a
+        receipt is kept.
         """
 
-    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
+    async def rebind(
+        self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+    ) -> Leg | None:
         """Say that the prefill of a pair is done; the decode leg to go on with, or None if there is none left.
 
         Decode ranks to `avoid` are taken only where there is no other.

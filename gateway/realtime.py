@@ -54,9 +54,9 @@ class Realtime:
         arrival.record.pool = pool.name
         # Nobody knows how long it will be spoken; this is what such a model takes at once.
         shape = shape_of_audio(None, self._route.learned_as, self._gateway.estimator(pool))
-        _, _, record, reply, explain = arrival
+        _, _, record, reply, explain, receipt_for = arrival
         read = wire.without_fields(model)
-        request = Request(self._route, arrival.head, b"", read, None, record, reply, explain)
+        request = Request(self._route, arrival.head, b"", read, None, record, reply, explain, receipt_for)
         place = await Serving(self._gateway, pool, request).place(shape)
         await RealtimeSession(self._gateway, pool, request, offer).run(place)
         if not reply.complete:

@@ -35,13 +35,17 @@ class Head(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """A request whose body is yet to be read. `explain`: its client asked where it goes, and may know."""
+    """A request whose body is yet to be read. `explain`: its client asked where it goes, and may know.
+
+    `receipt_for` is the id under which receipts of its placements are kept; empty: none are.
+    """
 
     head: Head
     receive: Receive
     record: RequestRecord
     reply: Reply
     explain: bool
+    receipt_for: str
 
 
 class Request(NamedTuple):
@@ -58,6 +62,7 @@ class Request(NamedTuple):
     record: RequestRecord
     reply: Reply
     explain: bool
+    receipt_for: str
 
     @property
     def api(self) -> Api:
@@ -66,11 +71,21 @@ class Request(NamedTuple):
         return self.route.api
 
 
-def arrival_of(scope: Scope, receive: Receive, reply: Reply, *, may_explain: bool) -> Arrival:
-    """What a scope says of its request. Raises InvalidRequestError if its query is none that may be sent on."""
+def arrival_of(scope: Scope, receive: Receive, reply: Reply, *, may_explain: bool, receipt_share: float) -> Arrival:
+    """What a scope says of its request; a share of all has receipts, and those that are to be explained.
+
+    Raises InvalidRequestError if its query is none that may be sent on.
+    """
     query: bytes = scope["query_string"]
     if not QUERY.fullmatch(query):
         raise InvalidRequestError("The query has characters that a URL must not have")
     head = Head(scope["method"], scope["path"], query.decode(), scope["headers"])
     explain = may_explain and first(head.headers, b"x-forebay-explain") == b"1"
-    return Arrival(head, receive, record_of(scope), reply, explain)
+    record = record_of(scope)
+    receipt_for = record.answered_id if explain or is_sampled(record.id, receipt_share) else ""
+    return Arrival(head, receive, record, reply, explain, receipt_for)
+
+
+def is_sampled(request_id: str, share: float) -> bool:
+    """Whether a request is of the share, by its id, which is random hexadecimal digits."""
+    return int(request_id[:8], 16) < share * 0x1_0000_0000

@@ -70,7 +70,7 @@ class Serving:
 
     async def _decide(self, shape: RequestShape, avoid: frozenset[str]) -> Decision:
         asked_s = time.monotonic()
-        decision = await self._pool.place(shape, explain=self._request.explain, avoid=avoid)
+        decision = await self._pool.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
         self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
         return decision
 

@@ -50,8 +50,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = False
     explain: Annotated[
         bool,
-        Meta(description="answer a request's x-forebay-explain with the ranks and the gateway that served it"),
+        Meta(description="answer x-forebay-explain with the ranks and the gateway that served it, and keep a receipt"),
     ] = False
+    receipt_share: Annotated[
+        float,
+        Meta(
+            ge=0, le=1, description="share of requests that `forebay explain` can say of why they went where they did"
+        ),
+    ] = 0.01
     cors_origin: Annotated[
         tuple[str, ...],
         Meta(description="origin, SCHEME://HOST[:PORT], whose web pages may call; * for any. Without any, none may"),

@@ -48,9 +48,9 @@ class Upload:
         pool = self._pool_for(model)
         arrival.record.pool = pool.name
         shape = shape_of_audio(body.declared_bytes, self._route.learned_as, self._gateway.estimator(pool))
-        _, _, record, reply, explain = arrival
+        _, _, record, reply, explain, receipt_for = arrival
         read = wire.without_fields(model)
-        request = Request(self._route, arrival.head, body, read, None, record, reply, explain)
+        request = Request(self._route, arrival.head, body, read, None, record, reply, explain, receipt_for)
         with accounted(self._gateway, record, 0):  # of a recording the estimate is none of tokens
             await Serving(self._gateway, pool, request).run(shape)
 

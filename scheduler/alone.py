@@ -14,6 +14,7 @@ from heapq import nlargest
 from scheduler.decision import Ask, Candidate
 from scheduler.loads import Loads
 from scheduler.rank_view import RankView
+from scheduler.reservation import Reservation
 from scheduler.shortlist import cost_on
 
 CHOICES = 2
@@ -44,6 +45,12 @@ def choose_alone(ask: Ask, loads: Mapping[str, Loads]) -> tuple[Candidate, ...]:
             if decode.place_class in seconds
         ]
     return min(costs, key=lambda cost: cost[0])[1]
+
+
+def own_decode(ask: Ask, held: Reservation) -> Candidate | None:
+    """The decode leg that a pair has already, if it may keep it."""
+    own = held.legs[-1]
+    return next((each for each in ask.decodes if (each.rank, each.incarnation) == (own.rank, own.incarnation)), None)
 
 
 def _weight(rank: str, prompt_key: str) -> bytes:

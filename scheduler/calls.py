@@ -147,6 +147,16 @@ def _cache(computed_tokens: int | None, belief: CacheBelief | None) -> str:
     return "/".join(map(str, (computed_tokens, *(belief or ()))))
 
 
+def receipt_add(keys: PoolKeys, kept: int, receipts: Iterable[tuple[str, str, bytes]]) -> Call:
+    """receipt_add.lua; each of the `receipts` is a request id, a digest and a receipt as receipt.py writes it."""
+    return Call(Script.RECEIPT_ADD, (keys.receipts,), (kept, *(word for each in receipts for word in each)))
+
+
+def receipt_find(keys: PoolKeys, request: str, start: str, entries: int) -> Call:
+    """receipt_find.lua."""
+    return Call(Script.RECEIPT_FIND, (keys.receipts,), (request, start, entries))
+
+
 def _book(keys: PoolKeys, head: Head) -> tuple[str, ...]:
     return keys.book(keys.live(head.gateway))
 

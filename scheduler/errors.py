@@ -29,3 +29,11 @@ class UnknownPolicyError(SchedulerError, ValueError):
 
 class UnknownRankError(SchedulerError, LookupError):
     """A rank name that no pool has; the message names it."""
+
+
+class UnreadableReceiptError(SchedulerError, ValueError):
+    """An entry of the receipts that is none, or of a newer release; the message says why."""
+
+
+class NoReceiptError(SchedulerError, LookupError):
+    """No pool keeps a receipt of a request; the message says how to get one."""

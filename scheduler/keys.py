@@ -53,6 +53,8 @@ class PoolKeys:
         """Hash: rank -> messages.RankCard as JSON. report.lua."""
         self.drain = f"{self._base}:drain"
         """Hash: rank -> how often it was drained and undrained; outlives epochs. drain.lua; report.lua restates it."""
+        self.receipts = f"{self._base}:receipts"
+        """Stream: why requests went where they went (receipt.py), the last ones only; outlives epochs. Gateways."""
 
     def live(self, gateway: str) -> str:
         """Hash: reservation id -> record (scripts/book.lua), for one gateway under one of its names."""

@@ -12,7 +12,7 @@ from importlib.resources import files
 
 _ROSTER = ("rows", "clock", "gateways", "past", "roster")
 _BOOK = (*_ROSTER, "weights", "book")
-_CHOICE = (*_BOOK, "loads", "price", "choice")
+_CHOICE = (*_BOOK, "loads", "price", "choice", "receipt")
 
 
 class Script(StrEnum):
@@ -32,6 +32,8 @@ class Script(StrEnum):
     PREFIX_LOOK = "prefix_look"
     PREFIX_TOUCH = "prefix_touch"
     PREFIX_BELIEVED = "prefix_believed"
+    RECEIPT_ADD = "receipt_add"
+    RECEIPT_FIND = "receipt_find"
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
@@ -49,6 +51,8 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.PREFIX_LOOK: (),
     Script.PREFIX_TOUCH: (),
     Script.PREFIX_BELIEVED: (),
+    Script.RECEIPT_ADD: (),
+    Script.RECEIPT_FIND: (),
 }
 
 

@@ -3,53 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from scheduler.decision import Ask, PricedRank
+from scheduler.decision import Ask, Candidate, PricedRank
 from scheduler.reservation import Reservation, reserve
 
 
 class StoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The store's answer to an ask: a reservation, or none because all are full (`wait`) or none can be placed on.
 
-    Of a rebinding it is the reservation with the decode leg to go on with.
+    Of a rebinding it is the reservation with the decode leg to go on with. `legs` are the positions of the chosen
+    candidates in the ask, from 1 on. If asked to explain, `receipt` has what was seen of each candidate that can be
+    placed on, and `rows` what that was read from (scripts/receipt.lua).
     """
 
     reservation_id: int
     reservation: Reservation | None = None
     wait: bool = False
     cost_s: float = 0.0
+    legs: tuple[int, ...] = ()
     receipt: tuple[PricedRank, ...] = ()
+    rows: tuple[bytes, ...] = ()
 
     @staticmethod
     def read(question: Question, reply: list[Any]) -> StoreAnswer:
         """Reads a reply of place.lua or rebind.lua."""
-        if reply[0] != b"place":
-            return StoreAnswer(reservation_id=question.reservation_id, wait=reply[0] == b"wait")
         ask = question.ask
         candidates = (*ask.singles, *ask.prefills, *ask.decodes)
-        chosen = tuple(candidates[place - 1] for place in reply[2:4] if place)
-        loads = msgspec.json.decode(reply[4]) if reply[4] else []
+        known: dict[str, Any] = {"reservation_id": question.reservation_id}
+        if len(reply) > 5:
+            known |= {"receipt": _priced(candidates, reply[4]), "rows": tuple(reply[5])}
+        if reply[0] != b"place":
+            return StoreAnswer(wait=reply[0] == b"wait", **known)
+        legs = tuple(place for place in reply[2:4] if place)
+        chosen = tuple(candidates[place - 1] for place in legs)
         return StoreAnswer(
-            reservation_id=question.reservation_id,
             reservation=question.held.bound_to(chosen[0]) if question.held else reserve(ask, chosen),
             cost_s=float(reply[1]),
-            receipt=tuple(
-                PricedRank(
-                    rank=candidate.rank,
-                    kind=candidate.kind,
-                    queued_tokens=row[0],
-                    requests=row[1],
-                    kv_tokens=row[2],
-                    report_age_ms=int(row[3]),
-                    cost_s=row[4],
-                )
-                for candidate, row in zip(candidates, loads, strict=False)
-                if row
-            ),
+            legs=legs,
+            **known,
         )
+
+
+def _priced(candidates: Sequence[Candidate], loads: bytes) -> tuple[PricedRank, ...]:
+    """None where a row that is not ours had a number that JSON has not; some servers spell it all the same."""
+    try:
+        rows = zip(candidates, msgspec.json.decode(loads), strict=False)
+    except msgspec.DecodeError:
+        return ()
+    return tuple(
+        PricedRank(
+            rank=candidate.rank,
+            kind=candidate.kind,
+            queued_tokens=row[0],
+            requests=row[1],
+            kv_tokens=row[2],
+            report_age_ms=int(row[3]),
+            cost_s=row[4],
+        )
+        for candidate, row in rows
+        if row
+    )
 
 
 class Question(msgspec.Struct, eq=False):

@@ -8,13 +8,15 @@ from typing import Protocol
 
 import msgspec
 
-from scheduler.alone import CHOICES, cheapest, choose_alone
+from scheduler.alone import CHOICES, cheapest, choose_alone, own_decode
 from scheduler.choice import missing
 from scheduler.crowds import Crowds
 from scheduler.decision import Candidate, Leg, Place, Reject, RequestShape
 from scheduler.loads import Loads
 from scheduler.messages import Phase, Role
 from scheduler.planning import Plan, Rules, plan_alone
+from scheduler.receipt_making import Case, decided_alone
+from scheduler.receipts import Receipts, chance_of
 from scheduler.reservation import Reservation, reserve
 from scheduler.tally import believed, tally_of
 from scheduler.view import PoolView
@@ -44,8 +46,9 @@ class Book(Protocol):
 class PlacingAlone:
     """What a pool does while the store cannot be asked; `name` is the pool's."""
 
-    def __init__(self, name: str, book: Book, rules: Rules, rng: Random) -> None:
+    def __init__(self, name: str, book: Book, rules: Rules, rng: Random, receipts: Receipts | None = None) -> None:
         self._name, self._book, self._rules, self._rng = name, book, rules, rng
+        self._receipts = receipts
         self._own_then: dict[str, Loads] = {}
         self._crowds = Crowds()
 
@@ -58,41 +61,66 @@ class PlacingAlone:
         """A snapshot was read: what this gateway holds now is in it."""
         self._own_then = tally_of(self._book.live.values())
 
-    def place(self, shape: RequestShape, view: PoolView, pool_ms: float, avoid: frozenset[str]) -> Place | Reject:
-        """Enters a reservation of its own choice."""
-        planned = plan_alone(
-            self._told_apart(shape, view), view, self._rules, pool_ms=pool_ms, chance=self._rng, avoid=avoid
-        )
+    def place(
+        self,
+        shape: RequestShape,
+        view: PoolView,
+        pool_ms: float,
+        avoid: frozenset[str],
+        case: Case | None = None,
+    ) -> Place | Reject:
+        """Enters a reservation of its own choice; a receipt is kept of a `case` that wants one."""
+        chance = chance_of(case, self._rng)
+        told_apart = self._told_apart(shape, view)
+        planned = plan_alone(told_apart, view, self._rules, pool_ms=pool_ms, chance=chance, avoid=avoid)
         if planned is None:
             return Reject(reason=missing(view, self._name))
         self._book.counters["placed_alone"] += 1
-        reservation = reserve(planned.ask, choose_alone(planned.ask, self._loads(planned)))
+        loads = self._loads(planned)
+        chosen = choose_alone(planned.ask, loads)
+        reservation = reserve(planned.ask, chosen)
+        reservation_id = self._book.adopt(reservation)
+        self._keep(case, planned, chosen, loads, reservation_id)
         return Place(
-            reservation=self._book.adopt(reservation),
+            reservation=reservation_id,
             legs=planned.legs(reservation),
             cost_s=0.0,
             first_token_s=planned.first_token_s(reservation),
             alone=True,
         )
 
-    def rebind(self, reservation: int, planned: Plan) -> Leg | None:
+    def rebind(self, reservation: int, planned: Plan, case: Case | None = None) -> Leg | None:
         """Keeps the decode leg if its rank can be placed on, else binds another; None if it was released meanwhile."""
         held = self._book.live.get(reservation)
         if held is None:
             return None
-        own = held.legs[-1]
-        for candidate in planned.ask.decodes:
-            if (candidate.rank, candidate.incarnation) == (own.rank, own.incarnation):
-                self._book.advance(reservation, Phase.PREFILL_DONE)
-                return planned.leg(own)
-        decodes = self._rng.sample(planned.ask.decodes, min(CHOICES, len(planned.ask.decodes)))
-        self._book.bind(reservation, cheapest(decodes, self._loads(planned)))
+        loads = self._loads(planned)
+        own = own_decode(planned.ask, held)
+        if own is not None:
+            self._book.advance(reservation, Phase.PREFILL_DONE)
+            self._keep(case, planned, (own,), loads, reservation)
+            return planned.leg(held.legs[-1])
+        decodes = chance_of(case, self._rng).sample(planned.ask.decodes, min(CHOICES, len(planned.ask.decodes)))
+        chosen = cheapest(decodes, loads)
+        self._book.bind(reservation, chosen)
+        self._keep(case, planned, (chosen,), loads, reservation)
         return planned.leg(self._book.live[reservation].legs[-1])
 
     def _told_apart(self, shape: RequestShape, view: PoolView) -> RequestShape:
         ranks = len(view.by_role[Role.PREFILL]) + len(view.by_role[Role.MIXED])
         key = self._crowds.key(shape.blocks, ranks, self._rng)
         return msgspec.structs.replace(shape, prompt_key=key) if key else shape
+
+    def _keep(
+        self,
+        case: Case | None,
+        planned: Plan,
+        chosen: tuple[Candidate, ...],
+        loads: dict[str, Loads],
+        reservation: int,
+    ) -> None:
+        if self._receipts and case and case.request:
+            self._receipts.keep(case, planned, decided_alone(planned, chosen, loads, case.pool_ms, reservation))
 
     def _loads(self, planned: Plan) -> dict[str, Loads]:
         return believed(planned.loads, self._own_then, tally_of(self._book.live.values()))

@@ -112,7 +112,8 @@ class _Prices:
         """The ask for the ranks that are the best of these, and for some by chance."""
         pairs = [self._pair(pair, MOST // len(self._picked.pairs)) for pair in self._picked.pairs]
         singles = (*self._whole(chance), *self._local(pairs))
-        tie_s = self._tie_s([*singles, *(each for pair in pairs for each in pair.prefills)])
+        prefilling = [*singles, *(each for pair in pairs for each in pair.prefills)]
+        tie_s = tie_of(prefilling, own_prefill_s(self._shape, prefilling, self._ranks))
         paired = self._paired(pairs, tie_s, chance)
         ask = Ask(
             prompt_tokens=self._shape.prompt_tokens,
@@ -173,16 +174,18 @@ class _Prices:
             return pair_anywhere(pairs)
         if not pairs:
             return Paired((), (), {})
-        prefill_s = self._own_prefill_s(each for pair in pairs for each in pair.prefills)
+        prefill_s = own_prefill_s(self._shape, (each for pair in pairs for each in pair.prefills), self._ranks)
         return pair_by_place(pairs, self._ranks, prefill_s=prefill_s, tie_s=tie_s, chance=chance)
 
-    def _tie_s(self, prefilling: Sequence[Candidate]) -> float:
-        return 1e-9 + TIE_SHARE * min(self._own_prefill_s(prefilling), *(each.base_s for each in prefilling))
 
-    def _own_prefill_s(self, candidates: Iterable[Candidate]) -> float:
-        """On the fastest of these ranks."""
-        rates = (self._ranks[each.rank].seen.prefill_tokens_per_s for each in candidates)
-        return self._shape.prompt_tokens / max(rates)
+def tie_of(prefilling: Iterable[Candidate], prefill_s: float) -> float:
+    """What prefills' costs may differ by and be equal, where the prompt's own takes `prefill_s`."""
+    return 1e-9 + TIE_SHARE * min(prefill_s, *(each.base_s for each in prefilling))
+
+
+def own_prefill_s(shape: RequestShape, candidates: Iterable[Candidate], ranks: Mapping[str, RankView]) -> float:
+    """How long the whole prompt takes on the fastest of these; `ranks` by name."""
+    return shape.prompt_tokens / max(ranks[each.rank].seen.prefill_tokens_per_s for each in candidates)
 
 
 def least_queue_s(ranks: Iterable[RankView], loads: Mapping[str, Loads]) -> float:

@@ -20,7 +20,10 @@ from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
 from scheduler.prefix_holders import nothing_held
 from scheduler.prefix_index import Found, PrefixIndex
-from scheduler.rebinding import plan_rebinding, still_up
+from scheduler.rebinding import plan_rebinding, shape_of, still_up
+from scheduler.receipt_making import Case
+from scheduler.receipts import Receipts, chance_of, maker_of, seed_for
+from scheduler.reservation import Reservation
 from scheduler.settings import SchedulerSettings
 from scheduler.snapshots import Snapshots
 from scheduler.store import Store
@@ -51,8 +54,9 @@ class Pool:
     ) -> None:
         self.name = name
         keys = PoolKeys(name)
+        self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, rules))
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
-        self._alone = PlacingAlone(name, self._ledger, rules, rng)
+        self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
         self._snapshots = Snapshots(
             store,
             keys,
@@ -102,10 +106,10 @@ class Pool:
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
-        placed_alone, unreadable_rows, prefix_misses, prefix_losses, prefix_believed_tokens.
+        placed_alone, unreadable_rows, prefix_misses, prefix_losses, prefix_believed_tokens, receipts, receipts_lost.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
-        return self._ledger.counters + self._prefixes.counters + read
+        return self._ledger.counters + self._prefixes.counters + self._receipts.counters + read
 
     @property
     def reservations(self) -> int:
@@ -113,48 +117,48 @@ class Pool:
         return len(self._ledger.live)
 
     async def place(
-        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
     ) -> Decision:
         """Decides where a request goes and reserves it there.
 
-        A prefill rank to `avoid` is not taken, any other only where none is left.
+        A prefill rank to `avoid` is not taken, any other only where none is left. A receipt is kept under the request
+        id `receipt_for`, if there is one.
 
         Never fails for Redis: without it the decision is made alone and says so. Safe to cancel: an answer that nobody
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
         """
         self._alone.notice(shape)
-        decision = await self._place_once(shape, explain=explain, avoid=avoid)
+        decision = await self._place_once(shape, receipt_for, avoid)
         if isinstance(decision, Reject):
             if not self._is_cut_off:
                 await self._snapshots.newer()
-            decision = await self._place_once(shape, explain=explain, avoid=avoid)
+            decision = await self._place_once(shape, receipt_for, avoid)
         return decision
 
-    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
+    async def rebind(
+        self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+    ) -> Leg | None:
         """The prefill of a pair is done: answers the decode leg to go on with, that of the placement or a better one.
 
         Ranks to `avoid` are taken only where no other is left. None if no decode rank can go on with it any more, or
         the reservation was released; a rank that was only drained meanwhile can. Never fails for Redis: without it the
-        leg is kept if its rank can be placed on. Safe to cancel.
+        leg is kept if its rank can be placed on. Safe to cancel. A receipt is kept as for `place`.
         """
         held = self._ledger.live.get(reservation)
         if held is None:
             return None
         self._prefixes.computed(reservation)
+        case = self._case(receipt_for, shape_of(held), avoid | self._shunned_now(), held=held)
         planned = plan_rebinding(
-            held,
-            self.view,
-            self._rules,
-            pool_ms=self._pool_ms(),
-            chance=self._rng,
-            avoid=avoid | self._shunned_now(),
+            held, case.view, self._rules, pool_ms=case.pool_ms, chance=chance_of(case, self._rng), avoid=case.avoid
         )
         if planned is None:
             self._ledger.advance(reservation, Phase.PREFILL_DONE)
             return still_up(self.view, held.legs[-1])
-        answer = None if self._is_cut_off else await self._ledger.rebind(reservation, planned.ask)
+        answer = None if self._is_cut_off else await self._ledger.rebind(reservation, case.explained(planned.ask))
         if answer is None:
-            return self._alone.rebind(reservation, planned)
+            return self._alone.rebind(reservation, planned, case)
+        self._receipts.keep_answer(case, planned, answer)
         return planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
 
     def advance(self, reservation: int, phase: Phase) -> None:
@@ -184,31 +188,29 @@ class Pool:
                 tasks.create_task(self._ledger.reaper.run(), name=f"reaper of {self.name}")
                 tasks.create_task(self._snapshots.run(), name=f"snapshots of {self.name}")
                 tasks.create_task(self._prefixes.run(), name=f"prefixes of {self.name}")
+                tasks.create_task(self._receipts.run(), name=f"receipts of {self.name}")
         finally:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):
                 await self._ledger.leave()
+                await self._receipts.leave()
 
-    async def _place_once(self, shape: RequestShape, *, explain: bool, avoid: frozenset[str]) -> Decision:
+    async def _place_once(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Decision:
         avoid = avoid | self._shunned_now()
         if self._is_cut_off:
-            return self._alone.place(shape, self.view, self._pool_ms(), avoid)
+            return self._place_alone(shape, receipt_for, avoid)
         found = Found(nothing_held())
         if self._rules.policy.knows_prefixes:
             found = await self._prefixes.look_up(shape, self.view)
-        planned = plan(
-            msgspec.structs.replace(shape, cached_tokens=found.held.tokens),
-            self.view,
-            self._rules,
-            pool_ms=self._pool_ms(),
-            turn=next(self._turns),
-            chance=self._rng,
-            avoid=avoid,
-        )
+        known = msgspec.structs.replace(shape, cached_tokens=found.held.tokens)
+        case = self._case(receipt_for, known, avoid, turn=next(self._turns))
+        chance = chance_of(case, self._rng)
+        planned = plan(known, case.view, self._rules, pool_ms=case.pool_ms, turn=case.turn, chance=chance, avoid=avoid)
         if planned is None:
             return Reject(reason=missing(self.view, self.name))
-        placed = await self._ledger.place(msgspec.structs.replace(planned.ask, explain=explain))
+        placed = await self._ledger.place(case.explained(planned.ask))
         if placed is None:
-            return self._alone.place(shape, self.view, self._pool_ms(), avoid)
+            return self._place_alone(shape, receipt_for, avoid)
+        self._receipts.keep_answer(case, planned, placed)
         if placed.reservation is None:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
@@ -221,6 +223,21 @@ class Pool:
             first_token_s=planned.first_token_s(placed.reservation),
             receipt=placed.receipt,
         )
+
+    def _place_alone(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Place | Reject:
+        case = self._case(receipt_for, shape, avoid)
+        return self._alone.place(shape, case.view, case.pool_ms, avoid, case)
+
+    def _case(
+        self,
+        receipt_for: str,
+        shape: RequestShape,
+        avoid: frozenset[str],
+        turn: int = 0,
+        held: Reservation | None = None,
+    ) -> Case:
+        seed, pool_ms = seed_for(receipt_for, self._rng), self._pool_ms()
+        return Case(receipt_for, seed, shape, self.view, pool_ms, turn, avoid, held)
 
     def _pool_ms(self) -> float:
         return self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000

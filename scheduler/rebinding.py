@@ -47,8 +47,7 @@ def plan_rebinding(
     ranks = {rank.card.rank: rank for rank in (*picks.ranks, *([own] if own else []))}
     if not ranks:
         return None
-    shape = RequestShape(prompt_tokens=held.prompt_tokens, output_tokens=held.output_tokens, prompt_key="")
-    candidates = rules.policy.price(LegKind.DECODE, shape, list(ranks.values()), Context(least_queue_s=0.0))
+    candidates = rules.policy.price(LegKind.DECODE, shape_of(held), list(ranks.values()), Context(least_queue_s=0.0))
     if prefill and rules.policy.in_seconds:
         candidates = [_fetching(each, prefill, ranks[each.rank], held.prompt_tokens) for each in candidates]
     loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}
@@ -64,6 +63,11 @@ def plan_rebinding(
         tie_break=chance.random(),
     )
     return Plan(ask=ask, ranks=ranks, loads=loads)
+
+
+def shape_of(held: Reservation) -> RequestShape:
+    """What is still known of a request that holds a reservation."""
+    return RequestShape(prompt_tokens=held.prompt_tokens, output_tokens=held.output_tokens, prompt_key="")
 
 
 def still_up(view: PoolView, leg: ReservedLeg) -> Leg | None:

@@ -15,7 +15,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     `policy` chooses ranks. `place_deadline_ms`: how long a request waits for the ledger before it is placed without.
     The rest must be equal for all that share a pool, so no command line offers it: a gateway says every `renew_ms` that
     it lives, and loses its reservations after `lease_ms` of silence; it reads what changed every `snapshot_ms`, and
-    tries a lost store every `probe_ms`.
+    tries a lost store every `probe_ms`. Of the receipts of a pool about the last `receipts_kept` are kept.
     """
 
     policy: str = "forebay"
@@ -24,3 +24,4 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     renew_ms: Milliseconds = 500
     snapshot_ms: Milliseconds = 250
     probe_ms: Milliseconds = 250
+    receipts_kept: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000

@@ -1,8 +1,8 @@
 """The commands of Redis that the scripts use, on a dict. Replies are bytes, int, None, `Status` or lists of these.
 
 Differences to Redis 6.2 and later: the fields of a hash keep the order in which they were first set, so HRANDFIELD is
-not random; SMEMBERS are sorted; the arguments of SET, HRANDFIELD and ZRANGEBYSCORE are those the scripts give. What has
-expired goes when it is read by GET.
+not random; SMEMBERS are sorted; the arguments of SET, HRANDFIELD, ZRANGEBYSCORE, XADD and XREVRANGE are those the
+scripts give, and a stream is cut to exactly the length that XADD names. What has expired goes when it is read by GET.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ class Hash(dict[bytes, bytes]):
 
 class SortedSet(dict[bytes, float]):
     """A sorted set key's value: scores by member."""
+
+
+class Stream(list[tuple[int, int, list[bytes]]]):
+    """A stream key's value: ms, number and fields of each entry, the oldest first."""
 
 
 class Status(NamedTuple):
@@ -173,6 +177,31 @@ class RedisCommands:
         self._keep(key, found)
         return len(found) - before
 
+    def _do_xadd(self, key: bytes, *args: bytes) -> bytes:
+        """`MAXLEN ~ most * field value ...`."""
+        most, fields = _integer(args[2], "ERR value is not an integer or out of range"), list(args[4:])
+        if not fields or len(fields) % 2:
+            raise CommandError("ERR wrong number of arguments for 'xadd' command")
+        found = self._found(key, Stream)
+        last_ms, last_number = found[-1][:2] if found else (0, 0)
+        ms = max(last_ms, self.now_ms)
+        number = last_number + 1 if ms == last_ms else 0
+        found.append((ms, number, fields))
+        del found[: max(0, len(found) - most)]
+        self._keep(key, found)
+        return b"%d-%d" % (ms, number)
+
+    def _do_xrevrange(self, key: bytes, end: bytes, _start: bytes, _count: bytes, count: bytes) -> list[Any]:
+        """From `end` (`+` or `(ms-number`) back to the oldest."""
+        before = None
+        if end != b"+":
+            ms, _, number = end.removeprefix(b"(").partition(b"-")
+            before = (_entry_number(ms), _entry_number(number))
+        found: Stream = self._found(key, Stream)
+        older = [entry for entry in reversed(found) if before is None or entry[:2] < before]
+        most = _integer(count, "ERR value is not an integer or out of range")
+        return [[b"%d-%d" % (ms, number), list(fields)] for ms, number, fields in older[:most]]
+
     def _do_smembers(self, key: bytes) -> list[bytes]:
         return sorted(self._found(key, set))
 
@@ -186,6 +215,10 @@ def _integer(text: bytes, complaint: str) -> int:
     if not _INTEGER.fullmatch(text) or not -_LARGEST <= int(text) < _LARGEST:
         raise CommandError(complaint)
     return int(text)
+
+
+def _entry_number(text: bytes) -> int:
+    return _integer(text, "ERR Invalid stream ID specified as stream command argument")
 
 
 def _float(text: bytes, complaint: str) -> float:

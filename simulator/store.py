@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -126,6 +127,8 @@ def _json_of(value: Any) -> Any:
         return [_json_of(item) for item in _items(value)]
     if isinstance(value, bytes):
         return value.decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CommandError("ERR Cannot serialise number: must not be NaN or Inf")
     return float(f"{value:.14g}") if isinstance(value, float) else value
 
 

@@ -34,12 +34,15 @@ PURE_FOLDERS = ("gateway/connectors/", "scheduler/policies/")
 
 MERE_VALUES = {
     "agent.settings.AgentSettings",
+    "forebay.explain.Explanation",
+    "forebay.explain.Judged",
     "forebay.ports.LOOPBACK",
     "gateway.placing.Pools",
     "scheduler.admin.GatewayStatus",
     "scheduler.admin.RankStatus",
     "scheduler.admin.Status",
     "scheduler.lua.Script",
+    "scheduler.pending.StoreAnswer",
 }
 """Types and constants that what decides may name, though they live beside what does."""
 

@@ -52,3 +52,8 @@ def policy_named(name: str) -> Policy:
     if name not in POLICIES:
         raise UnknownPolicyError(f"unknown policy {name!r}; known: {', '.join(POLICIES)}")
     return POLICIES[name]
+
+
+def name_of(policy: Policy) -> str:
+    """The name of a policy; empty for one that is not registered."""
+    return next((name for name, each in POLICIES.items() if each == policy), "")

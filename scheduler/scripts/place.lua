@@ -5,6 +5,7 @@
 -- reply {'resync'} | {'reject'}: no candidate can be placed on | {'wait'}: all are full
 --       | {'place', cost in s, first leg, second leg, loads}: legs are 1-based positions in singles .. prefills ..
 --         decodes, 0 for none; loads is JSON, one [queued, requests, kv, age ms, cost] or false a candidate, if asked
+--       then all but a resync are as long as a place, with the rows behind the loads (receipt.lua)
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, id = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local row = call and admit(KEYS[2], gateway, number)
@@ -15,6 +16,7 @@ local rows, first_p, first_d = read_rows(ask), ask.singles + 1, ask.singles + as
 local single = least_of(cheapest(ask, rows, 1, ask.singles, ask.tie_s, call.ms))
 local p_tops = cheapest(ask, rows, first_p, first_d - 1, ask.tie_s, call.ms)
 local d_tops = cheapest(ask, rows, first_d, #ask.ranks, EXACT_S, call.ms)
+local seen_rows = rows_seen(ask, rows, call.ms)
 local chosen, kinds, cost = {single}, {'m'}, single and single.cost
 for p_class, p in pairs(p_tops) do
   for d_class, seconds in pairs(ask.transfer_s[p_class] or {}) do
@@ -27,7 +29,8 @@ end
 
 if not cost or (cost >= FULL_S and not ask.spill) then
   applied(KEYS[2], gateway, number, row)
-  return {cost and 'wait' or 'reject'}
+  local verdict = cost and 'wait' or 'reject'
+  return seen_rows and {verdict, '', 0, 0, loads_json(rows.receipt), seen_rows} or {verdict}
 end
 local legs, chance = {0, 0}, ask.tie_break
 for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
@@ -44,4 +47,4 @@ redis.call('HSET', KEYS[3], id, record)
 row.count, row.sum = row.count + 1, (row.sum + id) % ID_MODULUS
 write_book(call)
 applied(KEYS[2], gateway, number, row)
-return {'place', format('%.9f', cost), legs[1], legs[2], ask.explain and cjson.encode(rows.receipt) or ''}
+return {'place', format('%.9f', cost), legs[1], legs[2], seen_rows and loads_json(rows.receipt) or '', seen_rows}

@@ -5,7 +5,8 @@
 --       ask (JSON: scheduler/ask_columns.py; its decodes alone, of which there is one at least)
 -- reply {'resync'}: also where the ledger has no such reservation
 --       | {'reject'}: no candidate can be placed on; the record is written as it was given
---       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's
+--       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's,
+--         what is there only if asked too
 -- What the request itself weighs on its present rank is credited by whoever asks (the candidate's base and caps). It
 -- has to go on somewhere: where all are full the cheapest is taken.
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
@@ -17,6 +18,7 @@ local ask = cjson.decode(ARGV[7])
 
 local rows = read_rows(ask)
 local top, leg = least_of(cheapest(ask, rows, 1, #ask.ranks, EXACT_S, call.ms)), nil
+local seen_rows = rows_seen(ask, rows, call.ms)
 if top then
   leg = draw(top, ask.tie_break)
   record = with_leg(match(record, '^(.+) d %S+ %S+ %S+$'), 'd', ask, leg)
@@ -25,5 +27,5 @@ end
 settle(KEYS[3], id, old, record, call)
 write_book(call)
 applied(KEYS[2], gateway, number, row)
-if not top then return {'reject'} end
-return {'place', format('%.9f', top.cost), leg, 0, ask.explain and cjson.encode(rows.receipt) or ''}
+if not top then return seen_rows and {'reject', '', 0, 0, loads_json(rows.receipt), seen_rows} or {'reject'} end
+return {'place', format('%.9f', top.cost), leg, 0, seen_rows and loads_json(rows.receipt) or '', seen_rows}

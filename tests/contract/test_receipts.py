@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scheduler.calls import Reply
 from scheduler.loads import loads_at
 from scheduler.messages import RankState
+from scheduler.pending import Question, StoreAnswer
 from scheduler.rows import BookLoad, SeenRank
 from scheduler.shortlist import cost_on
 from tests.contract.conftest import virtual_world
@@ -62,6 +63,36 @@ class TestFormula:
         await world.report(sample("a"), sample("b", state="down"))
         row, gap, unknown = await receipt(gateway, "a", "b", "c")
         assert (len(row), gap, unknown) == (5, False, False)
+
+    async def test_a_row_beyond_all_numbers_costs_the_receipt_and_not_the_placement(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
+        await world.report(sample("a"), sample("b"))
+        await world.store.command("HSET", world.keys.load, "b i1", f"{'9' * 400} 0 0 0 0 0 0 0")
+        reply = await gateway.place(ask(single("a", **PRICES), single("b", **PRICES), explain=True))
+        assert [reply[0], *reply[2:4]] == [b"place", 1, 0]
+        answer = StoreAnswer.read(Question(1, ask(single("a"), single("b"))), reply)
+        assert (answer.legs, answer.receipt) == ((1,), ())
+
+    async def test_an_explained_refusal_shows_what_it_was_made_on(self, world: World, gateway: NumberedGateway) -> None:
+        await world.report(sample("a", state="down"))
+        ms = await world.pool_ms()
+        verdict, _, _, _, loads, (rows_ms, *rows) = await gateway.place(ask(single("a"), single("b"), explain=True))
+        assert (verdict, json.loads(loads)) == (b"reject", [False, False])
+        assert ms <= int(rows_ms) <= ms + 400
+        assert rows[:1] + rows[2:] == [b"", b"", b"", b"", b""]
+        assert rows[1].startswith(b"i1 down ")
+
+    async def test_the_rows_are_those_before_the_placement_with_the_sums_of_a_group_that_has_a_price(
+        self, world: World, gateway: NumberedGateway
+    ) -> None:
+        await world.report(sample("a"))
+        await gateway.advance({1: record(1, "m a i1 g", tokens=2_000)})
+        told = ask(single("a", group="g", per_group_request_s=1.0), explain=True)
+        _, load, seen, sums = (await gateway.place(told))[5]
+        assert load.split()[:2] == [b"2000", b"1"]
+        assert seen.startswith(b"i1 up 0 ")
+        assert sums == b"2000 1 2010"
 
     async def test_there_is_no_receipt_unless_asked_for(self, world: World, gateway: NumberedGateway) -> None:
         await world.report(sample("a"))

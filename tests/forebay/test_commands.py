@@ -32,6 +32,7 @@ def run(*arguments: str) -> Result:
         pytest.param(f"gateway --redis {NOWHERE} --port 0 --policy nix", "least_work", id="gateway-policy"),
         pytest.param(f"gateway --redis {NOWHERE} --max-body-bytes 0", "'--max-body-bytes'", id="gateway-body"),
         pytest.param(f"gateway --redis {NOWHERE} --api-key ,", "'--api-key'", id="gateway-empty-key"),
+        pytest.param(f"gateway --redis {NOWHERE} --receipt-share 1.5", "'--receipt-share'", id="gateway-share"),
         pytest.param(
             f"gateway --redis {NOWHERE} --cors-origin https://app.example/", "'--cors-origin'", id="gateway-origin"
         ),
@@ -43,6 +44,7 @@ def run(*arguments: str) -> Result:
         pytest.param("rank --kv-blocks 1", "'--kv-blocks' (env var: 'FOREBAY_KV_BLOCKS')", id="rank-options-at-odds"),
         pytest.param("status --redis nix://x", "unknown scheme, expected one of redis, rediss", id="status-bad-url"),
         pytest.param(f"drain --redis {NOWHERE}", "Missing argument 'RANK'", id="drain-without-rank"),
+        pytest.param(f"explain --redis {NOWHERE}", "Missing argument 'REQUEST_ID'", id="explain-without-request"),
         pytest.param("dance", "No such command 'dance'", id="unknown-command"),
         pytest.param("--log-level loud rank", "'--log-level'", id="log-level"),
     ],
@@ -76,7 +78,7 @@ def test_why_a_url_is_refused_is_told_without_the_url() -> None:
     assert "'--ranks' (env var: 'FOREBAY_RANKS'): 'http://***' is not HOST:PORT" in result.output
 
 
-@pytest.mark.parametrize("arguments", ["status", "status --json", "drain h:1", "undrain h:1"])
+@pytest.mark.parametrize("arguments", ["status", "status --json", "drain h:1", "undrain h:1", "explain r"])
 def test_a_redis_that_does_not_answer_ends_a_question_with_1_and_one_line(arguments: str) -> None:
     result = run(*arguments.split(), "--redis", NOWHERE)
     assert result.exit_code == 1
@@ -92,7 +94,7 @@ def test_the_short_option_for_help_does_as_the_long_one(command: list[str]) -> N
 
 def test_the_help_lists_the_commands_of_users_only() -> None:
     output = run("--help").output
-    for name in ("up", "gateway", "agent", "rank", "status", "drain", "undrain"):
+    for name in ("up", "gateway", "agent", "rank", "status", "drain", "undrain", "explain"):
         assert f"\n  {name} " in output
     assert "local-redis" not in output
     assert "die-with" not in output

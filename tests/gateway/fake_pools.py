@@ -88,9 +88,10 @@ class FakePool:
         self.rebinds: list[RankCard | None] = []
         self.rebind_s = 0.0
         self.rebound_avoiding: list[frozenset[str]] = []
+        self.rebound_for: list[str] = []
         self.asked: list[RequestShape] = []
         self.avoided: list[frozenset[str]] = []
-        self.explained: list[bool] = []
+        self.explained: list[str] = []
         self.history: list[tuple[int, str]] = []
         self.live: set[int] = set()
         self.given_back = 0
@@ -98,11 +99,11 @@ class FakePool:
         self._random = Random(7)
 
     async def place(
-        self, shape: RequestShape, *, explain: bool = False, avoid: frozenset[str] = frozenset()
+        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
     ) -> Decision:
         self.asked.append(shape)
         self.avoided.append(avoid)
-        self.explained.append(explain)
+        self.explained.append(receipt_for)
         if self.answer is not None:
             return self.answer
         reservation = len(self.asked)
@@ -138,9 +139,12 @@ class FakePool:
             return (prefill, Leg(kind=LegKind.DECODE, card=others[turn % len(others)]))
         return (Leg(kind=LegKind.WHOLE, card=others[turn % len(others)]),)
 
-    async def rebind(self, reservation: int, *, avoid: frozenset[str] = frozenset()) -> Leg | None:
+    async def rebind(
+        self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+    ) -> Leg | None:
         self.history.append((reservation, "prefill_done"))
         self.rebound_avoiding.append(avoid)
+        self.rebound_for.append(receipt_for)
         await anyio.sleep(self.rebind_s)
         card = self.rebinds.pop(0) if self.rebinds else self.placed[reservation][-1].card
         return Leg(kind=LegKind.DECODE, card=card) if card else None

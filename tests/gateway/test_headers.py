@@ -1,11 +1,14 @@
 """Which headers pass between client and rank, and which the gateway writes itself."""
 
+from random import Random
+
 import pytest
 
 from gateway.errors import InvalidRequestError
+from gateway.request import is_sampled
 from gateway.server import open_upstream
 from gateway.settings import GatewaySettings
-from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import CHAT, post, serving
 from tests.gateway.scripted_rank import (
     Exchange,
@@ -131,11 +134,31 @@ async def test_where_it_is_allowed_an_answer_says_who_served_it() -> None:
     assert response.headers["x-forebay-gateway"] == "7@gateway"
     assert "x-forebay-prefill" not in response.headers
     assert "x-forebay-decode" not in plain.headers
-    assert pool.explained == [True, False]
+    assert pool.explained[0] == response.headers["x-request-id"]
 
 
 async def test_where_it_is_not_allowed_an_answer_does_not_say_who_served_it() -> None:
-    async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+    async with (
+        scripted_rank() as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), receipt_share=0.0) as served,
+    ):
         response = await served.complete(headers={"X-Forebay-Explain": "1"})
     assert not [name for name in response.headers if name.startswith("x-forebay")]
-    assert pool.explained == [False]
+    assert pool.explained == [""]
+
+
+async def test_a_share_of_all_requests_has_receipts_under_the_id_that_their_clients_see() -> None:
+    pool = FakePool(NOWHERE)
+    async with serving(FakePools(pool), receipt_share=1.0) as served:
+        own = await served.complete()
+        await served.complete(headers={"X-Request-Id": "job-7"})
+    assert pool.explained == [own.headers["x-request-id"], "job-7"]
+    assert not [name for name in own.headers if name.startswith("x-forebay")]
+
+
+async def test_every_hundredth_id_is_of_a_share_of_one_per_cent() -> None:
+    chance = Random(1)
+    ids = [f"{chance.getrandbits(128):032x}" for _ in range(20_000)]
+    assert 150 < sum(is_sampled(each, 0.01) for each in ids) < 250
+    assert all(is_sampled(each, 1.0) for each in (*ids, "f" * 32, "0" * 32))
+    assert not any(is_sampled(each, 0.0) for each in (*ids, "f" * 32, "0" * 32))

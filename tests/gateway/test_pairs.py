@@ -96,6 +96,7 @@ async def test_the_decode_rank_may_be_another_when_the_prefill_is_done() -> None
         page = (await pair.served.client.get("/metrics")).text
     assert pair.names() == ["P", "D2"]
     assert (response.headers["x-forebay-prefill"], response.headers["x-forebay-decode"]) == ("P", "D2")
+    assert pair.pool.explained == pair.pool.rebound_for == [response.headers["x-request-id"]]
     assert 'forebay_gateway_placements_total{pool="sim",rank="P"} 1.0' in page
     assert 'forebay_gateway_placements_total{pool="sim",rank="D2"} 1.0' in page
     assert 'forebay_gateway_placements_total{pool="sim",rank="D"} 0.0' in page

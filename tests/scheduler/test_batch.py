@@ -99,13 +99,15 @@ async def test_a_placement_is_read_with_both_legs_and_the_loads_seen() -> None:
         for name, kind in (("a", LegKind.PREFILL), ("b", LegKind.DECODE))
     )
     asked = ask(prefills=(prefill,), decodes=(decode,))
-    placed = StoreAnswer.read(pending(7, asked), [b"place", b"1.25", 1, 2, b"[[5.5,1,20,30,0.5],false]"])
+    rows = [b"60000", b"load", b"seen", b"", b"", b"", b""]
+    placed = StoreAnswer.read(pending(7, asked), [b"place", b"1.25", 1, 2, b"[[5.5,1,20,30,0.5],false]", rows])
     assert placed.reservation == reserve(asked, (prefill, decode))
     assert (placed.reservation_id, placed.cost_s) == (7, 1.25)
     seen = PricedRank(
         rank="a", kind=LegKind.PREFILL, queued_tokens=5.5, requests=1, kv_tokens=20, report_age_ms=30, cost_s=0.5
     )
     assert placed.receipt == (seen,)
+    assert (placed.legs, placed.rows) == ((1, 2), tuple(rows))
 
 
 async def test_waiting_and_rejecting_hold_nothing() -> None:

@@ -70,7 +70,7 @@ class TestPlacing:
     async def test_a_receipt_shows_what_was_seen(self) -> None:
         async with at_work("a", "b") as scene:
             await scene.place()
-            decision = await scene.pool.place(SHAPE, explain=True)
+            decision = await scene.pool.place(SHAPE, receipt_for="r")
             assert isinstance(decision, Place)
             assert {each.rank: each.requests for each in decision.receipt} in ({"a": 1, "b": 0}, {"a": 0, "b": 1})
             assert (decision.cost_s, decision.alone) == (0, False)

@@ -60,7 +60,7 @@ class TestPlacing:
 
     async def test_a_receipt_shows_a_decode_rank_as_what_it_could_have_done(self) -> None:
         async with pairs_at_work("p1", "d1") as scene:
-            decision = await scene.pool.place(PAIRABLE, explain=True)
+            decision = await scene.pool.place(PAIRABLE, receipt_for="r")
             assert {(each.rank, each.kind) for each in placed(decision).receipt} == {
                 ("p1", LegKind.PREFILL),
                 ("d1", LegKind.DECODE),

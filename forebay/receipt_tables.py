@@ -1,0 +1,103 @@
+"""Receipts as tables for a terminal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from forebay.explain import Explanation, Judged
+from forebay.receipt_words import FULL_S, cost_of, milliseconds, sentence
+from scheduler.decision import Candidate, LegKind
+from scheduler.receipt import Receipt, Verdict
+
+KINDS = {LegKind.WHOLE: "whole", LegKind.PREFILL: "prefill", LegKind.DECODE: "decode"}
+LEGEND = (
+    "  to prefill, requests, KV tokens: the loads of the rank at the instant of the choice\n"
+    "  cached: tokens of the prompt that it was believed to hold; age ms: since its engine was last read\n"
+    "  costs of a pair's two ranks add up, with the transfer\n"
+)
+
+
+def tables(explanation: Explanation) -> Iterator[RenderableType]:
+    """Each receipt: what was asked, the candidates by cost, why this one, and whether it comes out again."""
+    for number, judged in enumerate(explanation.judged, 1):
+        receipt = judged.found.receipt
+        yield Text(_head(receipt, f"{number} of {len(explanation.judged)}"), style="bold")
+        yield Text(_inputs(receipt))
+        yield _candidates(receipt)
+        if not any(each.field in {"legs", "ask"} or each.field == "the whole" for each in judged.misfits):
+            yield Text(f"{_answer(receipt)}: {sentence(receipt)}")
+        yield from _verdict(judged)
+    if explanation.judged:
+        yield Text(LEGEND, style="dim")
+    for what in explanation.unreadable:
+        yield Text(f"skipped, for it cannot be read: {what}", style="yellow")
+
+
+def _head(receipt: Receipt, which: str) -> str:
+    what = "rebinding of the decode leg" if receipt.held else "placement"
+    return f"{which}: {what} in pool {receipt.pool} by gateway {receipt.gateway}, policy {receipt.policy}"
+
+
+def _inputs(receipt: Receipt) -> str:
+    shape = receipt.shape
+    asked = f"asked about {len({each.rank for each in receipt.candidates})} of {receipt.eligible:,} ranks"
+    snapshot = f"snapshot {max(0.0, receipt.pool_ms - receipt.snapshot_ms):,.0f} ms old"
+    avoided = f", avoiding {', '.join(receipt.avoid)}" if receipt.avoid else ""
+    return f"{shape.prompt_tokens:,} prompt and {shape.output_tokens:,} output tokens; {snapshot}; {asked}{avoided}"
+
+
+def _candidates(receipt: Receipt) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("", "rank", "leg"):
+        table.add_column(name, no_wrap=True)
+    for name in ("to prefill", "requests", "KV tokens", "cached", "age ms", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    places = sorted(enumerate(receipt.candidates, 1), key=lambda place: (place[1].kind, _sorting(receipt, place[1])))
+    for place, candidate in places:
+        mark = "→" if place in receipt.legs else ""
+        table.add_row(mark, escape(candidate.rank), KINDS[candidate.kind], *_numbers(receipt, candidate))
+    return table
+
+
+def _sorting(receipt: Receipt, candidate: Candidate) -> float:
+    cost_s = cost_of(receipt, candidate)
+    return float("inf") if cost_s is None else cost_s
+
+
+def _numbers(receipt: Receipt, candidate: Candidate) -> Iterator[str]:
+    seen = next((each for each in receipt.loads if (each.rank, each.kind) == (candidate.rank, candidate.kind)), None)
+    cached = receipt.shape.cached_tokens.get(candidate.rank, 0)
+    if seen is None:
+        yield from ("", "", "", f"{cached:,}", "", "not placeable")
+        return
+    yield from (f"{load:,.0f}" for load in (seen.queued_tokens, seen.requests, seen.kv_tokens))
+    yield "" if candidate.kind is LegKind.DECODE else f"{cached:,}"
+    yield f"{seen.report_age_ms:,}"
+    is_full = seen.cost_s >= FULL_S / 2
+    yield f"full, {milliseconds(seen.cost_s - FULL_S)}" if is_full else milliseconds(seen.cost_s)
+
+
+def _answer(receipt: Receipt) -> str:
+    if receipt.verdict is not Verdict.PLACE:
+        return receipt.verdict.value
+    return " and ".join(each.rank for each in receipt.chosen)
+
+
+def _verdict(judged: Judged) -> Iterator[Text]:
+    receipt = judged.found.receipt
+    rules = f" (decided by the rules of another release, {receipt.rules})" if judged.other_rules else ""
+    if not judged.misfits:
+        scope = (
+            "" if receipt.is_whole else "; which ranks to ask about was not recomputed, for not all are in a receipt"
+        )
+        yield Text(f"recomputed: same answer{rules}{scope}\n", style="green")
+        return
+    yield Text(f"recomputed: NOT the same answer{rules}", style="red")
+    for misfit in judged.misfits[:20]:
+        yield Text(f"  {misfit}", style="red")
+    yield Text("")
