@@ -25,6 +25,11 @@ MOST_SEEDS = 1000
 
 DEFAULT = FleetSettings()
 RANK = RankSettings()
+TIMING = (
+    *("prefill_tokens_per_s", "prefill_step_ms", "attention_ms_per_million_pairs"),
+    *("decode_step_ms", "decode_ms_per_seq"),
+)
+"""What the ranks of a fleet are as fast as `forebay rank` by."""
 
 Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
 KvTokens = Annotated[int, Meta(ge=BLOCK_TOKENS, le=1 << 40)]
@@ -54,6 +59,9 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
     ] = RANK.prefill_tokens_per_s
     prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = RANK.prefill_step_ms
+    attention_ms_per_million_pairs: Annotated[
+        Ms, Meta(description="cost of a million pairs of a prefilled token and one before it; 4 is as an 8B model")
+    ] = RANK.attention_ms_per_million_pairs
     decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = RANK.decode_step_ms
     decode_ms_per_seq: Annotated[Ms, Meta(description="cost of each decoding sequence in a step")] = (
         RANK.decode_ms_per_seq
@@ -79,8 +87,7 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def timing(self) -> Timing:
         """What steps of a rank cost."""
-        names = ("prefill_tokens_per_s", "prefill_step_ms", "decode_step_ms", "decode_ms_per_seq")
-        return timing_of(msgspec.structs.replace(RANK, **{name: getattr(self, name) for name in names}))
+        return timing_of(msgspec.structs.replace(RANK, **{name: getattr(self, name) for name in TIMING}))
 
     @property
     def capacity(self) -> FleetCapacity:

@@ -33,9 +33,7 @@ def test_a_policy_is_found_by_its_name(name: str) -> None:
 
 
 def test_an_unknown_policy_is_named_with_those_there_are() -> None:
-    with pytest.raises(
-        UnknownPolicyError, match=r"'fastest'.*forebay, least_work, least_requests, round_robin"
-    ):
+    with pytest.raises(UnknownPolicyError, match=r"'fastest'.*forebay, least_work, least_requests, round_robin"):
         policy_named("fastest")
 
 

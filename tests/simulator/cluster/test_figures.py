@@ -88,7 +88,7 @@ def test_the_slo_follows_what_an_idle_rank_needs(ttft_s: float, tpot_s: float, i
 
 
 def test_an_idle_prefill_longer_than_a_step_pays_for_every_step() -> None:
-    assert SLO.idle_prefill_s(20_000) == pytest.approx(3 * 0.02 + 20_000 / 8000)
+    assert SLO.timing.prompt_s(20_000, SLO.max_num_batched_tokens) == pytest.approx(3 * 0.02 + 20_000 / 8000)
 
 
 def test_a_rejected_request_is_no_goodput_and_has_no_time() -> None:
