@@ -144,3 +144,9 @@ def test_a_run_alone_has_the_error_of_its_batches() -> None:
     result = found(*outcomes)
     assert result.ttft_ms.se > 300
     assert result.seeds[0].ttft_within_se_ms == result.ttft_ms.se
+
+
+def test_the_late_requests_are_the_last_third_or_so() -> None:
+    outcomes = [outcome(number, arrival_s=number, ttft_s=1.0 if number < 65 else 3.0) for number in range(100)]
+    result = found(*outcomes)
+    assert result.ttft_late_ms.mean == result.seeds[0].ttft_late_ms == pytest.approx(3000)
