@@ -1,6 +1,6 @@
-"""Chats that grow turn by turn, behind a system prompt that all share and tools that those of an application share.
+"""Chats that grow turn by turn, behind a system prompt and the tool schemas of their application. Pure.
 
-Each prompt is what was said before, the last answer included, and a new message. Pure.
+Each prompt is what was said before, the last answer included, and a new message.
 """
 
 from __future__ import annotations
