@@ -131,8 +131,8 @@ def compared(settings: AgreementSettings, seed: int, folder: Path) -> Compared:
     """One run on a real fleet beside SIMULATED ones."""
     requests, options = requests_of(settings, seed), settings.fleet.options
     with real_fleet(options, settings.policy, folder) as fleet:
-        sender, cores = _sent(fleet, requests, seed)
-    case = Case(policy=settings.policy, gateways=options.gateways, load=settings.load)
+        sender, cores = sent(fleet, requests, seed)
+    case = case_of(settings)
     simulated = [run(requests, options.settings_of(case, seed * SIMULATED + number)) for number in range(SIMULATED)]
     means_s = [mean_ttft_s(outcomes) for outcomes in simulated]
     return Compared(
@@ -148,7 +148,13 @@ def compared(settings: AgreementSettings, seed: int, folder: Path) -> Compared:
     )
 
 
-def _sent(fleet: RealFleet, requests: Sequence[SimRequest], seed: int) -> tuple[Sender, dict[str, float]]:
+def case_of(settings: AgreementSettings) -> Case:
+    """What is simulated."""
+    return Case(policy=settings.policy, gateways=settings.fleet.gateways, load=settings.load)
+
+
+def sent(fleet: RealFleet, requests: Sequence[SimRequest], seed: int) -> tuple[Sender, dict[str, float]]:
+    """Sends all of it; returns the sender when it is done, and the share of a core that each kind of process took."""
     sender, before = Sender(fleet, requests, seed), fleet.cpu_times()
     anyio.run(sender.run)
     seconds = max(outcome.finished_s for outcome in sender.outcomes)

@@ -140,6 +140,6 @@ async def _known(redis_url: str, ranks: int) -> None:
 
 
 def http_client() -> httpx.AsyncClient:
-    """One for all requests, however many."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    """One for all requests, however many; each on a connection of its own, for a kept one may just have been closed."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx.AsyncClient(trust_env=False, timeout=ANSWERED_WITHIN_S, limits=limits)
