@@ -99,6 +99,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     simulated_hit_rate: float
     most_late_s: float
     cores: dict[str, float]
+    mishaps: dict[str, float]
 
     @property
     def ratio(self) -> float:
@@ -108,11 +109,12 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """One line."""
         cores = ", ".join(f"{kind} {share:.2f}" for kind, share in self.cores.items())
+        mishaps = "".join(f"; {count:.0f} x {name}" for name, count in self.mishaps.items())
         late = f"; sent up to {1000 * self.most_late_s:.0f} ms late" if self.most_late_s > MOST_LATE_S else ""
         return (
             f"  seed {self.seed}: {self.seconds:.0f} s; TTFT mean real {self.real_ttft_s:.3f} s, simulated "
             f"{self.simulated_ttft_s:.3f} ± {self.simulated_sd_s:.3f} s (sd): {self.ratio:.3f}; hits "
-            f"{self.real_hit_rate:.3f} and {self.simulated_hit_rate:.3f}; cores: {cores}{late}"
+            f"{self.real_hit_rate:.3f} and {self.simulated_hit_rate:.3f}; cores: {cores}{late}{mishaps}"
         )
 
 
@@ -132,6 +134,7 @@ def compared(settings: AgreementSettings, seed: int, folder: Path) -> Compared:
     requests, options = requests_of(settings, seed), settings.fleet.options
     with real_fleet(options, settings.policy, folder) as fleet:
         sender, cores = sent(fleet, requests, seed)
+        mishaps = fleet.mishaps()
     case = case_of(settings)
     simulated = [run(requests, options.settings_of(case, seed * SIMULATED + number)) for number in range(SIMULATED)]
     means_s = [mean_ttft_s(outcomes) for outcomes in simulated]
@@ -145,6 +148,7 @@ def compared(settings: AgreementSettings, seed: int, folder: Path) -> Compared:
         simulated_hit_rate=fmean(map(hit_rate, simulated)),
         most_late_s=sender.most_late_s,
         cores=cores,
+        mishaps=mishaps,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +30,9 @@ READY_WITHIN_S = 60.0
 SETTLED_S = 1.0
 """Some snapshots after all ranks are up, so that every gateway knows them."""
 ANSWERED_WITHIN_S = 600.0
+PLACE_DEADLINE_MS = 1000
+"""A gateway waits so long for the ledger: nothing is lost in the simulation, nor here where the machine is slow."""
+EVENT = re.compile(r"^forebay_(?:scheduler_events|gateway_placements_degraded)_total\{(.+?)\} (\S+)$", re.MULTILINE)
 POLL_S = 0.1
 
 
@@ -42,6 +47,14 @@ class RealFleet(msgspec.Struct, frozen=True, kw_only=True):
     def cpu_s(self, before: Mapping[str, Mapping[tuple[int, int], int]]) -> dict[str, float]:
         """CPU seconds of each kind of process since `cpu_times`."""
         return {kind: spent_us(dict(before[kind]), cpu_times(pids)) / 1e6 for kind, pids in self.pids.items()}
+
+    def mishaps(self) -> dict[str, float]:
+        """What gateways have counted that the simulation has none of, placements without the ledger among it."""
+        found: defaultdict[str, float] = defaultdict(float)
+        for gateway in self.gateways:
+            for name, count in EVENT.findall(httpx.get(f"{gateway}/metrics", trust_env=False).text):
+                found[name] += float(count)
+        return {name: count for name, count in found.items() if count}
 
     def cpu_times(self) -> dict[str, Mapping[tuple[int, int], int]]:
         """What each kind of process has spent so far."""
@@ -97,7 +110,19 @@ def _agent(options: FleetOptions, role: Role, ports: Sequence[int], redis_url: s
 
 
 def _gateway(port: int, policy: str, redis_url: str) -> list[str]:
-    return ["gateway", "--redis", redis_url, "--port", str(port), "--policy", policy, "--explain", "--drain-s", "0"]
+    return [
+        "gateway",
+        "--redis",
+        redis_url,
+        "--port",
+        str(port),
+        "--policy",
+        policy,
+        "--explain",
+        "--drain-s",
+        "0",
+        *("--place-deadline-ms", str(PLACE_DEADLINE_MS)),
+    ]
 
 
 def _started(commands: Sequence[Sequence[str]], stack: ExitStack) -> list[subprocess.Popen[str]]:

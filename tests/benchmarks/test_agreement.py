@@ -85,9 +85,10 @@ def test_a_line_says_by_how_much_they_differ() -> None:
         simulated_hit_rate=0.41,
         most_late_s=0.2,
         cores={"ranks": 0.1},
+        mishaps={'event="prefix_misses"': 2.0},
     )
     assert "real 1.100 s, simulated 1.000 ± 0.050 s (sd): 1.100; hits 0.400 and 0.410" in str(line)
-    assert "sent up to 200 ms late" in str(line)
+    assert 'sent up to 200 ms late; 2 x event="prefix_misses"' in str(line)
 
 
 @needs_redis
