@@ -50,7 +50,11 @@ def page(stats: EngineStats) -> EngineSample:
 def seen(load: Load, seed: int = 1) -> list[EngineSample]:
     """The pages of a rank under this load, one each SAMPLED_S; a step is on them when it has ended."""
     settings = RankSettings(
-        prefill_tokens_per_s=RATE, decode_step_ms=20, block_size_tokens=BLOCK_TOKENS, kv_blocks=8192
+        prefill_tokens_per_s=RATE,
+        decode_step_ms=20,
+        decode_ms_per_seq=2,
+        block_size_tokens=BLOCK_TOKENS,
+        kv_blocks=8192,
     )
     core, stats, chance = EngineCore(settings), EngineStats(settings.max_model_len), Random(seed)
     arrivals_s = [0.0]
@@ -82,12 +86,15 @@ def learned(load: Load, seed: int = 1) -> float:
 @pytest.mark.parametrize(
     "load",
     [
-        pytest.param(Load(7200, 50, 0.6), id="long prompts that hold up all decoding, so that many end together"),
+        pytest.param(
+            Load(7200, 60, 2.0, requests=40), id="prompts that hold up all answers, so that many end together"
+        ),
+        pytest.param(Load(7200, 50, 0.6), id="long prompts"),
         pytest.param(Load(7200, 50, 0.1, requests=40), id="long prompts now and then"),
         pytest.param(Load(20_000, 100, 0.2, requests=60), id="prompts of several steps"),
         pytest.param(Load(2000, 300, 2.0), id="answers that last for several seconds"),
         pytest.param(Load(1000, 20, 4.0), id="several answers in a sample"),
-        pytest.param(Load(7200, 1, 0.6), id="a prefill rank with long prompts"),
+        pytest.param(Load(7200, 1, 1.0, requests=40), id="a prefill rank whose steps hold two prompts"),
     ],
 )
 def test_the_rate_is_what_steps_that_prefill_do(load: Load, seed: int) -> None:
