@@ -92,8 +92,8 @@ def test_a_line_says_by_how_much_they_differ() -> None:
 
 
 @needs_redis
-@pytest.mark.parametrize("fleet", [Fleet(mixed=2), Fleet(prefill=1, decode=1)])
-def test_real_ranks_find_in_their_caches_what_simulated_ones_do(fleet: Fleet, tmp_path: Path) -> None:
+def test_real_ranks_find_in_their_caches_what_simulated_ones_do(tmp_path: Path) -> None:
+    fleet = Fleet(prefill=1, decode=1)
     quick = msgspec.structs.replace(
         fleet.options, gateways=1, prefill_tokens_per_s=1e6, attention_ms_per_million_pairs=0.0, prefill_step_ms=1.0
     )
@@ -111,5 +111,4 @@ def test_real_ranks_find_in_their_caches_what_simulated_ones_do(fleet: Fleet, tm
         assert len(outcomes) == 8
         assert mean_ttft_s(outcomes) > 0
     assert hit_rate(sender.outcomes) > 0.5
-    known = {outcome.prefill_rank for outcome in simulated} | {outcome.decode_rank for outcome in simulated}
-    assert {outcome.decode_rank for outcome in sender.outcomes} <= known | {"mixed0", "mixed1"}
+    assert {outcome.decode_rank for outcome in sender.outcomes} == {"decode0"}
