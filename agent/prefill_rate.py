@@ -3,9 +3,11 @@
 vLLM gives, over finished requests, the tokens computed (T), the seconds from schedule to first token (S) and the
 number of requests (n). Prompts that share steps overlap, so S counts the same second several times: T/S is the rate
 only when prompts ran alone. The time the engine really spent lies between S/n (all overlapped) and S (none did), and
-is no more than the time the rank was busy while they ran (W). So one window says
+is the time the rank worked on prompts meanwhile (W, prefill_work.py), as far as that was seen. So one window says
 
-    rate = T / max(S/n, min(S, W))
+    rate = T / min(S, W), and where W was not seen whole T / max(S/n, min(S, W))
+
+S/n alone is no bound: where a step holds the end of one prompt and the beginning of the next, each runs for two steps.
 
 Windows end when they hold enough tokens. Those of short prompts are left out: they measure a step's fixed cost. The
 answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
@@ -25,6 +27,7 @@ import itertools
 import msgspec
 
 from agent.metrics_page import EngineSample
+from agent.prefill_work import PrefillWork
 
 _WINDOW_TOKENS = 1024
 _LEAST_MEAN_PROMPT_TOKENS = 256
@@ -38,30 +41,32 @@ _FASTEST_TOKENS_PER_S = 1e12
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What finished prefills added up to, and the seconds the rank was busy meanwhile."""
+    """What finished prefills added up to, and the seconds the rank worked on prompts meanwhile."""
 
     tokens: float = 0.0
     prefill_s: float = 0.0
     requests: float = 0.0
     busy_s: float = 0.0
+    is_whole: bool = True
 
     @property
     def tokens_per_s(self) -> float:
         """The rate this window shows; it holds at least one request that took time."""
-        spent_s = max(self.prefill_s / self.requests, min(self.prefill_s, self.busy_s))
-        return self.tokens / spent_s
+        least_s = 0.0 if self.is_whole else self.prefill_s / self.requests
+        return self.tokens / max(least_s, min(self.prefill_s, self.busy_s))
 
 
 class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rank's prefill rate: the prior, past windows as (tokens/s, weight), and the open window.
 
-    `unseen_s` is how long ago the last window was seen.
+    `unseen_s` is how long ago the last window was seen, `work` what is under way.
     """
 
     prior_tokens_per_s: float
     seen: tuple[tuple[float, float], ...] = ()
     window: Window = Window()
     unseen_s: float = 0.0
+    work: PrefillWork = PrefillWork()
 
     @property
     def tokens_per_s(self) -> float:
@@ -78,13 +83,17 @@ class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
 
 def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float) -> PrefillRate:
     """What is known after two samples of one incarnation, `elapsed_s` apart."""
+    tokens, prefill_s = after.prefill_tokens - before.prefill_tokens, after.prefill_s - before.prefill_s
+    admitted = known.work.admit(before, after, elapsed_s)
+    done, work = admitted.finish(tokens, prefill_s, is_idle=after.running + after.waiting == 0)
     window = Window(
-        tokens=known.window.tokens + after.prefill_tokens - before.prefill_tokens,
-        prefill_s=known.window.prefill_s + after.prefill_s - before.prefill_s,
+        tokens=known.window.tokens + tokens,
+        prefill_s=known.window.prefill_s + prefill_s,
         requests=known.window.requests + after.prefill_requests - before.prefill_requests,
-        busy_s=known.window.busy_s + _busy_share(before, after) * elapsed_s,
+        busy_s=known.window.busy_s + done.seconds,
+        is_whole=known.window.is_whole and done.is_whole,
     )
-    known = msgspec.structs.replace(known, unseen_s=known.unseen_s + elapsed_s)
+    known = msgspec.structs.replace(known, unseen_s=known.unseen_s + elapsed_s, work=work)
     if window.tokens < _WINDOW_TOKENS:
         return msgspec.structs.replace(known, window=window)
     if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.prefill_s <= 0 or window.requests < 1:
@@ -94,9 +103,3 @@ def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed
     vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
     seen = (*known.seen, vote)[-_WINDOWS_KEPT:]
     return msgspec.structs.replace(known, seen=seen, window=Window(), unseen_s=0.0)
-
-
-def _busy_share(before: EngineSample, after: EngineSample) -> float:
-    """The part of the time between two samples that the engine worked, as far as their ends tell."""
-    busy_ends = sum(sample.running + sample.waiting > 0 for sample in (before, after))
-    return max(busy_ends, after.steps != before.steps) / 2

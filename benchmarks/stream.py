@@ -75,7 +75,7 @@ async def _read(response: httpx.Response, answer: Answer) -> None:
     if response.status_code != httpx.codes.OK:
         raise BadStreamError(f"status {response.status_code}")
     ended = False
-    async for event in _events(response):
+    async for event in events_of(response):
         if event.startswith(b'{"error"'):
             raise BadStreamError("error in the stream")
         if event == b"[DONE]":
@@ -92,7 +92,7 @@ async def _read(response: httpx.Response, answer: Answer) -> None:
         raise BadStreamError("empty answer")
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+async def events_of(response: httpx.Response) -> AsyncIterator[bytes]:
     """The data of each server-sent event."""
     rest = b""
     async for piece in response.aiter_raw():

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from simulator.sequence import Sequence
+from simulator.timing import attended_pairs
 
 
 class Batch:
     """The sequences of one step and the tokens computed for them; `budget` is how many more fit.
 
-    Of the prompts that came in, `queries` tokens were looked up in the prefix cache, of which `hits` were found; the
-    `external` ones among the rest come from another engine.
+    `pairs` are the attended pairs of the `prefill` tokens. Of the prompts that came in, `queries` tokens were looked up
+    in the prefix cache, of which `hits` were found; the `external` ones among the rest come from another engine.
     """
 
-    __slots__ = ("budget", "decode", "external", "hits", "parts", "preempted", "prefill", "queries")
+    __slots__ = ("budget", "decode", "external", "hits", "pairs", "parts", "preempted", "prefill", "queries")
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.parts: list[Sequence] = []
-        self.decode = self.external = self.hits = self.preempted = self.prefill = self.queries = 0
+        self.decode = self.external = self.hits = self.pairs = self.preempted = self.prefill = self.queries = 0
 
     def add(self, sequence: Sequence, tokens: int) -> None:
         """Compute so many tokens of the sequence; one token behind others, some fetched, costs as much as decoding."""
@@ -27,4 +28,5 @@ class Batch:
             self.decode += 1
         else:
             self.prefill += tokens
+            self.pairs += attended_pairs(sequence.computed, tokens)
         sequence.computed += tokens

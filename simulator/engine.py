@@ -104,7 +104,7 @@ class EngineCore:
             if not (self._changed or self._expired or batch.preempted):
                 return None
             return self._report(batch, now_s, [])
-        end_s = now_s + self._timing.step_s(batch.prefill, batch.decode)
+        end_s = now_s + self._timing.step_s(batch.prefill, batch.decode, batch.pairs)
         outputs = [
             sample(part, end_s, self._end_below, self._block_size)
             for part in batch.parts

@@ -43,6 +43,14 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
     ] = 8000.0
     prefill_step_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of a step that prefills")] = 20.0
+    attention_ms_per_million_pairs: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3.6e6,
+            description="cost of a million pairs of a prefilled token and one before it; 4 is as an 8B model",
+        ),
+    ] = 0.0
     decode_step_ms: Annotated[float, Meta(ge=0, le=3.6e6, description="base cost of a step that only decodes")] = 6.0
     decode_ms_per_seq: Annotated[
         float, Meta(ge=0, le=3.6e6, description="cost of each decoding sequence in a step")

@@ -12,6 +12,7 @@ from rich.console import Console
 from forebay.options import settings_options
 from forebay.simulate.chart import drawing
 from forebay.simulate.plot import charts
+from forebay.simulate.recovery import recoveries
 from forebay.simulate.report import CaseReport
 from forebay.simulate.running import run_fleet
 from forebay.simulate.settings import SimulateSettings
@@ -45,7 +46,8 @@ def command(settings: SimulateSettings, *, as_json: bool) -> None:
     except (WorkloadError, SchedulerError) as error:
         raise click.ClickException(str(error)) from error
     if not as_json:
-        Console(highlight=False, width=max(WIDTH, Console().width)).print(table(reports))
+        console = Console(highlight=False, width=max(WIDTH, Console().width))
+        console.print(table(reports), *map(str, recoveries(reports)), sep="\n")
     if settings.plot:
         _plot(Path(settings.plot), reports)
 

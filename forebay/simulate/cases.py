@@ -16,6 +16,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     gateways: int
     load: float
+    burst: float = 1.0
 
 
 SWEPT = Case.__struct_fields__
@@ -33,11 +34,13 @@ def _values(name: str, text: str | None) -> tuple[Any, ...]:
     if text is None:
         return ()
     items = [item.strip() for item in text.split("/")]
-    readers: Mapping[str, Any] = {"policy": str, "gateways": int, "load": float}
+    readers: Mapping[str, Any] = {"policy": str, "gateways": int, "load": float, "burst": float}
     try:
         values = tuple(readers[name](item) for item in items)
     except ValueError:
         raise ValueError(f"sweep: {name}={text}: expected values of {name} with / between them") from None
     if name != "policy" and not all(0 < value <= 10_000 and math.isfinite(value) for value in values):
         raise ValueError(f"sweep: {name}={text}: out of range")
+    if name == "burst" and min(values) < 1:
+        raise ValueError(f"sweep: {name}={text}: a burst is no slower than the rest, which is 1")
     return values

@@ -17,6 +17,8 @@ class CaseReport(msgspec.Struct, frozen=True, kw_only=True):
     prefill: int
     decode: int
     mixed: int
+    clients: int | None
+    """None where requests come at the load of the case; else that load meant nothing."""
     requests: int
     """Of one run."""
     figures: Figures
@@ -24,4 +26,6 @@ class CaseReport(msgspec.Struct, frozen=True, kw_only=True):
     def as_json(self) -> bytes:
         """One object on one line, all of it side by side."""
         rest = {name: getattr(self, name) for name in self.__struct_fields__ if name not in {"case", "figures"}}
+        if self.clients:
+            rest["load"] = None
         return msgspec.json.encode(msgspec.structs.asdict(self.case) | rest | msgspec.structs.asdict(self.figures))

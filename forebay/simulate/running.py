@@ -17,6 +17,6 @@ def run_fleet(settings: SimulateSettings, requests: Sequence[SimRequest], case: 
     """What becomes of the requests; raises SchedulerError where the store is a Redis that cannot be used."""
     fleet_settings = settings.fleet.settings_of(case, seed)
     if settings.store == MEMORY:
-        return run(requests, fleet_settings)
+        return run(requests, fleet_settings, settings.clients)
     with redis_store(settings.store, EPOCH_MS) as store:
-        return Fleet(fleet_settings, store).run(requests)
+        return Fleet(fleet_settings, store).run(requests, settings.clients)

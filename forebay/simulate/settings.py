@@ -25,6 +25,11 @@ MOST_SEEDS = 1000
 
 DEFAULT = FleetSettings()
 RANK = RankSettings()
+TIMING = (
+    *("prefill_tokens_per_s", "prefill_step_ms", "attention_ms_per_million_pairs"),
+    *("decode_step_ms", "decode_ms_per_seq"),
+)
+"""What the ranks of a fleet are as fast as `forebay rank` by."""
 
 Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
 KvTokens = Annotated[int, Meta(ge=BLOCK_TOKENS, le=1 << 40)]
@@ -54,6 +59,9 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
     ] = RANK.prefill_tokens_per_s
     prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = RANK.prefill_step_ms
+    attention_ms_per_million_pairs: Annotated[
+        Ms, Meta(description="cost of a million pairs of a prefilled token and one before it; 4 is as an 8B model")
+    ] = RANK.attention_ms_per_million_pairs
     decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = RANK.decode_step_ms
     decode_ms_per_seq: Annotated[Ms, Meta(description="cost of each decoding sequence in a step")] = (
         RANK.decode_ms_per_seq
@@ -93,8 +101,7 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def timing(self) -> Timing:
         """What steps of a rank cost."""
-        names = ("prefill_tokens_per_s", "prefill_step_ms", "decode_step_ms", "decode_ms_per_seq")
-        return timing_of(msgspec.structs.replace(RANK, **{name: getattr(self, name) for name in names}))
+        return timing_of(msgspec.structs.replace(RANK, **{name: getattr(self, name) for name in TIMING}))
 
     @property
     def capacity(self) -> FleetCapacity:
@@ -115,7 +122,7 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         str, Meta(description="file of a Mooncake or Azure trace; its first line says which, whatever its name")
     ] = ""
     workload: Annotated[
-        Literal["poisson", "bursty", "shared_prefix", "hot", "hottest"] | None,
+        Literal["poisson", "bursty", "shared_prefix", "multi_turn", "hot", "hottest"] | None,
         Meta(description="requests that are drawn, in place of a trace"),
     ] = None
     policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICY_NAMES)}")] = (
@@ -133,6 +140,10 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     burst: Annotated[
         float, Meta(ge=1, le=1000, description="requests from 40 to 50 % of a run come so many times as fast")
     ] = 1.0
+    clients: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(description="so many ask each when it has its last answer, whatever the load: for the throughput"),
+    ] = None
     warm_up: Annotated[
         float, Meta(ge=0, lt=1, description="share of a run's requests, the first, that are not judged")
     ] = 0.1
@@ -144,7 +155,7 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     )
     processes: Annotated[int, Meta(ge=1, le=1024, description="processes that share the runs")] = 1
     sweep: Annotated[
-        dict[str, str], Meta(description="policy=A/B, gateways=1/4/16, load=0.5/0.9: each case of all these")
+        dict[str, str], Meta(description="policy=A/B, gateways=1/16, load=0.5/0.9, burst=1/2: each case of all")
     ] = {}
     plot: Annotated[str, Meta(description="file for a plot of TTFT, goodput and hits: .svg, or .png with Pillow")] = ""
     fleet: FleetOptions = FleetOptions()
@@ -159,23 +170,28 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         if fleet.max_num_batched_tokens < fleet.max_num_seqs:
             raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
         if self.store != MEMORY:
-            if self.processes > 1:
-                raise ValueError("processes: runs on a Redis go one after the other, each needs it empty")
-            try:
-                parse_store_url(self.store)
-            except ValueError as error:
-                raise ValueError(f"store: expected {MEMORY} or a URL; {error}") from error
+            self._check_store()
         if self.plot and not self.plot.endswith((".svg", ".png")):
             raise ValueError("plot: expected a file name that ends in .svg or .png")
+        if self.clients and any(case.burst > 1 for case in self.cases):
+            raise ValueError("burst: clients that wait for their answers do not come faster")
         for case in self.cases:
             if case.policy not in POLICY_NAMES:
                 raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICY_NAMES)}")
         self.seed_numbers  # noqa: B018 - raises where there are none
 
+    def _check_store(self) -> None:
+        if self.processes > 1:
+            raise ValueError("processes: runs on a Redis go one after the other, each needs it empty")
+        try:
+            parse_store_url(self.store)
+        except ValueError as error:
+            raise ValueError(f"store: expected {MEMORY} or a URL; {error}") from error
+
     @property
     def cases(self) -> list[Case]:
         """Every case of the sweep, or the only one."""
-        only = Case(policy=self.policy, gateways=self.fleet.gateways, load=self.load)
+        only = Case(policy=self.policy, gateways=self.fleet.gateways, load=self.load, burst=self.burst)
         return cases(only, self.sweep)
 
     @property

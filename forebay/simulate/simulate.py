@@ -51,7 +51,7 @@ def requests_of(settings: SimulateSettings, case: Case, seed: int) -> list[SimRe
     else:
         drawn = read_trace(Path(settings.trace), chance)
     scaled = at_load(part(drawn, settings.skip, settings.requests), settings.fleet.capacity, case.load)
-    return with_burst(scaled, settings.burst)
+    return with_burst(scaled, case.burst)
 
 
 def _report(settings: SimulateSettings, case: Case, runs: Sequence[Run]) -> CaseReport:
@@ -64,6 +64,7 @@ def _report(settings: SimulateSettings, case: Case, runs: Sequence[Run]) -> Case
         prefill=fleet.prefill,
         decode=fleet.decode,
         mixed=fleet.mixed,
+        clients=settings.clients,
         requests=len(runs[0].outcomes),
         figures=figures(
             runs, slo, prefilling=fleet.prefill + fleet.mixed, gateways=case.gateways, warm_up=settings.warm_up

@@ -16,6 +16,7 @@ from simulator.cluster.decoding import Decoding
 from simulator.cluster.rank_shape import RankShape
 from simulator.cluster.sequence import SimSequence
 from simulator.kv_cache import KvCache
+from simulator.timing import attended_pairs
 
 
 class Span(NamedTuple):
@@ -46,8 +47,7 @@ class AnalyticRank:
         self._fresh: list[SimSequence] = []
         self._to_grow: list[SimSequence] = []
         self._decoding = Decoding(shape.block_tokens)
-        self._entered = 0
-        self._budget = self._prefill = self._decode = 0
+        self._entered = self._budget = self._prefill = self._decode = self._pairs = 0
         self._preempted = False
 
     @property
@@ -95,7 +95,7 @@ class AnalyticRank:
     def begin(self) -> Span | None:
         """Schedule the next steps; None where there is nothing to do."""
         self._fresh, self._preempted = [], False
-        self._prefill = self._decode = 0
+        self._prefill = self._decode = self._pairs = 0
         self._grow()
         decoding = len(self._running) - (self._prefilling is not None)
         self._budget = self.shape.max_num_batched_tokens - decoding
@@ -112,7 +112,7 @@ class AnalyticRank:
             return self.begin() if self._preempted else None
         # After a preemption there may be room for the head of the queue at the very next step.
         steps = 1 if self._fresh or self._preempted else self._decoding.steps_until_due
-        step_s = self.shape.timing.step_s(self._prefill, decoding + self._decode)
+        step_s = self.shape.timing.step_s(self._prefill, decoding + self._decode, self._pairs)
         if self._prefill:
             self.prefilled_tokens += self._prefill
             self.prefill_s += step_s
@@ -211,9 +211,7 @@ class AnalyticRank:
         blocks = self.kv.take(cached, -(-(len(cached) * size + tokens) // size) - len(cached))
         if blocks is None:
             return False
-        sequence.blocks = blocks
-        sequence.computed = len(cached) * size
-        sequence.published = len(cached)
+        sequence.blocks, sequence.published, sequence.computed = blocks, len(cached), len(cached) * size
         if sequence.cached_tokens < 0:
             sequence.cached_tokens = sequence.computed
             self.prefix_queries_tokens += sequence.num_tokens
@@ -239,6 +237,7 @@ class AnalyticRank:
             self._decode += 1
         else:
             self._prefill += tokens
+            self._pairs += attended_pairs(sequence.computed, tokens)
         sequence.computed += tokens
         self._publish(sequence)
         self._fresh.append(sequence)

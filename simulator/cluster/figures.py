@@ -16,6 +16,9 @@ from simulator.cluster.outcome import Outcome
 from simulator.cluster.slo import Slo
 from simulator.cluster.spread import Spread, spread, standard_error_within
 
+LATE = 0.35
+"""The share of the requests, the last, that show what is left of a burst."""
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run's outcomes, in any order."""
@@ -30,6 +33,7 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     ttft_ms: float
     ttft_within_se_ms: float
+    ttft_late_ms: float
     goodput: float
     hit_rate: float
     throughput_rps: float
@@ -38,14 +42,16 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What all runs came to.
 
-    `ttft_ms` and `e2e_ms` are from the arrival, `tpot_ms` is the time per output token after the first. `goodput` is
-    the share of requests that met the SLO, `hit_rate` the share of prompt tokens found in a cache, `believed_hit_rate`
-    the share that gateways expected to be found where they placed (least_work expects nothing), `imbalance` the work
-    of the busiest prefilling rank (uncached prompt tokens) over the ranks' mean. `throughput_rps` is requests finished
-    over the time from the first arrival to the last end. The `_se` are standard errors as those in `ttft_ms`.
+    `ttft_ms` and `e2e_ms` are from the arrival, `ttft_late_ms` is that of the LATE requests alone, `tpot_ms` is the
+    time per output token after the first. `goodput` is the share of requests that met the SLO, `hit_rate` the share of
+    prompt tokens found in a cache, `believed_hit_rate` the share that gateways expected to be found where they placed
+    (least_work expects nothing), `imbalance` the work of the busiest prefilling rank (uncached prompt tokens) over the
+    ranks' mean. `throughput_rps` is requests finished over the time from the first arrival to the last end. The `_se`
+    are standard errors as those in `ttft_ms`.
     """
 
     ttft_ms: Spread
+    ttft_late_ms: Spread
     tpot_ms: Spread
     e2e_ms: Spread
     throughput_rps: float
@@ -73,6 +79,7 @@ def figures(runs: Sequence[Run], slo: Slo, *, prefilling: int, gateways: int, wa
     everything = [outcome for run in runs for outcome in run.outcomes if not outcome.rejected]
     return Figures(
         ttft_ms=_spread_ms(served, lambda outcome: outcome.ttft_s),
+        ttft_late_ms=_spread_ms([_late(run.outcomes) for run in runs], lambda outcome: outcome.ttft_s),
         tpot_ms=_spread_ms(served, lambda outcome: outcome.tpot_s),
         e2e_ms=_spread_ms(served, lambda outcome: outcome.e2e_s),
         throughput_rps=fmean(map(_throughput_rps, served)),
@@ -85,13 +92,17 @@ def figures(runs: Sequence[Run], slo: Slo, *, prefilling: int, gateways: int, wa
         rejected=sum(outcome.rejected for run in runs for outcome in run.outcomes),
         placements_by_gateway=_counts((str(outcome.gateway) for outcome in everything), map(str, range(gateways))),
         placements_by_rank=_counts(rank for outcome in everything for rank in _ranks(outcome)),
-        seeds=tuple(_run_figures(run.seed, outcomes, slo) for run, outcomes in zip(runs, measured, strict=True)),
+        seeds=tuple(_run_figures(run, outcomes, slo) for run, outcomes in zip(runs, measured, strict=True)),
     )
 
 
 def _measured(outcomes: Iterable[Outcome], warm_up: float) -> list[Outcome]:
     ordered = sorted(outcomes, key=lambda outcome: (outcome.request.arrival_s, outcome.request.number))
     return ordered[int(len(ordered) * warm_up) :]
+
+
+def _late(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in _measured(outcomes, 1 - LATE) if not outcome.rejected]
 
 
 def _spread_ms(runs: Iterable[Sequence[Outcome]], seconds: Callable[[Outcome], float | None]) -> Spread:
@@ -132,13 +143,15 @@ def _counts(names: Iterable[str], known: Iterable[str] = ()) -> dict[str, int]:
     return {name: counted.get(name, 0) for name in sorted(every, key=lambda name: (len(name), name))}
 
 
-def _run_figures(seed: int, outcomes: Sequence[Outcome], slo: Slo) -> RunFigures:
+def _run_figures(run: Run, outcomes: Sequence[Outcome], slo: Slo) -> RunFigures:
     served = [outcome for outcome in outcomes if not outcome.rejected]
     ttft_ms = [1000 * outcome.ttft_s for outcome in served]
+    late_ms = [1000 * outcome.ttft_s for outcome in _late(run.outcomes)]
     return RunFigures(
-        seed=seed,
+        seed=run.seed,
         ttft_ms=fmean(ttft_ms) if ttft_ms else 0.0,
         ttft_within_se_ms=standard_error_within(ttft_ms),
+        ttft_late_ms=fmean(late_ms) if late_ms else 0.0,
         goodput=fmean(slo.is_met(outcome) for outcome in outcomes),
         hit_rate=fmean(_hit_samples(served)) if served else 0.0,
         throughput_rps=_throughput_rps(served),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable
 from random import Random
 
 from scheduler import calls
 from scheduler.keys import PoolKeys
 from simulator.cluster.agents import Agent
+from simulator.cluster.arrivals import Arrivals, OpenLoop, arrivals_of
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.gateways import ledger_placers
 from simulator.cluster.journey import Journey
@@ -49,11 +49,15 @@ class Fleet:
         self._most_tokens = min(site.rank.shape.kv_tokens for site in self.sites.values())
         self._outcomes: list[Outcome] = []
         self._under_way = 0
-        self._all_came = False
+        self._arrivals: Arrivals = OpenLoop(())
 
-    def run(self, requests: Iterable[SimRequest]) -> list[Outcome]:
-        """Serves requests, which come in the order of their arrival; returns their outcomes in the order they ended."""
-        self._come(iter(requests))
+    def run(self, requests: Iterable[SimRequest], clients: int | None = None) -> list[Outcome]:
+        """Serves requests, which come in the order of their arrival; returns their outcomes in the order they ended.
+
+        With `clients` each of so many asks for the next request when it has its last answer, whatever the arrivals.
+        """
+        self._arrivals = arrivals_of(requests, clients)
+        self._arrivals.begin(self._queue, self._arrive, self._stop_if_done)
         self._queue.run()
         return self._outcomes
 
@@ -72,16 +76,7 @@ class Fleet:
                 first_s=phase.random() * settings.report_ms / 1000,
             )
 
-    def _come(self, requests: Iterator[SimRequest]) -> None:
-        """Have the next request arrive."""
-        request = next(requests, None)
-        if request is None:
-            self._all_came = True
-            self._stop_if_done()
-        else:
-            self._queue.at(request.arrival_s, partial(self._arrive, request, requests))
-
-    def _arrive(self, request: SimRequest, requests: Iterator[SimRequest]) -> None:
+    def _arrive(self, request: SimRequest) -> None:
         gateway = self._gateway_of.randrange(self._settings.gateways)
         self._under_way += 1
         journey = Journey(
@@ -97,20 +92,20 @@ class Fleet:
             journey.begin()
         else:
             journey.reject()
-        self._come(requests)
 
     def _end(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
         self._under_way -= 1
+        self._arrivals.ended()
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if self._all_came and not self._under_way:
+        if self._arrivals.all_came and not self._under_way:
             self._queue.stop()
 
 
-def run(requests: Iterable[SimRequest], settings: FleetSettings) -> list[Outcome]:
-    """Serves requests on a fresh cluster; see Fleet.
+def run(requests: Iterable[SimRequest], settings: FleetSettings, clients: int | None = None) -> list[Outcome]:
+    """Serves requests on a fresh cluster; see `Fleet.run`.
 
     Meanwhile no garbage is collected: there are no cycles in what a simulation lets go, and to look for them costs a
     sixth of the time.
@@ -118,7 +113,7 @@ def run(requests: Iterable[SimRequest], settings: FleetSettings) -> list[Outcome
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return Fleet(settings, MemoryStore(EPOCH_MS)).run(requests)
+        return Fleet(settings, MemoryStore(EPOCH_MS)).run(requests, clients)
     finally:
         if was_enabled:
             gc.enable()

@@ -1,8 +1,8 @@
 """What load a workload is to a fleet, and the same workload at another load. Pure.
 
 Load 1 is the rate of arrivals at which an ideal fleet is busy all the time: perfectly balanced, and with one prefix
-cache for all its ranks, of the size of all of theirs. The base cost of a step that prefills is left out, so a fleet
-saturates a little below. A mixed rank counts in full for both kinds of work.
+cache for all its ranks, of the size of all of theirs. The base cost of a step that prefills and attention are left
+out, so a fleet saturates a little below. A mixed rank counts in full for both kinds of work.
 """
 
 from __future__ import annotations

@@ -25,12 +25,6 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the request got both; a rejected one got neither."""
         if outcome.rejected:
             return False
-        ttft_s = GRACE_S + TIMES_IDLE * self.idle_prefill_s(outcome.request.prompt_tokens)
+        ttft_s = GRACE_S + TIMES_IDLE * self.timing.prompt_s(outcome.request.prompt_tokens, self.max_num_batched_tokens)
         tpot_s = TIMES_IDLE * self.timing.step_s(0, 1)
         return outcome.ttft_s <= self.scale * ttft_s and (outcome.tpot_s or 0.0) <= self.scale * tpot_s
-
-    def idle_prefill_s(self, prompt_tokens: int) -> float:
-        """How long an idle rank needs for the whole prompt, in steps of `max_num_batched_tokens`."""
-        whole, rest = divmod(prompt_tokens, self.max_num_batched_tokens)
-        rest_s = self.timing.step_s(rest, 0) if rest else 0.0
-        return whole * self.timing.step_s(self.max_num_batched_tokens, 0) + rest_s

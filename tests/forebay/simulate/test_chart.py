@@ -22,6 +22,7 @@ SPREAD = Spread(mean=1500.0, p50=1000.0, p90=2000.0, p99=4000.0, se=30.0)
 def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> CaseReport:
     figures = Figures(
         ttft_ms=SPREAD,
+        ttft_late_ms=SPREAD,
         tpot_ms=SPREAD,
         e2e_ms=SPREAD,
         throughput_rps=1.0,
@@ -38,7 +39,7 @@ def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> 
     )
     case = Case(policy=policy, gateways=gateways, load=load)
     return CaseReport(
-        case=case, workload="w", store="memory", prefill=1, decode=1, mixed=0, requests=1, figures=figures
+        case=case, workload="w", store="memory", prefill=1, decode=1, mixed=0, clients=None, requests=1, figures=figures
     )
 
 

@@ -56,18 +56,24 @@ def test_a_sweep_has_every_combination() -> None:
 @pytest.mark.parametrize(
     ("sweep", "reason"),
     [
-        ({"prefill": "1/2"}, "'prefill' is none of policy, gateways, load"),
+        ({"prefill": "1/2"}, "'prefill' is none of policy, gateways, load, burst"),
         ({"load": "0.5/"}, "expected values of load"),
         ({"gateways": "1.5"}, "expected values of gateways"),
         ({"gateways": "0"}, "out of range"),
         ({"load": "nan"}, "out of range"),
         ({"load": "-1"}, "out of range"),
+        ({"burst": "0.5"}, "a burst is no slower than the rest"),
         ({"policy": "least_work/magic"}, "none called 'magic'; known: forebay, "),
     ],
 )
 def test_a_sweep_of_anything_else_is_refused(sweep: dict[str, str], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         SimulateSettings(workload="poisson", sweep=sweep)
+
+
+def test_clients_do_not_come_in_bursts() -> None:
+    with pytest.raises(ValueError, match="burst: clients that wait"):
+        SimulateSettings(workload="poisson", clients=4, sweep={"burst": "1/2"})
 
 
 def test_every_workload_that_can_be_drawn_can_be_asked_for() -> None:

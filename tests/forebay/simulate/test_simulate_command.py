@@ -23,7 +23,7 @@ def run(arguments: str, *more: str) -> Result:
     [
         pytest.param("", "either --trace FILE or --workload NAME", id="nothing-to-simulate"),
         pytest.param("--trace f --workload hot", "either --trace FILE or --workload NAME", id="both"),
-        pytest.param("--workload magic", "poisson, bursty, shared_prefix, hot, hottest", id="unknown-workload"),
+        pytest.param("--workload magic", "shared_prefix, multi_turn, hot, hottest", id="unknown-workload"),
         pytest.param(f"{SMALL} --policy magic", "none called 'magic'; known: forebay, ", id="unknown-policy"),
         pytest.param(f"{SMALL} --load 0", "'--load'", id="no-load"),
         pytest.param(f"{SMALL} --load nan", "'--load'", id="load-nan"),
@@ -71,6 +71,22 @@ def test_a_case_is_a_line_of_json() -> None:
         assert found["ttft_ms"]["mean"] > 0
         assert sum(found["placements_by_gateway"].values()) == 2 * 60
         assert sum(found["placements_by_rank"].values()) >= 2 * 60
+
+
+def test_clients_that_wait_for_their_answers_have_no_load() -> None:
+    result = run(f"{SMALL} --json --clients 3")
+    assert result.exit_code == 0, result.output
+    found = msgspec.json.decode(result.stdout)
+    assert (found["clients"], found["load"]) == (3, None)
+    assert found["throughput_rps"] > 0
+    assert "60 requests of 3 clients" in run(f"{SMALL} --clients 3").stdout
+
+
+def test_what_is_left_of_a_burst_stands_below_the_table() -> None:
+    result = run(f"{SMALL} --sweep burst=1/2 --load 0.8")
+    assert result.exit_code == 0, result.output
+    assert "0.8, burst 2" in result.stdout
+    assert "forebay, 1 gateways, load 0.8: late TTFT after a burst of 2 " in result.stdout
 
 
 def test_a_store_that_is_not_there_is_said_to_be_so() -> None:

@@ -10,14 +10,21 @@ from simulator.cluster.engine import AnalyticRank
 from simulator.cluster.sequence import SimSequence
 from simulator.settings import RankSettings
 from simulator.timing import timing_of
+from tests.simulator import engines
 from tests.simulator.cluster.stepping import AnalyticPair, SteppedPair, Times, Work, shape_of, sim_request, some_work
-from tests.simulator.engines import settings
 
 SAME_S = 1e-9
 """Times are sums of steps here and products there: they differ by what floats do."""
 
+ATTENTION_MS_PER_MILLION_PAIRS = 3000.0
+"""So much that a small engine's prompts, too, cost more by it than by their tokens."""
+
 SMALL: dict[str, Any] = {"prompt": (1, 90), "output": (1, 9)}
 LONG_ANSWERS: dict[str, Any] = {"prompt": (1, 30), "output": (20, 60)}
+
+
+def settings(**options: Any) -> RankSettings:
+    return engines.settings(attention_ms_per_million_pairs=ATTENTION_MS_PER_MILLION_PAIRS, **options)
 
 
 def assert_same(analytic: dict[int, Times], stepped: dict[int, Times]) -> None:
@@ -54,8 +61,9 @@ def test_a_pair_answers_when_stepping_engines_do(seed: int, mean_gap_s: float) -
     assert_same(analytic.run(works), stepped.run(works))
 
 
-def test_the_default_rank_answers_when_the_stepping_engine_does() -> None:
-    big = RankSettings(block_size_tokens=512, kv_blocks=256)
+@pytest.mark.parametrize("attention", [0.0, 4.0])
+def test_the_default_rank_answers_when_the_stepping_engine_does(attention: float) -> None:
+    big = RankSettings(block_size_tokens=512, kv_blocks=256, attention_ms_per_million_pairs=attention)
     works = some_work(3, 60, mean_gap_s=0.4, prompt=(100, 20_000), output=(1, 300))
     assert_same(AnalyticPair(big, None).run(works), SteppedPair(big, None).run(works))
 

@@ -88,7 +88,7 @@ def test_the_slo_follows_what_an_idle_rank_needs(ttft_s: float, tpot_s: float, i
 
 
 def test_an_idle_prefill_longer_than_a_step_pays_for_every_step() -> None:
-    assert SLO.idle_prefill_s(20_000) == pytest.approx(3 * 0.02 + 20_000 / 8000)
+    assert SLO.timing.prompt_s(20_000, SLO.max_num_batched_tokens) == pytest.approx(3 * 0.02 + 20_000 / 8000)
 
 
 def test_a_rejected_request_is_no_goodput_and_has_no_time() -> None:
@@ -144,3 +144,9 @@ def test_a_run_alone_has_the_error_of_its_batches() -> None:
     result = found(*outcomes)
     assert result.ttft_ms.se > 300
     assert result.seeds[0].ttft_within_se_ms == result.ttft_ms.se
+
+
+def test_the_late_requests_are_the_last_third_or_so() -> None:
+    outcomes = [outcome(number, arrival_s=number, ttft_s=1.0 if number < 65 else 3.0) for number in range(100)]
+    result = found(*outcomes)
+    assert result.ttft_late_ms.mean == result.seeds[0].ttft_late_ms == pytest.approx(3000)

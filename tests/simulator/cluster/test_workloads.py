@@ -82,6 +82,30 @@ def test_hot_documents_are_before_their_share_of_prompts(name: str, share: float
     assert sum(hot) == pytest.approx(share * MANY, rel=0.1)
 
 
+def test_a_chat_goes_on_from_what_was_said() -> None:
+    requests = drawn("multi_turn")
+    assert len({request.blocks[:3] for request in requests}) == 1
+    assert len({request.blocks[:8] for request in requests}) == 8
+    chats: dict[int, list[SimRequest]] = {}
+    for request in requests:
+        if len(request.blocks) > 8:
+            chats.setdefault(request.blocks[8], []).append(request)
+    longer = [turns for turns in chats.values() if len(turns) > 1]
+    assert len(longer) > 100
+    for turns in longer:
+        for before, after in pairwise(turns):
+            assert after.blocks[: len(before.blocks)] == before.blocks
+            assert after.prompt_tokens > before.prompt_tokens + before.output_tokens
+
+
+def test_chats_have_six_turns_and_200_requests_between_two_of_them() -> None:
+    requests = drawn("multi_turn", 20_000)
+    turns = Counter(request.blocks[8] for request in requests if len(request.blocks) > 8)
+    begun = 20_000 / len(turns)
+    assert begun == pytest.approx(6, rel=0.25)
+    assert 1 < max(turns.values()) < 60
+
+
 def test_a_burst_makes_a_tenth_of_the_requests_come_faster_and_keeps_every_other_gap() -> None:
     requests = drawn("poisson", 100)
     before, after = gaps_s(requests), gaps_s(with_burst(requests, 2.0))
