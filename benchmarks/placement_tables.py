@@ -8,7 +8,8 @@ import msgspec
 
 OWN = "forebay"
 PEERS = (
-    *("smg_cache_aware", "smg_least_load", "llm_d", "llm_d_queue", "dynamo", "lmetric", "aibrix_prefix"),
+    *("smg_cache_aware", "smg_least_load", "llm_d", "llm_d_queue", "llm_d_precise", "dynamo", "dynamo_aic"),
+    *("lmetric", "aibrix_prefix"),
     *("vllm_dp", "vllm_dp_old", "po2_1s", "po2_30s", "fastdeploy"),
     *("ascend_external_dp", "ascend_pd", "ascend_bucket", "own_counts"),
 )
@@ -30,10 +31,10 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     trace: str = ""
     options: tuple[str, ...] = ()
-    rules: tuple[str, ...] = (OWN, *PEERS)
+    rules: tuple[str, ...] = (*PEERS, OWN)
     loads: str = LOADS
     gateways: str = "1/16"
-    requests: int = 3000
+    requests: int = 2000
 
     def options_of(self, rule: str, traces: str, seeds: str) -> list[str]:
         """What `forebay simulate` is given for one rule; `traces` is the folder where trace files are."""
@@ -68,7 +69,7 @@ FLAT = tuple(
         title=f"{title}, more and more gateways",
         trace=MOONCAKE,
         options=("--skip", "6015", *options),
-        rules=(OWN, "own_counts", "lmetric", "smg_cache_aware", "llm_d_queue", "dynamo"),
+        rules=("own_counts", "lmetric", "smg_cache_aware", "llm_d_queue", "llm_d_precise", "dynamo", "dynamo_aic", OWN),
         loads="0.7/0.9",
         gateways="1/4/16/64/100",
     )

@@ -81,7 +81,7 @@ async def round_of(served: Served, pool: FakePool, rank: ScriptedRank, seed: int
     assert rank.open_connections <= MAX_PER_ORIGIN
     assert set(pool.releases().values()) <= {1}
     # What the parts of the test remember is no leak.
-    for memory in (pool.history, pool.avoided, pool.explained, pool.rebound_for, rank.requests):
+    for memory in (pool.asked, pool.history, pool.avoided, pool.explained, pool.rebound_for, rank.requests):
         memory.clear()
     pool.placed.clear()
 
