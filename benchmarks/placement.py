@@ -35,14 +35,15 @@ def main() -> None:
 @main.command("run")
 @click.option("--traces", required=True, type=click.Path(exists=True, file_okay=False), help="Folder of the traces.")
 @click.option("--table", "names", multiple=True, type=click.Choice(names_of(TABLES)), help="Only these tables.")
+@click.option("--rule", "rules", multiple=True, help="Only these rules.")
 @click.option("--seeds", default="1-8", show_default=True)
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1, 64))
-def run(traces: str, names: Sequence[str], seeds: str, processes: int) -> None:
+def run(traces: str, names: Sequence[str], rules: Sequence[str], seeds: str, processes: int) -> None:
     """Simulate what is missing."""
     for table in map(table_named, names or names_of(TABLES)):
         for rule in table.rules:
             path = _path(table, rule)
-            if not path.exists():
+            if not path.exists() and (not rules or rule in rules):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 options = [*table.options_of(rule, traces, seeds), "--processes", str(processes), "--json"]
                 write_results(path, _simulated(options))
