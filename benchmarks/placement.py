@@ -2,9 +2,11 @@
 
     python -m benchmarks.placement run --traces FOLDER [--table NAME]...
     python -m benchmarks.placement page
+    python -m benchmarks.placement plot
 
 `run` has `forebay simulate` run what is missing in docs/placement/, a file for each table and rule, and prints each
-command; what is there is kept, so a run that was ended goes on where it was. `page` prints the tables as Markdown.
+command; what is there is kept, so a run that was ended goes on where it was. `page` prints the tables as Markdown,
+`plot` draws them as docs/placement/TABLE.svg.
 The folder of traces has mooncake_conversation.jsonl (github.com/kvcache-ai/Mooncake, FAST25-release/traces) and
 azure_code.csv (github.com/Azure/AzurePublicDataset, AzureLLMInferenceTrace_code.csv).
 """
@@ -20,8 +22,11 @@ from pathlib import Path
 import click
 
 from benchmarks.placement_page import page_of
+from benchmarks.placement_plot import charts_of
 from benchmarks.placement_results import Result, read_results, results_of, write_results
 from benchmarks.placement_tables import AGAINST_PEERS, FLAT, TableSpec, names_of, table_named
+from forebay.simulate.chart import drawing
+from forebay.simulate.svg import svg
 
 RESULTS = Path("docs/placement")
 TABLES = (*AGAINST_PEERS, *FLAT)
@@ -53,11 +58,21 @@ def run(traces: str, names: Sequence[str], rules: Sequence[str], seeds: str, pro
 def page() -> None:
     """Print the tables, of what was simulated."""
     for table in TABLES:
-        found = [
-            result for rule in table.rules if (path := _path(table, rule)).exists() for result in read_results(path)
-        ]
-        if found:
+        if found := _found(table):
             click.echo(page_of(table, found))
+
+
+@main.command("plot")
+def plot() -> None:
+    """Draw the tables, of what was simulated."""
+    for table in TABLES:
+        if found := _found(table):
+            (RESULTS / f"{table.name}.svg").write_text(svg(drawing(charts_of(table, found))), encoding="utf-8")
+
+
+def _found(table: TableSpec) -> list[Result]:
+    paths = [path for rule in table.rules if (path := _path(table, rule)).exists()]
+    return [result for path in paths for result in read_results(path)]
 
 
 def _path(table: TableSpec, rule: str) -> Path:

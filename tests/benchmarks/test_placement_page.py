@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.placement_page import page_of
+from benchmarks.placement_plot import charts_of
 from benchmarks.placement_results import Result, Seed, Times, read_results, results_of, ttft_ratio, write_results
 from benchmarks.placement_tables import AGAINST_PEERS, FLAT, OWN
 
@@ -76,3 +77,12 @@ def test_every_table_has_a_command_that_names_its_rule_and_its_cases() -> None:
         options = table.options_of("dynamo", "/traces", "1-8")
         assert options[options.index("--policy") + 1] == "dynamo"
         assert re.fullmatch(r"gateways=[\d/]+,load=[\d./]+", options[options.index("--sweep") + 1])
+
+
+def test_a_plot_of_loads_shows_the_most_gateways_and_one_of_gateways_their_ratio() -> None:
+    cases = [result(OWN, (1000, 2000), gateways=gateways, load=load) for gateways in (1, 16) for load in (0.5, 0.9)]
+    goodput, ttft = charts_of(PEERS_TABLE, cases)
+    assert [point.x for point in goodput.lines[0].points] == [0.5, 0.9]
+    assert ttft.lines[0].points[0].y == 1.5
+    flat = charts_of(FLAT_TABLE, cases)
+    assert [[point.y for point in chart.lines[0].points] for chart in flat] == [[1.0, 1.0], [1.0, 1.0]]
