@@ -106,7 +106,6 @@ class _Prices:
         self._ranks = {rank.card.rank: rank for rank in (*prefilling, *decoding)}
         self._loads = {name: rank.loads(pool_ms) for name, rank in self._ranks.items()}
         self._least_queue_s = least_queue_s(prefilling, self._loads)
-        self._disaggregated = bool(choice.decode)
 
     def plan(self, chance: Random) -> Plan:
         """The ask for the ranks that are the best of these, and for some by chance."""
@@ -157,7 +156,6 @@ class _Prices:
     def _price(self, kind: LegKind, ranks: Sequence[RankView], *, is_first: bool) -> list[Candidate]:
         context = Context(
             least_queue_s=self._least_queue_s,
-            disaggregated=self._disaggregated,
             later_s=0.0 if is_first else self._policy.later_s,
         )
         candidates = self._policy.price(kind, self._shape, ranks, context)

@@ -69,7 +69,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     eligible: int
     priced: int
     least_queue_s: float
-    disaggregated: bool
     known: tuple[KnownRank, ...]
     held: Reservation | None = None
     ask: Ask

@@ -128,7 +128,6 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
         eligible=eligible,
         priced=len(ranks),
         least_queue_s=least_queue_s(prefilling, planned.loads),
-        disaggregated=not case.held and any(each.card.role is Role.DECODE for each in ranks),
         known=tuple(KnownRank.of(each, placeable=each.card.rank in asked) for each in known),
         held=case.held,
         ask=case.explained(planned.ask),

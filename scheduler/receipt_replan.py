@@ -93,10 +93,7 @@ def _priced_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView
     for name in _PRICED:
         yield from misfits(f"ask.{name}", getattr(ask, name), getattr(again, name))
     yield from _context(receipt, ranks)
-    contexts = [
-        Context(least_queue_s=receipt.least_queue_s, disaggregated=receipt.disaggregated, later_s=later_s)
-        for later_s in (0.0, policy.later_s)
-    ]
+    contexts = [Context(least_queue_s=receipt.least_queue_s, later_s=later_s) for later_s in (0.0, policy.later_s)]
     for place, each in enumerate(receipt.candidates, 1):
         costs = [_price(receipt, policy, each, ranks[each.rank], context) for context in contexts]
         if policy.order is by_turn:
@@ -116,8 +113,6 @@ def _context(receipt: Receipt, ranks: Mapping[str, RankView]) -> Iterator[Misfit
     least_s = least_queue_s(prefilling, {name: rank.loads(receipt.pool_ms) for name, rank in ranks.items()})
     if receipt.least_queue_s > least_s or (receipt.priced == len(ranks) and receipt.least_queue_s < least_s):
         yield Misfit("least_queue_s", f"{receipt.least_queue_s!r}", f"{least_s!r} on the ranks it knows")
-    if not receipt.disaggregated and any(rank.card.role is Role.DECODE for rank in ranks.values()):
-        yield Misfit("disaggregated", "False", "True, for it knows a decode rank")
     if receipt.priced < len(ranks):
         yield Misfit("priced", f"{receipt.priced}", f"{len(ranks)} at least, which it knows")
     pair_classes = {rank.card.pair_class for rank in ranks.values() if rank.card.role is Role.PREFILL}

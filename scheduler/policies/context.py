@@ -8,10 +8,8 @@ import msgspec
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """`least_queue_s` is the shortest queue of the ranks that are priced, in seconds of prefill.
 
-    `disaggregated`: the pool has decode ranks, so what a prefill does to decoding can be spared. `later_s`: what these
-    ranks cost more because it is another group's turn (order.py).
+    `later_s`: what these ranks cost more because it is another group's turn (order.py).
     """
 
     least_queue_s: float
-    disaggregated: bool = False
     later_s: float = 0.0

@@ -8,9 +8,8 @@ Decode costs w * requests / max_num_seqs + KV / capacity with w = 2 (1 to 3 are 
 which KV + prompt + expected output would pass 95 % of its capacity counts as full; one that prefills for others, from
 KV + prompt on.
 
-Where the pool has decode ranks, a prefill on a rank that decodes too costs h * (requests + 1) * u more, for the tokens
-it holds up: h = 100 / tokens of an answer, since u seconds spread over an answer of n tokens are a TPOT longer by u / n
-(docs/adr/0011).
+A prefill on a rank that decodes too costs h * (requests + 1) * u more, for the tokens it holds up: h = 100 / tokens of
+an answer, since u seconds spread over an answer of n tokens are a TPOT longer by u / n (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -43,8 +42,6 @@ def least_work(kind: LegKind, shape: RequestShape, ranks: Sequence[RankView], co
     alpha = 1 + min(ALPHA_MOST, ALPHA_PER_QUEUED_S * context.least_queue_s)
     if kind is LegKind.PREFILL:
         return [_prefill(shape, rank, alpha, _own_s(shape, rank)) for rank in ranks]
-    if not context.disaggregated:
-        return [_whole(shape, rank, alpha, 0.0, _own_s(shape, rank)) for rank in ranks]
     return [_whole(shape, rank, alpha, _harm(shape, rank), _own_s(shape, rank)) for rank in ranks]
 
 

@@ -169,7 +169,7 @@ class TestShortlist:
 def test_the_queue_of_the_view_makes_recomputing_dearer() -> None:
     busy = BookLoad(queued_tokens=2_000, prompts=1)
     idle, loaded = (sure(planned(view(rank("a", book)))) for book in (BookLoad(), busy))
-    assert loaded.ask.singles[0].base_s == pytest.approx(5 * idle.ask.singles[0].base_s)
+    assert loaded.ask.singles[0].base_s == pytest.approx((5 + 1) / (1 + 1) * idle.ask.singles[0].base_s)
 
 
 def test_the_least_queue_is_in_seconds_of_the_rank_that_has_it() -> None:

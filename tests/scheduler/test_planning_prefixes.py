@@ -32,7 +32,7 @@ def test_each_candidate_says_what_its_rank_would_compute() -> None:
 def test_a_rank_that_holds_more_costs_less_by_what_it_need_not_compute() -> None:
     ask = planned(rank("a"), rank("b"), cached=HELD).ask
     costs = {each.rank: each.base_s for each in ask.singles}
-    assert costs == {"a": pytest.approx(0.1), "b": pytest.approx(1.0)}
+    assert costs == {"a": pytest.approx(0.2), "b": pytest.approx(2.0)}
 
 
 def test_the_last_token_is_computed_always() -> None:
@@ -47,10 +47,10 @@ def test_what_a_queue_is_worth_leaving_a_prefix_for_grows_with_the_least_queue()
         found = planned(a, b, cached=HELD)
         return min(found.ask.singles, key=lambda each: cost_on(each, found.loads[each.rank])).rank == "b"
 
-    assert leaves(0, 1_000)
-    assert not leaves(0, 800)
-    assert not leaves(4_000, 1_000)
-    assert leaves(4_000, 9_000)
+    assert leaves(0, 2_000)
+    assert not leaves(0, 1_700)
+    assert not leaves(4_000, 2_000)
+    assert leaves(4_000, 10_000)
 
 
 def test_of_many_ranks_the_holder_is_asked_whatever_its_load() -> None:

@@ -21,6 +21,8 @@ from tests.scheduler.samples import SHAPE, pd_rank, rank
 
 WHOLE = LegKind.WHOLE
 LEAST_WORK = policy_named("least_work")
+HARM = 1.0
+"""What holding up an answer of 100 tokens for a second costs, as SHAPE's is."""
 
 
 def context(queue_s: float = 0.0) -> Context:
@@ -75,13 +77,13 @@ class TestLeastWork:
     @pytest.mark.parametrize(("queue_s", "alpha"), [(0.0, 1.0), (0.5, 2.0), (2.0, 5.0), (4.0, 9.0), (100.0, 9.0)])
     def test_recomputing_costs_more_where_nobody_is_idle(self, queue_s: float, alpha: float) -> None:
         (candidate,) = least_work(WHOLE, SHAPE, [rank("a")], context(queue_s=queue_s))
-        assert candidate.base_s == pytest.approx(alpha * 1_000 / 1_000)
+        assert candidate.base_s == pytest.approx((alpha + HARM) * 1_000 / 1_000)
 
     def test_prices_are_by_the_rank_s_own_rate_and_size(self) -> None:
         big = rank("a", heard={"prefill_tokens_per_s": 4_000.0}, max_num_seqs=16, kv_capacity_tokens=200_000)
         (candidate,) = least_work(WHOLE, SHAPE, [big], context())
-        assert (candidate.base_s, candidate.per_queued_token_s) == (0.25, 1 / 4_000)
-        assert (candidate.per_request_s, candidate.per_kv_token_s) == (2 / 16, 1 / 200_000)
+        assert (candidate.base_s, candidate.per_queued_token_s) == ((1 + HARM) * 0.25, 1 / 4_000)
+        assert (candidate.per_request_s, candidate.per_kv_token_s) == (2 / 16 + HARM * 0.25, 1 / 200_000)
 
     def test_a_rank_is_full_where_the_request_would_pass_its_kv(self) -> None:
         (candidate,) = least_work(WHOLE, SHAPE, [rank("a")], context())
@@ -130,12 +132,10 @@ class TestLeastWorkInTwoLegs:
     def test_prefilling_where_others_decode_costs_a_second_for_each_10_ms_of_their_tpot(self, requests: int) -> None:
         """SHAPE's prompt takes 1 s; answers of 100 tokens that it holds up come 10 ms a token slower."""
         loaded = pd_rank("d", BookLoad(requests=requests, dispatched=requests, growth_tokens=50 * requests))
-        harmless, harmful = (
-            least_work(WHOLE, SHAPE, [loaded], Context(least_queue_s=0.0, disaggregated=told))[0]
-            for told in (False, True)
-        )
+        (candidate,) = least_work(WHOLE, SHAPE, [loaded], context())
         loads = loaded.loads(0)
-        assert cost_on(harmful, loads) - cost_on(harmless, loads) == pytest.approx((requests + 1) * 1.0)
+        decode_s = requests * 2 / 256 + loads.kv_tokens / 100_000
+        assert cost_on(candidate, loads) == pytest.approx(1.0 + decode_s + (requests + 1) * 1.0)
 
     def test_to_hold_up_long_answers_costs_less(self) -> None:
         short, long = (
@@ -143,7 +143,7 @@ class TestLeastWorkInTwoLegs:
                 WHOLE,
                 SHAPE,
                 [pd_rank("d", BookLoad(requests=10, dispatched=10, growth_tokens=growth_tokens))],
-                Context(least_queue_s=0.0, disaggregated=True),
+                context(),
             )[0].per_request_s
             for growth_tokens in (500, 5_000)
         )
@@ -157,7 +157,7 @@ class TestLeastWorkInTwoLegs:
         shape = msgspec.structs.replace(SHAPE, prompt_tokens=tokens)
         p, d = (pd_rank(name, heard={"prefill_tokens_per_s": 8_000.0}) for name in ("p", "d"))
         prefill_s, decode_s, local_s = (
-            least_work(kind, shape, [each], Context(least_queue_s=0.0, disaggregated=True))[0].base_s
+            least_work(kind, shape, [each], context())[0].base_s
             for kind, each in ((LegKind.PREFILL, p), (LegKind.DECODE, d), (WHOLE, d))
         )
         assert (local_s < prefill_s + decode_s + transfer_s(tokens / 8_000, where(p.card), where(d.card))) is is_local

@@ -24,7 +24,7 @@ LATER_MS = 60_777
 """When the store is asked."""
 MOST_WHOLE = 8
 """Ranks of a pool all of which are asked about, so that all can be made again."""
-DECIDING = ("seed", "least_queue_s", "priced", "disaggregated", "ask", "legs", "cost_s", "loads", "rows_ms")
+DECIDING = ("seed", "least_queue_s", "priced", "ask", "legs", "cost_s", "loads", "rows_ms")
 """Fields of a receipt of such a pool, of which every part counts."""
 
 Path = tuple[str | int, ...]

@@ -89,7 +89,6 @@ async def test_what_the_prices_came_from_has_to_fit() -> None:
         receipt, ask=msgspec.structs.replace(ask, decodes=(unlike, *ask.decodes[1:]))
     )
     assert "least_queue_s: " in await changed(receipt, least_queue_s=99.0)
-    assert "disaggregated: " in await changed(receipt, disaggregated=False)
     assert "priced: " in await changed(receipt, priced=3)
     assert "eligible: " in await changed(receipt, eligible=3)
     assert "known: " in await changed(receipt, known=receipt.known[1:])
