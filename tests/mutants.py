@@ -75,7 +75,7 @@ def _judge(mutation: Mutation) -> Verdict:
 
 def _files(invariant: int | None) -> list[Path]:
     """The test files of an invariant, state machines last; of all for None."""
-    found = FOLDER.glob(f"test_{invariant or '[0-9]'}_*.py")
+    found = FOLDER.glob(f"test_{invariant or '[0-9]*'}_*.py")
     return sorted((file for file in found if REAL not in file.name), key=lambda file: ("machine" in file.name, file))
 
 
