@@ -97,3 +97,26 @@ def shape(value: Any, key: str = "") -> Any:
     if isinstance(value, bool) or value is None:
         return value
     return "number" if isinstance(value, int | float) else "string"
+
+
+def assert_streamed_alike(ours: list[Any], theirs: list[Any]) -> None:
+    """Events of a stream have the shapes of captured ones, from the first to the last.
+
+    Ours may be joined: a rank that wakes late sends the tokens that have come since in one event, as vLLM does.
+    """
+    found, allowed = ([shape(event) for event in events] for events in (ours, theirs))
+    firsts = allowed[:1]
+    with_tokens = [event for event in theirs if event.get("choices") and "token_ids" in event["choices"][0]]
+    if with_tokens:
+        joined = shape(_joined(with_tokens[0], with_tokens[-1]))
+        allowed.append(joined)
+        firsts += [joined] if with_tokens[0] is theirs[0] else []
+    assert found[0] in firsts
+    assert found[-1] in (shape(theirs[-1]), *(firsts if len(found) == 1 else ()))
+    assert all(event in allowed for event in found)
+
+
+def _joined(first: Any, last: Any) -> Any:
+    """One event that begins as the first and ends as the last."""
+    said = {name: value for name, value in last["choices"][0].items() if value is not None}
+    return {**first, "choices": [{**first["choices"][0], **said}]}

@@ -12,7 +12,8 @@ from tests.simulator.oracle import right_ids
 from tests.simulator.prefill_decode import CHAT, COMPLETIONS, PrefillDecode, first_leg, running_pair
 from tests.simulator.rank_process import RankProcess, Reply, running_rank
 
-AS_CAPTURED = ("--model", "tiny", "--max-model-len", "2048", "--block-size-tokens", "32", "--speed", "5")
+OPTIONS = ("--model", "tiny", "--max-model-len", "2048", "--block-size-tokens", "32")
+AS_CAPTURED, MANY_STEPS_A_WAKE = (*OPTIONS, "--speed", "5"), (*OPTIONS, "--speed", "1000")
 RETURNED = captures.answered("return_token_ids")
 GIVEN = captures.answered("prompt_token_ids")
 REFUSED = [*RETURNED, *GIVEN, *captures.answered("refused_samplings")]
@@ -59,6 +60,13 @@ def ranks() -> Iterator[Ranks]:
         yield Ranks(plain, pair)
 
 
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Ranks]:
+    """Steps so short that all tokens of a short answer come at once, as where a rank wakes late."""
+    with running_rank(*MANY_STEPS_A_WAKE) as plain, running_pair("--strict", *MANY_STEPS_A_WAKE) as pair:
+        yield Ranks(plain, pair)
+
+
 @pytest.mark.parametrize("captured", REFUSED, ids=lambda captured: captured.label)
 def test_a_refusal_is_that_of_vllm(ranks: Ranks, captured: Answered) -> None:
     reply = ranks.ask(captured)
@@ -82,9 +90,14 @@ def test_an_answer_has_the_shape_of_vllms(ranks: Ranks, captured: Answered) -> N
             len(choice["token_ids"]) for choice in captured.reply.json()["choices"]
         ]
         return
-    ours, theirs = ([shape(event) for event in each.events()] for each in (reply, captured.reply))
-    assert (ours[0], ours[-1]) == (theirs[0], theirs[-1])
-    assert all(event in theirs for event in ours)
+    captures.assert_streamed_alike(reply.events(), captured.reply.events())
+
+
+@pytest.mark.parametrize("captured", [each for each in ANSWERS if "streamed" in each.name], ids=lambda each: each.label)
+def test_tokens_that_come_at_once_have_the_shape_of_one(hasty: Ranks, captured: Answered) -> None:
+    reply = hasty.ask(captured)
+    captures.assert_streamed_alike(reply.events(), captured.reply.events())
+    assert len(reply.events()) < len(captured.reply.events())
 
 
 @pytest.mark.parametrize("captured", [each for each in GIVEN if each in ANSWERS], ids=lambda captured: captured.label)
