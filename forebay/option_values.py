@@ -54,7 +54,8 @@ class Scalar(click.ParamType[Any]):
     def _complaint(self, value: str, reason: str) -> str:
         if admitted := choices(self.annotation):
             return f"{value!r} is not one of {', '.join(admitted)}"
-        reason = "expected" + reason.partition(", got ")[0].removeprefix("Expected").replace(" | null", "")
+        reason = reason.partition(", got ")[0].replace(" | null", "")
+        reason = reason[:1].lower() + reason[1:]
         # A text may be a password or a URL with one in it.
         return reason if bare(self.annotation) is str else f"{value!r}: {reason}"
 

@@ -56,6 +56,8 @@ def _check_plot(plot: str) -> None:
     """Before minutes are spent on what could not be drawn."""
     if plot and not Path(plot).absolute().parent.is_dir():
         raise click.UsageError(f"{plot}: there is no such folder")
+    if plot and Path(plot).is_dir():
+        raise click.UsageError(f"{plot}: that is a folder")
     if plot.endswith(".png"):
         try:
             import PIL  # noqa: F401, PLC0415 - only to see whether it is there
@@ -68,8 +70,12 @@ def _check_plot(plot: str) -> None:
 def _plot(path: Path, reports: Sequence[CaseReport]) -> None:
     drawn = drawing(charts(reports))
     if path.name.endswith(".svg"):
-        path.write_text(svg(drawn), encoding="utf-8")
+        image = svg(drawn).encode()
     else:
         from forebay.simulate.png import png  # noqa: PLC0415 - Pillow is not there unless asked for
 
-        path.write_bytes(png(drawn))
+        image = png(drawn)
+    try:
+        path.write_bytes(image)
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror or error}") from error

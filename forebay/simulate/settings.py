@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from forebay.simulate.cases import Case, cases
+from forebay.simulate.cases import Burst, Case, Gateways, Load, cases
 from scheduler.settings import SchedulerSettings
 from scheduler.store_url import parse_store_url, shown_url
 from simulator.cluster.load import FleetCapacity, fleet_capacity
@@ -42,7 +42,7 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     decode: Annotated[int, Meta(ge=0, le=100_000, description="decode ranks")] = DEFAULT.decode
     mixed: Annotated[int, Meta(ge=0, le=100_000, description="ranks that prefill and decode")] = DEFAULT.mixed
     dp_size: Annotated[int, Meta(ge=1, le=1024, description="ranks of one role that step together")] = DEFAULT.dp_size
-    gateways: Annotated[int, Meta(ge=1, le=10_000, description="gateways; a request comes to any")] = DEFAULT.gateways
+    gateways: Annotated[Gateways, Meta(description="gateways; a request comes to any")] = DEFAULT.gateways
     max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences a rank runs at once")] = (
         DEFAULT.max_num_seqs
     )
@@ -128,18 +128,14 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICY_NAMES)}")] = (
         SchedulerSettings().policy
     )
-    load: Annotated[
-        float, Meta(gt=0, le=100, description="share of what an ideal fleet with one shared prefix cache can do")
-    ] = 0.9
+    load: Annotated[Load, Meta(description="share of what an ideal fleet with one shared prefix cache can do")] = 0.9
     seeds: Annotated[str, Meta(description="such as 1-8 or 1,5; a run for each, figures are over all of them")] = "1-8"
     requests: Annotated[
         Annotated[int, Meta(ge=1, le=100_000_000)] | None,
         Meta(description=f"requests of a run; without it the whole trace, or {DRAWN_REQUESTS} drawn"),
     ] = None
     skip: Annotated[int, Meta(ge=0, le=100_000_000, description="requests left out at the beginning")] = 0
-    burst: Annotated[
-        float, Meta(ge=1, le=1000, description="requests from 40 to 50 % of a run come so many times as fast")
-    ] = 1.0
+    burst: Annotated[Burst, Meta(description="requests from 40 to 50 % of a run come so many times as fast")] = 1.0
     clients: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,
         Meta(description="so many ask each when it has its last answer, whatever the load: for the throughput"),
@@ -164,21 +160,30 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """Raises ValueError naming the field."""
         if bool(self.trace) == bool(self.workload):
             raise ValueError("expected either --trace FILE or --workload NAME")
+        self._check_fleet()
+        if self.store != MEMORY:
+            self._check_store()
+        if self.plot and not re.search(r"[^/\\]\.(svg|png)$", self.plot):
+            raise ValueError("plot: expected a file name that ends in .svg or .png")
+        if self.clients and any(case.burst > 1 for case in self.cases):
+            raise ValueError("burst: clients that wait for their answers do not come faster")
+        if self.clients and "load" in self.sweep:
+            raise ValueError("sweep: clients ask when they have their last answers, whatever the load")
+        for case in self.cases:
+            if case.policy not in POLICY_NAMES:
+                raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICY_NAMES)}")
+        self.seed_numbers  # noqa: B018 - raises where there are none
+
+    def _check_fleet(self) -> None:
         fleet = self.fleet
         if not fleet.mixed and not (fleet.prefill and fleet.decode):
             raise ValueError("decode: nothing serves without a mixed rank or both a prefill and a decode rank")
         if fleet.max_num_batched_tokens < fleet.max_num_seqs:
             raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
-        if self.store != MEMORY:
-            self._check_store()
-        if self.plot and not self.plot.endswith((".svg", ".png")):
-            raise ValueError("plot: expected a file name that ends in .svg or .png")
-        if self.clients and any(case.burst > 1 for case in self.cases):
-            raise ValueError("burst: clients that wait for their answers do not come faster")
-        for case in self.cases:
-            if case.policy not in POLICY_NAMES:
-                raise ValueError(f"policy: there is none called {case.policy!r}; known: {', '.join(POLICY_NAMES)}")
-        self.seed_numbers  # noqa: B018 - raises where there are none
+        if not fleet.decode_step_ms + fleet.decode_ms_per_seq:
+            raise ValueError("decode_step_ms: a step that decodes takes time, by this or by decode_ms_per_seq")
+        if fleet.outage_empties and not fleet.outage_s:
+            raise ValueError("outage_empties: there is no outage, see outage_s")
 
     def _check_store(self) -> None:
         if self.processes > 1:

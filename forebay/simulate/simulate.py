@@ -50,8 +50,10 @@ def requests_of(settings: SimulateSettings, case: Case, seed: int) -> list[SimRe
         drawn = WORKLOADS[settings.workload](settings.skip + (settings.requests or DRAWN_REQUESTS), chance)
     else:
         drawn = read_trace(Path(settings.trace), chance)
-    scaled = at_load(part(drawn, settings.skip, settings.requests), settings.fleet.capacity, case.load)
-    return with_burst(scaled, case.burst)
+    chosen = part(drawn, settings.skip, settings.requests)
+    if settings.clients:
+        return chosen
+    return with_burst(at_load(chosen, settings.fleet.capacity, case.load), case.burst)
 
 
 def _report(settings: SimulateSettings, case: Case, runs: Sequence[Run]) -> CaseReport:

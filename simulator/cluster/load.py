@@ -74,7 +74,10 @@ def at_load(requests: Sequence[SimRequest], capacity: FleetCapacity, load: float
 def _rate_rps(requests: Sequence[SimRequest]) -> float:
     span_s = requests[-1].arrival_s - requests[0].arrival_s
     if span_s <= 0:
-        raise WorkloadError(f"the workload's {len(requests)} requests come all at once: they have no rate to scale")
+        who = (
+            f"{len(requests)} requests come all at once" if len(requests) > 1 else "only request has no other to follow"
+        )
+        raise WorkloadError(f"the workload's {who}: there is no rate to scale")
     return (len(requests) - 1) / span_s
 
 

@@ -41,7 +41,7 @@ def mooncake(lines: Iterable[bytes], file: str, chance: Random) -> list[SimReque
     for number, line in enumerate(lines, start=1):
         try:
             record = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise TraceError(file, number, str(error)) from error
         _check(record, records[-1] if records else record, file, number)
         records.append(record)

@@ -33,7 +33,20 @@ def run(arguments: str, *more: str) -> Result:
         pytest.param(f"{SMALL} --prefill 0", "'--decode'", id="nobody-prefills"),
         pytest.param(f"{SMALL} --warm-up 1", "'--warm-up'", id="all-warm-up"),
         pytest.param(f"{SMALL} --burst 0.5", "'--burst'", id="burst"),
+        pytest.param(f"{SMALL} --load 1e-9", "'--load'", id="hardly-any-load"),
         pytest.param(f"{SMALL} --sweep depth=1/2", "'--sweep'", id="sweep"),
+        pytest.param(f"{SMALL} --sweep load=1e-300", "'--sweep'", id="sweep-hardly-any-load"),
+        pytest.param(f"{SMALL} --sweep load=0.5/101", "'--sweep'", id="sweep-more-load-than-may-be"),
+        pytest.param(f"{SMALL} --sweep burst=2/5000", "'--sweep'", id="sweep-more-burst-than-may-be"),
+        pytest.param(f"{SMALL} --sweep gateways=1_0", "'--sweep'", id="sweep-no-number"),
+        pytest.param(f"{SMALL} --sweep gateways=1/4/1", "each only once", id="sweep-twice-the-same"),
+        pytest.param(f"{SMALL} --sweep policy=forebay/magic", "none called 'magic'; known:", id="sweep-unknown-policy"),
+        pytest.param(f"{SMALL} --clients 3 --sweep load=0.5/0.9", "'--sweep'", id="load-of-clients"),
+        pytest.param(f"{SMALL} --outage-empties", "'--outage-empties'", id="loses-all-in-no-outage"),
+        pytest.param(
+            f"{SMALL} --decode-step-ms 0 --decode-ms-per-seq 0", "'--decode-step-ms'", id="decodes-in-no-time"
+        ),
+        pytest.param(f"{SMALL} --plot /tmp/.svg", "expected a file name", id="plot-without-a-name"),
         pytest.param(f"{SMALL} --store disk", "'--store'", id="store"),
         pytest.param(f"{SMALL} --store redis://h --processes 2", "'--processes'", id="two-on-one-redis"),
         pytest.param(f"{SMALL} --max-num-batched-tokens 8", "'--max-num-batched-tokens'", id="too-small-a-step"),
@@ -59,6 +72,42 @@ def test_a_line_of_a_trace_that_does_not_parse_is_named(tmp_path: Path) -> None:
     result = run("--trace", str(trace))
     assert result.exit_code == 1
     assert f"{trace}, line 3: " in result.output
+
+
+@pytest.mark.parametrize("nested", ["[", '{"a":'])
+def test_a_line_that_is_nested_without_end_is_named(tmp_path: Path, nested: str) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(f'{{"a": {nested * 100_000}\n')
+    result = run("--trace", str(trace))
+    assert result.exit_code == 1
+    assert f"{trace}, line 1: " in result.output
+
+
+@pytest.mark.parametrize("name", ["folder.svg", "no-entry.svg"])
+def test_a_plot_that_cannot_be_written_is_said_to_be_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.svg").mkdir()
+    (tmp_path / "no-entry.svg").symlink_to(tmp_path / "no" / "such" / "file")
+    result = run(SMALL, "--plot", str(tmp_path / name))
+    assert result.exit_code in (1, 2)
+    assert f"{tmp_path / name}: " in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_clients_need_no_times_of_a_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "2023-11-16 18:17:03.97,100,10\n" * 6)
+    result = run("--seeds 1-2 --prefill 2 --decode 2 --json --clients 2 --trace", str(trace))
+    assert result.exit_code == 0, result.output
+    assert msgspec.json.decode(result.stdout)["rejected"] == 0
+
+
+@pytest.mark.parametrize(("requests", "who"), [(1, "the workload's only request has"), (6, "6 requests come all")])
+def test_requests_without_a_rate_have_no_load(tmp_path: Path, requests: int, who: str) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "2023-11-16 18:17:03.97,100,10\n" * requests)
+    result = run("--seeds 1 --trace", str(trace))
+    assert result.exit_code == 1
+    assert who in result.output
 
 
 def test_a_case_is_a_line_of_json() -> None:

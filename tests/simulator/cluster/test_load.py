@@ -106,9 +106,9 @@ def test_scaling_keeps_the_proportions_of_gaps(workload: list[SimRequest], load:
     assert [each.arrival_s for each in once] == pytest.approx([2 * each.arrival_s for each in twice])
 
 
-@pytest.mark.parametrize("requests", [1, 3])
-def test_requests_that_come_all_at_once_have_no_load(requests: int) -> None:
-    with pytest.raises(WorkloadError, match=f"{requests} requests come all at once"):
+@pytest.mark.parametrize(("requests", "said"), [(1, "only request"), (3, "3 requests come all at once")])
+def test_requests_that_come_all_at_once_have_no_load(requests: int, said: str) -> None:
+    with pytest.raises(WorkloadError, match=said):
         load_of([request(number, 5.0) for number in range(requests)], CAPACITY)
 
 
