@@ -226,25 +226,3 @@ def test_the_ledger_of_a_thousand_placements_is_exact(pool: LossyPool) -> None:
         candidates = [single(f"r{i}", per_request_s=1.0) for i in range(8)]
         assert gateways[turn % 4].place(ask(*candidates, tie_break=turn % 7 / 7))[0] == b"place"
     assert {sums.requests for sums in pool.count().lives.values()} == {125}
-
-
-def test_costs_within_a_tie_are_shared_out_by_the_tie_break(
-    pool: LossyPool, gateways: tuple[RawGateway, RawGateway]
-) -> None:
-    pool.report(*(Sample(f"r{i}") for i in range(5)))
-    ranks = [single(f"r{i}", i / 10) for i in range(5)]
-    asks = [ask(*ranks, tie_s=0.35, tie_break=tie) for tie in (0.0, 0.3, 0.5, 0.99)]
-    assert [gateways[0].place(each)[2] for each in asks] == [1, 2, 3, 4]
-
-
-def test_the_tie_break_of_the_second_leg_does_not_follow_the_first(
-    pool: LossyPool, gateways: tuple[RawGateway, RawGateway]
-) -> None:
-    pool.report(*(Sample(f"r{i}") for i in range(4)))
-    prefills = tuple(leg(LegKind.PREFILL, f"r{i}") for i in range(2))
-    decodes = tuple(leg(LegKind.DECODE, f"r{i}") for i in range(2, 4))
-    chosen = []
-    for tie in (0.0, 0.3, 0.5, 0.99):
-        pairs = ask(prefills=prefills, decodes=decodes, transfer_s={"a": {"a": 0.0}}, tie_break=tie)
-        chosen.append(gateways[0].place(pairs)[2:4])
-    assert chosen == [[1, 3], [1, 4], [2, 3], [2, 4]]
