@@ -27,6 +27,20 @@ def choices(annotation: Any) -> list[str]:
     return [str(value) for value in get_args(kind)] if get_origin(kind) is Literal else []
 
 
+class Name(click.ParamType[str]):
+    """A name to ask the store about, which takes none that is not UTF-8."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises click.BadParameter."""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{value!r} is not UTF-8", param, ctx)
+        return value
+
+
 class Scalar(click.ParamType[Any]):
     """One value of `annotation`, constraints of its `msgspec.Meta` included."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from forebay.explain import Explanation, Judged
+from forebay.printable import cell, printable
 from forebay.receipt_words import FULL_S, cost_of, milliseconds, sentence
 from scheduler.decision import Candidate, LegKind
 from scheduler.receipt import Receipt, Verdict
@@ -26,16 +26,29 @@ def tables(explanation: Explanation) -> Iterator[RenderableType]:
     """Each receipt: what was asked, the candidates by cost, why this one, and whether it comes out again."""
     for number, judged in enumerate(explanation.judged, 1):
         receipt = judged.found.receipt
-        yield Text(_head(receipt, f"{number} of {len(explanation.judged)}"), style="bold")
-        yield Text(_inputs(receipt))
+        yield _text(_head(receipt, f"{number} of {len(explanation.judged)}"), style="bold")
+        yield _text(_inputs(receipt))
         yield _candidates(receipt)
-        if not any(each.field in {"legs", "ask"} or each.field == "the whole" for each in judged.misfits):
-            yield Text(f"{_answer(receipt)}: {sentence(receipt)}")
+        if _has_reasons(judged):
+            yield _text(f"{_answer(receipt)}: {sentence(receipt)}")
         yield from _verdict(judged)
     if explanation.judged:
         yield Text(LEGEND, style="dim")
     for what in explanation.unreadable:
-        yield Text(f"skipped, for it cannot be read: {what}", style="yellow")
+        yield _text(f"skipped, for it cannot be read: {what}", style="yellow")
+
+
+def _text(words: str, style: str = "") -> Text:
+    return Text(printable(words), style=style)
+
+
+def _has_reasons(judged: Judged) -> bool:
+    """Whether it can be said why these legs: they are the ones that were chosen, of what was asked."""
+    receipt, wrong = judged.found.receipt, [each.field for each in judged.misfits]
+    if any(field in {"ask", "the whole"} or field.startswith("legs") for field in wrong):
+        return False
+    places = range(1, len(receipt.candidates) + 1)
+    return receipt.verdict is not Verdict.PLACE or (bool(receipt.legs) and all(leg in places for leg in receipt.legs))
 
 
 def _head(receipt: Receipt, which: str) -> str:
@@ -60,7 +73,7 @@ def _candidates(receipt: Receipt) -> Table:
     places = sorted(enumerate(receipt.candidates, 1), key=lambda place: (place[1].kind, _sorting(receipt, place[1])))
     for place, candidate in places:
         mark = "→" if place in receipt.legs else ""
-        table.add_row(mark, escape(candidate.rank), KINDS[candidate.kind], *_numbers(receipt, candidate))
+        table.add_row(mark, cell(candidate.rank), KINDS[candidate.kind], *_numbers(receipt, candidate))
     return table
 
 
@@ -95,9 +108,9 @@ def _verdict(judged: Judged) -> Iterator[Text]:
         scope = (
             "" if receipt.is_whole else "; which ranks to ask about was not recomputed, for not all are in a receipt"
         )
-        yield Text(f"recomputed: same answer{rules}{scope}\n", style="green")
+        yield _text(f"recomputed: same answer{rules}{scope}\n", style="green")
         return
-    yield Text(f"recomputed: NOT the same answer{rules}", style="red")
+    yield _text(f"recomputed: NOT the same answer{rules}", style="red")
     for misfit in judged.misfits[:20]:
-        yield Text(f"  {misfit}", style="red")
-    yield Text("")
+        yield _text(f"  {misfit}", style="red")
+    yield _text("")

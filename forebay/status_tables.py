@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from forebay.printable import cell, printable
 from scheduler.admin import GatewayStatus, RankStatus, Status
 from scheduler.messages import RankState, Role
 
@@ -53,9 +53,9 @@ def _ranks(ranks: list[RankStatus]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for rank in ranks:
         table.add_row(
-            *map(escape, (rank.pool, rank.rank, rank.role)),
+            *map(cell, (rank.pool, rank.rank, rank.role)),
             _state(rank),
-            escape(rank.agent),
+            cell(rank.agent),
             *(f"{number:,}" for number in (rank.report_age_ms, rank.reservations)),
             *(f"{load:,.0f}" for load in (rank.requests, rank.queued_tokens, rank.kv_tokens)),
             f"{rank.kv_tokens / rank.kv_capacity_tokens:.0%}" if rank.kv_capacity_tokens else "",
@@ -71,7 +71,7 @@ def _unpaired(ranks: list[RankStatus]) -> Iterator[Text]:
     for pool, pair_class in sorted(alone):
         others = ", ".join(sorted({other for of, other in decoding if of == pool})) or "none"
         words = f"prefill ranks of {pool} that are {pair_class} pair with no decode rank; decode ranks are: {others}\n"
-        yield Text(words, style="yellow")
+        yield Text(printable(words), style="yellow")
 
 
 def _state(rank: RankStatus) -> str:
@@ -90,7 +90,7 @@ def _gateways(gateways: list[GatewayStatus]) -> Table:
     for name in ("placed", "lease ms"):
         table.add_column(name, justify="right", no_wrap=True)
     for gateway in gateways:
-        names = map(escape, (gateway.pool, gateway.gateway, gateway.address))
+        names = map(cell, (gateway.pool, gateway.gateway, gateway.address))
         table.add_row(*names, f"{gateway.reservations:,}", f"{gateway.lease_ms:,}")
     return table
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from forebay.ask import ask_store
 from forebay.explain import Explanation, explain
+from forebay.option_values import Name
 from forebay.options import settings_options
 from forebay.receipt_tables import tables
 from forebay.settings import StoreSettings
@@ -19,7 +20,7 @@ WIDTH = 120
 
 
 @click.command("explain")
-@click.argument("request_id")
+@click.argument("request_id", type=Name())
 @click.option("--json", "as_json", is_flag=True, help="For programs: the receipts and what does not fit, as JSON.")
 @settings_options(StoreSettings)
 def command(settings: StoreSettings, request_id: str, *, as_json: bool) -> None:

@@ -45,6 +45,8 @@ def run(*arguments: str) -> Result:
         pytest.param("status --redis nix://x", "unknown scheme, expected one of redis, rediss", id="status-bad-url"),
         pytest.param(f"drain --redis {NOWHERE}", "Missing argument 'RANK'", id="drain-without-rank"),
         pytest.param(f"explain --redis {NOWHERE}", "Missing argument 'REQUEST_ID'", id="explain-without-request"),
+        pytest.param(f"explain \udcff --redis {NOWHERE}", "'\\udcff' is not UTF-8", id="explain-no-text"),
+        pytest.param(f"drain \udcff --redis {NOWHERE}", "'\\udcff' is not UTF-8", id="drain-no-text"),
         pytest.param("dance", "No such command 'dance'", id="unknown-command"),
         pytest.param("--log-level loud rank", "'--log-level'", id="log-level"),
     ],

@@ -127,6 +127,30 @@ def test_a_rebinding_is_told_from_a_placement() -> None:
     assert sentence(msgspec.structs.replace(second, alone=True)).startswith("the store could not be asked")
 
 
+@pytest.mark.parametrize("legs", [(), (0,), (9,), (1 << 70,), (-1,)])
+def test_legs_that_cannot_be_are_given_no_reasons(legs: tuple[int, ...]) -> None:
+    changed = msgspec.structs.replace(decided(pool(m1=BUSY, m2=BookLoad())), legs=legs)
+    page = printed(changed, misfits=(Misfit("rows", "0 ranks' rows", "2, one of each candidate"),))
+    assert "the least cost" not in page
+    assert "NOT the same answer" in page
+
+
+@pytest.mark.parametrize("field", ["legs", "legs[1]", "ask", "the whole"])
+def test_a_choice_that_was_not_made_is_given_no_reasons(field: str) -> None:
+    receipt = decided(pool(m1=BUSY, m2=BookLoad()))
+    assert "m2: the least cost" in printed(receipt)
+    assert "m2: the least cost" not in printed(receipt, misfits=(Misfit(field, "1", "2"),))
+
+
+def test_a_terminal_gets_no_control_characters_of_others() -> None:
+    odd = "m\x1b[2J\x07\u202e"
+    receipt = decided(view(pd_rank(odd, BUSY, heard=HEARD), pool_ms=POOL_MS))
+    changed = msgspec.structs.replace(receipt, pool=odd, gateway=odd, policy=odd, rules=odd, avoid=(odd,))
+    page = printed(changed, misfits=(Misfit(f"loads.{odd}", odd, odd),), unreadable=(f"pool {odd}: {odd}",))
+    assert all(each.isprintable() or each == "\n" for each in page)
+    assert "m\\x1b[2J\\x07\\u202e" in page
+
+
 def test_what_does_not_fit_and_other_rules_are_said() -> None:
     other = msgspec.structs.replace(decided(pool(m1=BUSY)), rules="0123")
     page = printed(other, misfits=(Misfit("legs[1]", "9", "1"),), unreadable=("pool m, entry 1-0: junk",))

@@ -44,6 +44,15 @@ def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
     assert lines[-1] == "1 rank, 1 gateway, 3 requests placed"
 
 
+def test_a_terminal_gets_no_control_characters_of_others() -> None:
+    odd = "h\x1b[2J"
+    rank = msgspec.structs.replace(RANK, pool=odd, rank=odd, agent=odd, role=Role.PREFILL, pair_class=odd)
+    gateway = msgspec.structs.replace(GATEWAY, pool=odd, gateway=odd, address=odd)
+    lines = shown(Status(ranks=[rank], gateways=[gateway], reservations=3, unreadable=0))
+    assert all(line.isprintable() for line in lines)
+    assert any(line.startswith("h\\x1b[2J h\\x1b[2J prefill up h\\x1b[2J") for line in lines)
+
+
 def test_a_gateway_of_two_pools_is_counted_once() -> None:
     other = msgspec.structs.replace(GATEWAY, pool="n")
     lines = shown(Status(ranks=[RANK, RANK], gateways=[GATEWAY, other], reservations=1, unreadable=1))

@@ -37,7 +37,7 @@ PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (5, "requests + in_engine == 0", "requests + in_engine < 0"),
             (6, "redis.call('ZADD', k.change, unpack(changed))", ""),
             (1, "pages[life] = pages[life] or {", "pages[life] = {"),
-            (1, "local page = pages[life] or turn_to(", "local page = turn_to("),
+            (1, "turn_to(life, redis.call('HGET', k.load, life))", "turn_to(life, false)"),
             (1, "(groups[name] or 0) + more", "more"),
             (1, "n = sum[3]", "n = sum[2]"),
             (1, "k = sum[5] + sum[6] + sum[7]", "k = sum[5] + sum[6]"),
