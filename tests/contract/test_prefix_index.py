@@ -73,3 +73,17 @@ async def test_the_ledger_is_left_as_it_is(world: World) -> None:
     await touch(world, chain(4, 9), "0a=1")
     await world.run(calls.prefix_believed(world.keys.believed(["0a"]), 60_000, (1,)))
     assert await world.contents() == before
+
+
+async def test_keys_of_other_types_hold_nothing_and_begin_anew(world: World) -> None:
+    hashes, tags = chain(4, 3), ["aa", "bb"]
+    odd_block, odd_sums = world.keys.blocks(hashes)[1], world.keys.believed(tags)[0]
+    await touch(world, hashes, "0a=1")
+    await world.store.command("DEL", odd_block)
+    for key in (odd_block, odd_sums):
+        await world.store.command("HSET", key, "what", "ever")
+    assert await look(world, hashes) == [b"0a=1"]
+    await touch(world, hashes, "0b=2")
+    assert await look(world, hashes) == [b"0b=2 0a=1", b"0b=2", b"0b=2 0a=1"]
+    for sums in ([5, 6, 7, 8], [10, 12, 14, 16]):
+        assert await world.run(calls.prefix_believed(world.keys.believed(tags), 60_000, (5, 6, 7, 8))) == sums

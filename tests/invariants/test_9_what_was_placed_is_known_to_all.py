@@ -8,6 +8,7 @@ import pytest
 
 from scheduler import calls
 from scheduler.keys import PoolKeys
+from simulator.redis_commands import SortedSet
 from simulator.store import VirtualStore
 from tests.invariants.mutation import script_text
 
@@ -122,7 +123,14 @@ def test_sums_are_forgotten_of_a_life_that_nobody_tells_of(index: Index) -> None
     assert index.believed("aa") == [0, 0]
 
 
-@pytest.mark.parametrize("junk", [b"junk", b"5", b"1 2 3"])
+def test_sums_whose_key_somebody_took_for_something_else_begin_anew(index: Index) -> None:
+    for key, value in zip(KEYS.believed(["aa", "bb"]), (SortedSet(), b"3 4"), strict=True):
+        index.store.data[key.encode()] = value
+    assert index.believed("aa", "bb", more=(1, 2, 3, 4)) == [1, 2, 6, 8]
+    assert index.believed("aa", "bb") == [1, 2, 6, 8]
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"5", b"1 2 3", b"9" * 400 + b" 1", b"-1 5", b"1 2x"])
 def test_what_is_no_sum_begins_anew(index: Index, junk: bytes) -> None:
     (key,) = KEYS.believed(["aa"])
     index.store.data[key.encode()] = junk
