@@ -61,11 +61,11 @@ class Reporter:
             await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
         except StoreWrongTypeError:
             self._epoch = await open_epoch(self._store, self._keys, self._rng, spoilt=self._epoch)
+        await self._spans.learn(reports, cards)
         self._is_listed &= not (news or cardless or next(self._reports) % REPORTS_TO_NAME_POOL == 0)
-        if not self._is_listed:  # last, so that a list of the wrong type keeps no rank from being heard
+        if not self._is_listed:  # last, so that a list of the wrong type keeps nothing of a rank from being heard
             await self._store.command("SADD", POOLS, self._pool)
             self._is_listed = True
-        await self._spans.learn(reports, cards)
         return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:

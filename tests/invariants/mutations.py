@@ -114,7 +114,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (3, "if load and (not match(load, READABLE_LOAD) or string.find(load, BEYOND)) then end_epoch() end", ""),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "false"),
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "call.ms - old.heard <= tonumber(ARGV[4])"),
-            (5, "old.incarnation == incarnation and has_card(", "has_card("),
+            (6, "old.incarnation == incarnation and has_card(", "has_card("),
             (6, "redis.call('HDEL', k.seen, rank)", ""),
             (5, "redis.call('HDEL', KEYS[3], rank)", ""),
             (5, "if old.incarnation then tidy(rank, old.incarnation) end", "tidy(rank, incarnation)"),

@@ -126,7 +126,7 @@ PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (3, "if not old then return {'resync'} end", "if not row then return {'resync'} end"),
             (1, "settle(KEYS[3], id, old, record, call)", "settle(KEYS[3], id, false, record, call)"),
             (1, "settle(KEYS[3], id, old, record, call)", "if top then settle(KEYS[3], id, old, record, call) end"),
-            (3, "applied(KEYS[2], gateway, number, row)", ""),
+            (1, "applied(KEYS[2], gateway, number, row)", ""),
             (1, "'^(.+) d %S+ %S+ %S+$'", "'^(.+)$'"),
             (1, "draw(top, ask.tie_break)", "draw(top, 0)"),
             (1, "write_book(call)", ""),

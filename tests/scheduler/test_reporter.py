@@ -8,6 +8,7 @@ from scheduler import calls
 from scheduler.errors import StoreWrongTypeError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankState
+from scheduler.prefix_holders import life_tag
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.view import Delta, PoolView, fold
@@ -42,3 +43,14 @@ async def test_a_list_of_pools_that_is_none_is_told_and_keeps_no_rank_from_being
         with pytest.raises(StoreWrongTypeError):
             await reporter.report([report("a", incarnation=incarnation)], {"a": card("a", incarnation=incarnation)})
         assert read(store).ranks["a"].card.incarnation == incarnation
+
+
+async def test_a_list_of_pools_that_is_none_keeps_no_cache_from_being_calibrated() -> None:
+    store = VirtualStore()
+    await store.command("SET", POOLS, "junk")
+    with pytest.raises(StoreWrongTypeError):
+        await Reporter(store, pool="m", node="n", settings=SETTINGS).report(
+            [report("a", computed_tokens=5)], {"a": card("a")}
+        )
+    (sums,) = PoolKeys("m").believed([life_tag("a", "i1")])
+    assert sums.encode() in store.data
