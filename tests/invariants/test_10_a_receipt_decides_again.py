@@ -78,7 +78,6 @@ def _receipt(asked: Ask, reply: Reply, reservation: int = 7, held: Reservation |
         eligible=2,
         priced=2,
         least_queue_s=0.0,
-        disaggregated=False,
         known=(),
         held=held,
         ask=asked,
