@@ -45,7 +45,7 @@ class LedgerPlacer:
     @property
     def degraded(self) -> bool:
         """Whether it places without the shared ledger, for the reasons that scheduler/pool.py has."""
-        return self._writer.degraded or self._writer.epoch != self._snapshots.view.epoch
+        return self._writer.degraded or self._writer.epoch != self._snapshots.epoch
 
     def remember(self) -> None:
         """A snapshot was read: what this gateway holds now is in it."""

@@ -1,7 +1,8 @@
 """What gateways last read of the pool in virtual time, as scheduler/snapshots.py keeps it where nothing is lost.
 
 Gateways read at moments of their own, spread over the period. Those of equal moments read the same, so that there are
-no more reads than `PHASES` a period, however many gateways there are.
+no more reads than `PHASES` a period, however many gateways there are. Most of what is read nobody looks at before the
+next comes: it is laid over the last view only when somebody does.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Snapshots:
         self, queue: EventQueue, link: StoreLink, keys: PoolKeys, *, ranks: int, snapshot_ms: int, phase: int
     ) -> None:
         self._queue, self._link, self._keys = queue, link, keys
-        self.view = PoolView()
+        self._view = PoolView()
+        self._unfolded: list[bytes] | None = None
         self._read_s = 0.0
         self._beliefs: Beliefs | None = None
         self._is_reading = False
@@ -52,6 +54,18 @@ class Snapshots:
         self._take([link.now(self._call())])
         period_s = snapshot_interval_ms(ranks, snapshot_ms) / 1000
         queue.every(period_s, queue.now_s + period_s * (phase + 1) / PHASES, self._read)
+
+    @property
+    def view(self) -> PoolView:
+        """The pool by the last snapshot."""
+        if self._unfolded is not None:
+            self._view, self._unfolded = self._folded(self._unfolded), None
+        return self._view
+
+    @property
+    def epoch(self) -> str:
+        """That of the last snapshot."""
+        return self._view.epoch
 
     @property
     def pool_ms(self) -> float:
@@ -67,7 +81,14 @@ class Snapshots:
         return self._beliefs
 
     def _call(self) -> calls.Call:
-        return calls.snapshot(self._keys, LEASE_MS, self.view.epoch, self.view.version)
+        """What has changed since the last snapshot that anybody looked at."""
+        return calls.snapshot(self._keys, LEASE_MS, self._view.epoch, self._view.version)
+
+    def _folded(self, reply: list[bytes]) -> PoolView:
+        view, skipped = fold(self._view, Delta.read(reply))
+        if skipped:
+            raise UnreadableRowError
+        return view
 
     def _read(self) -> None:
         if not self._is_reading:
@@ -79,15 +100,22 @@ class Snapshots:
 
     def _take(self, replies: list[Reply]) -> None:
         self._is_reading = False
-        if replies[0][0] == b"closed":
+        epoch, *_ = reply = replies[0]
+        if epoch == b"closed":
             return
-        view, skipped = fold(self.view, Delta.read(replies[0]))
-        if skipped:
-            raise UnreadableRowError
-        if self.view.ranks.keys() - view.ranks.keys():
-            return  # the store began anew, and not all agents have told it of their ranks yet: none ever leaves
-        self.view = view
+        if epoch.decode() == self.epoch:
+            self._unfolded = reply
+        elif not self._begins(reply):
+            return
         self._read_s = self._queue.now_s
         self._beliefs = None
         for call in self.on_read:
             call()
+
+    def _begins(self, reply: list[bytes]) -> bool:
+        """Takes over another epoch; not before all agents have told the store of their ranks: none ever leaves."""
+        view = self._folded(reply)
+        if self.view.ranks.keys() - view.ranks.keys():
+            return False
+        self._view, self._unfolded = view, None
+        return True
