@@ -78,6 +78,10 @@ class Placeable:
         """The one of that name, if it is among them."""
         return Placeable([self._named[name]] if name in self._named else ())
 
+    def those(self, ranks: Sequence[RankView]) -> Placeable:
+        """Some of these, in their order; what was found of all of them is kept where they are all."""
+        return self if len(ranks) == len(self.ranks) else Placeable(ranks)
+
     def but(self, names: frozenset[str]) -> Placeable:
         """Those that are none of these."""
         if not names:

@@ -33,10 +33,11 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
 
     def placeable(self) -> list[RankView]:
         """Ranks that are up, not drained, and in no broken group."""
+        up, broken = RankState.UP, self.broken_groups
         return [
             rank
             for rank in self.ranks.values()
-            if rank.state is RankState.UP and not rank.drained and rank.card.dp_group not in self.broken_groups
+            if (seen := rank.seen).state is up and not seen.drained and rank.card.dp_group not in broken
         ]
 
     @cached_property
@@ -55,7 +56,7 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
         """
         since_ms = self.pool_ms - FORGOTTEN_MS
         return {
-            role: Placeable(rank for rank in placeable.ranks if rank.seen.heard_ms >= since_ms)
+            role: placeable.those([rank for rank in placeable.ranks if rank.seen.heard_ms >= since_ms])
             for role, placeable in self.by_role.items()
         }
 
