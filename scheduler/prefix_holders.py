@@ -10,6 +10,7 @@ A holder is spelled "<tag>=<odometer>", the tag being a hash of the rank and its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ LONGEST_ODOMETER = 16
 """Digits."""
 BUSY_SHARE = 0.25
 """Of its prefill rate: a rank that computes less than this has blocks for longer than they are known."""
+KEPT = 4_096
+"""Tags that are kept: those of a pool's ranks are asked for at each snapshot."""
 SHORTEST_MS, LONGEST_MS = 600_000, 86_400_000
 
 
@@ -53,6 +56,7 @@ def tag_of(rank: RankView) -> str:
     return life_tag(rank.card.rank, rank.card.incarnation)
 
 
+@lru_cache(KEPT)
 def life_tag(rank: str, incarnation: str) -> str:
     """How the index calls a life of a rank. That of 10,000 lives two are called the same is no harm to speak of."""
     return blake2b(f"{rank} {incarnation}".encode(), digest_size=4).hexdigest()
