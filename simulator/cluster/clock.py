@@ -24,8 +24,9 @@ class EventQueue:
         heappush(self._events, (max(time_s, self.now_s), self._entered, event))
 
     def after(self, delay_s: float, event: Event) -> None:
-        """Have it happen in so many seconds."""
-        self.at(self.now_s + delay_s, event)
+        """Have it happen in so many seconds, not fewer than none."""
+        self._entered += 1
+        heappush(self._events, (self.now_s + delay_s, self._entered, event))
 
     def every(self, period_s: float, first_s: float, event: Event) -> None:
         """Have it happen at `first_s`, and each `period_s` after that."""
