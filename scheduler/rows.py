@@ -75,7 +75,8 @@ def parse_seen(row: str) -> SeenRank:
     incarnation, state, drained, sampled, foreign, foreign_kv, rate, owner, heard, _card, running, *last = row.split(
         " "
     )
-    if not LEAST_RATE <= float(rate) <= LARGEST_RATE:
+    prefill_tokens_per_s = float(rate)
+    if not LEAST_RATE <= prefill_tokens_per_s <= LARGEST_RATE:
         raise ValueError("a rank without a credible prefill rate cannot be priced")
     if state not in _STATES:
         raise ValueError("a state that nobody knows")
@@ -89,7 +90,7 @@ def parse_seen(row: str) -> SeenRank:
         sampled_ms,
         foreign_requests,
         foreign_kv_tokens,
-        float(rate),
+        prefill_tokens_per_s,
         owner,
         heard_ms,
         running_requests,
