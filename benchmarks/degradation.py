@@ -1,10 +1,10 @@
 """What placement loses as its knowledge ages: `python -m benchmarks.degradation [--trace FILE]`.
 
-On the simulated fleet, 8 prefill and 8 decode ranks, at loads 0.7 and 0.9: goodput and mean TTFT against the age of
-what agents report, against how long they say nothing, against the time between two snapshots, and against how long
-Redis answers nobody or comes back empty. What lasts for a while begins in the middle of a run, and is judged by the
-requests that come while it lasts, and 10 s at least; the rest by all but the first tenth. Behind goodput stands its
-ratio to that of the same requests where all is well.
+On the simulated fleet, by default 8 prefill and 8 decode ranks, at loads 0.7 and 0.9: goodput and mean TTFT against the
+age of what agents report, against how long all or half of them say nothing, against the time between two snapshots, and
+against how long Redis answers nobody or comes back empty. What lasts for a while begins in the middle of a run, and is
+judged by the requests that come while it lasts, and 10 s at least; the rest by all but the first tenth. Behind goodput
+stands its ratio to that of the same requests where all is well.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from simulator.cluster.slo import Slo
 from simulator.cluster.workloads.shared_prefix import shared_prefix
 from simulator.cluster.workloads.trace import read_trace
 
+LOADS = (0.7, 0.9)
 AGES_S = (0.5, 2, 5, 10, 30)
 SNAPSHOTS_S = (0.05, 0.5, 2, 5, 9, 30)
 OUTAGES_S = (2, 10, 30)
+HALF_SILENT_S = (30,)
 LEAST_WINDOW_S = 10.0
 WARM_UP = 0.1
 
@@ -82,27 +84,29 @@ def _rarely_read(fleet: FleetSettings, _from_s: float, seconds: float) -> FleetS
     return msgspec.structs.replace(fleet, snapshot_ms=round(1000 * seconds))
 
 
-def _silent(fleet: FleetSettings, from_s: float, seconds: float) -> FleetSettings:
-    return msgspec.structs.replace(fleet, silent_from_s=from_s, silent_s=seconds)
+def _silent(fleet: FleetSettings, from_s: float, seconds: float, *, share: float = 1.0) -> FleetSettings:
+    return msgspec.structs.replace(fleet, silent_from_s=from_s, silent_s=seconds, silent_share=share)
 
 
 def _gone(fleet: FleetSettings, from_s: float, seconds: float, *, empties: bool = False) -> FleetSettings:
     return msgspec.structs.replace(fleet, outage_from_s=from_s, outage_s=seconds, outage_empties=empties)
 
 
-def troubles() -> list[Trouble]:
-    """All that is measured."""
+def troubles(only: str = "") -> list[Trouble]:
+    """All that is measured, or those of it with `only` in their names."""
     always: list[tuple[str, Sequence[float], Callable[..., FleetSettings]]] = [
         ("reports late by", AGES_S, _late),
         ("snapshots every", SNAPSHOTS_S, _rarely_read),
     ]
     passing: list[tuple[str, Sequence[float], Callable[..., FleetSettings]]] = [
         ("agents silent for", AGES_S, _silent),
+        ("half silent for", HALF_SILENT_S, partial(_silent, share=0.5)),
         ("Redis gone for", OUTAGES_S, _gone),
         ("gone, back empty", OUTAGES_S, partial(_gone, empties=True)),
     ]
     found = [Trouble(name, s, 0.0, partial(change, seconds=s)) for name, some, change in always for s in some]
-    return found + [Trouble(name, s, s, partial(change, seconds=s)) for name, some, change in passing for s in some]
+    found += [Trouble(name, s, s, partial(change, seconds=s)) for name, some, change in passing for s in some]
+    return [trouble for trouble in found if only in trouble.name]
 
 
 def judged(plan: Plan, load: float, trouble: Trouble | None, seed: int, windows_s: Sequence[float]) -> list[Judged]:
@@ -138,20 +142,21 @@ def _said(name: str, seconds: float, found: Judged, well: Judged) -> str:
 @click.option("--requests", type=click.IntRange(100, 1_000_000), default=2000, show_default=True)
 @click.option("--seeds", type=click.IntRange(1, 64), default=4, show_default=True, help="How many runs of each.")
 @click.option("--gateways", type=click.IntRange(1, 1000), default=16, show_default=True)
-@click.option("--policy", default="forebay", show_default=True)
+@click.option("--ranks", type=click.IntRange(1, 1000), default=8, show_default=True, help="Of each role; 8 are a node.")
+@click.option("--only", default="", help="What has this in its name, as 'Redis gone'.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True)
-def main(trace: str, requests: int, seeds: int, gateways: int, policy: str, processes: int) -> None:
+def main(trace: str, requests: int, seeds: int, gateways: int, ranks: int, only: str, processes: int) -> None:
     """Print what placement loses as its knowledge ages."""
-    fleet = FleetSettings(gateways=gateways, policy=policy, prefill_kv_capacity_tokens=2_000_000)
-    plan, numbers = Plan(trace, requests, fleet), range(1, seeds + 1)
-    windows = sorted({trouble.for_s for trouble in troubles()})
+    fleet = FleetSettings(prefill=ranks, decode=ranks, gateways=gateways, prefill_kv_capacity_tokens=2_000_000)
+    plan, numbers, measured = Plan(trace, requests, fleet), range(1, seeds + 1), troubles(only)
+    windows = sorted({trouble.for_s for trouble in measured})
     with workers(processes) as executor:
         each = executor.map if executor else map
-        for load in (0.7, 0.9):
-            click.echo(f"load {load}, {gateways} gateways, {policy}")
+        for load in LOADS:
+            click.echo(f"load {load}, {gateways} gateways")
             runs = list(each(partial(judged, plan, load, None, windows_s=windows), numbers))
             well = {window: _mean([found[place] for found in runs]) for place, window in enumerate(windows)}
-            pairs = list(product(troubles(), numbers))
+            pairs = list(product(measured, numbers))
             work = each(_judged_pair, [(plan, load, trouble, seed) for trouble, seed in pairs])
             found: list[Judged] = []
             for (trouble, seed), one in zip(pairs, work, strict=True):

@@ -1,19 +1,25 @@
 """Which ranks of a snapshot a request may go to: by role, health, and which of them pair. Pure.
 
-Ranks whose agents fell silent are left out where others can answer, or prefill. Ranks to avoid are left out as long as
-any rank is left that can answer; an avoided prefill rank is never taken, for a decode rank can do without it. A
-request that only one rank can serve goes there, or nowhere.
+Ranks whose agents fell silent are left out where they are few. Where they are many, the others could not carry all of
+the load, and they are taken too, but not beside a rank to avoid: something has failed, and they may have died with
+their agents (docs/adr/0008). Ranks to avoid are left out as long as any rank is left that can answer; an avoided
+prefill rank is never taken, for a decode rank can do without it. A request that only one rank can serve goes there, or
+nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from scheduler.decision import RequestShape
 from scheduler.messages import Role
 from scheduler.placeable import Placeable
 from scheduler.view import PoolView
+
+FEW_SILENT = 0.25
+"""Of the ranks that can do the same."""
+_ANSWERING = (Role.MIXED, Role.DECODE)
 
 
 class PairRanks(NamedTuple):
@@ -46,8 +52,8 @@ def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoi
 
 def decoding(view: PoolView, pair_class: str, avoid: frozenset[str]) -> Placeable:
     """The decode ranks of a pair class that a request may go on with; those to avoid only if there is no other."""
-    heard, ranks = view.heard_by_role[Role.DECODE], view.by_role[Role.DECODE]
-    for some in (heard.but(avoid), ranks.but(avoid), ranks):
+    trusted, ranks = _trusted(view, (Role.DECODE,), avoid)[Role.DECODE], view.by_role[Role.DECODE]
+    for some in (trusted.but(avoid), ranks.but(avoid), ranks):
         if pair_class in some.by_class:
             return some.by_class[pair_class]
     return Placeable(())
@@ -62,8 +68,8 @@ def missing(view: PoolView, pool: str) -> str:
 
 def _answering(view: PoolView, avoid: frozenset[str]) -> tuple[Placeable, Placeable]:
     """Mixed and decode ranks."""
-    heard, all_up = view.heard_by_role, view.by_role
-    for ranks in (heard, all_up):
+    all_up = view.by_role
+    for ranks in (_trusted(view, _ANSWERING, avoid), all_up):
         mixed, decode = ranks[Role.MIXED].but(avoid), ranks[Role.DECODE].but(avoid)
         if mixed or decode:
             return mixed, decode
@@ -71,8 +77,19 @@ def _answering(view: PoolView, avoid: frozenset[str]) -> tuple[Placeable, Placea
 
 
 def _prefilling(view: PoolView, avoid: frozenset[str]) -> Placeable:
-    """A silent prefill rank is used only where all are silent: then an agent may have died, and its rank not."""
-    return (view.heard_by_role[Role.PREFILL] or view.by_role[Role.PREFILL]).but(avoid)
+    """Where silent prefill ranks are left out they do not stand in for one that failed, unless all are silent."""
+    trusted = _trusted(view, (Role.PREFILL,), avoid)[Role.PREFILL]
+    return (trusted or view.by_role[Role.PREFILL]).but(avoid)
+
+
+def _trusted(view: PoolView, roles: Sequence[Role], avoid: frozenset[str]) -> Mapping[Role, Placeable]:
+    """All ranks, or those that were heard: by what is known of the ranks of these roles, which can do the same."""
+    heard, all_up = view.heard_by_role, view.by_role
+    up = sum(len(all_up[role]) for role in roles)
+    silent = up - sum(len(heard[role]) for role in roles)
+    if silent <= FEW_SILENT * up:
+        return heard
+    return heard if any(all_up[role].named(avoid) for role in roles) else all_up
 
 
 def _pairs(prefill: Placeable, decode: Placeable, connectors: frozenset[str]) -> Sequence[PairRanks]:

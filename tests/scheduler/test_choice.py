@@ -62,15 +62,25 @@ def test_a_request_that_cannot_be_split_is_not_paired() -> None:
     assert (names(choice.decode), choice.pairs) == ({"d1"}, [])
 
 
-def test_silent_ranks_are_left_out_where_their_role_has_others() -> None:
-    pool = view(
-        pd_rank("p1", heard=SILENT),
-        pd_rank("p2", heard=SILENT),
-        pd_rank("d1", heard=SILENT),
-        pd_rank("d2", heard=HEARD),
-        pool_ms=60_000,
-    )
-    assert pairs(chosen(pool)) == [({"p1", "p2"}, {"d2"})]
+def pool_of(heard: str, silent: str) -> PoolView:
+    ranks = [pd_rank(name, heard=HEARD) for name in heard.split()]
+    return view(*ranks, *(pd_rank(name, heard=SILENT) for name in silent.split()), pool_ms=60_000)
+
+
+def test_a_few_silent_ranks_are_left_out() -> None:
+    assert pairs(chosen(pool_of("p1 p2 p3 d1 d2 d3", "p4 d4"))) == [({"p1", "p2", "p3"}, {"d1", "d2", "d3"})]
+    assert names(chosen(pool_of("m1 m2 d1", "m3")).mixed) == {"m1", "m2"}
+
+
+def test_many_silent_ranks_are_taken_for_the_others_could_not_carry_all() -> None:
+    assert pairs(chosen(pool_of("p1 p2 d1 d2", "p3 d3"))) == [({"p1", "p2", "p3"}, {"d1", "d2", "d3"})]
+    assert pairs(chosen(pool_of("d1", "p1 p2"))) == [({"p1", "p2"}, {"d1"})]
+
+
+def test_many_silent_ranks_are_left_out_beside_one_that_failed() -> None:
+    pool = pool_of("p1 p2 d1 d2", "p3 p4 d3 d4")
+    assert pairs(chosen(pool, "p3")) == [({"p1", "p2"}, {"d1", "d2", "d3", "d4"})]
+    assert pairs(chosen(pool, "d1")) == [({"p1", "p2", "p3", "p4"}, {"d2"})]
 
 
 def test_an_avoided_prefill_rank_is_done_without() -> None:
@@ -120,11 +130,14 @@ class TestDecoding:
         pool = view(*map(pd_rank, ("d1", "d2", "p1", "m1")), pd_rank("d3", kv_geometry="other"))
         assert names(decoding(pool, self.CLASS, frozenset())) == {"d1", "d2"}
 
-    def test_silent_and_avoided_ones_are_the_last_choice(self) -> None:
+    def test_avoided_ones_are_the_last_choice(self) -> None:
         pool = view(pd_rank("d1", heard=HEARD), pd_rank("d2", heard=SILENT), pool_ms=60_000)
-        assert names(decoding(pool, self.CLASS, frozenset())) == {"d1"}
+        assert names(decoding(pool, self.CLASS, frozenset())) == {"d1", "d2"}
         assert names(decoding(pool, self.CLASS, frozenset({"d1"}))) == {"d2"}
         assert names(decoding(pool, self.CLASS, frozenset({"d1", "d2"}))) == {"d1", "d2"}
+
+    def test_a_few_silent_ones_are_left_out(self) -> None:
+        assert names(decoding(pool_of("d1 d2 d3", "d4"), self.CLASS, frozenset())) == {"d1", "d2", "d3"}
 
     def test_a_silent_rank_of_the_class_is_better_than_none(self) -> None:
         other = pd_rank("d1", heard=HEARD, kv_geometry="other")
