@@ -91,17 +91,18 @@ def pick(choice: Choice, policy: Policy, turn: int, chance: Random, holders: Seq
     )
 
 
-def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
+def pick_alone(choice: Choice, prompt_key: str, chance: Random, holders: Sequence[str] = ()) -> Picked:
     """Of ranks that nobody will be asked about: for what prefills, those that any gateway would prefer for the prompt.
 
-    For what only decodes, any two that pair with them. Decode ranks for whole requests are taken for mixed ones.
+    `holders` are remembered to hold a part of it: they are priced too. For what only decodes, any two that pair with
+    them. Decode ranks for whole requests are taken for mixed ones.
     """
     whole = choice.mixed.ranks if choice.pairs else (*choice.mixed.ranks, *choice.decode.ranks)
-    liked = preferred((rank for pair in choice.pairs for rank in pair.prefill.ranks), prompt_key)
+    liked = _liked([rank for pair in choice.pairs for rank in pair.prefill.ranks], prompt_key, holders)
     pairs = [pair for pair in choice.pairs if any(rank in pair.prefill for rank in liked)]
     first, _ = by_chance([len(whole), *(len(prefill) + len(decode) for prefill, decode in pairs)], 0, chance)
     return Picked(
-        mixed=Picks(preferred(whole, prompt_key)),
+        mixed=Picks(_liked(whole, prompt_key, holders)),
         decode_whole=Picks(),
         pairs=[
             PairPicks(
@@ -114,3 +115,9 @@ def pick_alone(choice: Choice, prompt_key: str, chance: Random) -> Picked:
         mixed_first=first == 0,
         decode_whole_first=False,
     )
+
+
+def _liked(ranks: Sequence[RankView], prompt_key: str, holders: Sequence[str]) -> Sequence[RankView]:
+    """Each of them once."""
+    two = preferred(ranks, prompt_key)
+    return [*two, *(rank for rank in ranks if rank.card.rank in holders and rank not in two)]

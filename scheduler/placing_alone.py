@@ -17,6 +17,7 @@ from scheduler.messages import Phase, Role
 from scheduler.planning import Plan, Rules, plan_alone
 from scheduler.receipt_making import Case, decided_alone
 from scheduler.receipts import Receipts, chance_of
+from scheduler.recollection import Recollection
 from scheduler.reservation import Reservation, reserve
 from scheduler.tally import believed, tally_of
 from scheduler.view import PoolView
@@ -51,11 +52,18 @@ class PlacingAlone:
         self._receipts = receipts
         self._own_then: dict[str, Loads] = {}
         self._crowds = Crowds()
+        self._recollection = Recollection()
 
     def notice(self, shape: RequestShape) -> None:
         """A request has come, wherever it will be placed."""
         if shape.blocks:
             self._crowds.see(shape.blocks)
+
+    def placed(self, shape: RequestShape, reservation: Reservation, view: PoolView) -> None:
+        """The store has placed a request, of which the index had said what ranks hold: what is remembered of both."""
+        if self._rules.policy.knows_prefixes and shape.blocks:
+            self._recollection.found(shape, view)
+            self._recollection.placed(shape, [leg.rank for leg in reservation.legs], view)
 
     def remember(self) -> None:
         """A snapshot was read: what this gateway holds now is in it."""
@@ -71,15 +79,18 @@ class PlacingAlone:
     ) -> Place | Reject:
         """Enters a reservation of its own choice; a receipt is kept of a `case` that wants one."""
         chance = chance_of(case, self._rng)
-        told_apart = self._told_apart(shape, view)
-        planned = plan_alone(told_apart, view, self._rules, pool_ms=pool_ms, chance=chance, avoid=avoid)
+        known = self._known(shape, view)
+        planned = plan_alone(known, view, self._rules, pool_ms=pool_ms, chance=chance, avoid=avoid)
         if planned is None:
             return Reject(reason=missing(view, self._name))
         self._book.counters["placed_alone"] += 1
-        loads = self._loads(planned)
+        loads = self._loads(planned, view, pool_ms)
         chosen = choose_alone(planned.ask, loads)
         reservation = reserve(planned.ask, chosen)
         reservation_id = self._book.adopt(reservation)
+        self.placed(shape, reservation, view)
+        if case:
+            case = msgspec.structs.replace(case, shape=known)
         self._keep(case, planned, chosen, loads, reservation_id)
         return Place(
             reservation=reservation_id,
@@ -89,12 +100,14 @@ class PlacingAlone:
             alone=True,
         )
 
-    def rebind(self, reservation: int, planned: Plan, case: Case | None = None) -> Leg | None:
+    def rebind(
+        self, reservation: int, planned: Plan, view: PoolView, pool_ms: float, case: Case | None = None
+    ) -> Leg | None:
         """Keeps the decode leg if its rank can be placed on, else binds another; None if it was released meanwhile."""
         held = self._book.live.get(reservation)
         if held is None:
             return None
-        loads = self._loads(planned)
+        loads = self._loads(planned, view, pool_ms)
         own = own_decode(planned.ask, held)
         if own is not None:
             self._book.advance(reservation, Phase.PREFILL_DONE)
@@ -106,10 +119,13 @@ class PlacingAlone:
         self._keep(case, planned, (chosen,), loads, reservation)
         return planned.leg(self._book.live[reservation].legs[-1])
 
-    def _told_apart(self, shape: RequestShape, view: PoolView) -> RequestShape:
+    def _known(self, shape: RequestShape, view: PoolView) -> RequestShape:
+        """The shape with what stands for the prompt, and what is remembered of it."""
         ranks = len(view.by_role[Role.PREFILL]) + len(view.by_role[Role.MIXED])
-        key = self._crowds.key(shape.blocks, ranks, self._rng)
-        return msgspec.structs.replace(shape, prompt_key=key) if key else shape
+        key = self._crowds.key(shape.blocks, ranks, self._rng) or shape.prompt_key
+        knows = self._rules.policy.knows_prefixes and shape.blocks
+        cached = self._recollection.cached_tokens(shape, view) if knows else {}
+        return msgspec.structs.replace(shape, prompt_key=key, cached_tokens=cached)
 
     def _keep(
         self,
@@ -122,5 +138,8 @@ class PlacingAlone:
         if self._receipts and case and case.request:
             self._receipts.keep(case, planned, decided_alone(planned, chosen, loads, case.pool_ms, reservation))
 
-    def _loads(self, planned: Plan) -> dict[str, Loads]:
-        return believed(planned.loads, self._own_then, tally_of(self._book.live.values()))
+    def _loads(self, planned: Plan, view: PoolView, pool_ms: float) -> dict[str, Loads]:
+        seconds = (pool_ms - view.pool_ms) / 1000
+        read = {name: rank.loads(view.pool_ms) for name, rank in planned.ranks.items()}
+        computed = {name: seconds * rank.seen.prefill_tokens_per_s for name, rank in planned.ranks.items()}
+        return believed(read, self._own_then, tally_of(self._book.live.values()), computed)

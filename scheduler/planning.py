@@ -28,6 +28,10 @@ LOCAL = 2
 HOLDERS = 8
 """Ranks that are priced for what they hold of a prompt, those that hold the most, where not all ranks are."""
 
+HOLDERS_ALONE, HELD_ALONE = 2, 0.5
+"""While the store is gone: so many, and only those that hold this share of the prompt. What many prompts begin with is
+held by many ranks, and all gateways would go to those that were idle when the store went."""
+
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway places by: a policy, and the connectors it speaks, for only ranks with one of these are paired."""
@@ -86,12 +90,14 @@ def plan_alone(
 ) -> Plan | None:
     """What is not asked while the store is gone: its candidates are those that any gateway would prefer for the prompt.
 
-    The rest is as for `plan`.
+    And those that this one remembers to hold much of it, which `cached_tokens` names, the deepest first. The rest is as
+    for `plan`.
     """
     choice = choose(shape, view, rules.connectors, avoid)
     if not choice:
         return None
-    picked = pick_alone(choice, shape.prompt_key, chance)
+    holders = [rank for rank, tokens in shape.cached_tokens.items() if tokens >= HELD_ALONE * shape.prompt_tokens]
+    picked = pick_alone(choice, shape.prompt_key, chance, holders[:HOLDERS_ALONE])
     return _Prices(shape, rules.policy, choice, picked, pool_ms).plan(chance)
 
 

@@ -157,7 +157,7 @@ class Pool:
             return still_up(self.view, held.legs[-1])
         answer = None if self._is_cut_off else await self._ledger.rebind(reservation, case.explained(planned.ask))
         if answer is None:
-            return self._alone.rebind(reservation, planned, case)
+            return self._alone.rebind(reservation, planned, case.view, case.pool_ms, case)
         self._receipts.keep_answer(case, planned, answer)
         return planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
 
@@ -215,6 +215,7 @@ class Pool:
             if placed.wait:
                 return Wait(retry_after_ms=RETRY_AFTER_MS)
             return Reject(reason=f"no rank of {self.name} is up")
+        self._alone.placed(known, placed.reservation, case.view)
         self._prefixes.placed(found, placed.reservation_id, placed.reservation, planned.ranks)
         return Place(
             reservation=placed.reservation_id,

@@ -25,11 +25,19 @@ def tally_of(reservations: Iterable[Reservation]) -> dict[str, Loads]:
     return tally
 
 
-def believed(read: Mapping[str, Loads], then: Mapping[str, Loads], now: Mapping[str, Loads]) -> dict[str, Loads]:
-    """Loads as `read` from a snapshot, with our own tally moved from what it was `then` to what it is `now`."""
-    return {
-        rank: _sum(_sum(loads, now.get(rank, NOTHING), 1), then.get(rank, NOTHING), -1) for rank, loads in read.items()
-    }
+def believed(
+    read: Mapping[str, Loads], then: Mapping[str, Loads], now: Mapping[str, Loads], computed: Mapping[str, float]
+) -> dict[str, Loads]:
+    """Loads as `read` from a snapshot, with our own tally moved from what it was `then` to what it is `now`.
+
+    Of what others had queued, ranks have `computed` so many tokens since. What others have placed since is not known.
+    """
+    loads = {}
+    for rank, seen in read.items():
+        others = _sum(seen, then.get(rank, NOTHING), -1)
+        left = Loads(max(0.0, others.queued_tokens - computed[rank]), others.requests, others.kv_tokens)
+        loads[rank] = _sum(left, now.get(rank, NOTHING), 1)
+    return loads
 
 
 def _weight(kind: LegKind, held: Reservation) -> Loads:

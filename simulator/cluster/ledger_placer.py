@@ -104,8 +104,9 @@ class LedgerPlacer:
         self, shape: RequestShape, prompt: Prompt | None, take: TakePlaced, cached_tokens: dict[str, int]
     ) -> None:
         snapshots = self._snapshots
+        shape = msgspec.structs.replace(shape, cached_tokens=cached_tokens)
         planned = plan(
-            msgspec.structs.replace(shape, cached_tokens=cached_tokens),
+            shape,
             snapshots.view,
             self._rules,
             pool_ms=snapshots.pool_ms,
@@ -125,6 +126,8 @@ class LedgerPlacer:
         elif answer.reservation is None:
             take(None)
         else:
+            if self._prefixes.may_be_lost:
+                self._alone.placed(shape, answer.reservation, self._snapshots.view)
             if prompt:
                 self._prefixes.touch(prompt, answer.reservation, planned.ranks)
             take(_named(answer.reservation_id, answer.reservation))
@@ -139,7 +142,7 @@ class LedgerPlacer:
 
     def _rebound(self, placed: Placed, planned: Plan, take: Callable[[str], None], answer: StoreAnswer | None) -> None:
         if answer is None:
-            leg = self._alone.rebind(placed.number, planned)
+            leg = self._alone.rebind(placed.number, planned, self._snapshots.view, self._snapshots.pool_ms)
             take(leg.card.rank if leg else placed.decode_rank)
         else:
             take(answer.reservation.legs[-1].rank if answer.reservation else placed.decode_rank)

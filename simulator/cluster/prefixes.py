@@ -57,6 +57,11 @@ class Prefixes:
         self._is_asking = self._is_telling = False
         self._untold: dict[tuple[int, str], Call] = {}
 
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether there will be times in which it cannot be asked."""
+        return self._link.may_be_lost
+
     def prompt_of(self, request: SimRequest) -> Prompt | None:
         """What is known of a prompt; None of one without a block that a cache could spare the engine."""
         blocks = request.cacheable_blocks

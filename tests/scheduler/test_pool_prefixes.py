@@ -91,6 +91,17 @@ async def test_what_is_held_whole_leaves_one_token_to_compute() -> None:
         assert await placed(scene, shape) == (rank, 1)
 
 
+@pytest.mark.parametrize("policy", ["forebay", "least_work"])
+async def test_without_the_store_a_gateway_goes_by_what_it_remembers(policy: str) -> None:
+    async with known(policy=policy) as scene:
+        rank, _ = await placed(scene, prompt(1, 2, 3))
+        scene.wire.is_down = True
+        await until(lambda: scene.pool.degraded, "the store is missed")
+        again = await placed(scene, prompt(1, 2, 3, 4))
+        assert again == (rank, 600) if policy == "forebay" else again[1] == 2_100
+    assert scene.pool.counters["placed_alone"] == 1
+
+
 async def test_other_gateways_know_at_once() -> None:
     async with known() as scene:
         rank, _ = await placed(scene, prompt(1, 2, 3))

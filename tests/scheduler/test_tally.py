@@ -51,8 +51,14 @@ def test_reservations_on_one_rank_add_up() -> None:
 def test_what_was_placed_since_is_added_and_what_ended_since_taken_off() -> None:
     read = {"a": Loads(500, 5, 5_000), "b": Loads(0, 0, 0)}
     then, now = {"a": Loads(200, 2, 200)}, {"a": Loads(100, 1, 100), "b": Loads(60, 1, 110)}
-    assert believed(read, then, now) == {"a": Loads(400, 4, 4_900), "b": Loads(60, 1, 110)}
+    assert believed(read, then, now, {"a": 0, "b": 0}) == {"a": Loads(400, 4, 4_900), "b": Loads(60, 1, 110)}
 
 
 def test_loads_are_never_believed_negative() -> None:
-    assert believed({"a": Loads(1, 1, 1)}, {"a": Loads(9, 9, 9)}, {}) == {"a": Loads(0, 0, 0)}
+    assert believed({"a": Loads(1, 1, 1)}, {"a": Loads(9, 9, 9)}, {}, {"a": 9}) == {"a": Loads(0, 0, 0)}
+
+
+def test_what_others_had_queued_is_computed_meanwhile_and_what_we_have_queued_is_known() -> None:
+    read, then, now = {"a": Loads(500, 5, 0)}, {"a": Loads(200, 2, 0)}, {"a": Loads(100, 1, 0)}
+    assert believed(read, then, now, {"a": 50}) == {"a": Loads(350, 4, 0)}
+    assert believed(read, then, now, {"a": 10_000}) == {"a": Loads(100, 4, 0)}

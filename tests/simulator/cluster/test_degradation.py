@@ -84,9 +84,24 @@ def test_prompts_that_begin_alike_are_told_apart_while_the_store_is_gone() -> No
 
 
 def test_what_was_known_of_prompts_is_known_again_when_the_store_is_back() -> None:
-    outcomes = run(conversations(300, 10), GONE)
-    assert fmean(each.believed_cached_tokens > 0 for each in outcomes if 12 <= each.request.arrival_s < 20) < 0.1
+    outcomes = run(conversations(300, 10), msgspec.structs.replace(GONE, gateways=16))
+    assert fmean(each.believed_cached_tokens > 0 for each in outcomes if 12 <= each.request.arrival_s < 20) < 0.6
     assert fmean(each.believed_cached_tokens > 0 for each in outcomes if each.request.arrival_s > 21) > 0.9
+
+
+def test_a_gateway_goes_on_by_what_it_remembers_of_prompts_while_the_store_is_gone() -> None:
+    outcomes = run(conversations(220, 10), msgspec.structs.replace(GONE, gateways=1))
+    alone = [each for each in outcomes if 11 <= each.request.arrival_s < 20]
+    assert fmean(each.believed_cached_tokens > 0 for each in alone) > 0.8
+
+
+def test_where_half_of_the_agents_are_silent_their_ranks_stay_in_use() -> None:
+    requests = conversations(700, 20)
+    fleet = msgspec.structs.replace(FLEET, prefill=0, decode=0, mixed=16)
+    silent = msgspec.structs.replace(fleet, silent_from_s=2.0, silent_s=60.0, silent_share=0.5)
+    outcomes = run(requests, silent)
+    assert {each.prefill_rank for each in outcomes if each.request.arrival_s > 14} == {f"mixed{n}" for n in range(16)}
+    assert goodput(outcomes, 14) >= 0.9 * goodput(run(requests, fleet), 14)
 
 
 @pytest.mark.parametrize("empties", [False, True])
