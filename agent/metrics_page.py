@@ -31,23 +31,27 @@ _NUMBERS = (
     b"iteration_tokens_total_count", b"generation_tokens_total", b"generation_tokens", b"prompt_tokens_total",
     b"prompt_tokens", b"generation_tokens_created", b"request_prefill_time_seconds_count",
     b"request_prefill_time_seconds_sum", b"request_prefill_kv_computed_tokens_sum", b"request_prompt_tokens_sum",
-    b"external_prefix_cache_hits_total", b"external_prefix_cache_hits", *_QUERIES, *_HITS,
+    b"external_prefix_cache_hits_total", b"external_prefix_cache_hits", b"time_to_first_token_seconds_count",
+    b"time_to_first_token_seconds_sum", *_QUERIES, *_HITS,
 )  # fmt: skip
 _LARGEST = 1e15
 """Above it a number is no count, no time and no share, and arithmetic on it may fail."""
 _MOST_DIGITS = 15
 _MOST_SERIES = 32_768
-"""Of the families read here, vLLM gives 18 series per engine. Reading more would hold up the agent's other ranks."""
+"""Of the families read here, vLLM gives 23 series per engine. Reading more would hold up the agent's other ranks."""
 _LONGEST_LABELS_BYTES = 16_384
 """The longest in vLLM, the cache configuration's, are over 1 KB."""
 _AWAKE = b"engine_sleep_state"
+_BY_SOURCE = b"prompt_tokens_by_source_total"
+_ONE_OF = {_AWAKE: ("sleep_state", "awake"), _BY_SOURCE: ("source", "local_compute")}
+"""Of a family with a series for each state or source, the label of the one that is read."""
 _CACHE_CONFIG = b"cache_config_info"
 _PROCESS_START = b""
 
 # Starting with a literal line break lets the engine skip from line to line; `^` with MULTILINE is five times slower.
 # Possessive quantifiers keep a page that was cut off from being tried in every way.
 _SERIES = re.compile(
-    rb"\n(?:vllm:(" + b"|".join((*_NUMBERS, _AWAKE, _CACHE_CONFIG)) + rb")|process_start_time_seconds)"
+    rb"\n(?:vllm:(" + b"|".join((*_NUMBERS, _AWAKE, _BY_SOURCE, _CACHE_CONFIG)) + rb")|process_start_time_seconds)"
     rb'(?:\{((?:[^"}\n]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")*+)\})? (\S+)'
 )
 _LABEL = re.compile(rb'(\w+)="([^"\\]*(?:\\.[^"\\]*)*)"')
@@ -68,6 +72,9 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     token. `prefill_*` count finished requests: how many, their prompt tokens that were computed here, and the seconds
     from schedule to first token. Cached tokens are taken off at admission already, so from sample to sample
     `prefill_tokens` may fall.
+    `first_tokens` are the prompts that have had their first token, and `first_token_s` the seconds they waited for it
+    in all. Of these prompts `prompt_tokens` are all tokens, and `local_tokens` those that were neither cached nor
+    pulled, None where the page does not tell.
     `prefix_queries` are the prompt tokens looked up in the prefix cache at admission, None where the page does not
     tell; `prefix_hits` those found there, and `external_hits` those that a KV connector had.
     `created_s` (since the epoch, on the rank's clock) is when the engine's series began, None where unknown.
@@ -79,6 +86,9 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
     kv_usage: float
     steps: float
     prompt_tokens: float
+    local_tokens: float | None
+    first_tokens: float
+    first_token_s: float
     generation_tokens: float
     prefill_requests: float
     prefill_tokens: float
@@ -113,7 +123,7 @@ def parse_metrics(page: bytes) -> MetricsPage:
             process_start_s = value
         elif name == _CACHE_CONFIG:
             caches[engine] = labels
-        elif name != _AWAKE or labels.get("sleep_state") == "awake":
+        elif name not in _ONE_OF or _ONE_OF[name] in labels.items():
             numbers.setdefault(engine, {})[name] = value
     engines = sorted(
         (engine for engine, values in numbers.items() if b"num_requests_running" in values), key=_label_order
@@ -148,6 +158,9 @@ def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | Non
         kv_usage=min(1.0, max(0.0, _first(values, b"kv_cache_usage_perc", b"gpu_cache_usage_perc"))),
         steps=values.get(b"iteration_tokens_total_count", 0.0),
         prompt_tokens=_first(values, b"prompt_tokens_total", b"prompt_tokens"),
+        local_tokens=values.get(_BY_SOURCE),
+        first_tokens=values.get(b"time_to_first_token_seconds_count", 0.0),
+        first_token_s=values.get(b"time_to_first_token_seconds_sum", 0.0),
         generation_tokens=_first(values, b"generation_tokens_total", b"generation_tokens"),
         prefill_requests=values.get(b"request_prefill_time_seconds_count", 0.0),
         prefill_tokens=_computed_tokens(values),

@@ -1,13 +1,12 @@
 """Learns a rank's prefill rate, in uncached prompt tokens per second, from the sums on its pages. Pure.
 
-vLLM gives, over finished requests, the tokens computed (T), the seconds from schedule to first token (S) and the
-number of requests (n). Prompts that share steps overlap, so S counts the same second several times: T/S is the rate
-only when prompts ran alone. The time the engine really spent lies between S/n (all overlapped) and S (none did), and
-is the time the rank worked on prompts meanwhile (W, prefill_work.py), as far as that was seen. So one window says
+vLLM gives, over finished requests, the tokens computed (T) and the seconds from schedule to first token (S). Prompts
+that share steps overlap, so S counts the same second several times: T/S is the rate only when prompts ran alone. The
+time the rank worked on these prompts (W, prefill_work.py) is no longer either, so one window says T / min(S, W).
 
-    rate = T / min(S, W), and where W was not seen whole T / max(S/n, min(S, W))
-
-S/n alone is no bound: where a step holds the end of one prompt and the beginning of the next, each runs for two steps.
+Where KV is pulled from other ranks, neither T nor S is of use: what is pulled is in T as soon as the request has
+finished, but was taken off when it was admitted, and S counts the steps in which pulled prompts had their last token.
+There T is what the page says was computed here, and one window says T / W.
 
 Windows end when they hold enough tokens. Those of short prompts are left out: they measure a step's fixed cost. The
 answer is the median of the last windows, weighted by their tokens up to a bound, so that neither a first request that
@@ -15,14 +14,15 @@ compiled a kernel (26 s seen on a real vLLM) nor requests that happened to finis
 one more window, and until three windows are known the rate is not believed to be below it: in an idle pool a rank that
 seems slower than its like gets no request, and so would never be known better. For the same reason a rank of which no
 window was seen for a while is believed to be as fast as it ever was: its last ones may have been a cold start, or a
-neighbour's load. A decode rank that pulls its KV computes
-next to nothing and keeps the prior.
+neighbour's load. A decode rank that pulls all
+its KV computes next to nothing and keeps the prior.
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
+from math import inf
 
 import msgspec
 
@@ -47,13 +47,11 @@ class Window(msgspec.Struct, frozen=True):
     prefill_s: float = 0.0
     requests: float = 0.0
     busy_s: float = 0.0
-    is_whole: bool = True
 
     @property
-    def tokens_per_s(self) -> float:
-        """The rate this window shows; it holds at least one request that took time."""
-        least_s = 0.0 if self.is_whole else self.prefill_s / self.requests
-        return self.tokens / max(least_s, min(self.prefill_s, self.busy_s))
+    def seconds(self) -> float:
+        """What the tokens took."""
+        return min(self.prefill_s, self.busy_s)
 
 
 class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,23 +81,36 @@ class PrefillRate(msgspec.Struct, frozen=True, kw_only=True):
 
 def learn(known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float) -> PrefillRate:
     """What is known after two samples of one incarnation, `elapsed_s` apart."""
-    tokens, prefill_s = after.prefill_tokens - before.prefill_tokens, after.prefill_s - before.prefill_s
-    admitted = known.work.admit(before, after, elapsed_s)
-    done, work = admitted.finish(tokens, prefill_s, is_idle=after.running + after.waiting == 0)
-    window = Window(
-        tokens=known.window.tokens + tokens,
-        prefill_s=known.window.prefill_s + prefill_s,
-        requests=known.window.requests + after.prefill_requests - before.prefill_requests,
-        busy_s=known.window.busy_s + done.seconds,
-        is_whole=known.window.is_whole and done.is_whole,
-    )
+    window, work = _widened(known, before, after, elapsed_s)
     known = msgspec.structs.replace(known, unseen_s=known.unseen_s + elapsed_s, work=work)
     if window.tokens < _WINDOW_TOKENS:
         return msgspec.structs.replace(known, window=window)
-    if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.prefill_s <= 0 or window.requests < 1:
+    if window.tokens < window.requests * _LEAST_MEAN_PROMPT_TOKENS or window.seconds <= 0 or not window.requests:
         return msgspec.structs.replace(known, window=Window())
-    if window.tokens_per_s > _FASTEST_TOKENS_PER_S:
+    rate = window.tokens / window.seconds
+    if rate > _FASTEST_TOKENS_PER_S:
         return msgspec.structs.replace(known, window=Window())
-    vote = (window.tokens_per_s, min(window.tokens, _HEAVIEST_WINDOW_TOKENS))
-    seen = (*known.seen, vote)[-_WINDOWS_KEPT:]
+    seen = (*known.seen, (rate, min(window.tokens, _HEAVIEST_WINDOW_TOKENS)))[-_WINDOWS_KEPT:]
     return msgspec.structs.replace(known, seen=seen, window=Window(), unseen_s=0.0)
+
+
+def _widened(
+    known: PrefillRate, before: EngineSample, after: EngineSample, elapsed_s: float
+) -> tuple[Window, PrefillWork]:
+    """The open window with what was seen between the samples, and the work that is left."""
+    work, window = known.work.admit(before, after, elapsed_s), known.window
+    is_idle = after.running + after.waiting == 0
+    if after.external_hits and before.local_tokens is not None and after.local_tokens is not None:
+        done, work = work.finish(after.local_tokens - before.local_tokens, None, is_idle=is_idle)
+        tokens, prefill_s, requests = done.tokens, inf, done.pieces
+    else:
+        tokens, prefill_s = after.prefill_tokens - before.prefill_tokens, after.prefill_s - before.prefill_s
+        requests = after.prefill_requests - before.prefill_requests
+        done, work = work.finish(tokens, prefill_s, is_idle=is_idle)
+    window = Window(
+        tokens=window.tokens + tokens,
+        prefill_s=window.prefill_s + prefill_s,
+        requests=window.requests + requests,
+        busy_s=window.busy_s + done.seconds,
+    )
+    return window, work

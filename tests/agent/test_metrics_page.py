@@ -41,6 +41,18 @@ def test_computed_prompt_tokens_leave_out_transferred_ones(name: str, computed_t
     engine = only(page_bytes(name))
     assert engine.prefill_requests == 5
     assert engine.prefill_tokens == computed_tokens
+    assert (engine.prompt_tokens, engine.local_tokens) == (2907, computed_tokens)
+    assert engine.external_hits == 2907 - computed_tokens
+
+
+def test_first_tokens_and_how_long_they_were_waited_for_are_read() -> None:
+    engine = only(page_bytes("decode_nixl"))
+    assert (engine.first_tokens, engine.first_token_s) == (5, 3.6259679794311523)
+
+
+def test_a_page_that_does_not_tell_where_prompts_came_from_is_read() -> None:
+    page = page_bytes("decode_nixl").replace(b"prompt_tokens_by_source", b"prompt_tokens_by_other")
+    assert only(page).local_tokens is None
 
 
 def test_engines_behind_one_port_are_read_apart_and_sorted_as_numbers() -> None:
