@@ -87,8 +87,19 @@ class AgreementSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     fleet: Fleet = Fleet()
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One seed's run on a real fleet; `cores` is the share of one by kind of process."""
+
+    seed: int
+    requests: Sequence[SimRequest]
+    outcomes: Sequence[Outcome]
+    most_late_s: float
+    cores: dict[str, float]
+    mishaps: dict[str, float]
+
+
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """One seed's means, the simulation's over all its runs; `cores` is the share of one by kind of process."""
+    """One seed's means, the simulation's over all its runs; the rest as measured."""
 
     seed: int
     seconds: float
@@ -129,26 +140,37 @@ def requests_of(settings: AgreementSettings, seed: int) -> list[SimRequest]:
     return requests_at_load(drawn, settings.requests, settings.most_output_tokens, capacity, settings.load)
 
 
-def compared(settings: AgreementSettings, seed: int, folder: Path) -> Compared:
-    """One run on a real fleet beside SIMULATED ones."""
-    requests, options = requests_of(settings, seed), settings.fleet.options
-    with real_fleet(options, settings.policy, folder) as fleet:
+def measured(settings: AgreementSettings, seed: int, folder: Path) -> Measured:
+    """One run on a real fleet."""
+    requests = requests_of(settings, seed)
+    with real_fleet(settings.fleet.options, settings.policy, folder) as fleet:
         sender, cores = sent(fleet, requests, seed)
-        mishaps = fleet.mishaps()
-    case = case_of(settings)
-    simulated = [run(requests, options.settings_of(case, seed * SIMULATED + number)) for number in range(SIMULATED)]
+        return Measured(
+            seed=seed,
+            requests=requests,
+            outcomes=sender.outcomes,
+            most_late_s=sender.most_late_s,
+            cores=cores,
+            mishaps=fleet.mishaps(),
+        )
+
+
+def compared(settings: AgreementSettings, real: Measured) -> Compared:
+    """A real run beside SIMULATED ones."""
+    case, options, first = case_of(settings), settings.fleet.options, real.seed * SIMULATED
+    simulated = [run(real.requests, options.settings_of(case, first + number)) for number in range(SIMULATED)]
     means_s = [mean_ttft_s(outcomes) for outcomes in simulated]
     return Compared(
-        seed=seed,
-        seconds=max(outcome.finished_s for outcome in sender.outcomes),
-        real_ttft_s=mean_ttft_s(sender.outcomes),
+        seed=real.seed,
+        seconds=max(outcome.finished_s for outcome in real.outcomes),
+        real_ttft_s=mean_ttft_s(real.outcomes),
         simulated_ttft_s=fmean(means_s),
         simulated_sd_s=stdev(means_s),
-        real_hit_rate=hit_rate(sender.outcomes),
+        real_hit_rate=hit_rate(real.outcomes),
         simulated_hit_rate=fmean(map(hit_rate, simulated)),
-        most_late_s=sender.most_late_s,
-        cores=cores,
-        mishaps=mishaps,
+        most_late_s=real.most_late_s,
+        cores=real.cores,
+        mishaps=real.mishaps,
     )
 
 
@@ -180,10 +202,13 @@ def hit_rate(outcomes: Sequence[Outcome]) -> float:
 @settings_options(AgreementSettings, prefix="BENCH_")
 def main(settings: AgreementSettings) -> None:
     """Compare real ranks, gateways and Redis with the simulation of them."""
-    ratios = []
+    real, ratios = [], []
+    # All real runs come first: the machine may be quiet for no longer.
     for seed in seeds_of(settings.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            found = compared(settings, seed, Path(folder))
+            real.append(measured(settings, seed, Path(folder)))
+    for each in real:
+        found = compared(settings, each)
         click.echo(str(found))
         ratios.append(found.ratio)
     mean, error = fmean(ratios), standard_error(ratios)

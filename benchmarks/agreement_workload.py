@@ -21,11 +21,12 @@ FIRST_ID, IDS = 100, 50_000
 def requests_at_load(
     drawn: list[SimRequest], requests: int, most_output_tokens: int, capacity: FleetCapacity, load: float
 ) -> list[SimRequest]:
-    """The first requests, none with a longer answer, at times that make them `load`; raises WorkloadError."""
-    shorter = [
-        msgspec.structs.replace(request, output_tokens=min(request.output_tokens, most_output_tokens))
-        for request in part(drawn, 0, requests)
-    ]
+    """The first requests, none with a longer answer, at times that make them `load`; raises WorkloadError.
+
+    Real ones are cut by a limit that their gateway sees, and so are all.
+    """
+    lengths = [(each, min(each.output_tokens, most_output_tokens)) for each in part(drawn, 0, requests)]
+    shorter = [msgspec.structs.replace(each, output_tokens=tokens, max_tokens=tokens) for each, tokens in lengths]
     return at_load(shorter, capacity, load)
 
 

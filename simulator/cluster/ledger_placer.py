@@ -93,7 +93,7 @@ class LedgerPlacer:
     def _shape(self, request: SimRequest, prompt: Prompt | None) -> RequestShape:
         return RequestShape(
             prompt_tokens=request.prompt_tokens,
-            output_tokens=self._estimator.output_tokens(_API, None),
+            output_tokens=self._estimator.output_tokens(_API, request.max_tokens),
             prompt_key=request.key,
             blocks=tuple(prompt.chain.hashes) if prompt else (),
             block_tokens=BLOCK_TOKENS,

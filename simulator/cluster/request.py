@@ -12,7 +12,8 @@ class SimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """When a request arrives, what it asks for, and what its prompt has in common with others.
 
     `blocks` are the ids, none negative, of the prompt's whole blocks of BLOCK_TOKENS. The k-th id stands for the whole
-    prefix up to and with block k: equal ids are equal prefixes.
+    prefix up to and with block k: equal ids are equal prefixes. `max_tokens`, where it has one, is the limit that
+    gateways see; how long its answer will be they never know.
     """
 
     number: int
@@ -20,6 +21,7 @@ class SimRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     output_tokens: int
     blocks: tuple[int, ...]
+    max_tokens: int | None = None
 
     @property
     def key(self) -> str:

@@ -60,6 +60,7 @@ def test_requests_come_at_the_load_with_shorter_answers() -> None:
     requests = requests_at_load(REQUESTS, 50, 20, SLOW.capacity, 0.7)
     assert len(requests) == 50
     assert max(request.output_tokens for request in requests) == 20
+    assert all(request.max_tokens == request.output_tokens for request in requests)
     assert load_of(requests, SLOW.capacity) == pytest.approx(0.7)
 
 

@@ -55,6 +55,24 @@ def test_every_request_is_served_in_order_of_its_phases(policy: str) -> None:
         assert 0 <= outcome.cached_tokens < outcome.request.prompt_tokens
 
 
+@pytest.mark.parametrize(("max_tokens", "rank"), [(None, "decode0"), (4, "prefill0")])
+def test_a_limit_of_a_request_is_what_its_answer_is_expected_to_be(max_tokens: int | None, rank: str) -> None:
+    """A prefill holds up short answers by more for each token, so that it is better queued on a prefill rank."""
+    requests = [
+        SimRequest(
+            number=number,
+            arrival_s=0.01 * number,
+            prompt_tokens=4000,
+            output_tokens=4,
+            blocks=(),
+            max_tokens=max_tokens,
+        )
+        for number in range(2)
+    ]
+    outcomes = {o.request.number: o for o in run(requests, FleetSettings(prefill=1, decode=1))}
+    assert outcomes[1].prefill_rank == rank
+
+
 def test_both_pairs_and_mixed_ranks_serve() -> None:
     outcomes = run(some_requests(200, 20), FleetSettings(prefill=2, decode=2, mixed=2))
     assert {outcome.prefill_rank for outcome in outcomes} >= {"prefill0", "prefill1", "mixed0", "mixed1"}
