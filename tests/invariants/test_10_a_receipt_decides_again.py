@@ -221,6 +221,13 @@ class TestIsFound:
         kept.pool.store._commands.execute(b"XADD", stream, b"MAXLEN", b"~", b"500", b"*", b"digest", b"mine")
         assert await kept.reservations("mine") == [0]
 
+    async def test_beside_entries_of_that_name_that_are_no_receipts(self, kept: Kept, receipt: Receipt) -> None:
+        kept.write(receipt, "mine")
+        stream = kept.pool.keys.receipts.encode()
+        kept.pool.store._commands.execute(b"XADD", stream, b"MAXLEN", b"~", b"500", b"*", b"request", b"mine")
+        found = await find(kept.pool.store, "mine", SchedulerSettings(receipts_kept=KEPT))
+        assert (len(found.receipts), len(found.unreadable)) == (1, 1)
+
     def test_until_so_many_are_kept(self, kept: Kept, receipt: Receipt) -> None:
         for _ in range(4):
             kept.write(receipt, *["mine"] * 50, kept=100)
