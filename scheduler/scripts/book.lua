@@ -43,28 +43,16 @@ local function settle(live_key, id, old, new, call)
   return (new and 1 or 0) - (old and 1 or 0)
 end
 
--- Writes down for reports what was dispatched to some lives and is in their engines by now.
-local function write_past(lives, call)
-  if #lives == 0 then return end
-  local rows = {}
-  for i, raw in ipairs(redis.call('HMGET', k.hist, unpack(lives))) do
-    local life, page = lives[i], pages[lives[i]]
-    rows[2 * i - 1], rows[2 * i] = life, remembered(raw, call.ms, page.sent, page.in_engine)
-  end
-  redis.call('HSET', k.hist, unpack(rows))
-end
-
 local function write_book(call)
-  local rows, changed, moved, n = {}, {}, {}, 0
+  local rows, changed, n = {}, {}, 0
   for life, page in pairs(pages) do
     rows[n + 1], rows[n + 2], changed[n + 1], changed[n + 2] = life, page.row, call.version, page.rank
     n = n + 2
-    if page.sent then moved[#moved + 1] = life end
+    if page.sent then remember(life, call.ms, page.sent, page.in_engine) end
   end
   if n == 0 then return end
   redis.call('HSET', k.load, unpack(rows))
   redis.call('ZADD', k.change, unpack(changed))
-  write_past(moved, call)
   for life, page in pairs(pages) do if page.is_idle then tidy(page.rank, string.sub(life, #page.rank + 2)) end end
   for name, more in pairs(groups) do
     if not pcall(redis.call, 'HINCRBY', k.group, name, format('%d', more)) then end_epoch() end

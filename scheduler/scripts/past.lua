@@ -4,18 +4,17 @@
 -- hist    hash: life -> "<pool ms>,<dispatched>,<KV tokens in the engine>;" newest first, steps of 20 ms, 2 KiB
 local k = {load = KEYS[4], hist = KEYS[5], group = KEYS[6], change = KEYS[7], seen = KEYS[8]}
 
--- A row of `hist` with one more entry; within 20 ms it takes the place of the last.
-local function remembered(raw, ms, sent, in_engine)
-  raw = raw or '0,0,0;'
-  local at, older = match(raw, '^(%d+),[^;]+;()')
-  if at and ms - at < 20 then ms, raw = at, string.sub(raw, older) end
-  return string.sub(format('%d,%d,%d;', ms, sent, in_engine) .. raw, 1, 2048)
+local function remember(life, ms, sent, in_engine)
+  local raw = redis.call('HGET', k.hist, life) or '0,0,0;'
+  local at, rest = match(raw, '^(%d+),[^;]+;(.*)$')
+  if at and ms - at < 20 then ms, raw = at, rest end
+  redis.call('HSET', k.hist, life, string.sub(format('%d,%d,%d;', ms, sent, in_engine) .. raw, 1, 2048))
 end
 
--- Dispatched requests and KV tokens in the engine at pool time `ms` by a row of `hist`; before its oldest entry, that.
-local function recall(raw, ms)
+-- Dispatched requests and KV tokens in the engine at pool time `ms`; before the oldest entry, the oldest known.
+local function recall(life, ms)
   local sent, in_engine = 0, 0
-  for at, then_sent, then_kv in string.gmatch(raw or '', '(%d+),(%d+),(%d+);') do
+  for at, then_sent, then_kv in string.gmatch(redis.call('HGET', k.hist, life) or '', '(%d+),(%d+),(%d+);') do
     sent, in_engine = tonumber(then_sent), tonumber(then_kv)
     if tonumber(at) <= ms then break end
   end

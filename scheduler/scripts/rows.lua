@@ -21,7 +21,7 @@ local READABLE_LOAD = '^%d+ %d+ %d+ %d+ %d+ %d+ %d+ %d+$'
 local PRICED = '^(%S+) up 0 (%d+) (%d+) (%-?%d+) (%d+%.?%d*e?[+-]?%d*) '  -- SEEN of a rank that can be placed on
 local PRICED_LOAD = '^(%d+) (%d+) (%d+) (%d+) %d+ (%d+) (%d+) (%d+)$'  -- LOAD, but for what has no price
 local DRAINED = '^(%S+ %S+) %d'  -- SEEN up to its drained flag
-local CARD_VERSION = '^(%S+) %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
+local CARD_VERSION = '^%S+ %S+ %d %d+ %d+ %-?%d+ %S+ %S+ %d+ (%d+)'  -- SEEN up to its card version
 
 -- A sample counts whole while it is fresh, then fades; what is forgotten counts for nothing (scheduler/loads.py).
 local FRESH_MS, FORGOTTEN_MS = 2000, 10000

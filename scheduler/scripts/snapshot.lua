@@ -16,15 +16,15 @@ local ranks = redis.call('ZRANGEBYSCORE', KEYS[2], format('(%d', since), '+inf')
 for first = 1, #ranks, 1000 do
   local slice = {unpack(ranks, first, math.min(first + 999, #ranks))}
   local cards, seens = redis.call('HMGET', KEYS[3], unpack(slice)), redis.call('HMGET', KEYS[4], unpack(slice))
-  local lives, versions = {}, {}
-  for i, rank in ipairs(slice) do
-    local incarnation, card_version = match(seens[i] or '', CARD_VERSION)
-    lives[i], versions[i] = rank .. ' ' .. (incarnation or ''), tonumber(card_version or 0)
-  end
+  local lives = {}
+  for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. match(seens[i] or '', '^%S*') end
   local loads = redis.call('HMGET', KEYS[5], unpack(lives))
   for i, rank in ipairs(slice) do
-    local card, n = versions[i] > since and cards[i], #reply
-    reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = rank, seens[i] or '', loads[i] or '', card or ''
+    local card_version = tonumber(match(seens[i] or '', CARD_VERSION) or 0)
+    reply[#reply + 1] = rank
+    reply[#reply + 1] = seens[i] or ''
+    reply[#reply + 1] = loads[i] or ''
+    reply[#reply + 1] = card_version > since and cards[i] or ''
   end
 end
 return reply

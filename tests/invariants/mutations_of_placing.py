@@ -33,7 +33,7 @@ PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (1, "(sum[2] > 0 and prompts == '0')", "sum[2] > 0"),
             (2, "if sum[4] ~= 0 or sum[6] ~= 0 then page", "if sum[4] ~= 0 then page"),
             (2, "if sum[4] ~= 0 or sum[6] ~= 0 then page", "if sum[6] ~= 0 then page"),
-            (2, "if page.sent then moved", "if false then moved"),
+            (2, "if page.sent then remember(", "if false then remember("),
             (5, "requests + in_engine == 0", "requests + in_engine < 0"),
             (6, "redis.call('ZADD', k.change, unpack(changed))", ""),
             (1, "pages[life] = pages[life] or {", "pages[life] = {"),
