@@ -229,7 +229,7 @@ async def test_a_client_that_loses_its_patience_leaves_nothing_behind(script: Sc
         async for _ in answer:
             pass
 
-    async with talking(script, client_options={"timeout": 0.2}) as talk:
+    async with talking(script, client_options={"timeout": 1.0}) as talk:
         # Of a stream that has begun the client lets httpx's own error through.
         with pytest.raises((openai.APITimeoutError, httpx.ReadTimeout)):
             await ask(talk.client)
