@@ -43,10 +43,17 @@ async def known(
 ) -> AsyncIterator[Scene]:
     scene = Scene(settings, policy=policy)
     await tell(scene, odometer)
+    async with joined(scene):
+        yield scene
+
+
+@asynccontextmanager
+async def joined(scene: Scene) -> AsyncIterator[Scene]:
+    """The scene with its gateway at work."""
     await scene.pool.refresh()
     running = asyncio.get_running_loop().create_task(scene.pool.run(), name="pool")
     try:
-        await until(lambda: not scene.pool.degraded, "the pool has joined")
+        await until(lambda: not scene.pool.degraded, "the gateway has joined")
         yield scene
     finally:
         running.cancel()
@@ -113,14 +120,8 @@ async def test_other_gateways_know_at_once() -> None:
 async def a_later_gateway(scene: Scene) -> AsyncIterator[Scene]:
     other = Scene(SETTINGS, policy="forebay")
     other.wire.store = scene.wire.store
-    await other.pool.refresh()
-    late = asyncio.get_running_loop().create_task(other.pool.run(), name="another pool")
-    try:
-        await until(lambda: not other.pool.degraded, "the other gateway has joined")
+    async with joined(other):
         yield other
-    finally:
-        late.cancel()
-        await asyncio.gather(late, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("found", "expected"), [(60_000, 100), (0, 60_100)])
