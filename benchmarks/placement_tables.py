@@ -60,6 +60,11 @@ AGAINST_PEERS = (
     ),
     TableSpec(name="azure", title="Azure code", trace=AZURE),
     TableSpec(name="shared-prefix", title="Shared prefixes", options=("--workload", "shared_prefix")),
+    TableSpec(
+        name="shared-prefix-wide",
+        title="Shared prefixes, goodput's bounds five times as wide",
+        options=("--workload", "shared_prefix", "--slo-scale", "5"),
+    ),
     TableSpec(name="hot", title="Four hot documents", options=("--workload", "hot")),
     TableSpec(name="hottest", title="One hot document", options=("--workload", "hottest")),
 )
