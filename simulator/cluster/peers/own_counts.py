@@ -1,9 +1,10 @@
 """The negative control: the least tokens, of those that this gateway itself has placed. Pure.
 
-What Forebay would be without the shared ledger: a prefill or mixed rank costs the prompt tokens that this gateway has
-under way there, a decode rank twice the share of its sequences plus the share of its KV tokens that they are, as
-Forebay's own cost has it (scheduler/policies/least_work.py). With one gateway that is all there is; with many each sees
-its part.
+A prefill or mixed rank costs the prompt tokens that this gateway has under way there, in full until they are computed;
+a decode rank twice the share of its sequences plus the share of its KV tokens that they are, as Forebay's own cost has
+it (scheduler/policies/least_work.py). It is not Forebay without a ledger: it knows no prefixes and no progress, weighs
+nothing by the length of the queues, and prefills on no decode rank. With one gateway that is all there is; with many
+each sees its part.
 """
 
 from __future__ import annotations
