@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from simulator.cluster.peers import factories, llm_d
+from simulator.cluster.peers import factories, llm_d, llm_d_decider
 from simulator.cluster.peers.peer_fleet import PeerFleet
 from simulator.cluster.peers.rule import Rule
 
@@ -27,9 +27,12 @@ PEERS: Mapping[str, Callable[[PeerFleet], Sequence[Rule]]] = MappingProxyType(
         "llm_d_queue": partial(factories.llm_d, llm_d.QUEUE),
         "llm_d_chart": partial(factories.llm_d, llm_d.CHART),
         "llm_d_precise": partial(factories.llm_d_precise, llm_d.PRECISE),
+        "llm_d_decider": partial(factories.llm_d_decider, llm_d_decider.CONFIGURED_TOKENS),
+        "llm_d_decider_2048": partial(factories.llm_d_decider, llm_d_decider.GENEROUS_TOKENS),
         "dynamo": factories.dynamo,
         "dynamo_sync": factories.dynamo_sync,
         "dynamo_aic": factories.dynamo_aic,
+        "dynamo_conditional": factories.dynamo_conditional,
         "lmetric": factories.lmetric,
         "aibrix_prefix": factories.aibrix,
         "own_counts": factories.own_counts,

@@ -58,5 +58,10 @@ class Dynamo(Rule):
         self._active.ended(leg)
 
     def _prefill_cost(self, rank: str, request: SimRequest) -> float:
+        if rank in self._mixed:
+            return self._whole_cost(rank, request)
+        return self._active.prompt_tokens(rank) + self._exact.uncached_tokens(rank, request)
+
+    def _whole_cost(self, rank: str, request: SimRequest) -> float:
         cost = self._active.prompt_tokens(rank) + self._exact.uncached_tokens(rank, request)
-        return cost + (self._active.active_tokens(rank, request) if rank in self._mixed else 0)
+        return cost + self._active.active_tokens(rank, request)

@@ -13,9 +13,11 @@ from simulator.cluster.peers.ascend_pd import AscendPd
 from simulator.cluster.peers.board import Board
 from simulator.cluster.peers.dynamo import Dynamo
 from simulator.cluster.peers.dynamo_active import ActiveSequences
+from simulator.cluster.peers.dynamo_conditional import DynamoConditional
 from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.fastdeploy import HEARTBEAT_S, FastDeploy
-from simulator.cluster.peers.llm_d import SCRAPE_S, LlmD, Weights
+from simulator.cluster.peers.llm_d import PRECISE, SCRAPE_S, LlmD, Weights
+from simulator.cluster.peers.llm_d_decider import LlmDDecider
 from simulator.cluster.peers.llm_d_index import ApproximateIndex, PrefixIndex
 from simulator.cluster.peers.llm_d_precise import PreciseIndex
 from simulator.cluster.peers.lmetric import LMetric
@@ -97,6 +99,15 @@ def llm_d_precise(weights: Weights, fleet: PeerFleet) -> Sequence[Rule]:
     return _llm_d(weights, fleet, [PreciseIndex(exact, fleet.now_s) for _ in fleet.gateways])
 
 
+def llm_d_decider(non_cached_tokens: int, fleet: PeerFleet) -> Sequence[Rule]:
+    """As llm_d_precise."""
+    exact = fleet.exact_prefixes()
+    return [
+        LlmDDecider(PRECISE, PreciseIndex(exact, fleet.now_s), polled, chance, non_cached_tokens=non_cached_tokens)
+        for polled, chance in zip(fleet.polled(SCRAPE_S), fleet.chances, strict=True)
+    ]
+
+
 def _llm_d(weights: Weights, fleet: PeerFleet, indexes: Sequence[PrefixIndex]) -> Sequence[Rule]:
     return [
         LlmD(weights, index, polled, chance)
@@ -118,13 +129,24 @@ def dynamo_sync(fleet: PeerFleet) -> Sequence[Rule]:
 
 def dynamo_aic(fleet: PeerFleet) -> Sequence[Rule]:
     """What is active all routers know, and how far it is."""
+    return _dynamo_aic(fleet, Dynamo)
+
+
+def dynamo_conditional(fleet: PeerFleet) -> Sequence[Rule]:
+    """As dynamo_aic; of decode ranks too."""
+    return _dynamo_aic(fleet, DynamoConditional)
+
+
+def _dynamo_aic(fleet: PeerFleet, rule: type[Dynamo]) -> Sequence[Rule]:
     exact, tokens_per_s = fleet.exact_prefixes(), fleet.settings.timing.prefill_tokens_per_s
-    return _dynamo(fleet, exact, [ActiveSequences(exact, fleet.now_s, tokens_per_s)] * len(fleet.gateways))
+    return _dynamo(fleet, exact, [ActiveSequences(exact, fleet.now_s, tokens_per_s)] * len(fleet.gateways), rule)
 
 
-def _dynamo(fleet: PeerFleet, exact: ExactPrefixes, actives: Sequence[ActiveSequences]) -> Sequence[Rule]:
+def _dynamo(
+    fleet: PeerFleet, exact: ExactPrefixes, actives: Sequence[ActiveSequences], rule: type[Dynamo] = Dynamo
+) -> Sequence[Rule]:
     mixed = fleet.names(Role.MIXED)
-    return [Dynamo(exact, active, mixed, chance) for active, chance in zip(actives, fleet.chances, strict=True)]
+    return [rule(exact, active, mixed, chance) for active, chance in zip(actives, fleet.chances, strict=True)]
 
 
 def lmetric(fleet: PeerFleet) -> Sequence[Rule]:

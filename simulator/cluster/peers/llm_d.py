@@ -57,7 +57,7 @@ class LlmD(Rule):
 
     def prefill_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """See Rule. What is known of the prompt is looked up once for both legs."""
-        self._held = self._index.held_blocks(request, _matched(request))
+        self._look_up(request)
         return self._rank(request, ranks)
 
     def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
@@ -67,6 +67,9 @@ class LlmD(Rule):
     def began(self, leg: Leg) -> None:
         """See Rule."""
         self._index.picked(leg.rank, _matched(leg.request))
+
+    def _look_up(self, request: SimRequest) -> None:
+        self._held = self._index.held_blocks(request, _matched(request))
 
     def _rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         most_blocks, held = max(1, len(_matched(request))), self._held

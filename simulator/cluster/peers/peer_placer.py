@@ -25,10 +25,11 @@ class PeerPlacer:
         if not self._first:
             take(None)
             return
-        first = self._rule.prefill_rank(request, self._first)
+        alone = self._rule.whole_rank(request, self._decode) if self._decode else None
+        first = alone or self._rule.prefill_rank(request, self._first)
         number = next(self._numbers)
         self._legs[number] = []
-        if first in self._mixed:
+        if alone or first in self._mixed:
             self._begin(number, Leg(LegKind.WHOLE, first, request))
             take(Placed(number=number, prefill_rank=first, decode_rank=first))
             return

@@ -24,8 +24,9 @@ class Leg(NamedTuple):
 class Rule(ABC):
     """Chooses among the ranks it is given, of which there is at least one, and hears of the legs of its own requests.
 
-    `decodes_late`: the decode rank is chosen when the prefill is done, not along with the prefill rank. A leg that
-    serves the whole request is chosen by `prefill_rank`, which sees prefill and mixed ranks in one list.
+    `decodes_late`: the decode rank is chosen when the prefill is done, not along with the prefill rank. Where there are
+    pairs, `whole_rank` is asked first whether a decode rank is to do it all. A mixed rank that serves the whole request
+    is chosen by `prefill_rank`, which sees prefill and mixed ranks in one list.
 
     Every leg gets `began` when it is chosen, `prefilled` when its prompt is computed (a decode leg never), `answered`
     when the client has the first token, and `ended` when it has the last, whichever leg that came from.
@@ -40,6 +41,10 @@ class Rule(ABC):
     @abstractmethod
     def decode_rank(self, request: SimRequest, ranks: Sequence[str]) -> str:
         """The rank of the second leg."""
+
+    def whole_rank(self, request: SimRequest, ranks: Sequence[str]) -> str | None:
+        """The decode rank that is to prefill too; None, as with most rules, where another is to prefill for it."""
+        return None
 
     def began(self, leg: Leg) -> None:  # noqa: B027 - most rules hear of few of these
         """The leg's rank is chosen."""

@@ -5,6 +5,7 @@ from random import Random
 
 from simulator.cluster.peers.dynamo import Dynamo
 from simulator.cluster.peers.dynamo_active import ActiveSequences
+from simulator.cluster.peers.dynamo_conditional import DynamoConditional
 from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.lmetric import LMetric
 from simulator.kv_cache import KvCache
@@ -95,6 +96,42 @@ def test_the_progress_of_the_oldest_prompt_is_taken_off_as_far_as_it_goes() -> N
     assert active.prompt_tokens("a") == 4_000
     active.prefilled(second)
     assert active.prompt_tokens("a") == 0
+
+
+def conditional(known: ExactPrefixes) -> DynamoConditional:
+    return DynamoConditional(known, ActiveSequences(known, lambda: 0.0), (), Random(1))
+
+
+def test_a_decode_rank_prefills_what_is_short_and_mostly_cached_there() -> None:
+    rule = conditional(exact(a=range(8)))
+    assert rule.whole_rank(request(9, 4 * 512 + 2_047, blocks=(0, 1, 2, 3)), PAIR) == "a"
+    assert rule.whole_rank(request(9, 4 * 512 + 2_048, blocks=(0, 1, 2, 3)), PAIR) is None
+    # 0.7 of 1,706 tokens are 1,194.2, of 1,707 tokens 1,194.9.
+    assert rule.whole_rank(request(9, 512 + 1_194, blocks=(0, 9)), PAIR) == "a"
+    assert rule.whole_rank(request(9, 512 + 1_195, blocks=(0, 9)), PAIR) is None
+    assert rule.whole_rank(request(9, 100), PAIR) is None
+
+
+def test_the_decode_rank_that_might_prefill_is_the_one_with_the_least_to_compute_and_to_keep() -> None:
+    rule = conditional(exact(a=(1, 2), b=(1,)))
+    asked = request(9, blocks=(1, 2))
+    assert rule.whole_rank(asked, PAIR) == "a"
+    begin(rule, decode("a", request(1, 513)))
+    # 1 to compute and 1,025 + 513 to keep on a, 513 and 1,025 on b.
+    assert rule.whole_rank(asked, PAIR) == "b"
+    rule.ended(decode("a", request(1, 513)))
+    begin(rule, whole("a", request(2, 300)))
+    # 300 to compute before it and 300 to keep.
+    assert rule.whole_rank(asked, PAIR) == "b"
+
+
+def test_a_pair_decodes_where_the_prompt_is_cached_unless_that_rank_keeps_more() -> None:
+    rule = conditional(exact(a=(1, 2)))
+    asked = request(9, blocks=(1, 2, 3))
+    begin(rule, decode("a", request(1, 1_023)))
+    assert rule.decode_rank(asked, PAIR) == "a"
+    begin(rule, decode("a", request(2, 2)))
+    assert rule.decode_rank(asked, PAIR) == "b"
 
 
 def test_lmetric_multiplies_tokens_by_requests() -> None:

@@ -4,12 +4,13 @@ from random import Random
 
 from simulator.cluster.peers.exact_prefixes import ExactPrefixes
 from simulator.cluster.peers.llm_d import CHART, LOAD_AWARE, PRECISE, QUEUE, LlmD, Weights
+from simulator.cluster.peers.llm_d_decider import LlmDDecider
 from simulator.cluster.peers.llm_d_index import ApproximateIndex
 from simulator.cluster.peers.llm_d_precise import PreciseIndex
 from simulator.cluster.peers.own_prefixes import OwnPrefixes
 from simulator.cluster.peers.polled import Polled, RankSample
 from simulator.kv_cache import KvCache
-from tests.simulator.cluster.peers.legs import begin, polled, prefill, request
+from tests.simulator.cluster.peers.legs import begin, decode, polled, prefill, request
 
 PAIR = ("a", "b")
 
@@ -73,3 +74,28 @@ def test_the_precise_index_knows_what_ranks_hold_and_what_was_just_sent() -> Non
     precise = LlmD(PRECISE, index, polled(a=RankSample(0, 0, 0.0), b=RankSample(0, 0, 0.5)), Random(1))
     # 2 x 1/3 + 1 + 1 against 2 x 2/3 + 1 + 0.5.
     assert precise.prefill_rank(asked, PAIR) == "b"
+
+
+def decider(known: Polled, non_cached_tokens: int) -> LlmDDecider:
+    """One that has sent the first two of three blocks to a decode rank."""
+    index = ApproximateIndex(OwnPrefixes())
+    rule = LlmDDecider(QUEUE, index, known, Random(1), non_cached_tokens=non_cached_tokens)
+    begin(rule, decode("d", request(1, blocks=(1, 2))))
+    return rule
+
+
+def test_the_decode_rank_serves_all_of_a_prompt_of_which_it_lacks_less_than_the_threshold() -> None:
+    rule = decider(polled(), 100)
+    assert rule.whole_rank(request(2, 2 * 512 + 99, blocks=(1, 2)), ("d", "e")) == "d"
+    assert rule.whole_rank(request(2, 2 * 512 + 100, blocks=(1, 2)), ("d", "e")) is None
+    assert rule.whole_rank(request(3, 99), ("d", "e")) in ("d", "e")
+    assert rule.whole_rank(request(3, 100), ("d", "e")) is None
+
+
+def test_the_decider_sees_the_hits_of_the_rank_that_was_picked_and_of_no_other() -> None:
+    # 2 x 1/3 + 0 against 0 + 1.
+    rule = decider(polled(d=RankSample(0, 1, 0.0), e=RankSample(0, 0, 0.0)), 1_200)
+    asked = request(2, blocks=(1, 7, 8))
+    assert rule.whole_rank(asked, ("d", "e")) is None
+    assert rule.prefill_rank(asked, PAIR) in PAIR
+    assert rule.decode_rank(asked, ("d", "e")) == "e"

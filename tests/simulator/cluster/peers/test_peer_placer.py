@@ -50,6 +50,11 @@ class HeardLate(Heard):
     decodes_late = True
 
 
+class HeardAlone(Heard):
+    def whole_rank(self, request: SimRequest, ranks: Sequence[str]) -> str | None:
+        return ranks[0]
+
+
 def placed(rule: Heard, **ranks: Sequence[str]) -> tuple[Placed | None, list[str]]:
     """Where a request goes, and what the rule had heard after each of its phases, a line each."""
     placer = PeerPlacer(rule, **{"prefill": (), "decode": (), "mixed": ()} | ranks)
@@ -92,6 +97,19 @@ def test_a_mixed_rank_serves_the_whole_request() -> None:
     assert lines == ["began m", "prefilled m, answered m", "ended m"]
 
 
+def test_a_decode_rank_serves_the_whole_request_where_the_rule_says_so() -> None:
+    found, lines = placed(HeardAlone(), prefill=["p"], decode=["d", "e"], mixed=["m"])
+    assert found
+    assert (found.prefill_rank, found.decode_rank) == ("d", "d")
+    assert lines == ["began d", "prefilled d, answered d", "ended d"]
+
+
+def test_no_decode_rank_is_asked_for_where_there_is_none() -> None:
+    found, _ = placed(HeardAlone(), mixed=["m"])
+    assert found
+    assert found.prefill_rank == "m"
+
+
 @pytest.mark.parametrize("ranks", [{}, {"prefill": ["p"]}, {"decode": ["d"]}])
 def test_a_fleet_that_cannot_answer_takes_nothing(ranks: dict[str, Sequence[str]]) -> None:
     assert placed(Heard(), **ranks) == (None, [])
@@ -110,7 +128,8 @@ def test_every_peer_serves_every_request(policy: str, fleet: str) -> None:
     settings = FleetSettings(prefill=prefill, decode=decode, mixed=mixed, gateways=3, policy=policy)
     outcomes = run(some_requests(60, 10), settings)
     assert sorted(outcome.request.number for outcome in outcomes if not outcome.rejected) == list(range(60))
-    assert len({outcome.prefill_rank for outcome in outcomes}) == prefill + mixed
+    ranks = {outcome.prefill_rank for outcome in outcomes}
+    assert sum(not rank.startswith("decode") for rank in ranks) == prefill + mixed
     assert told(outcomes) == told(run(some_requests(60, 10), settings))
 
 
@@ -123,6 +142,15 @@ def test_what_a_gateway_has_placed_is_unknown_to_the_others(policy: str) -> None
     alone = _per_rank(run(burst, FleetSettings(prefill=8, decode=8, policy=policy)))
     assert alone == [8] * 8
     assert max(_per_rank(run(burst, FleetSettings(prefill=8, decode=8, policy=policy, gateways=64)))) > 8
+
+
+@pytest.mark.parametrize("policy", PEER_NAMES)
+def test_only_rules_that_disaggregate_conditionally_prefill_on_decode_ranks(policy: str) -> None:
+    settings = FleetSettings(prefill=2, decode=2, gateways=2, policy=policy)
+    outcomes = run(some_requests(150, 10), settings)
+    alone = [outcome for outcome in outcomes if outcome.prefill_rank.startswith("decode")]
+    assert bool(alone) == (policy in ("llm_d_decider", "llm_d_decider_2048", "dynamo_conditional"))
+    assert all(outcome.decode_rank == outcome.prefill_rank for outcome in alone)
 
 
 def _per_rank(outcomes: Sequence[Outcome]) -> list[int]:
