@@ -142,7 +142,7 @@ class _Prices:
         return shortlist(candidates, self._loads, drawn)
 
     def _local(self, pairs: Sequence[PairCandidates]) -> Sequence[Candidate]:
-        if not self._policy.in_seconds or not pairs:
+        if not self._policy.prefills_on_decode or not pairs:
             return ()
         ranks = [self._ranks[each.rank] for pair in pairs for each in pair.decodes]
         candidates = self._price(LegKind.WHOLE, ranks, is_first=True)

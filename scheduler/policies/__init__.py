@@ -27,12 +27,15 @@ _LEAST_WORK = Policy(
     order=by_chance,
     later_s=0.0,
     in_seconds=True,
+    prefills_on_decode=True,
     rebinds=True,
 )
+_FOREBAY = msgspec.structs.replace(_LEAST_WORK, knows_prefixes=True)
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
-        "forebay": msgspec.structs.replace(_LEAST_WORK, knows_prefixes=True),
+        "forebay": _FOREBAY,
+        "forebay_pairs": msgspec.structs.replace(_FOREBAY, prefills_on_decode=False),
         "least_work": _LEAST_WORK,
         "least_requests": Policy(
             price=least_requests.least_requests,

@@ -1,4 +1,4 @@
-"""What `forebay` (the default) and `least_work` cost: seconds to the first token, and the harm to decoding. Pure.
+"""What `forebay` (the default) and its kin cost: seconds to the first token, and the harm to decoding. Pure.
 
 Prefill costs q + alpha * u: q the seconds of work queued on the rank, the running prompt's progress credited; u the
 request's own uncached tokens over the rank's learned rate; alpha = 1 + min(8, 2/s x the least q in the pool), since

@@ -22,9 +22,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     on a decode rank.
 
     `order` says which group of ranks has its turn, and `later_s` what all others cost more. `in_seconds`: costs are
-    seconds, so that the transfer between two legs adds to them, and to prefill on a decode rank is one more alternative
-    to a pair; else that is done only where no pair can be made. `rebinds`: a decode rank is left for a better one when
-    the prefill is done. `knows_prefixes`: what ranks hold of a prompt is looked up before they are priced.
+    seconds, so that the transfer between two legs adds to them. `prefills_on_decode`, for costs in seconds only: to
+    prefill on a decode rank is one more alternative to a pair; else that is done only where no pair can be made.
+    `rebinds`: a decode rank is left for a better one when the prefill is done. `knows_prefixes`: what ranks hold of a
+    prompt is looked up before they are priced.
     """
 
     price: Callable[[LegKind, RequestShape, Sequence[RankView], Context], list[Candidate]]
@@ -32,5 +33,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     order: Order
     later_s: float
     in_seconds: bool = False
+    prefills_on_decode: bool = False
     rebinds: bool = False
     knows_prefixes: bool = False

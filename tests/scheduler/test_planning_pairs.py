@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.alone import choose_alone
@@ -112,6 +113,12 @@ class TestLocal:
         assert names(ask)[0] == {"d0", "d1"}
         assert {each.kind for each in ask.singles} == {LegKind.WHOLE}
 
+    def test_by_a_policy_of_pairs_they_may_not_and_transfers_cost_as_ever(self) -> None:
+        held = msgspec.structs.replace(PAIRABLE, cached_tokens={"d1": 900})
+        both, pairs = (asked(view(*map(pd_rank, ("p1", "d1"))), held, policy=f"forebay{end}") for end in ("", "_pairs"))
+        assert (names(both), names(pairs)) == (({"d1"}, {"p1"}, {"d1"}), (set(), {"p1"}, {"d1"}))
+        assert pairs.transfer_s == both.transfer_s
+
     @pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"forebay", "least_work"}))
     def test_other_policies_do_so_only_where_no_pair_can_be_made(self, policy: str) -> None:
         pool = view(pd_rank("p1"), *crowd("d", 5))
@@ -217,13 +224,19 @@ class TestAlone:
         assert names(ask)[1:] == ({"p1", "p2"}, {"d1", "d2", "d3"})
         assert [len(to) for to in ask.transfer_s.values()] == [1, 1]
 
+    @pytest.mark.parametrize(("policy", "local"), [("forebay", 2), ("forebay_pairs", 0)])
+    def test_decode_ranks_prefill_themselves_only_where_the_policy_lets_them(self, policy: str, local: int) -> None:
+        result = plan_alone(PAIRABLE, self.POOL, rules(policy, "nixl"), pool_ms=0, chance=Random(1), avoid=frozenset())
+        assert result is not None
+        assert [len(ranks) for ranks in names(result.ask)] == [local, 2, 2]
+
     def test_without_prefill_ranks_equal_prompts_go_to_the_same_two_decode_ranks(self) -> None:
         pool = view(*[pd_rank(f"d{number}") for number in range(8)])
         chosen = {frozenset(names(self.planned(pool, "k", seed))[0]) for seed in range(5)}
         assert len(chosen) == 1
         assert len(next(iter(chosen))) == 2
 
-    @pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"forebay", "least_work"}))
+    @pytest.mark.parametrize("policy", [name for name, each in POLICIES.items() if not each.in_seconds])
     def test_one_mixed_rank_beside_many_pairs_gets_its_share(self, policy: str) -> None:
         pool = view(pd_rank("m1"), *self.POOL.ranks.values())
         counts: Counter[str] = Counter()

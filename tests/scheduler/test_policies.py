@@ -29,13 +29,13 @@ def context(queue_s: float = 0.0) -> Context:
     return Context(least_queue_s=queue_s)
 
 
-@pytest.mark.parametrize("name", ["forebay", "least_work", "least_requests", "round_robin", "random"])
+@pytest.mark.parametrize("name", ["forebay", "forebay_pairs", "least_work", "least_requests", "round_robin", "random"])
 def test_a_policy_is_found_by_its_name(name: str) -> None:
     assert policy_named(name) is POLICIES[name]
 
 
 def test_an_unknown_policy_is_named_with_those_there_are() -> None:
-    with pytest.raises(UnknownPolicyError, match=r"'fastest'.*forebay, least_work, least_requests, round_robin"):
+    with pytest.raises(UnknownPolicyError, match=r"'fastest'.*forebay, forebay_pairs, least_work, least_requests"):
         policy_named("fastest")
 
 

@@ -44,7 +44,9 @@ def told(outcomes: list[Outcome]) -> list[tuple[object, ...]]:
     ]
 
 
-@pytest.mark.parametrize("policy", ["forebay", "least_work", "least_requests", "round_robin", "random"])
+@pytest.mark.parametrize(
+    "policy", ["forebay", "forebay_pairs", "least_work", "least_requests", "round_robin", "random"]
+)
 def test_every_request_is_served_in_order_of_its_phases(policy: str) -> None:
     requests = some_requests(200, 10)
     outcomes = run(requests, FleetSettings(prefill=2, decode=2, mixed=1, gateways=3, policy=policy))
@@ -77,6 +79,16 @@ def test_both_pairs_and_mixed_ranks_serve() -> None:
     outcomes = run(some_requests(200, 20), FleetSettings(prefill=2, decode=2, mixed=2))
     assert {outcome.prefill_rank for outcome in outcomes} >= {"prefill0", "prefill1", "mixed0", "mixed1"}
     assert {outcome.decode_rank for outcome in outcomes} >= {"decode0", "decode1", "mixed0", "mixed1"}
+
+
+def test_by_a_policy_of_pairs_decode_ranks_prefill_only_where_no_pair_can_be_made() -> None:
+    def prefilling(prefill: int, policy: str) -> set[str]:
+        settings = FleetSettings(prefill=prefill, decode=2, gateways=3, policy=policy)
+        return {outcome.prefill_rank for outcome in run(some_requests(200, 20), settings)}
+
+    assert prefilling(2, "forebay") == {"prefill0", "prefill1", "decode0", "decode1"}
+    assert prefilling(2, "forebay_pairs") == {"prefill0", "prefill1"}
+    assert prefilling(0, "forebay_pairs") == {"decode0", "decode1"}
 
 
 def test_a_prompt_that_was_there_before_is_cached() -> None:
