@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from benchmarks.placement_results import Result, difference, ttft_ratio
-from benchmarks.placement_tables import FLAT, OWN, TableSpec
+from benchmarks.placement_tables import FLAT, OURS, OWN, TableSpec
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,11 @@ def _grid(results: Sequence[Result], text: Callable[[Cell], str]) -> Iterator[st
         for gateways, load in columns:
             result, own = by_case.get((rule, gateways, load)), by_case.get((OWN, gateways, load))
             cells.append(text(Cell(result=result, own=own)) if result and own else "")
-        yield f"| {rule} | " + " | ".join(cells) + " |"
+        yield f"| {_name(rule)} | " + " | ".join(cells) + " |"
+
+
+def _name(rule: str) -> str:
+    return f"{rule} (ours)" if rule in OURS and rule != OWN else rule
 
 
 def _ttft(cell: Cell) -> str:
@@ -63,16 +67,19 @@ def _beaten(results: Sequence[Result]) -> Iterator[str]:
     cells = [
         Cell(result=each, own=own[each.gateways, each.load]) for each in results if (each.gateways, each.load) in own
     ]
-    faster = [cell for cell in cells if _is_faster(cell)]
-    better = [cell for cell in cells if _is_better(cell)]
-    if not faster and not better:
-        yield "No rule is better beyond two standard errors."
-    for what, found in (("Lower mean TTFT", faster), ("More goodput", better)):
+    others = [cell for cell in cells if cell.result.policy not in OURS]
+    yield from _better_of(others, "") or ["No rule of the others is better beyond two standard errors."]
+    yield from _better_of([cell for cell in cells if cell.result.policy in OURS], ", by a rule of ours")
+
+
+def _better_of(cells: Sequence[Cell], whose: str) -> Sequence[str]:
+    lines = []
+    for what, is_so in (("Lower mean TTFT", _is_faster), ("More goodput", _is_better)):
+        found = [cell.result for cell in cells if is_so(cell)]
         if found:
-            where = ", ".join(
-                f"{cell.result.policy} (G = {cell.result.gateways}, {cell.result.load:g})" for cell in found
-            )
-            yield f"{what} beyond two standard errors: {where}."
+            where = ", ".join(f"{each.policy} (G = {each.gateways}, {each.load:g})" for each in found)
+            lines.append(f"{what} beyond two standard errors{whose}: {where}.")
+    return lines
 
 
 def _is_faster(cell: Cell) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 OWN = "forebay"
+OURS = ("forebay_pairs", OWN)
+"""Forebay's own rules; the others are compared with the last."""
 PEERS = (
-    *("smg_cache_aware", "smg_least_load", "llm_d", "llm_d_queue", "llm_d_precise", "dynamo", "dynamo_aic"),
-    *("lmetric", "aibrix_prefix"),
+    *("smg_cache_aware", "smg_least_load", "llm_d", "llm_d_queue", "llm_d_precise", "llm_d_decider"),
+    *("llm_d_decider_2048", "dynamo", "dynamo_aic", "dynamo_conditional", "lmetric", "aibrix_prefix"),
     *("vllm_dp", "vllm_dp_old", "po2_1s", "po2_30s", "fastdeploy"),
     *("ascend_external_dp", "ascend_pd", "ascend_bucket", "own_counts"),
 )
@@ -31,7 +33,7 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     trace: str = ""
     options: tuple[str, ...] = ()
-    rules: tuple[str, ...] = (*PEERS, OWN)
+    rules: tuple[str, ...] = (*PEERS, *OURS)
     loads: str = LOADS
     gateways: str = "1/16"
     requests: int = 2000
