@@ -33,6 +33,7 @@ from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import held, holders_of, touch_of
 from scheduler.prefix_index import PrefixIndex
 from scheduler.rank_view import RankView
+from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
 from scheduler.view import PoolView
 from tests.scheduler.samples import rank, view
@@ -153,7 +154,7 @@ async def look_ups(server: RedisServer) -> None:
     """Prints a line per number of blocks."""
     pool = view(*ranks(16))
     async with open_store(server.url) as store, asyncio.TaskGroup() as tasks:
-        index = PrefixIndex(store, KEYS, 1.0)
+        index = PrefixIndex(store, KEYS, SchedulerSettings(place_deadline_ms=1_000))
         running = tasks.create_task(index.run(), name="index")
         for length in LENGTHS:
             shapes = [

@@ -17,7 +17,6 @@ _PASSING = frozenset(
         "NOREPLICAS",  # fewer replicas than a write must reach
         "MISCONF",  # its last save failed; the next may not
         "BUSY",  # a script of somebody's runs long
-        "OOM",  # no memory left; somebody may free some
     }
 )
 
@@ -27,6 +26,8 @@ class Meaning(StrEnum):
 
     PASSING = "passing"
     """The server cannot serve now; asked later it may."""
+    FULL = "full"
+    """It has no memory left; somebody may free some."""
     DEMOTED = "demoted"
     """It is a replica, and the master is where a new connection leads."""
     WRONG_TYPE = "wrong type"
@@ -35,10 +36,13 @@ class Meaning(StrEnum):
     """Asking again will not cure it: no login, no permission, or a mistake."""
 
 
+_BY_CODE = {"OOM": Meaning.FULL, "READONLY": Meaning.DEMOTED, "WRONGTYPE": Meaning.WRONG_TYPE}
+
+
 def meaning_of(reply: str) -> Meaning:
     """The meaning of an error reply, which begins with its code, as in `OOM command not allowed ...`."""
     inside = _INSIDE_A_SCRIPT.match(reply)
     code = inside[1] if inside else reply.partition(" ")[0]
     if code in _PASSING:
         return Meaning.PASSING
-    return {"READONLY": Meaning.DEMOTED, "WRONGTYPE": Meaning.WRONG_TYPE}.get(code, Meaning.REFUSED)
+    return _BY_CODE.get(code, Meaning.REFUSED)

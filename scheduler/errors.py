@@ -11,6 +11,10 @@ class StoreUnavailableError(SchedulerError):
     """Redis did not answer: refused, closed, timed out, or not able to serve now."""
 
 
+class StoreFullError(StoreUnavailableError):
+    """Redis has no memory left for what it was to write."""
+
+
 class StoreRejectedError(SchedulerError):
     """Redis answered with an error that asking again will not cure: a wrong password, a missing permission."""
 

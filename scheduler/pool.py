@@ -65,7 +65,7 @@ class Pool:
             on_read=self._alone.remember,
             clock=clock,
         )
-        self._prefixes = PrefixIndex(store, keys, settings.place_deadline_ms / 1000)
+        self._prefixes = PrefixIndex(store, keys, settings)
         self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
         self._shunned: dict[str, float] = {}
@@ -106,7 +106,7 @@ class Pool:
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
-        placed_alone, unreadable_rows, prefix_misses, prefix_losses, prefix_believed_tokens, receipts, receipts_lost.
+        placed_alone, unreadable_rows, what PrefixIndex counts, receipts, receipts_lost.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
         return self._ledger.counters + self._prefixes.counters + self._receipts.counters + read

@@ -95,13 +95,16 @@ class Pools:
                 await asyncio.sleep(DISCOVER_S)
 
     async def _warn_of_eviction(self) -> None:
-        """A ledger that loses keys to make room is wrong. A server that does not tell, as managed ones, is trusted, and
-        so is a cluster, where the question would have to name a node.
+        """A ledger that loses keys to make room is wrong. As none of them expires (keys.py) `volatile-*` spares them.
+
+        A server that does not tell, as managed ones, is trusted, and so is a cluster, where the question would have to
+        name a node.
         """
         with suppress(StoreRejectedError, StoreUnavailableError):
             told: list[bytes] = await self._store.command("CONFIG", "GET", "maxmemory-policy")
-            if told and told[-1] != b"noeviction":
-                log.warning("Redis has maxmemory-policy %s; the ledger needs noeviction", told[-1].decode())
+            if told and not told[-1].startswith((b"volatile-", b"noeviction")):
+                policy = told[-1].decode()
+                log.warning("Redis has maxmemory-policy %s; the ledger needs volatile-ttl or noeviction", policy)
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
         names: list[bytes] = await self._store.command("SMEMBERS", POOLS)

@@ -20,11 +20,8 @@ from scheduler.rank_view import RankView
 
 LONGEST_ODOMETER = 16
 """Digits."""
-BUSY_SHARE = 0.25
-"""Of its prefill rate: a rank that computes less than this has blocks for longer than they are known."""
 KEPT = 4_096
 """Tags that are kept: those of a pool's ranks are asked for at each snapshot."""
-SHORTEST_MS, LONGEST_MS = 600_000, 86_400_000
 
 
 class Holder(NamedTuple):
@@ -84,12 +81,6 @@ def touch_of(rank: RankView, uncached_tokens: int) -> str | None:
     if rank.seen.computed_tokens is None:
         return None
     return f"{tag_of(rank)}={rank.seen.computed_tokens + rank.book.queued_tokens + uncached_tokens}"
-
-
-def known_ms(ranks: Sequence[RankView]) -> int:
-    """For how long blocks are to be known: until the slowest rank has filled its cache, busy at `BUSY_SHARE`."""
-    seconds = max((SLACK * rank.card.kv_capacity_tokens / rank.seen.prefill_tokens_per_s for rank in ranks), default=0)
-    return round(min(max(1000 * seconds / BUSY_SHARE, SHORTEST_MS), LONGEST_MS))
 
 
 def cached_tokens(

@@ -17,24 +17,17 @@ from typing import NamedTuple
 from scheduler import calls
 from scheduler.calls import Call, Reply
 from scheduler.decision import RequestShape
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreFullError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
 from scheduler.prefix_chain import chain_of
-from scheduler.prefix_holders import (
-    LONGEST_MS,
-    Held,
-    Holder,
-    held,
-    holders_of,
-    known_ms,
-    nothing_held,
-    tag_of,
-    touch_of,
-)
+from scheduler.prefix_contact import PrefixContact
+from scheduler.prefix_holders import Held, Holder, held, holders_of, nothing_held, tag_of, touch_of
+from scheduler.prefix_life import LONGEST_MS, PrefixLife
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
+from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
 from scheduler.view import PoolView
 
@@ -63,14 +56,16 @@ class _Question(NamedTuple):
 
 
 class PrefixIndex:
-    """`deadline_s`: how long a request waits for what is known of its prompt.
+    """A request waits no longer for what is known of its prompt than for its placement.
 
-    `counters`: prefix_misses (nothing was known in time), prefix_losses (the store failed), and the tokens of computed
-    prompts that were believed to be cached, prefix_believed_tokens.
+    `counters`: prefix_misses (nothing was known in time), prefix_unasked (nor asked, the index being silent),
+    prefix_losses (the store failed), prefix_fulls (it had no memory left; each makes a pause in what is told), and the
+    tokens of computed prompts that were believed to be cached, prefix_believed_tokens.
     """
 
-    def __init__(self, store: Store, keys: PoolKeys, deadline_s: float) -> None:
-        self._store, self._keys, self._deadline_s = store, keys, deadline_s
+    def __init__(self, store: Store, keys: PoolKeys, settings: SchedulerSettings) -> None:
+        self._store, self._keys = store, keys
+        self._contact = PrefixContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
         self._events: Counter[str] = Counter()
         self._beliefs = Beliefs()
         self._questions: list[_Question] = []
@@ -79,7 +74,7 @@ class PrefixIndex:
         self._to_tell = asyncio.Event()
         self._view: PoolView | None = None
         self._holders: Mapping[str, Holder] = {}
-        self._known_ms = 0
+        self._life = PrefixLife()
 
     @property
     def counters(self) -> Counter[str]:
@@ -92,19 +87,32 @@ class PrefixIndex:
             return Found(nothing_held())
         chain = chain_of(shape.blocks)
         keys = self._keys.blocks(chain.hashes)
-        question = _Question(keys, asyncio.get_running_loop().create_future())
-        self._questions.append(question)
-        self._asked.set()
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                replies = await question.answer
-        except TimeoutError:
-            self._events["prefix_misses"] += 1
-            replies = ()
+        replies = await self._replies(keys)
         if not replies:
             return Found(nothing_held(), keys)
         self._look_at(view)
         return Found(held(replies, chain, shape.block_tokens, self._holders), keys)
+
+    async def _replies(self, keys: Sequence[str]) -> Sequence[bytes]:
+        now_s = asyncio.get_running_loop().time()
+        if self._contact.is_silent:
+            self._events["prefix_unasked"] += 1
+            if self._contact.may_probe(now_s):
+                self._ask(keys)
+            return ()
+        try:
+            async with asyncio.timeout(self._contact.deadline_s):
+                return await self._ask(keys)
+        except TimeoutError:
+            self._events["prefix_misses"] += 1
+            self._contact.missed(asyncio.get_running_loop().time())
+            return ()
+
+    def _ask(self, keys: Sequence[str]) -> asyncio.Future[Sequence[bytes]]:
+        question = _Question(keys, asyncio.get_running_loop().create_future())
+        self._questions.append(question)
+        self._asked.set()
+        return question.answer
 
     def placed(self, found: Found, number: int, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
         """A prompt of which this was found was placed under this `number`: the ranks of its legs will hold it.
@@ -129,11 +137,11 @@ class PrefixIndex:
 
     def _touch(self, keys: tuple[str, ...], reservation: Reservation, ranks: Sequence[RankView]) -> None:
         words = [word for rank in ranks if (word := touch_of(rank, reservation.uncached_tokens))]
-        if not keys or not words:
+        if not keys or not words or not self._contact.may_tell(asyncio.get_running_loop().time()):
             return
         if len(self._untold) >= MOST_UNTOLD:
             self._untold.pop(next(iter(self._untold)))
-        call = calls.prefix_touch(keys, self._known_ms or known_ms(ranks), words)
+        call = calls.prefix_touch(keys, self._life.known_ms(ranks, reservation.uncached_tokens), words)
         self._untold[keys[-1], " ".join(rank.card.rank for rank in ranks)] = call
         self._to_tell.set()
 
@@ -152,8 +160,12 @@ class PrefixIndex:
             self._asked.clear()
             questions, self._questions = [each for each in self._questions if not each.answer.done()], []
             replies: list[Reply] = []
+            asked_s = asyncio.get_running_loop().time()
             try:
                 replies = await self._run([calls.prefix_look(question.keys) for question in questions])
+                if replies:
+                    took_s = asyncio.get_running_loop().time() - asked_s
+                    self._contact.exchanged(took_s, in_time=not all(each.answer.done() for each in questions))
             finally:
                 self._give(questions, replies)
 
@@ -165,7 +177,8 @@ class PrefixIndex:
             self._to_tell.clear()
             untold, self._untold = list(self._untold.values()), {}
             for first in range(0, len(untold), PIECE):
-                await self._run(untold[first : first + PIECE])
+                if self._contact.may_tell(asyncio.get_running_loop().time()):
+                    await self._run(untold[first : first + PIECE])
             if (now_s := asyncio.get_running_loop().time()) >= next_s and (sums := self._beliefs.take()):
                 next_s = now_s + BELIEFS_S
                 more = (tokens for sum_ in sums.values() for tokens in sum_)
@@ -175,6 +188,11 @@ class PrefixIndex:
         """The replies; none where the store fails: its own tasks say so, and do something about it."""
         try:
             return await self._store.run(told)
+        except StoreFullError as error:
+            self._events["prefix_fulls"] += 1
+            now_s = asyncio.get_running_loop().time()
+            log.warning("no prefixes are written down for %.0f s: %s", self._contact.was_full(now_s), error)
+            return []
         except (StoreUnavailableError, StoreRejectedError) as error:
             self._events["prefix_losses"] += 1
             log.debug("the prefix index has no store: %s", error)
@@ -188,5 +206,4 @@ class PrefixIndex:
     def _look_at(self, view: PoolView) -> None:
         """Finds out what is asked of all ranks of a snapshot once."""
         if view is not self._view:
-            ranks = list(view.ranks.values())
-            self._view, self._holders, self._known_ms = view, holders_of(ranks), known_ms(ranks)
+            self._view, self._holders = view, holders_of(list(view.ranks.values()))

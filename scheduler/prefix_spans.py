@@ -13,7 +13,8 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankCard, RankReport
 from scheduler.prefix_calibration import NO_BELIEF, CacheBelief, Calibration, Counts
-from scheduler.prefix_holders import LONGEST_MS, life_tag
+from scheduler.prefix_holders import life_tag
+from scheduler.prefix_life import LONGEST_MS
 from scheduler.store import Store
 
 REPORTS_TO_ASK = 4

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 
 from scheduler.calls import Call, Reply, Word
 from scheduler.error_replies import Meaning, meaning_of
-from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
+from scheduler.errors import StoreFullError, StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
 
@@ -146,10 +146,11 @@ def _ours(error: Exception) -> Exception:
         return StoreRejectedError("Redis wants a password: redis://:PASSWORD@host")
     if isinstance(error, _REFUSED):
         return StoreRejectedError(f"Redis refuses us: {text}")
-    if isinstance(error, _GONE) or _meaning(error) in {Meaning.PASSING, Meaning.DEMOTED}:
+    meaning = _meaning(error)
+    if isinstance(error, _GONE) or meaning in {Meaning.PASSING, Meaning.DEMOTED}:
         return StoreUnavailableError(f"Redis does not answer: {text or type(error).__name__}")
-    wrong_type = _meaning(error) is Meaning.WRONG_TYPE
-    return (StoreWrongTypeError if wrong_type else StoreRejectedError)(f"Redis answered: {text}")
+    kinds = {Meaning.FULL: StoreFullError, Meaning.WRONG_TYPE: StoreWrongTypeError}
+    return kinds.get(meaning, StoreRejectedError)(f"Redis answered: {text}")
 
 
 def _meaning(error: Exception) -> Meaning:

@@ -15,6 +15,7 @@ from scheduler.keys import PoolKeys
 from scheduler.prefix_chain import Chain, chain_of
 from scheduler.prefix_holders import cached_tokens, touch_of
 from scheduler.prefix_index import GATHER_S, PIECE
+from scheduler.prefix_life import PrefixLife
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
 from simulator.cluster.clock import EventQueue
@@ -56,6 +57,7 @@ class Prefixes:
         self._questions: list[_Question] = []
         self._is_asking = self._is_telling = False
         self._untold: dict[tuple[int, str], Call] = {}
+        self._life = PrefixLife()
 
     @property
     def may_be_lost(self) -> bool:
@@ -85,7 +87,7 @@ class Prefixes:
         words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
         if not words:
             return
-        call = calls.prefix_touch(prompt.keys, self._snapshots.beliefs.known_ms, words)
+        call = calls.prefix_touch(prompt.keys, self._life.known_ms(views, reservation.uncached_tokens), words)
         self._untold[prompt.last, " ".join(leg.rank for leg in reservation.legs)] = call
         if not self._is_telling:
             self._is_telling = True
@@ -99,7 +101,7 @@ class Prefixes:
             self._link.send(told, partial(self._answer, asked), partial(self._answer, asked, [None] * len(asked)))
 
     def _answer(self, asked: Sequence[_Question], replies: Sequence[Reply]) -> None:
-        holders = self._snapshots.beliefs.holders
+        holders = self._snapshots.holders
         for each, reply in zip(asked, replies, strict=True):
             each.answer(cached_tokens(reply, each.prompt.chain, BLOCK_TOKENS, holders) if reply else {})
         self._ask()

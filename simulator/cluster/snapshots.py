@@ -8,13 +8,12 @@ next comes: it is laid over the last view only when somebody does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from scheduler import calls
 from scheduler.calls import Reply
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
-from scheduler.prefix_holders import Holder, holders_of, known_ms
+from scheduler.prefix_holders import Holder, holders_of
 from scheduler.view import Delta, PoolView, fold
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.store_link import StoreLink
@@ -22,13 +21,6 @@ from simulator.cluster.writer import LEASE_MS
 
 PHASES = 4
 """Moments within a period at which gateways read."""
-
-
-class Beliefs(NamedTuple):
-    """What the prefix index asks of all ranks of a snapshot (scheduler/prefix_holders.py)."""
-
-    holders: Mapping[str, Holder]
-    known_ms: int
 
 
 class UnreadableRowError(Exception):
@@ -48,7 +40,7 @@ class Snapshots:
         self._view = PoolView()
         self._unfolded: list[bytes] | None = None
         self._read_s = 0.0
-        self._beliefs: Beliefs | None = None
+        self._holders: Mapping[str, Holder] | None = None
         self._is_reading = False
         self.on_read: list[Callable[[], None]] = []
         self._take([link.now(self._call())])
@@ -73,12 +65,11 @@ class Snapshots:
         return self.view.pool_ms + (self._queue.now_s - self._read_s) * 1000
 
     @property
-    def beliefs(self) -> Beliefs:
-        """Found once for each snapshot, and only where somebody asks."""
-        if self._beliefs is None:
-            ranks = list(self.view.ranks.values())
-            self._beliefs = Beliefs(holders_of(ranks), known_ms(ranks))
-        return self._beliefs
+    def holders(self) -> Mapping[str, Holder]:
+        """What ranks may hold, by tag; found once for each snapshot, and only where somebody asks."""
+        if self._holders is None:
+            self._holders = holders_of(list(self.view.ranks.values()))
+        return self._holders
 
     def _call(self) -> calls.Call:
         """What has changed since the last snapshot that anybody looked at."""
@@ -108,7 +99,7 @@ class Snapshots:
         elif not self._begins(reply):
             return
         self._read_s = self._queue.now_s
-        self._beliefs = None
+        self._holders = None
         for call in self.on_read:
             call()
 

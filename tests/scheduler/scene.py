@@ -42,6 +42,8 @@ class Wire:
         self.prefixes: list[list[Script]] = []
         self.most_at_once = 0
         self.is_down = False
+        self.index_answers = asyncio.Event()
+        self.index_answers.set()
         self.refused: frozenset[Script] = frozenset()
         self.refusal: SchedulerError = StoreRejectedError("no permission")
         self.most_keys = 0
@@ -89,6 +91,7 @@ class Wire:
 
     async def _run_prefixes(self, calls: Sequence[Call]) -> list[Reply]:
         await self._travel()
+        await self.index_answers.wait()
         if self.refused.intersection(call.script for call in calls):
             raise self.refusal
         self.prefixes.append([call.script for call in calls])

@@ -14,7 +14,7 @@ REPLIES = {
     "NOREPLICAS Not enough good replicas to write.": Meaning.PASSING,
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist": Meaning.PASSING,
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.": Meaning.PASSING,
-    "OOM command not allowed when used memory > 'maxmemory'.": Meaning.PASSING,
+    "OOM command not allowed when used memory > 'maxmemory'.": Meaning.FULL,
     "READONLY You can't write against a read only replica.": Meaning.DEMOTED,
     "WRONGTYPE Operation against a key holding the wrong kind of value": Meaning.WRONG_TYPE,
     "NOAUTH Authentication required.": Meaning.REFUSED,
@@ -35,7 +35,7 @@ def test_a_reply_means(reply: str, meaning: Meaning) -> None:
     ("told", "meaning"),
     [
         pytest.param("-READONLY You can't write against a read only replica. ", Meaning.DEMOTED, id="demoted"),
-        pytest.param("-OOM command not allowed when used memory > 'maxmemory'. ", Meaning.PASSING, id="full"),
+        pytest.param("-OOM command not allowed when used memory > 'maxmemory'. ", Meaning.FULL, id="full"),
         pytest.param("WRONGTYPE Operation against a key holding the wrong kind", Meaning.WRONG_TYPE, id="wrong type"),
         pytest.param("attempt to index a nil value", Meaning.REFUSED, id="a mistake"),
     ],

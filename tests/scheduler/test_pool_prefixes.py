@@ -3,84 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
-from scheduler.decision import Place, RequestShape
-from scheduler.errors import StoreRejectedError
-from scheduler.keys import PoolKeys
+from scheduler.decision import Place
 from scheduler.lua import Script
 from scheduler.messages import Phase
-from scheduler.prefix_holders import nothing_held
-from scheduler.prefix_index import PrefixIndex
 from scheduler.prefix_spans import REPORTS_TO_ASK
-from scheduler.settings import SchedulerSettings
-from scheduler.view import PoolView
 from tests.polling import until
-from tests.samples import card, report
-from tests.scheduler.scene import HASTY, SETTINGS, Scene, Wire
-
-RANKS = ("a", "b", "c", "d")
-BLOCK_TOKENS = 500
-
-
-def prompt(*blocks: int) -> RequestShape:
-    return RequestShape(
-        prompt_tokens=BLOCK_TOKENS * len(blocks) + 100,
-        output_tokens=10,
-        prompt_key="k",
-        blocks=tuple(bytes([block, 0]) for block in blocks),
-        block_tokens=BLOCK_TOKENS,
-    )
-
-
-@asynccontextmanager
-async def known(
-    settings: SchedulerSettings = SETTINGS, odometer: int | None = 0, policy: str = "forebay"
-) -> AsyncIterator[Scene]:
-    scene = Scene(settings, policy=policy)
-    await tell(scene, odometer)
-    async with joined(scene):
-        yield scene
-
-
-@asynccontextmanager
-async def joined(scene: Scene) -> AsyncIterator[Scene]:
-    """The scene with its gateway at work."""
-    await scene.pool.refresh()
-    running = asyncio.get_running_loop().create_task(scene.pool.run(), name="pool")
-    try:
-        await until(lambda: not scene.pool.degraded, "the gateway has joined")
-        yield scene
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-async def tell(
-    scene: Scene, odometer: int | None, names: Sequence[str] = RANKS, incarnation: str = "i1", found: int = 0
-) -> None:
-    reports = [report(name, incarnation=incarnation, computed_tokens=odometer, found_tokens=found) for name in names]
-    await scene.agent.report(reports, {name: card(name, incarnation) for name in names})
-
-
-async def placed(scene: Scene, shape: RequestShape) -> tuple[str, int]:
-    """The rank, and what is queued there for it; it is released at once, and the index knows."""
-    told = len(touches(scene))
-    place = await scene.pool.place(shape)
-    assert isinstance(place, Place)
-    uncached_tokens = scene.pool._ledger.live[place.reservation].uncached_tokens
-    scene.pool.release(place.reservation)
-    if shape.blocks and not place.alone:
-        await until(lambda: len(touches(scene)) > told or not scene.pool._prefixes._untold, "the index is told")
-    return place.legs[0].card.rank, uncached_tokens
-
-
-def touches(scene: Scene) -> list[list[Script]]:
-    return [batch for batch in scene.wire.prefixes if Script.PREFIX_TOUCH in batch]
+from tests.scheduler.prefix_scene import joined, known, placed, prompt, tell, touches
+from tests.scheduler.scene import SETTINGS, Scene
 
 
 async def test_a_prompt_goes_where_its_beginning_is() -> None:
@@ -186,28 +121,6 @@ async def test_a_prompt_without_blocks_is_not_looked_up() -> None:
         assert not [batch for batch in scene.wire.prefixes if Script.PREFIX_LOOK in batch]
 
 
-async def test_without_an_answer_in_time_nothing_is_held() -> None:
-    async with known(HASTY) as scene:
-        scene.wire.hold()
-        place = await scene.pool.place(prompt(1, 2))
-        assert isinstance(place, Place)
-        assert place.alone
-        assert scene.pool.counters["prefix_misses"] == 1
-        scene.wire.let_go()
-        await until(lambda: not scene.pool.degraded, "the store is asked again")
-        assert not (await scene.pool.place(prompt(1, 2))).alone  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("script", [Script.PREFIX_LOOK, Script.PREFIX_TOUCH])
-async def test_a_store_that_refuses_the_index_places_without(script: Script) -> None:
-    async with known() as scene:
-        scene.wire.refused, scene.wire.refusal = frozenset({script}), StoreRejectedError("no permission")
-        for _ in range(2):
-            assert (await placed(scene, prompt(1, 2)))[1] == 1_100
-        await until(lambda: scene.pool.counters["prefix_losses"] > 0, "the refusal is counted")
-        assert not scene.pool.degraded
-
-
 async def test_a_client_that_leaves_while_its_prompt_is_looked_up_holds_nothing() -> None:
     async with known() as scene:
         scene.wire.hold()
@@ -227,17 +140,3 @@ async def test_many_questions_travel_together() -> None:
         assert all(isinstance(place, Place) for place in places)
         looks = [batch for batch in scene.wire.prefixes if Script.PREFIX_LOOK in batch]
         assert len(looks) < 10
-
-
-async def test_nobody_waits_for_an_index_that_has_ended() -> None:
-    wire = Wire()
-    wire.hold()
-    index = PrefixIndex(wire, PoolKeys("m"), 60.0)
-    running = asyncio.get_running_loop().create_task(index.run(), name="index")
-    asking = [asyncio.get_running_loop().create_task(index.look_up(prompt(1), PoolView()), name="asking")]
-    await asyncio.sleep(0.01)
-    asking.append(asyncio.get_running_loop().create_task(index.look_up(prompt(2), PoolView()), name="asking too"))
-    await asyncio.sleep(0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    assert [found.held for found in await asyncio.gather(*asking)] == [nothing_held()] * 2

@@ -7,12 +7,9 @@ import pytest
 from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import (
-    LONGEST_MS,
-    SHORTEST_MS,
     cached_tokens,
     held,
     holders_of,
-    known_ms,
     tag_of,
     touch_of,
 )
@@ -92,10 +89,3 @@ def test_words_that_cannot_be_read_are_left_out(word: str) -> None:
 
 def test_bytes_that_are_no_text_are_left_out() -> None:
     assert cached_tokens([b"\xff\xfe=1 \x00"], CHAIN, 100.0, holders_of([at(0)])) == {}
-
-
-def test_blocks_are_known_for_as_long_as_a_slow_rank_may_hold_them() -> None:
-    slow = rank("a", kv_capacity_tokens=1_000_000, heard={"prefill_tokens_per_s": 1_000.0})
-    assert known_ms([slow, rank("b")]) == SLACK * 1_000_000 / 1_000 / 0.25 * 1_000
-    assert known_ms([]) == known_ms([rank("b", kv_capacity_tokens=1)]) == SHORTEST_MS
-    assert known_ms([rank("a", kv_capacity_tokens=1 << 50)]) == LONGEST_MS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.calls import Call
-from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
+from scheduler.errors import StoreFullError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.lua import Script
 from scheduler.store import Store, open_store
 from tests.polling import until
@@ -98,7 +98,7 @@ class TestTrouble:
     async def test_a_full_server_is_unavailable(self, tmp_path: Path) -> None:
         with redis_server(tmp_path, "--maxmemory", "1", "--maxmemory-policy", "noeviction") as server:
             async with open_store(server.url) as store:
-                with pytest.raises(StoreUnavailableError):
+                with pytest.raises(StoreFullError):
                     await store.command("SET", "key", "value")
 
     async def test_a_cancelled_exchange_is_never_carried_on(self, redis_process: RedisServer) -> None:
