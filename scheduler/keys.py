@@ -1,9 +1,10 @@
 """The schema: every key Forebay keeps in Redis, who writes it, and what is in it. Pure.
 
 All keys of one pool carry the hash tag `{pool}`, so a pool's ledger lies in one slot of a cluster. None of these
-expires: a dead gateway's reservations are given back (scripts/reap.lua); ranks whose agent fell silent stay, and what
-was heard of them ages. The prefix index is no part of the ledger: its keys carry `{pool/n}`, and expire. Times are pool
-time in ms (scripts/clock.lua); scripts/rows.lua spells the rows.
+expires, so that a Redis with a `volatile-*` policy never evicts one: a dead gateway's reservations are given back
+(scripts/reap.lua); ranks whose agent fell silent stay, and what was heard of them ages. The prefix index is no part of
+the ledger: its keys carry `{pool/n}`, and expire. Times are pool time in ms (scripts/clock.lua); scripts/rows.lua
+spells the rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a gateway asks the prefix index, and tells it anything, from how that went lately. Pure.
+"""Whether a gateway asks the prefix index, and tells it anything, from how that went lately.
 
 Nobody waits for an index that does not answer, and nobody fills a store that has no memory left: the ledger needs what
 there is. Neither makes the pool degraded.

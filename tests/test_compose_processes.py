@@ -161,11 +161,12 @@ def stream_of(port: int) -> str:
         return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-def test_the_redis_service_keeps_every_key_and_nothing_on_disk(stack: Stack) -> None:
+def test_the_redis_service_keeps_the_ledger_and_nothing_on_disk(stack: Stack) -> None:
     if "redis" not in stack.running:
         pytest.skip("redis-server is not installed: the embedded server plays the redis service here")
     with redis.Redis(port=stack.ports["redis"], password=VARIABLES["REDIS_PASSWORD"]) as client:
-        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("maxmemory*")["maxmemory-policy"] == "volatile-ttl"
+        assert client.config_get("maxmemory") == {"maxmemory": str(512 << 20)}
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("appendonly") == {"appendonly": "no"}
     no_retry = Retry(NoBackoff(), 0)
