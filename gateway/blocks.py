@@ -29,10 +29,10 @@ _MARK, _END = b"\xfe", b"\xff"
 
 
 class Transcript:
-    """Gathers what is said. `salt` tells apart prompts that must not share a cache (vLLM's `cache_salt`)."""
+    """Gathers what is said. `seed` tells apart prompts in which the same is said (rendering.py)."""
 
-    def __init__(self, salt: bytes = b"") -> None:
-        self._salt = salt
+    def __init__(self, seed: bytes = b"") -> None:
+        self._seed = seed
         self._pieces: list[bytes] = []
         self._room = MOST_BLOCKS * BLOCK_BYTES
 
@@ -49,7 +49,7 @@ class Transcript:
         """The hashes of all whole blocks of what was added."""
         stream = memoryview(b"".join(self._pieces))
         whole = min(len(stream) // BLOCK_BYTES, MOST_BLOCKS)
-        return _chain(b"text" + self._salt, stream, BLOCK_BYTES, whole)
+        return _chain(b"text" + self._seed, stream, BLOCK_BYTES, whole)
 
     def _add(self, piece: bytes) -> None:
         if self._room <= 0:
@@ -58,14 +58,14 @@ class Transcript:
         self._room -= len(piece) + 1
 
 
-def blocks_of_ids(ids: Sequence[int], salt: bytes = b"") -> tuple[bytes, ...]:
+def blocks_of_ids(ids: Sequence[int], seed: bytes = b"") -> tuple[bytes, ...]:
     """The same of token ids; none where one of them is no token's."""
     whole = min(len(ids) // BLOCK_IDS, MOST_BLOCKS)
     try:
         words = array("I", ids[: whole * BLOCK_IDS])
     except OverflowError:
         return ()
-    return _chain(b"ids" + salt, memoryview(words).cast("B"), BLOCK_IDS * words.itemsize, whole)
+    return _chain(b"ids" + seed, memoryview(words).cast("B"), BLOCK_IDS * words.itemsize, whole)
 
 
 def _chain(seed: bytes, stream: memoryview, size: int, whole: int) -> tuple[bytes, ...]:

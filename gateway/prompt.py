@@ -1,8 +1,8 @@
 """How large a prompt is and how it begins. Pure.
 
-Size is in bytes of UTF-8 text, or in ids where the client sends token ids. Tools and tool calls count as the JSON they
-are. Role names and template marks do not count: they are part of the learned bytes per token. Nor do parts without a
-`text`, such as pictures, in `data:` URLs or elsewhere.
+Size is in bytes of UTF-8 text, or in ids where the client sends token ids. Tools, tool calls and documents count as the
+JSON they are. Role names and template marks do not count: they are part of the learned bytes per token. Nor do parts
+without a `text`, such as pictures, in `data:` URLs or elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw
 
-from gateway import conversation
+from gateway import conversation, rendering
 from gateway.blocks import BLOCK_BYTES, BLOCK_IDS, Transcript, blocks_of_ids
 from gateway.conversation import Mark
 from gateway.wire import NULL, Api, Fields
@@ -124,8 +124,9 @@ def _leaves(values: Sequence[Any]) -> Iterator[str | int]:
 
 def _chat(fields: Fields) -> Prompt:
     messages = MESSAGES_DECODER.decode(fields.get("messages", NULL))
-    text_bytes = len(fields.get("tools", b""))
+    text_bytes = len(fields.get("tools", b"")) + rendering.given_bytes(fields.get("documents", NULL))
     key, transcript = _Key(), _transcript(fields)
+    _call(transcript, fields.get("documents", NULL))
     for message in messages:
         role = message.role.encode()
         key.add(role)
@@ -142,7 +143,8 @@ def _chat(fields: Fields) -> Prompt:
                 key.add(part)
                 transcript.mark(part)
         _call(transcript, message.tool_calls)
-    return Prompt(text_bytes, 0, 1, key.hexdigest(), transcript.blocks())
+    blocks = transcript.blocks() if rendering.keeps_beginning(fields, text_bytes) else ()
+    return Prompt(text_bytes, 0, 1, key.hexdigest(), blocks)
 
 
 def _conversation(api: Api, fields: Fields) -> Prompt:
@@ -163,22 +165,15 @@ def _conversation(api: Api, fields: Fields) -> Prompt:
 
 def _transcript(fields: Fields) -> Transcript:
     """One that begins with the tools, as templates do."""
-    transcript = Transcript(_salt(fields))
+    transcript = Transcript(rendering.seed(fields, special_tokens=b"false"))
     _call(transcript, fields.get("tools", Raw()))
     return transcript
 
 
 def _call(transcript: Transcript, tools: Raw) -> None:
-    """Adds the JSON of tools or tool calls, whatever its spelling."""
-    if bytes(tools) not in (b"", b"null"):
-        try:
-            transcript.say(msgspec.json.encode(ANY_DECODER.decode(tools), order="sorted"))
-        except RecursionError:
-            transcript.say(bytes(tools))
-
-
-def _salt(fields: Fields) -> bytes:
-    return bytes(fields.get("cache_salt", b""))
+    """Adds the JSON of tools, tool calls or documents, whatever its spelling."""
+    if rendering.given_bytes(tools):
+        transcript.say(rendering.canonical(tools))
 
 
 def _said(content: str | list[str | _Part] | None) -> Iterator[str | _Part]:
@@ -211,18 +206,22 @@ def _completion(fields: Fields) -> Prompt | None:
 
 
 def _texts(fields: Fields, texts: Sequence[str]) -> Prompt:
-    key, transcript = _Key(), Transcript(_salt(fields))
+    key, transcript = _Key(), Transcript(rendering.seed(fields, special_tokens=b"true"))
     encoded = [text.encode() for text in texts]
     for text in encoded[:1]:
         key.add(text)
         transcript.say(text)
-    return Prompt(sum(map(len, encoded)), 0, max(1, len(texts)), key.hexdigest(), transcript.blocks())
+    is_whole = rendering.keeps_beginning(fields, sum(map(len, encoded[:1])))
+    blocks = transcript.blocks() if is_whole else ()
+    return Prompt(sum(map(len, encoded)), 0, max(1, len(texts)), key.hexdigest(), blocks)
 
 
 def _ids(fields: Fields, prompts: Sequence[Sequence[int]]) -> Prompt:
+    prompts = [rendering.left_of(fields, prompt) for prompt in prompts]
     leading = " ".join(map(str, prompts[0][:LEADING_IDS])).encode()
     key = hashlib.blake2b(leading, digest_size=16).hexdigest()
-    return Prompt(0, sum(map(len, prompts)), len(prompts), key, blocks_of_ids(prompts[0], _salt(fields)))
+    seed = rendering.seed({"cache_salt": fields.get("cache_salt", NULL)}, special_tokens=b"")
+    return Prompt(0, sum(map(len, prompts)), len(prompts), key, blocks_of_ids(prompts[0], seed))
 
 
 class _Key:

@@ -8,15 +8,17 @@ import msgspec
 import pytest
 
 from scheduler.contact import MISSES_TO_DEGRADE
-from scheduler.decision import Place
+from scheduler.decision import LegKind, Place
 from scheduler.errors import StoreFullError, StoreRejectedError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
+from scheduler.messages import Phase
 from scheduler.prefix_holders import nothing_held
-from scheduler.prefix_index import PrefixIndex
+from scheduler.prefix_index import MOST_UNTOLD, Found, PrefixIndex
 from scheduler.view import PoolView
 from tests.polling import until
-from tests.scheduler.prefix_scene import known, placed, prompt, touches
+from tests.scheduler.prefix_scene import known, placed, prompt, tell, touches
+from tests.scheduler.samples import held
 from tests.scheduler.scene import HASTY, SETTINGS, Wire
 
 
@@ -89,3 +91,28 @@ async def test_while_the_store_has_no_memory_nobody_writes_prefixes_down() -> No
         assert len(touches(scene)) == 1
         assert (await placed(scene, prompt(1, 2)))[1] == 100, "it is read all the same"
         assert not scene.pool.degraded
+
+
+async def test_of_words_that_cannot_be_told_the_oldest_are_forgotten() -> None:
+    async with known() as scene:
+        scene.wire.index_answers.clear()
+        index, rank = scene.pool._prefixes, scene.pool.view.ranks["a"]
+        reservation = held(LegKind.WHOLE, Phase.PLACED)
+        for number in range(MOST_UNTOLD + 5):
+            index.placed(Found(nothing_held(), (str(number),)), number, reservation, {"a": rank})
+        waiting = [key for key, _ in index._untold]
+        assert waiting == [str(number) for number in range(5, MOST_UNTOLD + 5)]
+
+
+async def test_a_request_that_is_given_back_leaves_nothing_to_be_believed() -> None:
+    async with known() as scene:
+        await placed(scene, prompt(1, 2, 3))
+        await until(lambda: len(touches(scene)) == 1, "the index is told")
+        await tell(scene, 2_000)
+        await scene.pool._snapshots.newer()
+        place = await scene.pool.place(prompt(1, 2, 3))
+        assert isinstance(place, Place)
+        beliefs = scene.pool._prefixes._beliefs
+        assert list(beliefs._open) == [place.reservation]
+        scene.pool.release(place.reservation)
+        assert not beliefs._open
