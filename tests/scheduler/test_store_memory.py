@@ -25,7 +25,7 @@ from tests.scheduler.pools_at_work import reporter, running
 from tests.scheduler.prefix_scene import prompt
 from tests.scheduler.samples import pd_card
 from tests.scheduler.scene import SETTINGS
-from tests.servers import RedisServer, needs_redis, redis_server
+from tests.servers import needs_redis, redis_server
 
 RANKS = ("m1", "p1", "d1")
 KEYS = PoolKeys("m")
@@ -35,7 +35,7 @@ MEMORY = ("--maxmemory", "4mb")
 @asynccontextmanager
 async def a_pool_on(store: Store) -> AsyncIterator[Pool]:
     agent = reporter(store)
-    cards = {name: pd_card(name, dp_group="g" if name == "m1" else "") for name in RANKS}
+    cards = {name: pd_card(name, dp_group=f"group of {name}") for name in RANKS}
     await agent.report([report(name, computed_tokens=0) for name in RANKS], cards)
     async with running(store, frozenset({"nixl"})) as pools:
         await until(lambda: pools.names() == ["m"] and not pools.degraded, "the pool was found")
@@ -77,15 +77,12 @@ def fill(seed: int) -> list[calls.Call]:
 
 
 @needs_redis
-async def test_nothing_expires_but_what_may_be_lost(redis_process: RedisServer) -> None:
-    async with open_store(redis_process.url) as store, a_pool_on(store) as pool:
-        await work(pool, store)
-        with redis_process.client() as client:
-
-            def is_written() -> bool:
-                return {KEYS.receipts, f"{PREFIX}:pools"} | set(KEYS.blocks([bytes([1, 0])])) <= lives(client).keys()
-
-            await until(is_written, "receipts and prefixes are written down")
+async def test_nothing_expires_but_what_may_be_lost(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, server.client() as client:
+        async with open_store(server.url) as store, a_pool_on(store) as pool:
+            await work(pool, store)
+            written = {KEYS.receipts, *KEYS.blocks([bytes([1, 0])])}
+            await until(lambda: written <= lives(client).keys(), "receipts and prefixes are written down")
             found = lives(client)
         assert {key for key, expires in found.items() if expires} == {
             key for key in found if key.startswith((f"{PREFIX}:{{m/", f"{PREFIX}:response:"))
