@@ -35,7 +35,7 @@ MEMORY = ("--maxmemory", "4mb")
 @asynccontextmanager
 async def a_pool_on(store: Store) -> AsyncIterator[Pool]:
     agent = reporter(store)
-    cards = {name: pd_card(name, dp_group=f"group of {name}") for name in RANKS}
+    cards = {name: pd_card(name, dp_group=f"g-{name}") for name in RANKS}
     await agent.report([report(name, computed_tokens=0) for name in RANKS], cards)
     async with running(store, frozenset({"nixl"})) as pools:
         await until(lambda: pools.names() == ["m"] and not pools.degraded, "the pool was found")
