@@ -32,27 +32,20 @@ class KnownRank(msgspec.Struct, frozen=True, array_like=True):
     foreign_requests: int
     foreign_kv_tokens: int
     prefill_tokens_per_s: float
-    queued_tokens: int
-    prompts: int
-    progress_since_ms: int
-    requests: int
-    unseen_kv_tokens: int
-    engine_kv_tokens: int
-    growth_tokens: int
+    book: BookLoad
     placeable: bool
 
     @staticmethod
     def of(view: RankView, *, placeable: bool) -> KnownRank:
         """What counts of a rank of a snapshot."""
-        card, seen, book = view.card, view.seen, view.book
+        card, seen = view.card, view.seen
         return KnownRank(
             *(card.rank, card.incarnation, card.role, card.node, card.labels.get(ZONE_LABEL, "")),
             *(card.connector, card.engine_version, card.kv_geometry, card.dp_group),
             *(card.max_num_seqs, card.kv_capacity_tokens),
             *(seen.sampled_ms, seen.heard_ms, seen.foreign_requests, seen.foreign_kv_tokens),
             seen.prefill_tokens_per_s,
-            *(book.queued_tokens, book.prompts, book.progress_since_ms, book.requests),
-            *(book.unseen_kv_tokens, book.engine_kv_tokens, book.growth_tokens),
+            view.book,
             placeable,
         )
 
@@ -86,13 +79,4 @@ class KnownRank(msgspec.Struct, frozen=True, array_like=True):
             heard_ms=self.heard_ms,
             running=0,
         )
-        book = BookLoad(
-            queued_tokens=self.queued_tokens,
-            prompts=self.prompts,
-            progress_since_ms=self.progress_since_ms,
-            requests=self.requests,
-            unseen_kv_tokens=self.unseen_kv_tokens,
-            engine_kv_tokens=self.engine_kv_tokens,
-            growth_tokens=self.growth_tokens,
-        )
-        return RankView(card, seen, book)
+        return RankView(card, seen, self.book)

@@ -19,7 +19,8 @@ from scheduler.rank_view import RankView
 from scheduler.receipt import Receipt, Verdict
 from scheduler.rows import BookLoad
 from scheduler.view import PoolView
-from tests.scheduler.receipt_scene import POOL_MS, case_of, found, placed, rebound
+from tests.scheduler.drawn_pools import POOL_MS
+from tests.scheduler.receipt_scene import case_of, found, placed, rebound
 from tests.scheduler.samples import pd_rank, view
 
 SHAPE = RequestShape(prompt_tokens=8_000, output_tokens=10, prompt_key="k")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scheduler import calls
 from scheduler.decision import RequestShape
 from scheduler.keys import PoolKeys
-from scheduler.messages import Phase, RankState
+from scheduler.messages import Phase
 from scheduler.pending import Question, StoreAnswer
 from scheduler.planning import Plan, Rules, plan
 from scheduler.policies import POLICIES
@@ -27,40 +27,11 @@ from scheduler.reservation import Reservation
 from scheduler.rows import BookLoad
 from scheduler.view import PoolView
 from simulator.store import VirtualStore
-from tests.scheduler.samples import pd_rank, view
+from tests.scheduler.drawn_pools import NIXL
 
-POOL, REQUEST, NIXL = "m", "req-1", frozenset({"nixl"})
-POOL_MS = 60_000
+POOL, REQUEST = "m", "req-1"
 HEAD = calls.Head("e1", 2_000, "g", 1)
 
-books = st.builds(
-    BookLoad,
-    queued_tokens=st.integers(0, 10**6),
-    prompts=st.integers(0, 9),
-    progress_since_ms=st.integers(0, POOL_MS),
-    requests=st.integers(0, 500),
-    engine_kv_tokens=st.integers(0, 10**6),
-)
-heard = st.fixed_dictionaries(
-    {
-        "state": st.sampled_from([RankState.UP] * 4 + [RankState.DOWN]),
-        "drained": st.sampled_from([False] * 4 + [True]),
-        "heard_ms": st.sampled_from([0, POOL_MS]),
-        "sampled_ms": st.integers(POOL_MS - 12_000, POOL_MS),
-        "foreign_requests": st.integers(0, 50),
-        "foreign_kv_tokens": st.integers(-1_000, 10**5),
-        "prefill_tokens_per_s": st.sampled_from([1e-3, 500.0, 7_777.7, 1e12]),
-    }
-)
-fields = st.fixed_dictionaries(
-    {
-        "connector": st.sampled_from(["nixl"] * 3 + ["", "mooncake"]),
-        "engine_version": st.sampled_from(["0.32.0", "0.33.0"]),
-        "node": st.sampled_from("abc"),
-        "dp_group": st.sampled_from(["", "g1"]),
-        "labels": st.sampled_from([{}, {"zone": "x"}, {"zone": "y"}]),
-    }
-)
 shapes = st.builds(
     RequestShape,
     prompt_tokens=st.integers(1, 1 << 20),
@@ -70,15 +41,6 @@ shapes = st.builds(
     pairable=st.booleans(),
     cached_tokens=st.dictionaries(st.sampled_from(["m0", "m1", "p0", "p2", "d1"]), st.integers(0, 1 << 20)),
 )
-
-
-@st.composite
-def pools(draw: st.DrawFn, most: int = 24) -> PoolView:
-    kinds = draw(st.lists(st.tuples(st.sampled_from("mpd"), books, heard, fields), min_size=1, max_size=most))
-    ranks = [
-        pd_rank(f"{role}{number}", book, heard=told, **card) for number, (role, book, told, card) in enumerate(kinds)
-    ]
-    return view(*ranks, pool_ms=POOL_MS)
 
 
 def spelled(rank: RankView) -> tuple[str, str]:

@@ -9,54 +9,17 @@ from hypothesis import strategies as st
 
 from scheduler.alone import choose_alone
 from scheduler.decision import LegKind, RequestShape
-from scheduler.messages import RankState, Role
+from scheduler.messages import Role
 from scheduler.planning import Plan, Rules, plan, plan_alone
 from scheduler.policies import POLICIES
 from scheduler.rank_view import RankView
 from scheduler.rebinding import plan_rebinding
 from scheduler.reservation import reserve
-from scheduler.rows import BookLoad
 from scheduler.view import PoolView
 from tests.invariants.profiles import examples
-from tests.scheduler.samples import pd_rank, view
+from tests.scheduler.drawn_pools import NIXL, POOL_MS, pools
 
-NIXL = frozenset({"nixl"})
-POOL_MS = 60_000
 KINDS = {LegKind.PREFILL: {Role.PREFILL}, LegKind.DECODE: {Role.DECODE}, LegKind.WHOLE: {Role.MIXED, Role.DECODE}}
-
-books = st.builds(
-    BookLoad,
-    queued_tokens=st.integers(0, 10**6),
-    prompts=st.integers(0, 9),
-    requests=st.integers(0, 500),
-    engine_kv_tokens=st.integers(0, 10**6),
-)
-heard = st.fixed_dictionaries(
-    {
-        "state": st.sampled_from([RankState.UP] * 4 + [RankState.DOWN]),
-        "drained": st.sampled_from([False] * 4 + [True]),
-        "heard_ms": st.sampled_from([0, POOL_MS]),
-        "prefill_tokens_per_s": st.sampled_from([1e-3, 500.0, 1e12]),
-    }
-)
-fields = st.fixed_dictionaries(
-    {
-        "connector": st.sampled_from(["nixl"] * 3 + ["", "mooncake"]),
-        "engine_version": st.sampled_from(["0.32.0", "0.33.0"]),
-        "node": st.sampled_from("abc"),
-        "labels": st.sampled_from([{}, {"zone": "x"}, {"zone": "y"}]),
-    }
-)
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> PoolView:
-    kinds = draw(st.lists(st.tuples(st.sampled_from("mpd"), books, heard, fields), max_size=24))
-    ranks = [
-        pd_rank(f"{role}{number}", book, heard=told, **card) for number, (role, book, told, card) in enumerate(kinds)
-    ]
-    return view(*ranks, pool_ms=POOL_MS)
-
 
 shapes = st.builds(
     RequestShape,

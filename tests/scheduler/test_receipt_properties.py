@@ -18,7 +18,8 @@ from scheduler.receipt_search import FoundReceipt
 from scheduler.view import PoolView
 from simulator.store import VirtualStore
 from tests.invariants.profiles import examples
-from tests.scheduler.receipt_scene import POOL, REQUEST, case_of, placed, pools, rebound, shapes, wrong_with
+from tests.scheduler.drawn_pools import pools
+from tests.scheduler.receipt_scene import POOL, REQUEST, case_of, placed, rebound, shapes, wrong_with
 
 LATER_MS = 60_777
 """When the store is asked."""
@@ -34,8 +35,8 @@ names = st.frozensets(st.sampled_from([f"{role}{number}" for role in "mpd" for n
 
 @examples(60)
 @given(
-    of=pools(),
-    now=pools(),
+    of=pools(1),
+    now=pools(1),
     shape=shapes,
     policy=st.sampled_from(sorted(POLICIES)),
     turn=st.integers(0, 99),
@@ -60,7 +61,7 @@ async def test_a_decision_comes_out_again(
 
 
 @examples(30)
-@given(of=pools(), now=pools(), shape=shapes, policy=st.sampled_from(sorted(POLICIES)), at=st.randoms())
+@given(of=pools(1), now=pools(1), shape=shapes, policy=st.sampled_from(sorted(POLICIES)), at=st.randoms())
 async def test_any_change_of_a_receipt_is_noticed(
     of: PoolView, now: PoolView, shape: RequestShape, policy: str, at: Any
 ) -> None:
@@ -76,7 +77,7 @@ async def test_any_change_of_a_receipt_is_noticed(
 
 
 @examples(80)
-@given(of=pools(MOST_WHOLE), shape=shapes, policy=st.sampled_from(sorted(POLICIES)), at=st.randoms())
+@given(of=pools(1, MOST_WHOLE), shape=shapes, policy=st.sampled_from(sorted(POLICIES)), at=st.randoms())
 async def test_a_change_of_what_was_decided_is_noticed_though_the_digest_was_made_anew(
     of: PoolView, shape: RequestShape, policy: str, at: Any
 ) -> None:

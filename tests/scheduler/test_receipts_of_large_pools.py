@@ -13,7 +13,8 @@ from scheduler.policies import POLICIES
 from scheduler.receipt import Receipt
 from scheduler.rows import BookLoad
 from scheduler.view import PoolView
-from tests.scheduler.receipt_scene import POOL_MS, case_of, placed, rebound, wrong_with
+from tests.scheduler.drawn_pools import POOL_MS
+from tests.scheduler.receipt_scene import case_of, placed, rebound, wrong_with
 from tests.scheduler.samples import pd_rank, view
 
 SHAPE = RequestShape(
