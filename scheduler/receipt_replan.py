@@ -39,6 +39,7 @@ def replan(receipt: Receipt, chance: Random) -> Iterator[Misfit]:
     if policy is None:
         yield Misfit("policy", repr(receipt.policy), f"one of {', '.join(POLICIES)}")
         return
+    receipt = _all_heard(receipt)
     ranks = {each.rank: each.view() for each in receipt.known}
     if unknown := sorted({each.rank for each in receipt.candidates} - ranks.keys()):
         yield Misfit("known", "the ranks it knows", f"also {', '.join(unknown)}, which it asked about")
@@ -46,6 +47,17 @@ def replan(receipt: Receipt, chance: Random) -> Iterator[Misfit]:
         yield from _all_again(receipt, policy, ranks, chance)
     else:
         yield from _priced_again(receipt, policy, ranks)
+
+
+def _all_heard(receipt: Receipt) -> Receipt:
+    """The receipt of the same decision where no agent fell silent.
+
+    Silent ranks are taken where they are many (choice.py), by ranks that are in no receipt, too; those that were asked
+    about were taken.
+    """
+    heard_ms = receipt.snapshot_ms
+    known = tuple(msgspec.structs.replace(each, heard_ms=heard_ms) for each in receipt.known)
+    return msgspec.structs.replace(receipt, known=known)
 
 
 def _all_again(receipt: Receipt, policy: Policy, ranks: Mapping[str, RankView], chance: Random) -> Iterator[Misfit]:
