@@ -21,6 +21,7 @@ from simulator.timing import Timing, timing_of
 MEMORY = "memory"
 """The store that is a dict in this process."""
 DRAWN_REQUESTS = 10_000
+DEFAULT_LOAD = 0.9
 MOST_SEEDS = 1000
 
 DEFAULT = FleetSettings()
@@ -128,7 +129,13 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     policy: Annotated[str, Meta(description=f"how gateways choose ranks: {', '.join(POLICY_NAMES)}")] = (
         SchedulerSettings().policy
     )
-    load: Annotated[Load, Meta(description="share of what an ideal fleet with one shared prefix cache can do")] = 0.9
+    load: Annotated[
+        Load | None,
+        Meta(
+            description="share of what an ideal fleet with one shared prefix cache can do; "
+            f"{DEFAULT_LOAD} unless clients ask"
+        ),
+    ] = None
     seeds: Annotated[str, Meta(description="such as 1-8 or 1,5; a run for each, figures are over all of them")] = "1-8"
     requests: Annotated[
         Annotated[int, Meta(ge=1, le=100_000_000)] | None,
@@ -165,6 +172,8 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             self._check_store()
         if self.plot and not re.search(r"[^/\\]\.(svg|png)$", self.plot):
             raise ValueError("plot: expected a file name that ends in .svg or .png")
+        if self.clients and self.load is not None:
+            raise ValueError("load: clients ask when they have their last answers, whatever the load")
         if self.clients and any(case.burst > 1 for case in self.cases):
             raise ValueError("burst: clients that wait for their answers do not come faster")
         if self.clients and "load" in self.sweep:
@@ -182,8 +191,16 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
         if not fleet.decode_step_ms + fleet.decode_ms_per_seq:
             raise ValueError("decode_step_ms: a step that decodes takes time, by this or by decode_ms_per_seq")
-        if fleet.outage_empties and not fleet.outage_s:
-            raise ValueError("outage_empties: there is no outage, see outage_s")
+        self._check_absences()
+
+    def _check_absences(self) -> None:
+        """Nothing is said of an outage or a silence that lasts no time."""
+        outage, silence = ("outage_from_s", "outage_empties"), ("silent_from_s", "silent_share")
+        for what, length, others in (("outage", "outage_s", outage), ("silence", "silent_s", silence)):
+            if getattr(self.fleet, length):
+                continue
+            if said := [name for name in others if getattr(self.fleet, name) != getattr(DEFAULT, name)]:
+                raise ValueError(f"{said[0]}: there is no {what}, see {length}")
 
     def _check_store(self) -> None:
         if self.processes > 1:
@@ -196,7 +213,8 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     @property
     def cases(self) -> list[Case]:
         """Every case of the sweep, or the only one."""
-        only = Case(policy=self.policy, gateways=self.fleet.gateways, load=self.load, burst=self.burst)
+        load = DEFAULT_LOAD if self.load is None else self.load
+        only = Case(policy=self.policy, gateways=self.fleet.gateways, load=load, burst=self.burst)
         return cases(only, self.sweep)
 
     @property

@@ -42,6 +42,10 @@ def run(arguments: str, *more: str) -> Result:
         pytest.param(f"{SMALL} --sweep gateways=1/4/1", "each only once", id="sweep-twice-the-same"),
         pytest.param(f"{SMALL} --sweep policy=forebay/magic", "none called 'magic'; known:", id="sweep-unknown-policy"),
         pytest.param(f"{SMALL} --clients 3 --sweep load=0.5/0.9", "'--sweep'", id="load-of-clients"),
+        pytest.param(f"{SMALL} --clients 3 --load 0.9", "'--load'", id="clients-at-a-load"),
+        pytest.param(f"{SMALL} --outage-from-s 9", "'--outage-from-s'", id="no-outage-begins"),
+        pytest.param(f"{SMALL} --silent-from-s 9", "'--silent-from-s'", id="no-silence-begins"),
+        pytest.param(f"{SMALL} --silent-share 0.5", "'--silent-share'", id="some-in-no-silence"),
         pytest.param(f"{SMALL} --outage-empties", "'--outage-empties'", id="loses-all-in-no-outage"),
         pytest.param(
             f"{SMALL} --decode-step-ms 0 --decode-ms-per-seq 0", "'--decode-step-ms'", id="decodes-in-no-time"
