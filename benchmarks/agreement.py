@@ -29,7 +29,8 @@ from benchmarks.agreement_sender import MOST_LATE_S, Sender
 from benchmarks.agreement_workload import requests_at_load
 from forebay.options import settings_options
 from forebay.simulate.cases import Case
-from forebay.simulate.settings import FleetOptions, seeds_of
+from forebay.simulate.fleet_options import FleetOptions
+from forebay.simulate.settings import seeds_of
 from scheduler.settings import SchedulerSettings
 from simulator.cluster.fleet import run
 from simulator.cluster.outcome import Outcome

@@ -17,7 +17,7 @@ import msgspec
 
 from forebay.bench.proc import cpu_times, spent_us
 from forebay.ports import LOOPBACK, free_ports
-from forebay.simulate.settings import TIMING, FleetOptions
+from forebay.simulate.fleet_options import TIMING, FleetOptions
 from scheduler.admin import status
 from scheduler.messages import RankState, Role
 from scheduler.settings import SchedulerSettings

@@ -3,7 +3,8 @@
 import pytest
 
 from forebay.simulate.cases import Case
-from forebay.simulate.settings import FleetOptions, SimulateSettings, seeds_of
+from forebay.simulate.fleet_options import FleetOptions
+from forebay.simulate.settings import SimulateSettings, seeds_of
 from simulator.cluster.peers.names import POLICY_NAMES
 from simulator.cluster.settings import FleetSettings
 from simulator.cluster.workloads import WORKLOADS

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from forebay.simulate.cases import Case
-from forebay.simulate.settings import FleetOptions, SimulateSettings
+from forebay.simulate.fleet_options import FleetOptions
+from forebay.simulate.settings import SimulateSettings
 from forebay.simulate.simulate import requests_of, simulate
 from forebay.simulate.tables import table
 from simulator.cluster.load import load_of
