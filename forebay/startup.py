@@ -22,7 +22,7 @@ from forebay.ports import LOOPBACK, free_ports
 from forebay.settings import UpSettings
 from forebay.supervise import CannotStartError
 from scheduler.admin import status
-from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
@@ -158,10 +158,13 @@ class Startup:
 
 
 async def _ranks_up(store: Store) -> set[str]:
-    """The ranks reported as up; none while the store does not answer. Raises CannotStartError."""
+    """The ranks reported as up; none while the store does not answer. Raises CannotStartError.
+
+    None either while its list of pools is of the wrong type: the first agent that reports makes it anew.
+    """
     try:
         ranks = (await status(store, SchedulerSettings())).ranks
-    except StoreUnavailableError:
+    except (StoreUnavailableError, StoreWrongTypeError):
         return set()
     except StoreRejectedError as error:
         raise CannotStartError(str(error)) from error

@@ -63,8 +63,8 @@ class Reporter:
             self._epoch = await open_epoch(self._store, self._keys, self._rng, spoilt=self._epoch)
         await self._spans.learn(reports, cards)
         self._is_listed &= not (news or cardless or next(self._reports) % REPORTS_TO_NAME_POOL == 0)
-        if not self._is_listed:  # last, so that a list of the wrong type keeps nothing of a rank from being heard
-            await self._store.command("SADD", POOLS, self._pool)
+        if not self._is_listed:  # last, so that a list that cannot be written keeps nothing of a rank from being heard
+            await self._list()
             self._is_listed = True
         return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
 
@@ -73,6 +73,17 @@ class Reporter:
         gone = [msgspec.structs.replace(report, state=RankState.GONE) for report in self._told.values()]
         if gone:
             await self._tell(gone, {})
+
+    async def _list(self) -> None:
+        """Names the pool. A list that is none is replaced; what another agent has named in it meanwhile it names again.
+
+        That is what becomes of a ledger's key that somebody else wrote, too.
+        """
+        try:
+            await self._store.command("SADD", POOLS, self._pool)
+        except StoreWrongTypeError:
+            await self._store.command("DEL", POOLS)
+            await self._store.command("SADD", POOLS, self._pool)
 
     def _news(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> dict[str, RankCard]:
         return {r.rank: card for r in reports if (card := cards[r.rank]) != self._cards.get(r.rank)}

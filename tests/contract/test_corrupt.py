@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 
 import msgspec
@@ -12,7 +12,8 @@ import pytest
 
 from scheduler import admin
 from scheduler.decision import Place, RequestShape
-from scheduler.errors import SchedulerError
+from scheduler.errors import SchedulerError, StoreWrongTypeError
+from scheduler.keys import POOLS
 from scheduler.messages import CARD_VERSION, Phase
 from scheduler.planning import Rules
 from scheduler.policies import policy_named
@@ -162,6 +163,23 @@ async def test_a_corrupt_field_does_no_harm(world: World, key: str, field: bytes
         await place(pool)
         await world.store.command("HSET", getattr(world.keys, key), field, b"\xff")
         await all_is_well(world, pool)
+
+
+@pytest.mark.parametrize("words", [("SET", "junk"), ("HSET", "junk", "junk")], ids=["a string", "a hash"])
+async def test_a_list_of_pools_that_is_none_is_made_anew(world: World, words: tuple[str, ...]) -> None:
+    async with living(world) as pool:
+        command, *junk = words
+        await world.store.command("DEL", POOLS)
+        await world.store.command(command, POOLS, *junk)
+        await until(lambda: _lists(world), "the pool is listed again")
+        await all_is_well(world, pool)
+
+
+async def _lists(world: World) -> bool:
+    with suppress(StoreWrongTypeError):
+        pools: list[bytes] = await world.store.command("SMEMBERS", POOLS)
+        return pools == [POOL.encode()]
+    return False
 
 
 FUTURE = msgspec.json.encode(msgspec.structs.replace(card("a"), v=CARD_VERSION + 1))

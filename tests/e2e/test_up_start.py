@@ -18,7 +18,7 @@ from forebay.startup import Startup
 from forebay.supervise import CannotStartError
 from scheduler.keys import POOLS
 from tests.e2e.up_process import SMALL, adjacent_free_ports, all_gone, children_of, environment, up_running
-from tests.servers import RedisServer, redis_server
+from tests.servers import redis_server
 
 PATIENCE_S = 8.0
 """Enough for one process after another to start on a busy machine."""
@@ -73,15 +73,19 @@ async def test_a_rank_that_is_never_reported_is_named(tmp_path: Path, monkeypatc
     assert why.endswith(f"missing: reports of mixed-1 (127.0.0.1:{ranks[1]})")
 
 
-async def test_a_store_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+async def test_a_store_that_does_not_let_an_agent_list_its_pool_is_told(tmp_path: Path) -> None:
     with redis_server(tmp_path) as redis:
-        poison(redis)
-        assert "WRONGTYPE" in await failed_start(redis.url)
+        with redis.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "-sadd")
+        assert "'sadd'" in await failed_start(redis.url)
 
 
-def poison(redis: RedisServer) -> None:
-    with redis.client() as client:
-        client.set(POOLS, "no set")
+def test_a_list_of_pools_that_is_none_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as redis:
+        with redis.client() as client:
+            client.set(POOLS, "no set")
+        with up_running(tmp_path, *SMALL, "--redis", redis.url) as up:
+            assert up.ranks("mixed")
 
 
 def test_variables_meant_for_other_commands_are_named_and_not_passed_on(tmp_path: Path) -> None:

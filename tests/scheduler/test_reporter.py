@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scheduler import calls
-from scheduler.errors import StoreWrongTypeError
+from scheduler.calls import Reply, Word
+from scheduler.errors import StoreRejectedError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankState
 from scheduler.prefix_holders import life_tag
@@ -35,20 +36,27 @@ async def test_a_member_that_runs_requests_keeps_the_group_of_a_stalled_one_whol
     assert read(store).broken_groups == {"g"}
 
 
-async def test_a_list_of_pools_that_is_none_is_told_and_keeps_no_rank_from_being_heard() -> None:
-    store = VirtualStore()
+class UnlistedStore(VirtualStore):
+    """One that lets nobody write the list of pools."""
+
+    async def command(self, *words: Word) -> Reply:
+        if words[:2] == ("SADD", POOLS):
+            raise StoreRejectedError("NOPERM")
+        return await super().command(*words)
+
+
+async def test_a_list_of_pools_that_cannot_be_written_is_told_and_keeps_no_rank_from_being_heard() -> None:
+    store = UnlistedStore()
     reporter = Reporter(store, pool="m", node="n", settings=SETTINGS)
-    await store.command("SET", POOLS, "junk")
     for incarnation in ("i1", "i2"):
-        with pytest.raises(StoreWrongTypeError):
+        with pytest.raises(StoreRejectedError):
             await reporter.report([report("a", incarnation=incarnation)], {"a": card("a", incarnation=incarnation)})
         assert read(store).ranks["a"].card.incarnation == incarnation
 
 
-async def test_a_list_of_pools_that_is_none_keeps_no_cache_from_being_calibrated() -> None:
-    store = VirtualStore()
-    await store.command("SET", POOLS, "junk")
-    with pytest.raises(StoreWrongTypeError):
+async def test_a_list_of_pools_that_cannot_be_written_keeps_no_cache_from_being_calibrated() -> None:
+    store = UnlistedStore()
+    with pytest.raises(StoreRejectedError):
         await Reporter(store, pool="m", node="n", settings=SETTINGS).report(
             [report("a", computed_tokens=5)], {"a": card("a")}
         )
