@@ -13,7 +13,7 @@ from scheduler.admin import GatewayStatus, RankStatus, Status
 from scheduler.messages import RankState, Role
 
 SILENT_MS = 10_000
-"""From this age on what an agent read of a rank counts for nothing (scripts/price.lua)."""
+"""From this age on what an agent read of a rank counts for nothing (scripts/loads.lua)."""
 
 RANK_LEGEND = {
     "state": "drained: finishes what it has; stalled: takes connections and gets no further; "

@@ -1,8 +1,9 @@
 """Where a request goes while the shared ledger cannot be asked. Pure.
 
-Two ranks by rendezvous hash of the prompt's leading blocks, then the cheaper of the two on the last snapshot plus this
-gateway's own placements since. Losing prefix knowledge, not load knowledge, is what hurts when Redis is gone (the
-simulation says so), and the hash needs no state: all gateways send equal prefixes to the same two ranks.
+Two ranks by rendezvous hash of the prompt's leading blocks, and those that the gateway remembers to hold much of it
+(picks.py); then the cheapest of them on the last snapshot plus this gateway's own placements since. The hash needs no
+state: all gateways send equal prefixes to the same two ranks. What the others have placed since no gateway sees, and
+with many of them that is what hurts while Redis is gone (docs/adr/0019).
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class PoolKeys:
         """Stream: why requests went where they went (receipt.py), the last ones only; outlives epochs. Gateways."""
 
     def live(self, gateway: str) -> str:
-        """Hash: reservation id -> record (scripts/book.lua), for one gateway under one of its names."""
+        """Hash: reservation id -> record (scripts/weights.lua), for one gateway under one of its names."""
         return f"{self._base}:live:{gateway}"
 
     def book(self, live: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a rank's rows amount to at a given pool time: the loads that a cost is computed from. Pure.
 
-The formulas are those of scripts/price.lua, which decides; here they serve the shortlist, the degraded mode and
-people. The contract suite holds the two together.
+The formulas are those of scripts/loads.lua, which decides; here they serve the shortlist, the degraded mode and people.
+The contract suite holds the two together.
 """
 
 from __future__ import annotations

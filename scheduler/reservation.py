@@ -30,7 +30,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     legs: tuple[ReservedLeg, ...]
 
     def record(self) -> str:
-        """The ledger's spelling, as scripts/book.lua reads it."""
+        """The ledger's spelling, as scripts/weights.lua reads it."""
         head = f"{self.phase:d} {self.uncached_tokens} {self.prompt_tokens} {self.output_tokens}"
         return " ".join([head, *(f"{leg.kind} {leg.rank} {leg.incarnation} {leg.group}" for leg in self.legs)])
 

@@ -91,7 +91,7 @@ def _decode(shape: RequestShape, rank: RankView) -> Candidate:
 def _harm(shape: RequestShape, rank: RankView) -> float:
     """What a second of prefill costs for each request it holds up: it is spread over the tokens of that one's answer.
 
-    How long the rank's answers are shows in its book, where half of what is expected is growth (scripts/book.lua).
+    How long the rank's answers are shows in its book, where half of what is expected is growth (scripts/weights.lua).
     """
     book = rank.book
     if book.growth_tokens and book.dispatched:

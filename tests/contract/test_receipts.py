@@ -1,4 +1,4 @@
-"""The loads a placement sees: Lua's formula (scripts/price.lua) and Python's (scheduler.loads) are one."""
+"""The loads a placement sees: Lua's formula (scripts/loads.lua) and Python's (scheduler.loads) are one."""
 
 from __future__ import annotations
 

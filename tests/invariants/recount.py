@@ -1,8 +1,8 @@
 """What the ledger must add up to, counted anew in Python from the reservations alone.
 
-Written down from the words of docs/design.md, "What load is", and of scripts/book.lua, not from the script: a request
-waits for its prefill until `prefill_done`; it is a request on its rank until released, on a prefill rank until its
-prefill is done; it is dispatched from `dispatched` on, its decode leg from `prefill_done` on. Its KV is not in the
+Written down from the words of docs/design.md, "What load is", and of scripts/weights.lua, not from the script: a
+request waits for its prefill until `prefill_done`; it is a request on its rank until released, on a prefill rank until
+its prefill is done; it is dispatched from `dispatched` on, its decode leg from `prefill_done` on. Its KV is not in the
 engine until the first token (prefill leg: until the prefill is done), then the prompt is in it, and half of the output
 is growth to come; the prefill leg holds the prompt until the first token.
 """
@@ -76,7 +76,7 @@ def decode(phase: int, _uncached: int, prompt: int, output: int) -> Sums:
 
 
 def recount(records: Iterable[str]) -> Count:
-    """Adds up reservations given in the ledger's spelling (see scripts/book.lua)."""
+    """Adds up reservations given in the ledger's spelling (see scripts/weights.lua)."""
     lives: dict[str, Sums] = {}
     groups: dict[str, GroupSums] = {}
     for record in records:
