@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -86,22 +87,34 @@ class SteppingEngine:
         self.wake()
 
 
-class SteppedPair:
-    """Both legs of each request on two stepping engines, or one leg on the first where there is no second."""
+class _Pair(ABC):
+    """Two engines, or one where there is no second; `times` of what they have answered, by number."""
 
-    def __init__(self, settings: RankSettings, decode: RankSettings | None) -> None:
+    def __init__(self) -> None:
         self.queue = EventQueue()
-        self.first = SteppingEngine(self.queue, settings)
-        self.second = SteppingEngine(self.queue, decode) if decode else None
         self.times: dict[int, Times] = {}
-        self._cached: dict[int, int] = {}
         self._first_token_s: dict[int, float] = {}
 
     def run(self, works: Sequence[Work]) -> dict[int, Times]:
+        """Has all of them answered, each from its arrival on."""
         for number, work in enumerate(works):
             self.queue.at(work.arrival_s, partial(self._arrive, number, work))
         self.queue.run()
+        assert self.times.keys() == set(range(len(works)))
         return self.times
+
+    @abstractmethod
+    def _arrive(self, number: int, work: Work) -> None: ...
+
+
+class SteppedPair(_Pair):
+    """Both legs of each request on two stepping engines, or one leg on the first where there is no second."""
+
+    def __init__(self, settings: RankSettings, decode: RankSettings | None) -> None:
+        super().__init__()
+        self.first = SteppingEngine(self.queue, settings)
+        self.second = SteppingEngine(self.queue, decode) if decode else None
+        self._cached: dict[int, int] = {}
 
     def _arrive(self, number: int, work: Work) -> None:
         tell = partial(self._prefilled if self.second else self._answered, number, work)
@@ -155,25 +168,17 @@ class SteppedPair:
             self.times[number] = Times(self._first_token_s[number], self.queue.now_s, cached)
 
 
-class AnalyticPair:
+class AnalyticPair(_Pair):
     """The same on analytic ranks."""
 
     def __init__(self, settings: RankSettings, decode: RankSettings | None) -> None:
-        self.queue = EventQueue()
+        super().__init__()
         self.settings = settings
         self.first = AnalyticRank("first", shape_of(settings))
         self.second = AnalyticRank("second", shape_of(decode)) if decode else None
         self.first_group = DpGroup(self.queue, [self.first])
         self.second_group = DpGroup(self.queue, [self.second]) if self.second else None
-        self.times: dict[int, Times] = {}
         self._prefilled: dict[int, SimSequence] = {}
-        self._first_token_s: dict[int, float] = {}
-
-    def run(self, works: Sequence[Work]) -> dict[int, Times]:
-        for number, work in enumerate(works):
-            self.queue.at(work.arrival_s, partial(self._arrive, number, work))
-        self.queue.run()
-        return self.times
 
     def _arrive(self, number: int, work: Work) -> None:
         request = sim_request(number, work, self.settings.block_size_tokens)
