@@ -13,6 +13,7 @@ from scheduler.decision import Place
 from scheduler.errors import NoReceiptError, StoreRejectedError
 from scheduler.loads import Loads
 from scheduler.lua import Script
+from scheduler.messages import Phase
 from scheduler.receipt import RECEIPT_VERSION, Verdict, read, write
 from scheduler.receipt_check import check
 from scheduler.receipt_search import Findings, FoundReceipt, find
@@ -81,6 +82,17 @@ async def test_a_pair_and_its_rebinding_are_told_in_order() -> None:
     assert [each.rank for each in first.receipt.chosen] == [each.card.rank for each in place.legs]
     assert second.receipt.held is not None
     assert [each.rank for each in second.receipt.chosen] == [leg.card.rank]
+
+
+async def test_a_placement_beside_answers_that_are_under_way_comes_out_again() -> None:
+    """What it would hold up is priced."""
+    async with at_work("a", "b", policy="forebay") as scene:
+        for place in await scene.place(3):
+            scene.pool.advance(place.reservation, Phase.FIRST_TOKEN)
+        await until(lambda: any(each.book.growth_tokens for each in scene.pool.view.ranks.values()), "it is known")
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        (one,) = await found(scene, "req-1")
+    assert any(each.book.dispatched for each in one.receipt.known)
 
 
 async def test_a_refusal_has_a_receipt_too() -> None:
