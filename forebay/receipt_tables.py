@@ -10,7 +10,7 @@ from rich.text import Text
 
 from forebay.explain import Explanation, Judged
 from forebay.printable import cell, printable
-from forebay.receipt_words import FULL_S, cost_of, milliseconds, sentence
+from forebay.receipt_words import FULL_S, cost_of, is_full, milliseconds, sentence
 from scheduler.decision import Candidate, LegKind
 from scheduler.receipt import Receipt, Verdict
 
@@ -91,8 +91,7 @@ def _numbers(receipt: Receipt, candidate: Candidate) -> Iterator[str]:
     yield from (f"{load:,.0f}" for load in (seen.queued_tokens, seen.requests, seen.kv_tokens))
     yield "" if candidate.kind is LegKind.DECODE else f"{cached:,}"
     yield f"{seen.report_age_ms:,}"
-    is_full = seen.cost_s >= FULL_S / 2
-    yield f"full, {milliseconds(seen.cost_s - FULL_S)}" if is_full else milliseconds(seen.cost_s)
+    yield f"full, {milliseconds(seen.cost_s - FULL_S)}" if is_full(seen.cost_s) else milliseconds(seen.cost_s)
 
 
 def _answer(receipt: Receipt) -> str:

@@ -30,6 +30,11 @@ def cost_of(receipt: Receipt, candidate: Candidate) -> float | None:
     return next((each.cost_s for each in found), None)
 
 
+def is_full(cost_s: float) -> bool:
+    """Whether a way or candidate of such a cost was full; a request's own weight may have been taken off it."""
+    return cost_s >= FULL_S / 2
+
+
 def sentence(receipt: Receipt) -> str:
     """Why this was the answer."""
     if receipt.verdict is not Verdict.PLACE:
@@ -70,7 +75,7 @@ def _against(receipt: Receipt, others: Sequence[Way], cost_s: float) -> str:
     if not others:
         return "there was no other way"
     best_s = others[0].cost_s
-    if best_s >= FULL_S > cost_s:
+    if is_full(best_s) and not is_full(cost_s):
         return "every other way is full"
     tied = sum(abs(way.cost_s - cost_s) <= receipt.ask.tie_s for way in others)
     if tied and best_s - cost_s <= receipt.ask.tie_s:

@@ -86,6 +86,14 @@ def test_all_other_ways_full_is_said() -> None:
     assert "full, " in printed(receipt)
 
 
+def test_where_all_ways_are_full_the_least_cost_is_said() -> None:
+    """What a request weighs itself is taken off where it is already, so that a full rank costs less than another."""
+    receipt = decided(pool(m1=BUSY, m2=BookLoad()))
+    costs_s = {each.rank: 1e9 + (-0.5 if each in receipt.chosen else 0.5) for each in receipt.candidates}
+    full = tuple(msgspec.structs.replace(each, cost_s=costs_s[each.rank]) for each in receipt.loads)
+    assert sentence(msgspec.structs.replace(receipt, loads=full)) == "the least cost, by 1.00 s"
+
+
 def test_a_pair_costs_its_legs_and_the_transfer() -> None:
     shape = msgspec.structs.replace(SHAPE, pairable=True)
     receipt = decided(pool(p1=BookLoad(), d1=BookLoad(requests=5)), shape)
