@@ -83,13 +83,6 @@ def touch_of(rank: RankView, uncached_tokens: int) -> str | None:
     return f"{tag_of(rank)}={rank.seen.computed_tokens + rank.book.queued_tokens + uncached_tokens}"
 
 
-def cached_tokens(
-    replies: Sequence[bytes], chain: Chain, block_tokens: float, holders: Mapping[str, Holder]
-) -> dict[str, int]:
-    """Tokens of the prompt that each rank holds, by rank."""
-    return held(replies, chain, block_tokens, holders).tokens
-
-
 def held(replies: Sequence[bytes], chain: Chain, block_tokens: float, holders: Mapping[str, Holder]) -> Held:
     """What each rank holds of the prompt; `replies` as prefix_look.lua gives them.
 

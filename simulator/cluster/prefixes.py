@@ -13,7 +13,7 @@ from scheduler import calls
 from scheduler.calls import Call, Reply
 from scheduler.keys import PoolKeys
 from scheduler.prefix_chain import Chain, chain_of
-from scheduler.prefix_holders import cached_tokens, touch_of
+from scheduler.prefix_holders import held, touch_of
 from scheduler.prefix_index import GATHER_S, PIECE
 from scheduler.prefix_life import PrefixLife
 from scheduler.rank_view import RankView
@@ -103,7 +103,7 @@ class Prefixes:
     def _answer(self, asked: Sequence[_Question], replies: Sequence[Reply]) -> None:
         holders = self._snapshots.holders
         for each, reply in zip(asked, replies, strict=True):
-            each.answer(cached_tokens(reply, each.prompt.chain, BLOCK_TOKENS, holders) if reply else {})
+            each.answer(held(reply, each.prompt.chain, BLOCK_TOKENS, holders).tokens if reply else {})
         self._ask()
 
     def _tell(self) -> None:

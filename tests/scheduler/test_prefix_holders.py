@@ -7,7 +7,6 @@ import pytest
 from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import (
-    cached_tokens,
     held,
     holders_of,
     tag_of,
@@ -30,7 +29,7 @@ def at(
 
 
 def cached(replies: list[str], *ranks: RankView, block_tokens: float = 100.0) -> dict[str, int]:
-    return cached_tokens([each.encode() for each in replies], CHAIN, block_tokens, holders_of(ranks))
+    return held([each.encode() for each in replies], CHAIN, block_tokens, holders_of(ranks)).tokens
 
 
 def test_a_prompt_is_held_as_deep_as_it_was_used() -> None:
@@ -88,4 +87,4 @@ def test_words_that_cannot_be_read_are_left_out(word: str) -> None:
 
 
 def test_bytes_that_are_no_text_are_left_out() -> None:
-    assert cached_tokens([b"\xff\xfe=1 \x00"], CHAIN, 100.0, holders_of([at(0)])) == {}
+    assert held([b"\xff\xfe=1 \x00"], CHAIN, 100.0, holders_of([at(0)])).tokens == {}
