@@ -105,6 +105,10 @@ def test_no_tools_are_no_tools_however_they_are_spelt() -> None:
     assert chat([("user", LONG)], tools=None) == chat([("user", LONG)])
 
 
+def test_no_salt_is_no_salt_however_it_is_spelt() -> None:
+    assert blocks(Api.COMPLETIONS, prompt=LONG, cache_salt=None) == blocks(Api.COMPLETIONS, prompt=LONG) != ()
+
+
 def test_tool_calls_are_part_of_a_conversation() -> None:
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     asked = {"role": "assistant", "content": None, "tool_calls": [call]}
