@@ -5,6 +5,7 @@
 -- reply {'ok'}
 -- holders  string: up to 64 of these words, the last touched first
 local MOST = 64
+local LONGEST = 4096  -- what is longer is not ours, and would take long to read
 
 local function touched(holders)
   local words, named = {}, {}
@@ -20,7 +21,7 @@ end
 
 local before, after = nil, nil
 for i, holders in ipairs(redis.call('MGET', unpack(KEYS))) do
-  holders = holders or ''
+  if not holders or #holders > LONGEST then holders = '' end
   if holders ~= before then before, after = holders, touched(holders) end
   redis.call('SET', KEYS[i], after, 'PX', ARGV[1])
 end

@@ -50,6 +50,15 @@ async def test_what_parts_is_told_apart(world: World) -> None:
     assert await look(world, one) == [b"0b=2 0a=1", b"", b"0a=1", b""]
 
 
+async def test_a_value_that_is_none_of_ours_is_not_read_to_its_end_and_heals(world: World) -> None:
+    hashes = chain(5, 3)
+    await touch(world, hashes, "0a=1")
+    await world.store.command("SET", world.keys.blocks(hashes)[1], "f" * 1_000_000)
+    assert await look(world, hashes) == [b"0a=1"]
+    await touch(world, hashes, "0b=2")
+    assert await look(world, hashes) == [b"0b=2 0a=1", b"0b=2", b"0b=2 0a=1"]
+
+
 async def test_blocks_are_forgotten_in_time(world: World) -> None:
     hashes = chain(3, 2)
     await touch(world, hashes, "0a=1", known_ms=1)

@@ -66,6 +66,14 @@ def test_a_hole_ends_what_is_known(index: Index) -> None:
     assert index.look([0, 1, 2]) == ["aa=1"]
 
 
+def test_what_nobody_of_ours_wrote_ends_what_is_known_until_it_is_written_anew(index: Index) -> None:
+    index.touch(range(3), "aa=1")
+    index.store.data[KEYS.blocks([b"\0\1"])[0].encode()] = b"dd=4 " * 1_000
+    assert index.look(range(3)) == ["aa=1"]
+    index.touch(range(3), "bb=2")
+    assert index.look(range(3)) == ["bb=2 aa=1", "bb=2", "bb=2 aa=1"]
+
+
 def test_a_rank_stands_there_once_with_its_last_word(index: Index) -> None:
     index.touch([0], "aa=1")
     index.touch([0], "bb=2")
