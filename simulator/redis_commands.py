@@ -159,6 +159,9 @@ class RedisCommands:
         self._keep(key, found)
         return gone
 
+    def _do_zcard(self, key: bytes) -> int:
+        return len(self._found(key, SortedSet))
+
     def _do_zscore(self, key: bytes, member: bytes) -> bytes | None:
         score = self._found(key, SortedSet).get(member)
         return None if score is None else spelt(score)

@@ -39,6 +39,7 @@ function commands.HINCRBY(key, field, by) at(key)[field] = spelt((at(key)[field]
 function commands.ZADD(key, ...)
   for i = 1, select('#', ...), 2 do at(key)[select(i + 1, ...)] = tonumber((select(i, ...))) end return 1
 end
+function commands.ZCARD(key) return #commands.HKEYS(key) end
 function commands.ZRANGEBYSCORE(key, low, high)
   local least, open = bound(low)
   local scores, members, most = at(key), {}, bound(high)

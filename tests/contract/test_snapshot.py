@@ -99,6 +99,17 @@ async def test_thousands_of_ranks_come_in_one_snapshot(world: World) -> None:
     assert set(ranks(await taken(world))) == set(names)
 
 
+async def test_litter_among_the_changes_is_not_carried(world: World) -> None:
+    await world.report(sample("a"), sample("b"))
+    for score in (0, 10**15):
+        litter = [word for number in range(2_500) for word in (score, f"{score} {number}")]
+        await world.store.command("ZADD", world.keys.change, *litter)
+    first = await taken(world)
+    assert ranks(first) == {"a": (True, False, True), "b": (True, False, True)}
+    await world.report(sample("b", requests=3, with_card=False))
+    assert ranks(await taken(world, first)) == {"b": (True, False, False)}
+
+
 class TestDrain:
     async def test_a_drained_rank_says_so_at_once(self, world: World) -> None:
         await world.report(sample("a"), sample("b"))

@@ -121,6 +121,15 @@ def test_a_snapshot_tells_of_a_rank_that_left(pool: LossyPool) -> None:
     assert pool.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b""),)
 
 
+def test_a_snapshot_is_not_longer_for_changes_of_nobody(pool: LossyPool, gateway: RawGateway) -> None:
+    first = pool.snapshot()
+    changes = pool.store.data[pool.keys.change.encode()]
+    changes |= {b"%d" % number: float(number % 2 * 10**15) for number in range(4_000)}
+    assert [row[0] for row in pool.snapshot().rows] == [b"r0", b"r1"]
+    gateway.adopt(record(1, "m r1"))
+    assert [row[0] for row in pool.snapshot(first.epoch, first.version).rows] == [b"r1"]
+
+
 def test_a_snapshot_after_a_change_of_epoch_is_whole(pool: LossyPool) -> None:
     first = pool.snapshot()
     pool.store.data.clear()

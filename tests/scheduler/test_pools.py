@@ -95,7 +95,7 @@ class TestPools:
         for name in ("m", "o"):
             await reporter(store, name).report([report("a")], {"a": card("a")})
             await store.command("HSET", PoolKeys(name).seen, "junk", "junk")
-            await store.command("ZADD", PoolKeys(name).change, 1_000, "junk")
+            await store.command("ZADD", PoolKeys(name).change, 1, "junk")
         async with running(store) as pools:
             await until(lambda: len(pools.names()) == 2, "both were found")
             assert pools.counters["unreadable_rows"] >= 2

@@ -92,7 +92,7 @@ commands = st.one_of(
     command("SET", keys, values, st.just(b"PX"), st.sampled_from([b"100000", b"#100000"])),
     command("DEL", keys),
     command("DEL", keys, keys),
-    *(command(name, keys) for name in ("HLEN", "HKEYS", "HGETALL", "SMEMBERS")),
+    *(command(name, keys) for name in ("HLEN", "HKEYS", "HGETALL", "SMEMBERS", "ZCARD")),
     *(command(name, keys, fields) for name in ("HGET", "HMGET", "HDEL", "HEXISTS", "ZSCORE", "ZREM", "SADD")),
     *(command(name, keys, fields, fields) for name in ("HMGET", "HDEL", "SADD", "ZREM")),
     *(command(name, keys, fields, values) for name in ("HSET", "HSETNX", "HINCRBY")),
