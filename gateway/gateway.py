@@ -91,6 +91,8 @@ class Gateway:
                 raise NoRankError("No model is being served now", retry_after_ms=RETRY_AFTER_MS)
             model = names[0]
         pool = self.pools.get(model)
+        if pool is None and self.pools.is_known(model):
+            raise NoRankError(f"No rank serves the model `{quoted(model)}` now", retry_after_ms=RETRY_AFTER_MS)
         if pool is None:
             known = ", ".join(sorted(self.pools.names())) or "none"
             raise UnknownModelError(

@@ -113,5 +113,8 @@ class Pools(Protocol):
     def get(self, model: str) -> Pool | None:
         """The pool that serves a model."""
 
+    def is_known(self, model: str) -> bool:
+        """Whether a pool serves a model, or did until a moment ago."""
+
     def names(self) -> Sequence[str]:
         """The models served."""

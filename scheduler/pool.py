@@ -58,12 +58,7 @@ class Pool:
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
         self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
         self._snapshots = Snapshots(
-            store,
-            keys,
-            settings,
-            statements=lambda: self._ledger.statements,
-            on_read=self._alone.remember,
-            clock=clock,
+            store, keys, settings, statements=lambda: self._ledger.statements, on_read=self._alone.remember, clock=clock
         )
         self._prefixes = PrefixIndex(store, keys, settings)
         self._rules, self._rng, self._clock = rules, rng, clock
@@ -92,6 +87,11 @@ class Pool:
     def snapshot_age_s(self) -> float:
         """How long ago the last snapshot was read."""
         return self._snapshots.age_s
+
+    @property
+    def complaint(self) -> str:
+        """Why the store gives no newer snapshot; empty: it does."""
+        return self._snapshots.complaint
 
     @property
     def view(self) -> PoolView:

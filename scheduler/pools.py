@@ -19,8 +19,11 @@ from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
+from scheduler.vacant_pools import VacantPools, has_ranks
 
 DISCOVER_S = 1.0
+REST_S = 30.0
+"""For how long a pool that lost its ranks is kept: others may come, and the store may have lost them alone."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,11 @@ class Pools:
         self._rules = Rules(policy=policy_named(settings.policy), connectors=connectors)
         self._rng = rng or Random()
         self._pools: dict[str, Pool] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, float] = {}
+        self._vacant = VacantPools(store)
+        self._complaints: frozenset[str] = frozenset()
+        self._past: Counter[str] = Counter()
         self.homes = Homes(store)
         """Where responses are kept."""
         self.ready = False
@@ -58,8 +66,8 @@ class Pools:
 
     @property
     def counters(self) -> Counter[str]:
-        """The pools' counters, added up."""
-        return sum((pool.counters for pool in self._pools.values()), Counter())
+        """The pools' counters, added up, of those that ended too."""
+        return sum((pool.counters for pool in self._pools.values()), self._past)
 
     @property
     def reservations(self) -> int:
@@ -70,6 +78,10 @@ class Pools:
         """The pool that serves a model, if it has ranks."""
         pool = self._pools.get(model)
         return pool if pool and pool.view.ranks else None
+
+    def is_known(self, model: str) -> bool:
+        """Whether a pool serves a model, or did until a moment ago."""
+        return model in self._pools
 
     def names(self) -> list[str]:
         """The models that have ranks, sorted."""
@@ -92,7 +104,14 @@ class Pools:
                     if lost:
                         log.warning("Redis answers again")
                     lost = False
+                self._complain()
                 await asyncio.sleep(DISCOVER_S)
+
+    def _complain(self) -> None:
+        """Once of whatever keeps pools from a newer snapshot, however many they are."""
+        before, self._complaints = self._complaints, frozenset(pool.complaint for pool in self._pools.values())
+        for complaint in sorted(self._complaints - before - {""}):
+            log.warning("keeping the last snapshot: %s", complaint)
 
     async def _warn_of_eviction(self) -> None:
         """A ledger that loses keys to make room is wrong. As none of them expires (keys.py) `volatile-*` spares them.
@@ -107,20 +126,42 @@ class Pools:
                 log.warning("Redis has maxmemory-policy %s; the ledger needs volatile-ttl or noeviction", policy)
 
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
-        names: list[bytes] = await self._store.command("SMEMBERS", POOLS)
-        for name in sorted(raw.decode(errors="replace") for raw in names):
-            if name in self._pools:
-                continue
-            pool = Pool(
-                name,
-                self._store,
-                self._rules,
-                gateway=self.gateway,
-                settings=self._settings,
-                rng=self._rng,
-                clock=self._clock,
-            )
-            await pool.refresh()
-            self._pools[name] = pool
-            tasks.create_task(pool.run(), name=f"pool {name}")
+        found: list[bytes] = await self._store.command("SMEMBERS", POOLS)
+        names = {raw.decode(errors="replace") for raw in found}
+        async for name in self._vacant.occupied(sorted(names - self._pools.keys() - self._tasks.keys())):
+            await self._begin(name, tasks)
+        for name in [name for name in self._pools if self._has_rested(name)]:
+            if name not in names or not await has_ranks(self._store, name):
+                self._end(name)
         self.ready = self.ready or all(pool.was_read for pool in self._pools.values())
+
+    async def _begin(self, name: str, tasks: asyncio.TaskGroup) -> None:
+        pool = Pool(
+            name,
+            self._store,
+            self._rules,
+            gateway=self.gateway,
+            settings=self._settings,
+            rng=self._rng,
+            clock=self._clock,
+        )
+        await pool.refresh()
+        self._pools[name] = pool
+        self._tasks[name] = tasks.create_task(pool.run(), name=f"pool {name}")
+
+    def _has_rested(self, name: str) -> bool:
+        """Whether the pool has had no ranks, and held nothing, for `REST_S`."""
+        pool = self._pools[name]
+        if pool.view.ranks or pool.reservations:
+            self._resting.pop(name, None)
+            return False
+        return self._clock() - self._resting.setdefault(name, self._clock()) >= REST_S
+
+    def _end(self, name: str) -> None:
+        """Its name stays with its task until that has given back what is left."""
+        pool = self._pools.pop(name)
+        self._past += pool.counters
+        del self._resting[name]
+        task = self._tasks[name]
+        task.add_done_callback(lambda _: self._tasks.pop(name))
+        task.cancel()

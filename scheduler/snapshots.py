@@ -8,7 +8,6 @@ after a resync the store may have lost what it had told us, and a row that could
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,8 +32,6 @@ STALE_S = 10.0
 REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
 
-log = logging.getLogger(__name__)
-
 
 class _Rebuild(NamedTuple):
     """A wait for ranks to be back: in which epoch, whether one is back already, and until when."""
@@ -48,7 +45,8 @@ class Snapshots:
 
     `statements` answers how often the gateway stated its reservations; `on_read` is called after each snapshot. `clock`
     answers monotonic seconds. `rebuilding`: the store began anew, not all ranks are back, and the last snapshot holds.
-    `losses` counts the store's complaints, one that is repeated once, and `unreadable` counts rows.
+    `complaint` is what the store answered last instead of a snapshot; `losses` counts those, one that is repeated once,
+    and `unreadable` counts rows.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class Snapshots:
         self.rebuilding = False
         self.unreadable = 0
         self.losses = 0
-        self._complaint = ""
+        self.complaint = ""
         self._rebuild: _Rebuild | None = None
         self._statements_then = -1
         self._reread_at: float | None = None
@@ -127,7 +125,7 @@ class Snapshots:
         except (StoreUnavailableError, StoreRejectedError) as error:
             self._lost(error)
             return
-        self.was_read, self._complaint = True, ""
+        self.was_read, self.complaint = True, ""
         if reply[0] == b"closed":
             return  # a pool that is being rebuilt keeps its last snapshot
         self._statements_then = statements
@@ -149,10 +147,9 @@ class Snapshots:
         self._on_read()
 
     def _lost(self, error: Exception) -> None:
-        if str(error) != self._complaint:
-            self._complaint = str(error)
+        if str(error) != self.complaint:
+            self.complaint = str(error)
             self.losses += 1
-            log.warning("keeping the last snapshot: %s", error)
 
     def _known(self) -> PoolView:
         """What the next delta is laid over: nothing after a doubt."""

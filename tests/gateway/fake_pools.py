@@ -200,10 +200,14 @@ class FakePools:
         self.degraded = False
         self.counters: Mapping[str, int] = {"resyncs": 3}
         self.homes: Any = FakeHomes()
+        self.lost: frozenset[str] = frozenset()
         self._pools = {pool.name: pool for pool in pools}
 
     def get(self, model: str) -> FakePool | None:
         return self._pools.get(model)
+
+    def is_known(self, model: str) -> bool:
+        return model in self._pools or model in self.lost
 
     def names(self) -> Sequence[str]:
         return sorted(self._pools)
