@@ -12,6 +12,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import click
+
 from scheduler.messages import Role
 from scheduler.policies import POLICIES
 from scheduler.store import open_store
@@ -46,6 +48,7 @@ async def _by_itself(_world: World, _ms: int) -> None:
     """Time passes by itself."""
 
 
+@click.command(help=__doc__)
 def main() -> None:
     """Print both tables."""
     print(f"2,000 placements, 64 gateways, {MANY} idle ranks, simulated")  # noqa: T201

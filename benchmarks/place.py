@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import click
 import msgspec
 import redis
 
@@ -151,6 +152,7 @@ async def measure(server: RedisServer) -> None:
                     print(f"{ranks:6} ranks, {shape:>14}: {least:7.1f} {median:7.1f} µs{budget}")  # noqa: T201
 
 
+@click.command(help=__doc__)
 def main() -> None:
     """Measure on a server of its own."""
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:

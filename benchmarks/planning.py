@@ -11,6 +11,7 @@ import statistics
 import time
 from random import Random
 
+import click
 import msgspec
 
 from scheduler.decision import RequestShape
@@ -63,6 +64,7 @@ def one_round(of: PoolView, rules: Rules, chance: Random) -> tuple[float, Plan]:
     return took, last
 
 
+@click.command(help=__doc__)
 def main() -> None:
     """Measure all policies."""
     chance = Random(1)

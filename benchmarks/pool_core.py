@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import click
 import redis
 
 from benchmarks.place import Size, ask_for, rank_name, register, still
@@ -196,6 +197,7 @@ async def measure(server: RedisServer) -> None:
             await measure_prefixes(store, client)
 
 
+@click.command(help=__doc__)
 def main() -> None:
     """Measure on a server of its own."""
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:

@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+import click
 import redis
 import uvloop
 
@@ -195,6 +196,7 @@ async def median_us(index: PrefixIndex, shapes: Sequence[RequestShape], pool: Po
     return median(took) * 1e6
 
 
+@click.command(help=__doc__)
 def main() -> None:
     """Measure both sides."""
     gateway()
