@@ -27,11 +27,12 @@ class Explanation(NamedTuple):
     request: str
     judged: tuple[Judged, ...]
     unreadable: tuple[str, ...]
+    strange: tuple[str, ...]
 
     @property
     def fits(self) -> bool:
-        """Whether there is a receipt, and every one says what comes out again."""
-        return bool(self.judged) and not any(each.misfits for each in self.judged)
+        """Whether there is a receipt, all can be read, and every one says what comes out again."""
+        return bool(self.judged) and not self.unreadable and not any(each.misfits for each in self.judged)
 
 
 async def explain(store: Store, request: str, settings: SchedulerSettings) -> Explanation:
@@ -41,4 +42,4 @@ async def explain(store: Store, request: str, settings: SchedulerSettings) -> Ex
         Judged(found, tuple(await check(found, request, VirtualStore)), found.receipt.rules != rules_version())
         for found in findings.receipts
     ]
-    return Explanation(request, tuple(judged), findings.unreadable)
+    return Explanation(request, tuple(judged), findings.unreadable, findings.strange)

@@ -35,7 +35,9 @@ def tables(explanation: Explanation) -> Iterator[RenderableType]:
     if explanation.judged:
         yield Text(LEGEND, style="dim")
     for what in explanation.unreadable:
-        yield _text(f"skipped, for it cannot be read: {what}", style="yellow")
+        yield _text(f"a receipt of this request that cannot be read: {what}", style="red")
+    for what in explanation.strange:
+        yield _text(f"skipped: {what}", style="yellow")
 
 
 def _text(words: str, style: str = "") -> Text:

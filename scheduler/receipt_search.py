@@ -33,10 +33,15 @@ class FoundReceipt(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What there is of a request, in the order in which it was decided, and what could not be read, and why."""
+    """What there is of a request, in the order in which it was decided.
+
+    `unreadable`: receipts under its id that cannot be read, and why. `strange`: what has no request's id, so nobody can
+    say whose it is; and pools of which nothing can be read, which is no matter where receipts are found in another.
+    """
 
     receipts: tuple[FoundReceipt, ...]
     unreadable: tuple[str, ...]
+    strange: tuple[str, ...]
 
 
 async def find(store: Store, request: str, settings: SchedulerSettings) -> Findings:
@@ -47,12 +52,15 @@ async def find(store: Store, request: str, settings: SchedulerSettings) -> Findi
     """
     receipts: list[FoundReceipt] = []
     unreadable: list[str] = []
+    strange: list[str] = []
     for pool in sorted(name.decode(errors="replace") for name in await store.command("SMEMBERS", POOLS)):
         try:
-            entries = await _entries(store, PoolKeys(pool), request, settings)
+            entries, nameless = await _entries(store, PoolKeys(pool), request, settings)
         except StoreRejectedError as error:
-            unreadable.append(f"pool {pool}: {error}")
+            strange.append(f"pool {pool} cannot be read: {error}")
             continue
+        if nameless:
+            strange.append(f"pool {pool}: entries without a request's id among its receipts: {nameless:,}")
         once = {(digest, packed): entry for entry, digest, packed in entries}  # else its answer was lost
         for (digest, packed), entry in once.items():
             try:
@@ -60,19 +68,21 @@ async def find(store: Store, request: str, settings: SchedulerSettings) -> Findi
             except UnreadableReceiptError as error:
                 unreadable.append(f"pool {pool}, entry {entry}: {error}")
     if not receipts and not unreadable:
-        raise NoReceiptError(_missing(request, settings))
-    return Findings(tuple(receipts), tuple(unreadable))
+        raise NoReceiptError("; ".join([_missing(request, settings), *strange]))
+    return Findings(tuple(receipts), tuple(unreadable), tuple(strange))
 
 
 async def _entries(
     store: Store, keys: PoolKeys, request: str, settings: SchedulerSettings
-) -> list[tuple[str, str, bytes]]:
-    """Entry id, digest and receipt, the oldest first."""
+) -> tuple[list[tuple[str, str, bytes]], int]:
+    """Entry id, digest and receipt, the oldest first; and how many entries have no request's id."""
     found: list[tuple[str, str, bytes]] = []
+    nameless = 0
     start = "+"
     for _ in range(MOST_PIECES_PER_KEPT * settings.receipts_kept // PIECE + 1):
         (reply,) = await store.run([calls.receipt_find(keys, request, start, PIECE)])
-        last, *cells = reply
+        last, more, *cells = reply
+        nameless += more
         each = iter(cells)
         found += [
             (entry.decode(), digest.decode(errors="replace"), packed)
@@ -81,7 +91,7 @@ async def _entries(
         if not last:
             break
         start = f"({last.decode()}"
-    return found[::-1]
+    return found[::-1], nameless
 
 
 def _missing(request: str, settings: SchedulerSettings) -> str:

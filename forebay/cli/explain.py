@@ -26,8 +26,8 @@ WIDTH = 120
 def command(settings: StoreSettings, request_id: str, *, as_json: bool) -> None:
     """Show why a request went where it went, and make the decision again.
 
-    REQUEST_ID is the x-request-id of its answer. The exit status is 1 if there is no receipt of it, or one that does
-    not fit: it was changed, or other rules decided.
+    REQUEST_ID is the x-request-id of its answer. The exit status is 1 if there is no receipt of it, or one that
+    cannot be read, or that does not fit: it was changed, or other rules decided.
     """
     found = ask_store(settings, lambda store, scheduler: explain(store, request_id, scheduler))
     if as_json:
@@ -50,4 +50,4 @@ def _plain(found: Explanation) -> dict[str, object]:
         }
         for each in found.judged
     ]
-    return {"request": found.request, "receipts": receipts, "unreadable": found.unreadable}
+    return {"request": found.request, "receipts": receipts, "unreadable": found.unreadable, "strange": found.strange}

@@ -18,7 +18,7 @@ async def add(world: World, *receipts: tuple[str, str, bytes], kept: int = KEPT)
 
 async def find(world: World, request: str, start: str = "+", entries: int = KEPT) -> tuple[bytes, list[list[bytes]]]:
     """Where to go on, and the digests and receipts that were found."""
-    last, *cells = await world.run(calls.receipt_find(world.keys, request, start, entries))
+    last, _, *cells = await world.run(calls.receipt_find(world.keys, request, start, entries))
     ids = cells[::3]
     assert sorted(ids, key=lambda each: [int(part) for part in each.split(b"-")], reverse=True) == ids
     return last, [cells[first + 1 : first + 3] for first in range(0, len(cells), 3)]
@@ -65,6 +65,8 @@ async def test_an_entry_of_somebody_else_s_is_found_empty(world: World) -> None:
     await world.store.command("XADD", world.keys.receipts, "MAXLEN", "~", "10", "*", "request", "a")
     await world.store.command("XADD", world.keys.receipts, "MAXLEN", "~", "10", "*", "what", "ever")
     assert await find(world, "a") == (b"", [[b"", b""]])
+    _, nameless, *_ = await world.run(calls.receipt_find(world.keys, "a", "+", KEPT))
+    assert nameless == 1
 
 
 async def test_a_key_of_another_type_is_refused_and_left_alone(world: World) -> None:

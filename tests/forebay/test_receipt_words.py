@@ -40,11 +40,16 @@ def decided(
     return both[0]
 
 
-def printed(*receipts: Receipt, misfits: tuple[Misfit, ...] = (), unreadable: tuple[str, ...] = ()) -> str:
+def printed(
+    *receipts: Receipt,
+    misfits: tuple[Misfit, ...] = (),
+    unreadable: tuple[str, ...] = (),
+    strange: tuple[str, ...] = (),
+) -> str:
     judged = tuple(Judged(found(each), misfits, each.rules != "r") for each in receipts)
     console = Console(width=160, highlight=False)
     with console.capture() as capture:
-        console.print(*tables(Explanation("req-1", judged, unreadable)), sep="\n")
+        console.print(*tables(Explanation("req-1", judged, unreadable, strange)), sep="\n")
     return capture.get()
 
 
@@ -155,14 +160,22 @@ def test_a_terminal_gets_no_control_characters_of_others() -> None:
     odd = "m\x1b[2J\x07\u202e"
     receipt = decided(view(pd_rank(odd, BUSY, heard=HEARD), pool_ms=POOL_MS))
     changed = msgspec.structs.replace(receipt, pool=odd, gateway=odd, policy=odd, rules=odd, avoid=(odd,))
-    page = printed(changed, misfits=(Misfit(f"loads.{odd}", odd, odd),), unreadable=(f"pool {odd}: {odd}",))
+    page = printed(
+        changed, misfits=(Misfit(f"loads.{odd}", odd, odd),), unreadable=(f"pool {odd}: {odd}",), strange=(odd,)
+    )
     assert all(each.isprintable() or each == "\n" for each in page)
     assert "m\\x1b[2J\\x07\\u202e" in page
 
 
 def test_what_does_not_fit_and_other_rules_are_said() -> None:
     other = msgspec.structs.replace(decided(pool(m1=BUSY)), rules="0123")
-    page = printed(other, misfits=(Misfit("legs[1]", "9", "1"),), unreadable=("pool m, entry 1-0: junk",))
+    page = printed(
+        other,
+        misfits=(Misfit("legs[1]", "9", "1"),),
+        unreadable=("pool m, entry 1-0: junk",),
+        strange=("pool n cannot be read",),
+    )
     assert "recomputed: NOT the same answer (decided by the rules of another release, 0123)" in page
     assert "legs[1]: the receipt has 9, recomputed 1" in page
-    assert "skipped, for it cannot be read: pool m, entry 1-0: junk" in page
+    assert "a receipt of this request that cannot be read: pool m, entry 1-0: junk" in page
+    assert "skipped: pool n cannot be read" in page

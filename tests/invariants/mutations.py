@@ -175,6 +175,8 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (10, "for i = 1, #entry[2], 2 do", "for i = 3, #entry[2], 2 do"),
             (10, "if fields.request == ARGV[1] then", "if fields.request then"),
             (10, "if fields.request == ARGV[1] then", "if fields.request == ARGV[1] or fields.digest == ARGV[1] then"),
+            (10, "reply[2] = reply[2] + 1", "reply[2] = 1"),
+            (10, "if not fields.request then", "if fields.request ~= ARGV[1] then"),
             (10, "    reply[#reply + 1] = fields.digest or ''", "    reply[#reply + 1] = ''"),
             (10, "    reply[#reply + 1] = fields.receipt or ''", "    reply[#reply + 1] = fields.receipt"),
         ),

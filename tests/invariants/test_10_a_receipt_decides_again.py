@@ -220,6 +220,8 @@ class TestIsFound:
         stream = kept.pool.keys.receipts.encode()
         kept.pool.store._commands.execute(b"XADD", stream, b"MAXLEN", b"~", b"500", b"*", b"digest", b"mine")
         assert await kept.reservations("mine") == [0]
+        found = await find(kept.pool.store, "mine", SchedulerSettings(receipts_kept=KEPT))
+        assert found.strange == ("pool sim: entries without a request's id among its receipts: 1",)
 
     async def test_beside_entries_of_that_name_that_are_no_receipts(self, kept: Kept, receipt: Receipt) -> None:
         kept.write(receipt, "mine")

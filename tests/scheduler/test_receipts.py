@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from functools import partial
 
 import msgspec
 import pytest
 
+from forebay.explain import explain
 from scheduler import calls
 from scheduler.decision import Place
 from scheduler.errors import NoReceiptError, StoreRejectedError
+from scheduler.keys import POOLS, PoolKeys
 from scheduler.loads import Loads
 from scheduler.lua import Script
 from scheduler.messages import Phase
@@ -176,9 +179,43 @@ async def test_what_is_no_receipt_is_skipped_and_named() -> None:
 async def test_a_pool_whose_receipts_cannot_be_read_is_named() -> None:
     async with at_work("a") as scene:
         await scene.wire.store.command("SET", scene.keys.receipts, "no stream")
-        findings = await find(scene.wire.store, "req-1", SETTINGS)
-    assert findings.receipts == ()
-    assert findings.unreadable[0].startswith("pool m: Redis answered: WRONGTYPE")
+        with pytest.raises(NoReceiptError, match=r"no receipt of 'req-1'.*; pool m cannot be read: .*WRONGTYPE"):
+            await find(scene.wire.store, "req-1", SETTINGS)
+
+
+async def test_what_may_be_anybody_s_is_named_and_spoils_no_receipt_that_is_known() -> None:
+    async with at_work("a") as scene:
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        await found(scene, "req-1")
+        store = scene.wire.store
+        await store.command("SADD", POOLS, "other")
+        await store.command("SET", PoolKeys("other").receipts, "no stream")
+        for _ in range(2):
+            await store.command("XADD", scene.keys.receipts, "MAXLEN", "~", "100", "*", "what", "ever")
+        explanation = await explain(store, "req-1", SETTINGS)
+        assert explanation.strange[0] == "pool m: entries without a request's id among its receipts: 2"
+        assert explanation.strange[1].startswith("pool other cannot be read: Redis answered: WRONGTYPE")
+        assert (explanation.unreadable, explanation.fits) == ((), True)
+
+
+@pytest.mark.parametrize("damage", ["junk", "another version", "an unknown verdict"])
+async def test_a_request_of_which_one_receipt_is_damaged_is_not_explained(damage: str) -> None:
+    async with at_work("a") as scene:
+        await scene.pool.place(SHAPE, receipt_for="req-1")
+        (one,) = await found(scene, "req-1")
+        plain = msgspec.json.encode(one.receipt)
+        verdict = plain.replace(b'"verdict":"place"', b'"verdict":"perhaps"')
+        assert verdict != plain
+        damaged = {
+            "junk": b"junk",
+            "another version": write(msgspec.structs.replace(one.receipt, v=RECEIPT_VERSION + 1)).packed,
+            "an unknown verdict": zlib.compress(verdict),
+        }
+        await scene.wire.store.run([calls.receipt_add(scene.keys, 100, [("req-1", "", damaged[damage])])])
+        explanation = await explain(scene.wire.store, "req-1", SETTINGS)
+    assert [each.misfits for each in explanation.judged] == [()]
+    assert len(explanation.unreadable) == 1
+    assert not explanation.fits
 
 
 async def test_a_key_of_the_wrong_type_costs_receipts_and_is_replaced() -> None:
