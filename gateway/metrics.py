@@ -175,7 +175,8 @@ class StateCollector(Collector):
         )
         believed = CounterMetricFamily(
             "forebay_gateway_prefix_believed_tokens",
-            "Of the prompts a rank has computed, what all gateways believed to be in its prefix cache.",
+            "Of the prompts a rank has computed, what all gateways believed to be in its prefix cache; without blocks"
+            " after which it had computed nothing, so a prompt repeated on an idle rank is found and not counted here.",
             labels=labels,
         )
         found = CounterMetricFamily(

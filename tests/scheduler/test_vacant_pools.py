@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class Later:
         self.do(agent.report([report("a")], {"a": card("a", model=pool)}))
         return agent
 
-    def do(self, deed: Coroutine[Any, Any, Any]) -> Any:
+    def do(self, deed: Awaitable[Any]) -> Any:
         return self.loop.run_until_complete(deed)
 
     def passes(self, seconds: float) -> None:
