@@ -19,12 +19,10 @@ from scheduler.prefix_life import PrefixLife
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
 from simulator.cluster.clock import EventQueue
-from simulator.cluster.request import BLOCK_TOKENS, SimRequest
+from simulator.cluster.request import BLOCK_ID_BYTES, BLOCK_TOKENS, SimRequest
 from simulator.cluster.snapshots import Snapshots
 from simulator.cluster.store_link import StoreLink
 from simulator.cluster.writer import DEADLINE_S
-
-HASH_BYTES = 8
 
 
 class Prompt(NamedTuple):
@@ -69,7 +67,7 @@ class Prefixes:
         blocks = request.cacheable_blocks
         if not blocks:
             return None
-        chain = chain_of([block.to_bytes(HASH_BYTES, "little") for block in blocks])
+        chain = chain_of([block.to_bytes(BLOCK_ID_BYTES, "little") for block in blocks])
         return Prompt(chain, self._keys.blocks(chain.hashes), blocks[-1])
 
     def look_up(self, prompt: Prompt, take: Callable[[dict[str, int]], None]) -> None:

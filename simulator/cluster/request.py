@@ -6,14 +6,15 @@ import msgspec
 
 BLOCK_TOKENS = 512
 """Tokens in one block of a prompt, as in the Mooncake traces."""
+BLOCK_ID_BYTES = 8
 
 
 class SimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """When a request arrives, what it asks for, and what its prompt has in common with others.
 
-    `blocks` are the ids, none negative, of the prompt's whole blocks of BLOCK_TOKENS. The k-th id stands for the whole
-    prefix up to and with block k: equal ids are equal prefixes. `max_tokens`, where it has one, is the limit that
-    gateways see; how long its answer will be they never know.
+    `blocks` are the ids, of BLOCK_ID_BYTES and none negative, of the prompt's whole blocks of BLOCK_TOKENS. The k-th id
+    stands for the whole prefix up to and with block k: equal ids are equal prefixes. `max_tokens`, where it has one, is
+    the limit that gateways see; how long its answer will be they never know.
     """
 
     number: int

@@ -58,7 +58,10 @@ def _request(cells: tuple[str, ...], number: int, fresh: count[int]) -> SimReque
 
 
 def _seconds(text: str) -> float:
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{HEADER[0]} {text!r}: expected a time such as 2023-11-16 18:17:03.97") from error
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from simulator.cluster.request import BLOCK_TOKENS, SimRequest
+from simulator.cluster.request import BLOCK_ID_BYTES, BLOCK_TOKENS, SimRequest
 from simulator.cluster.workloads.errors import TraceError
 
 Tokens = Annotated[int, Meta(ge=1, le=1 << 26)]
@@ -66,6 +66,9 @@ def _check(record: Record, before: Record, file: str, number: int) -> None:
     if len(record.hash_ids) != blocks:
         found = f"{len(record.hash_ids)} hash_ids for {record.input_length} tokens"
         raise TraceError(file, number, f"{found}, expected one for each {BLOCK_TOKENS}, which is {blocks}")
+    # msgspec bounds no integer beyond 63 bits.
+    if (largest := max(record.hash_ids)).bit_length() > 8 * BLOCK_ID_BYTES:
+        raise TraceError(file, number, f"hash_ids: {largest} has more than {8 * BLOCK_ID_BYTES} bits")
 
 
 def _arrivals_s(records: Sequence[Record], chance: Random) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -14,9 +16,10 @@ from simulator.cluster.workloads.mooncake import mooncake
 def read_trace(path: Path, chance: Random) -> list[SimRequest]:
     """The requests of the file, one at least; raises TraceError."""
     try:
-        with path.open("rb") as lines:
-            first = lines.readline()
-            lines.seek(0)
+        with path.open("rb") as file:
+            first = file.readline()
+            file.seek(len(BOM_UTF8) if first.startswith(BOM_UTF8) else 0)
+            first, lines = first.removeprefix(BOM_UTF8), _to_the_last(file, str(path))
             if first.lstrip().startswith(b"{"):
                 requests = mooncake(lines, str(path), chance)
             elif HEADER[0].encode() in first:
@@ -32,3 +35,15 @@ def read_trace(path: Path, chance: Random) -> list[SimRequest]:
     if not requests:
         raise TraceError(str(path), None, "the trace has no requests")
     return requests
+
+
+def _to_the_last(lines: Iterable[bytes], file: str) -> Iterator[bytes]:
+    """The lines but for blank ones at the end; raises TraceError where there is one before the end."""
+    blank = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            blank = blank or number
+        elif blank:
+            raise TraceError(file, blank, "an empty line")
+        else:
+            yield line

@@ -6,7 +6,9 @@ from random import Random
 import msgspec
 import pytest
 
+from simulator.cluster.fleet import run
 from simulator.cluster.request import SimRequest
+from simulator.cluster.settings import FleetSettings
 from simulator.cluster.workloads.errors import TraceError
 from simulator.cluster.workloads.trace import read_trace
 
@@ -65,6 +67,29 @@ def test_the_same_chance_gives_the_same_requests(trace: Path, text: str) -> None
     assert read(trace, text) == read(trace, text)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n \n", "\n\n\t"])
+@pytest.mark.parametrize("text", [pytest.param(MOONCAKE, id="mooncake"), pytest.param(AZURE, id="azure")])
+def test_blank_lines_at_the_end_are_no_requests(trace: Path, text: str, end: str) -> None:
+    assert read(trace, text + end) == read(trace, text)
+
+
+@pytest.mark.parametrize("text", [pytest.param(MOONCAKE, id="mooncake"), pytest.param(AZURE, id="azure")])
+def test_a_mark_of_utf_8_at_the_beginning_changes_nothing(trace: Path, text: str) -> None:
+    assert read(trace, "\ufeff" + text) == read(trace, text)
+
+
+def test_a_blank_line_between_two_rows_is_named(trace: Path) -> None:
+    with pytest.raises(TraceError, match="line 4: an empty line"):
+        read(trace, AZURE + "\r\n" + "2023-11-16 18:17:05.9,10,10\r\n")
+
+
+def test_the_largest_hash_has_64_bits(trace: Path) -> None:
+    [request] = read(trace, record(input_length=512, hash_ids=[2**64 - 1]))
+    assert request.blocks == (2**64 - 1,)
+    [outcome] = run([request], FleetSettings())
+    assert not outcome.rejected
+
+
 def record(**changed: object) -> str:
     line = {"timestamp": 3000, "input_length": 10, "output_length": 1, "hash_ids": [9]} | changed
     return msgspec.json.encode(line).decode() + "\n"
@@ -74,7 +99,8 @@ def record(**changed: object) -> str:
     ("line", "reason"),
     [
         pytest.param(record()[:-20] + "\n", "malformed", id="truncated"),
-        pytest.param("\n", "truncated", id="empty"),
+        pytest.param("\n", "an empty line", id="empty"),
+        pytest.param(" \t\r\n", "an empty line", id="blank"),
         pytest.param("[]\n", "Expected `object`", id="no-object"),
         pytest.param(record(timestamp=None), "timestamp", id="no-time"),
         pytest.param(record().replace("3000", "NaN"), "malformed", id="nan"),
@@ -89,6 +115,10 @@ def record(**changed: object) -> str:
         pytest.param(record(hash_ids=[1, 2]), "2 hash_ids for 10 tokens", id="too-many-blocks"),
         pytest.param(record(hash_ids=[-1]), "hash_ids", id="negative-block"),
         pytest.param(record(hash_ids=["a"]), "hash_ids", id="block-of-text"),
+        pytest.param(
+            record(hash_ids=[2**64]), "hash_ids: 18446744073709551616 has more than 64 bits", id="block-of-65-bits"
+        ),
+        pytest.param(record(hash_ids=[0]).replace("[0]", f"[{'9' * 5000}]"), "hash_ids", id="block-without-end"),
         pytest.param("2023-11-16 18:17:03.9799600,1100,10\n", "Expected `object`", id="azure-in-mooncake"),
     ],
 )
@@ -104,10 +134,9 @@ def test_a_line_that_is_no_record_is_named(trace: Path, line: str, reason: str) 
     ("line", "reason"),
     [
         pytest.param("2023-11-16 18:17:05.9", "1 values", id="truncated"),
-        pytest.param("", "1 values", id="empty"),
         pytest.param("2023-11-16 18:17:05.9,10,10,10", "4 values", id="too-many"),
-        pytest.param("yesterday,10,10", "yesterday", id="no-time"),
-        pytest.param("nan,10,10", "nan", id="nan-time"),
+        pytest.param("yesterday,10,10", "TIMESTAMP 'yesterday': expected a time", id="no-time"),
+        pytest.param("nan,10,10", "TIMESTAMP 'nan'", id="nan-time"),
         pytest.param("2023-11-16 18:17:00.0,10,10", "before", id="back-in-time"),
         pytest.param("2023-11-16 18:17:05.9,-10,10", "ContextTokens '-10'", id="negative-prompt"),
         pytest.param("2023-11-16 18:17:05.9,0,10", "ContextTokens '0'", id="no-prompt"),
