@@ -8,6 +8,7 @@ import os
 
 import click
 
+from forebay.causes import is_caused_by
 from forebay.hidden_urls import without_urls
 from forebay.options import ENVIRONMENT_PREFIX, variable
 from forebay.parent import die_with
@@ -50,7 +51,7 @@ class Commands(click.Group):
             said = error.format_message()
             shown = without_urls(said)
             # Our own complaints about a URL show what form it has, and nothing of it.
-            if shown == said or isinstance(error.__cause__, StoreUrlError):
+            if shown == said or is_caused_by(error, StoreUrlError):
                 raise
             raise click.UsageError(shown, ctx=error.ctx) from None
 

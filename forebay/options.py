@@ -3,8 +3,8 @@
 A field `lease_ms: Annotated[int, Meta(ge=1, description="how long ...")] = 2000` becomes the option
 `--lease-ms`, the environment variable `FOREBAY_LEASE_MS` and a line of help. A `bool` is a pair of flags,
 `--x/--no-x`, or `--x/--y` with `Meta(extra={"off": "y"})`. A tuple's option may be repeated or take a comma list; a
-dict's takes `K=V`. The fields of a struct inside the struct are options as well. Whatever is refused, by type, by
-range or by the struct itself, is a usage error (exit 2) that names the option.
+dict's takes `K=V`, each K once. The fields of a struct inside the struct are options as well. Whatever is refused, by
+type, by range or by the struct itself, is a usage error (exit 2) that names the option.
 """
 
 from __future__ import annotations
@@ -108,8 +108,13 @@ def _joined(_ctx: click.Context, _param: click.Parameter, values: Any) -> tuple[
     return joined(values)
 
 
-def _joined_pairs(_ctx: click.Context, _param: click.Parameter, values: Any) -> dict[str, str]:
-    return dict(joined(values))
+def _joined_pairs(ctx: click.Context, param: click.Parameter, values: Any) -> dict[str, str]:
+    pairs = joined(values)
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise click.BadParameter(f"{key!r} is given twice", ctx, param)
+    return dict(pairs)
 
 
 def _default(field: FieldInfo) -> Any:

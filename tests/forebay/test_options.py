@@ -128,6 +128,7 @@ def test_an_empty_variable_is_one_that_is_not_set() -> None:
             ["--sizes", "1,,2"], "'--sizes' (env var: 'FOREBAY_SIZES'): an item of the list is empty", id="gap"
         ),
         pytest.param(["--label", "zone"], "'--label' (env var: 'FOREBAY_LABEL'): expected K=V", id="pair"),
+        pytest.param(["--label", "a=1,b=2", "--label", "a=1"], "'a' is given twice", id="pair-twice"),
         pytest.param(["--seqs", "0"], "'--seqs' (env var: 'FOREBAY_SEQS'): '0': expected `int` >= 1", id="optional"),
         pytest.param(["--lease-ms", "0"], "'--lease-ms' (env var: 'FOREBAY_LEASE_MS')", id="nested"),
         pytest.param(["--port", "13"], "'--port' (env var: 'FOREBAY_PORT'): 13 is unlucky", id="struct-names-field"),
