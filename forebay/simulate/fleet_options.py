@@ -23,15 +23,17 @@ TIMING = (
 """What the ranks of a fleet are as fast as `forebay rank` by."""
 
 Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
+Ranks = Annotated[int, Meta(ge=0, le=10_000)]
+"""Of more, each report and snapshot takes seconds to simulate."""
 KvTokens = Annotated[int, Meta(ge=BLOCK_TOKENS, le=1 << 40)]
 
 
 class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fleet. Speeds and sizes of a rank have the names they have at `forebay rank`."""
 
-    prefill: Annotated[int, Meta(ge=0, le=100_000, description="prefill ranks")] = DEFAULT.prefill
-    decode: Annotated[int, Meta(ge=0, le=100_000, description="decode ranks")] = DEFAULT.decode
-    mixed: Annotated[int, Meta(ge=0, le=100_000, description="ranks that prefill and decode")] = DEFAULT.mixed
+    prefill: Annotated[Ranks, Meta(description="prefill ranks")] = DEFAULT.prefill
+    decode: Annotated[Ranks, Meta(description="decode ranks")] = DEFAULT.decode
+    mixed: Annotated[Ranks, Meta(description="ranks that prefill and decode")] = DEFAULT.mixed
     dp_size: Annotated[int, Meta(ge=1, le=1024, description="ranks of one role that step together")] = DEFAULT.dp_size
     gateways: Annotated[Gateways, Meta(description="gateways; a request comes to any")] = DEFAULT.gateways
     max_num_seqs: Annotated[int, Meta(ge=1, le=1_000_000, description="sequences a rank runs at once")] = (
@@ -85,12 +87,11 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
-        if not self.mixed and not (self.prefill and self.decode):
-            raise ValueError("decode: nothing serves without a mixed rank or both a prefill and a decode rank")
+        self._check_ranks()
         if self.max_num_batched_tokens < self.max_num_seqs:
-            raise ValueError("max_num_batched_tokens: less than max_num_seqs, of which each gets a token in a step")
+            raise ValueError("max_num_batched_tokens: less than --max-num-seqs, of which each gets a token in a step")
         if not self.decode_step_ms + self.decode_ms_per_seq:
-            raise ValueError("decode_step_ms: a step that decodes takes time, by this or by decode_ms_per_seq")
+            raise ValueError("decode_step_ms: a step that decodes takes time, by this or by --decode-ms-per-seq")
         self._check_absences()
 
     def settings_of(self, case: Case, seed: int) -> FleetSettings:
@@ -115,11 +116,24 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             cache_tokens=self.prefill * self.prefill_kv_capacity_tokens + self.mixed * self.kv_capacity_tokens,
         )
 
+    def _check_ranks(self) -> None:
+        """Requests can be served, and no prefill rank stands by: pairs are made with decode ranks alone."""
+        if not (self.prefill or self.decode or self.mixed):
+            raise ValueError("mixed: the fleet has no rank, neither of these nor of --prefill and --decode")
+        if self.prefill and not self.decode and self.mixed:
+            raise ValueError("prefill: never used, for mixed ranks prefill for themselves, and there is no --decode")
+        if self.prefill and not self.decode:
+            raise ValueError("decode: no rank goes on with what the prefill ranks have prefilled")
+        if not (self.prefill or self.mixed):
+            raise ValueError("prefill: no rank prefills for the decode ranks")
+
     def _check_absences(self) -> None:
-        """Nothing is said of an outage or a silence that lasts no time."""
+        """Nothing is said of an outage or a silence that lasts no time, or is of nobody."""
         outage, silence = ("outage_from_s", "outage_empties"), ("silent_from_s", "silent_share")
         for what, length, others in (("outage", "outage_s", outage), ("silence", "silent_s", silence)):
             if getattr(self, length):
                 continue
             if said := [name for name in others if getattr(self, name) != getattr(DEFAULT, name)]:
-                raise ValueError(f"{said[0]}: there is no {what}, see {length}")
+                raise ValueError(f"{said[0]}: there is no {what}, see --{length.replace('_', '-')}")
+        if self.silent_s and not self.silent_share:
+            raise ValueError("silent_share: nobody would fall silent")
