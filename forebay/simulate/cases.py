@@ -35,6 +35,11 @@ def cases(base: Case, sweep: Mapping[str, str]) -> list[Case]:
     return [Case(**dict(zip(SWEPT, combination, strict=True))) for combination in product(*values)]
 
 
+def counted(number: int, what: str) -> str:
+    """As people write it: 1 gateway, 4 gateways."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _values(name: str, text: str) -> tuple[Any, ...]:
     try:
         values = tuple(msgspec.convert(item.strip(), SWEPT[name], strict=False) for item in text.split("/"))

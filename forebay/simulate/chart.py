@@ -27,7 +27,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line, its points from left to right."""
+    """One line, its points from left to right; without any it is in the legend alone."""
 
     name: str
     points: tuple[Point, ...]
@@ -127,7 +127,8 @@ def _axes(frame: Frame) -> Iterator[tuple[Stroke, Word]]:
 def _strokes(line: Line, frame: Frame, colour: str, index: int) -> Iterator[Stroke]:
     """The line, a bar of one standard error up and down at each point, and its sign in the legend."""
     places = tuple((frame.x(point.x), frame.y(point.y)) for point in line.points)
-    yield Stroke(points=places, colour=colour, width=2)
+    if places:
+        yield Stroke(points=places, colour=colour, width=2)
     for point, (x, _) in zip(line.points, places, strict=True):
         yield Stroke(points=((x, frame.y(point.y - point.error)), (x, frame.y(point.y + point.error))), colour=colour)
         yield Stroke(points=((x - 3, frame.y(point.y)), (x + 3, frame.y(point.y))), colour=colour, width=3)

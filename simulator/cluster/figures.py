@@ -1,7 +1,8 @@
 """What runs of one fleet came to, as figures. Pure.
 
 Times, hits and the SLO are of the requests after the warm-up; what is counted is counted from the beginning. With
-several runs a figure is the mean of the runs' own, and counts are sums.
+several runs a figure is the mean of the runs' own, and counts are sums. What needs a request that was served is None
+where none was.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class RunFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What one run came to, for comparing runs of the same seed. `ttft_within_se_ms` is by batch means."""
 
     seed: int
-    ttft_ms: float
+    ttft_ms: float | None
     ttft_within_se_ms: float
-    ttft_late_ms: float
+    ttft_late_ms: float | None
     goodput: float
-    hit_rate: float
+    hit_rate: float | None
     throughput_rps: float
 
 
@@ -50,17 +51,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     are standard errors as those in `ttft_ms`.
     """
 
-    ttft_ms: Spread
-    ttft_late_ms: Spread
-    tpot_ms: Spread
-    e2e_ms: Spread
+    ttft_ms: Spread | None
+    ttft_late_ms: Spread | None
+    tpot_ms: Spread | None
+    e2e_ms: Spread | None
     throughput_rps: float
     goodput: float
     goodput_se: float
-    hit_rate: float
-    hit_rate_se: float
-    believed_hit_rate: float
-    imbalance: float
+    hit_rate: float | None
+    hit_rate_se: float | None
+    believed_hit_rate: float | None
+    imbalance: float | None
     rejected: int
     placements_by_gateway: dict[str, int]
     placements_by_rank: dict[str, int]
@@ -75,7 +76,9 @@ def figures(runs: Sequence[Run], slo: Slo, *, prefilling: int, gateways: int, wa
     measured = [_measured(run.outcomes, warm_up) for run in runs]
     served = [[outcome for outcome in outcomes if not outcome.rejected] for outcomes in measured]
     goodput = spread([[float(slo.is_met(outcome)) for outcome in outcomes] for outcomes in measured])
+    assert goodput  # a run has a request
     hit_rate = spread([_hit_samples(outcomes) for outcomes in served])
+    believed_hit_rate = spread([_hit_samples(outcomes, believed=True) for outcomes in served])
     everything = [outcome for run in runs for outcome in run.outcomes if not outcome.rejected]
     return Figures(
         ttft_ms=_spread_ms(served, lambda outcome: outcome.ttft_s),
@@ -85,10 +88,10 @@ def figures(runs: Sequence[Run], slo: Slo, *, prefilling: int, gateways: int, wa
         throughput_rps=fmean(map(_throughput_rps, served)),
         goodput=goodput.mean,
         goodput_se=goodput.se,
-        hit_rate=hit_rate.mean,
-        hit_rate_se=hit_rate.se,
-        believed_hit_rate=spread([_hit_samples(outcomes, believed=True) for outcomes in served]).mean,
-        imbalance=fmean(_imbalance(outcomes, prefilling) for outcomes in served),
+        hit_rate=hit_rate.mean if hit_rate else None,
+        hit_rate_se=hit_rate.se if hit_rate else None,
+        believed_hit_rate=believed_hit_rate.mean if believed_hit_rate else None,
+        imbalance=_mean([_imbalance(outcomes, prefilling) for outcomes in served if outcomes]),
         rejected=sum(outcome.rejected for run in runs for outcome in run.outcomes),
         placements_by_gateway=_counts((str(outcome.gateway) for outcome in everything), map(str, range(gateways))),
         placements_by_rank=_counts(rank for outcome in everything for rank in _ranks(outcome)),
@@ -105,7 +108,7 @@ def _late(outcomes: Iterable[Outcome]) -> list[Outcome]:
     return [outcome for outcome in _measured(outcomes, 1 - LATE) if not outcome.rejected]
 
 
-def _spread_ms(runs: Iterable[Sequence[Outcome]], seconds: Callable[[Outcome], float | None]) -> Spread:
+def _spread_ms(runs: Iterable[Sequence[Outcome]], seconds: Callable[[Outcome], float | None]) -> Spread | None:
     return spread([[1000 * value for each in outcomes if (value := seconds(each)) is not None] for outcomes in runs])
 
 
@@ -129,7 +132,11 @@ def _imbalance(outcomes: Iterable[Outcome], prefilling: int) -> float:
     work: Counter[str] = Counter()
     for outcome in outcomes:
         work[outcome.prefill_rank] += outcome.request.prompt_tokens - outcome.cached_tokens
-    return max(work.values()) * prefilling / work.total() if work.total() else 1.0
+    return max(work.values()) * prefilling / work.total()
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def _ranks(outcome: Outcome) -> set[str]:
@@ -149,10 +156,10 @@ def _run_figures(run: Run, outcomes: Sequence[Outcome], slo: Slo) -> RunFigures:
     late_ms = [1000 * outcome.ttft_s for outcome in _late(run.outcomes)]
     return RunFigures(
         seed=run.seed,
-        ttft_ms=fmean(ttft_ms) if ttft_ms else 0.0,
+        ttft_ms=_mean(ttft_ms),
         ttft_within_se_ms=standard_error_within(ttft_ms),
-        ttft_late_ms=fmean(late_ms) if late_ms else 0.0,
+        ttft_late_ms=_mean(late_ms),
         goodput=fmean(slo.is_met(outcome) for outcome in outcomes),
-        hit_rate=fmean(_hit_samples(served)) if served else 0.0,
+        hit_rate=_mean(_hit_samples(served)),
         throughput_rps=_throughput_rps(served),
     )

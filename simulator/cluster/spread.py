@@ -16,7 +16,7 @@ MOST_CORRELATION = 0.9
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure's mean and quantiles, and the standard error of the mean. NaN-free: without a sample all are 0."""
+    """A figure's mean and quantiles, and the standard error of the mean."""
 
     mean: float
     p50: float
@@ -25,15 +25,15 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     se: float
 
 
-def spread(runs: Sequence[Sequence[float]]) -> Spread:
-    """The spread of samples in order of arrival, one sequence for each run; each run counts the same.
+def spread(runs: Sequence[Sequence[float]]) -> Spread | None:
+    """The spread of samples in order of arrival, one sequence for each run; each run that has any counts the same.
 
-    Mean and quantiles are the means of the runs' own. The standard error is that between the runs, or, of a single run,
-    that of `standard_error_within`.
+    None without a sample. Mean and quantiles are the means of the runs' own. The standard error is that between the
+    runs, or, of a single run, that of `standard_error_within`.
     """
     sampled = [samples for samples in runs if samples]
     if not sampled:
-        return Spread(mean=0.0, p50=0.0, p90=0.0, p99=0.0, se=0.0)
+        return None
     ordered = [sorted(samples) for samples in sampled]
     means = [fmean(samples) for samples in sampled]
     p50, p90, p99 = (fmean(quantile(samples, share) for samples in ordered) for share in (0.5, 0.9, 0.99))

@@ -3,6 +3,7 @@
 from io import BytesIO
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,9 +20,17 @@ from simulator.cluster.spread import Spread
 SPREAD = Spread(mean=1500.0, p50=1000.0, p90=2000.0, p99=4000.0, se=30.0)
 
 
-def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> CaseReport:
+def report(
+    policy: str = "least_work",
+    gateways: int = 1,
+    load: float = 0.9,
+    *,
+    burst: float = 1.0,
+    clients: int | None = None,
+    ttft_ms: Spread | None = SPREAD,
+) -> CaseReport:
     figures = Figures(
-        ttft_ms=SPREAD,
+        ttft_ms=ttft_ms,
         ttft_late_ms=SPREAD,
         tpot_ms=SPREAD,
         e2e_ms=SPREAD,
@@ -37,9 +46,16 @@ def report(policy: str = "least_work", gateways: int = 1, load: float = 0.9) -> 
         placements_by_rank={},
         seeds=(),
     )
-    case = Case(policy=policy, gateways=gateways, load=load)
     return CaseReport(
-        case=case, workload="w", store="memory", prefill=1, decode=1, mixed=0, clients=None, requests=1, figures=figures
+        case=Case(policy=policy, gateways=gateways, load=load, burst=burst),
+        workload="w",
+        store="memory",
+        prefill=1,
+        decode=1,
+        mixed=0,
+        clients=clients,
+        requests=1,
+        figures=figures,
     )
 
 
@@ -47,7 +63,7 @@ def test_loads_lie_along_the_axis_where_there_are_several() -> None:
     found = charts([report(load=0.9), report(load=0.5), report("random", load=0.5), report("random", load=0.9)])
     assert [chart.title for chart in found] == list(PLOTTED)
     assert {chart.along for chart in found} == {"load"}
-    assert [line.name for line in found[0].lines] == ["least_work, 1 gateways", "random, 1 gateways"]
+    assert [line.name for line in found[0].lines] == ["least_work, 1 gateway", "random, 1 gateway"]
     assert [point.x for point in found[0].lines[0].points] == [0.5, 0.9]
     assert (found[0].lines[0].points[0].y, found[0].lines[0].points[0].error) == (1500, 30)
 
@@ -59,15 +75,45 @@ def test_gateways_lie_along_the_axis_where_there_is_one_load() -> None:
     assert [point.x for point in found[0].lines[0].points] == [1, 64]
 
 
+def test_cases_with_a_burst_and_without_are_lines_of_their_own() -> None:
+    found = charts([report(burst=burst, gateways=gateways) for burst in (1, 2.5) for gateways in (1, 4)])
+    assert [line.name for line in found[0].lines] == ["least_work, load 0.9", "least_work, load 0.9, burst 2.5"]
+    assert all([point.x for point in line.points] == [1, 4] for line in found[0].lines)
+    by_load = charts([report(burst=burst, load=load, gateways=2) for burst in (1, 2) for load in (0.5, 0.9)])
+    assert [line.name for line in by_load[0].lines] == ["least_work, 2 gateways", "least_work, 2 gateways, burst 2"]
+
+
+@pytest.mark.parametrize(("clients", "name"), [(1, "least_work, 1 client"), (20, "least_work, 20 clients")])
+def test_clients_that_wait_for_their_answers_are_named_in_place_of_a_load(clients: int, name: str) -> None:
+    found = charts([report(clients=clients, gateways=gateways) for gateways in (1, 4)])
+    assert [line.name for line in found[0].lines] == [name]
+
+
+def test_a_case_without_a_figure_has_no_point_and_a_figure_without_a_point_no_chart() -> None:
+    some = charts([report(ttft_ms=None, load=0.9), report(load=0.5), report("random", ttft_ms=None, load=0.5)])
+    assert [chart.title for chart in some] == list(PLOTTED)
+    assert [[point.x for point in line.points] for line in some[0].lines] == [[0.5], []]
+    assert png(drawing(some))
+    assert svg(drawing(some))
+    none = charts([report(ttft_ms=None)])
+    assert [chart.title for chart in none] == [title for title in PLOTTED if "TTFT" not in title]
+
+
 magnitudes = st.just(0.0) | st.floats(1e-6, 1e9)
+
+
+def has_points(lines: list[Line]) -> bool:
+    return any(line.points for line in lines)
+
+
 points = st.builds(Point, x=st.floats(0, 1e4), y=magnitudes, error=magnitudes)
-lines = st.builds(Line, name=st.text(max_size=20), points=st.lists(points, min_size=1, max_size=5).map(tuple))
+lines = st.builds(Line, name=st.text(max_size=20), points=st.lists(points, max_size=5).map(tuple))
 any_charts = st.lists(
     st.builds(
         Chart,
         title=st.text(max_size=20),
         along=st.text(max_size=20),
-        lines=st.lists(lines, min_size=1, max_size=30).map(tuple),
+        lines=st.lists(lines, min_size=1, max_size=30).filter(has_points).map(tuple),
     ),
     min_size=1,
     max_size=3,
@@ -92,7 +138,7 @@ def test_an_svg_image_says_what_the_drawing_says() -> None:
     assert root.get("height") == str(drawn.height)
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts == [word.text for word in drawn.words]
-    assert "a<b&c, 1 gateways" in texts
+    assert "a<b&c, 1 gateway" in texts
 
 
 def test_a_png_image_has_ink_of_every_colour_drawn() -> None:

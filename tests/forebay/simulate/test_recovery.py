@@ -11,7 +11,7 @@ from forebay.simulate.settings import SimulateSettings
 from forebay.simulate.simulate import simulate
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.request import SimRequest
-from tests.forebay.simulate.test_simulate import FLEET, made_up
+from tests.forebay.simulate.test_simulate import FLEET, made_up, rejecting
 
 SETTINGS = SimulateSettings(workload="poisson", requests=100, seeds="1-2", fleet=FLEET)
 
@@ -38,6 +38,15 @@ def test_the_ratio_is_of_runs_of_the_same_seed() -> None:
         assert [each.ratio, each.ratio_se] == pytest.approx([3, 1])
         assert [each.with_ms, each.without_ms] == pytest.approx([5000, 1500])
     assert "1,500 ms: 3.000 ± 1.000" in str(found[0])
+
+
+@pytest.mark.parametrize("rejected", [1.0, 2.0])
+def test_of_bursts_in_which_nothing_is_served_no_ratio_is_told(rejected: float) -> None:
+    def run(requests: Sequence[SimRequest], case: Case, seed: int) -> list[Outcome]:
+        return (rejecting if case.burst == rejected else made_up)(requests, case, seed)
+
+    settings = msgspec.structs.replace(SETTINGS, sweep={"burst": "1/2"})
+    assert recoveries(list(simulate(settings, run))) == []
 
 
 @pytest.mark.parametrize("sweep", [{}, {"burst": "2"}, {"burst": "2/3"}, {"load": "0.5/0.9"}])

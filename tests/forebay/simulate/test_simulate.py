@@ -48,6 +48,7 @@ def test_each_case_has_a_run_for_each_seed() -> None:
     ]  # fmt: skip
     for report in reports:
         assert [run.seed for run in report.figures.seeds] == [1, 2, 3]
+        assert report.figures.ttft_ms
         assert report.figures.ttft_ms.mean == pytest.approx(2000)
         assert len(report.figures.placements_by_gateway) == report.case.gateways
 
@@ -93,6 +94,23 @@ def test_the_table_has_a_row_for_each_case() -> None:
     assert "hot: 200 requests, 2 prefill + 1 decode + 0 mixed ranks, seeds 1, 2, 3" in text
     assert text.count("forebay") == 2
     assert "2,000 ± 577" in text
+
+
+def rejecting(requests: Sequence[SimRequest], case: Case, seed: int) -> list[Outcome]:
+    """A fleet of no use."""
+    return [msgspec.structs.replace(each, rejected=True) for each in made_up(requests, case, seed)]
+
+
+def test_of_requests_that_were_all_rejected_no_time_is_told() -> None:
+    (report,) = simulate(SETTINGS, rejecting)
+    found = msgspec.json.decode(report.as_json())
+    assert [found[name] for name in ("ttft_ms", "tpot_ms", "e2e_ms", "hit_rate", "imbalance")] == [None] * 5
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(table([report]))
+    (row,) = [line for line in console.export_text().splitlines() if "forebay" in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        *("forebay", "1", "0.9"), *["-"] * 7, *("0.00", "0.000 ± 0.000", "-", "-", "600")
+    ]  # fmt: skip
 
 
 def test_a_trace_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_what_is_left_of_a_burst_stands_below_the_table() -> None:
     result = run(f"{SMALL} --sweep burst=1/2 --load 0.8")
     assert result.exit_code == 0, result.output
     assert "0.8, burst 2" in result.stdout
-    assert "forebay, 1 gateways, load 0.8: late TTFT after a burst of 2 " in result.stdout
+    assert "forebay, 1 gateway, load 0.8: late TTFT after a burst of 2 " in result.stdout
 
 
 def test_a_store_that_is_not_there_is_said_to_be_so() -> None:

@@ -9,6 +9,7 @@ from simulator.cluster.figures import Figures, Run, figures
 from simulator.cluster.outcome import Outcome
 from simulator.cluster.request import SimRequest
 from simulator.cluster.slo import Slo
+from simulator.cluster.spread import Spread
 from simulator.settings import RankSettings
 from simulator.timing import timing_of
 
@@ -44,6 +45,11 @@ def outcome(
     )
 
 
+def of(found: Spread | None) -> Spread:
+    assert found
+    return found
+
+
 def found(*outcomes: Outcome, warm_up: float = 0.0, gateways: int = 1, slo: Slo = SLO) -> Figures:
     return of_runs([outcomes], warm_up=warm_up, gateways=gateways, slo=slo)
 
@@ -55,19 +61,19 @@ def of_runs(runs: Sequence[Sequence[Outcome]], *, warm_up: float = 0.0, gateways
 
 def test_times_are_in_milliseconds() -> None:
     result = found(outcome(ttft_s=0.5, tpot_s=0.01, output_tokens=11))
-    assert (result.ttft_ms.mean, result.tpot_ms.mean, result.e2e_ms.mean) == pytest.approx((500, 10, 600))
+    assert (of(result.ttft_ms).mean, of(result.tpot_ms).mean, of(result.e2e_ms).mean) == pytest.approx((500, 10, 600))
 
 
 def test_an_answer_of_one_token_has_no_time_per_token() -> None:
     result = found(outcome(output_tokens=1), outcome(1, tpot_s=0.02))
-    assert result.tpot_ms.mean == pytest.approx(20)
+    assert of(result.tpot_ms).mean == pytest.approx(20)
     assert found(outcome(output_tokens=1)).goodput == 1
 
 
 def test_the_warm_up_is_cut_off_by_arrival_and_counted_all_the_same() -> None:
     outcomes = [outcome(number, arrival_s=number, ttft_s=9 if number < 2 else 1) for number in range(20)]
     result = found(*reversed(outcomes), warm_up=0.1)
-    assert result.ttft_ms.p99 == pytest.approx(1000)
+    assert of(result.ttft_ms).p99 == pytest.approx(1000)
     assert sum(result.placements_by_gateway.values()) == 20
 
 
@@ -94,14 +100,25 @@ def test_an_idle_prefill_longer_than_a_step_pays_for_every_step() -> None:
 def test_a_rejected_request_is_no_goodput_and_has_no_time() -> None:
     result = found(outcome(), outcome(1, ttft_s=99, rejected=True))
     assert (result.goodput, result.rejected) == (0.5, 1)
-    assert result.ttft_ms.mean == pytest.approx(500)
+    assert of(result.ttft_ms).mean == pytest.approx(500)
     assert result.placements_by_rank == {"d0": 1, "p0": 1}
 
 
-def test_nothing_but_rejections_still_has_figures() -> None:
+def test_nothing_but_rejections_is_no_time_and_no_hit_rate_and_no_balance() -> None:
     result = found(outcome(rejected=True))
-    assert (result.goodput, result.throughput_rps, result.ttft_ms.mean, result.hit_rate) == (0, 0, 0, 0)
+    assert (result.goodput, result.throughput_rps, result.rejected) == (0, 0, 1)
+    assert (result.ttft_ms, result.ttft_late_ms, result.tpot_ms, result.e2e_ms) == (None, None, None, None)
+    assert (result.hit_rate, result.hit_rate_se, result.believed_hit_rate, result.imbalance) == (None, None, None, None)
+    (run,) = result.seeds
+    assert (run.ttft_ms, run.ttft_late_ms, run.hit_rate, run.goodput) == (None, None, None, 0)
     assert result.placements_by_gateway == {"0": 0}
+
+
+def test_a_run_of_rejections_alone_does_not_count_where_times_and_balance_are_told() -> None:
+    result = of_runs([[outcome(ttft_s=1)], [outcome(rejected=True)]])
+    assert of(result.ttft_ms).mean == pytest.approx(1000)
+    assert (result.imbalance, result.goodput) == (2, 0.5)
+    assert [run.ttft_ms for run in result.seeds] == [pytest.approx(1000), None]
 
 
 def test_the_hit_rate_is_of_tokens_not_of_requests() -> None:
@@ -131,8 +148,8 @@ def test_throughput_is_from_the_first_arrival_to_the_last_end() -> None:
 
 def test_several_runs_give_means_with_the_error_between_them() -> None:
     result = of_runs([[outcome(ttft_s=1)] * 5, [outcome(ttft_s=3)] * 5])
-    assert result.ttft_ms.mean == pytest.approx(2000)
-    assert result.ttft_ms.se == pytest.approx(1000)
+    assert of(result.ttft_ms).mean == pytest.approx(2000)
+    assert of(result.ttft_ms).se == pytest.approx(1000)
     assert [run.ttft_ms for run in result.seeds] == pytest.approx([1000, 3000])
     assert [run.seed for run in result.seeds] == [1, 2]
     assert result.placements_by_rank == {"d0": 10, "p0": 10}
@@ -142,11 +159,11 @@ def test_a_run_alone_has_the_error_of_its_batches() -> None:
     # Four stretches of the run, each at another level: hardly more than four samples.
     outcomes = [outcome(number, arrival_s=number, ttft_s=1 + number // 250) for number in range(1000)]
     result = found(*outcomes)
-    assert result.ttft_ms.se > 300
-    assert result.seeds[0].ttft_within_se_ms == result.ttft_ms.se
+    assert of(result.ttft_ms).se > 300
+    assert result.seeds[0].ttft_within_se_ms == of(result.ttft_ms).se
 
 
 def test_the_late_requests_are_the_last_third_or_so() -> None:
     outcomes = [outcome(number, arrival_s=number, ttft_s=1.0 if number < 65 else 3.0) for number in range(100)]
     result = found(*outcomes)
-    assert result.ttft_late_ms.mean == result.seeds[0].ttft_late_ms == pytest.approx(3000)
+    assert of(result.ttft_late_ms).mean == result.seeds[0].ttft_late_ms == pytest.approx(3000)

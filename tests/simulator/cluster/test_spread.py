@@ -24,25 +24,34 @@ def test_quantiles_agree_with_the_standard_librarys(values: list[float]) -> None
 @given(samples)
 def test_quantiles_are_in_order_and_among_the_samples(values: list[float]) -> None:
     found = spread([values])
+    assert found
     assert min(values) <= found.p50 <= found.p90 <= found.p99 <= max(values)
 
 
 @given(samples)
 def test_a_run_alone_and_the_same_twice_have_the_same_values(values: list[float]) -> None:
     once, twice = spread([values]), spread([values, values])
+    assert once
+    assert twice
     assert (twice.mean, twice.p50, twice.p99) == pytest.approx((once.mean, once.p50, once.p99))
     assert twice.se == pytest.approx(0, abs=1e-6)
 
 
 def test_every_run_counts_the_same() -> None:
-    found = spread([[1.0] * 10, [3.0] * 1000])
+    found = spread([[1.0] * 10, [], [3.0] * 1000])
+    assert found
     assert found.mean == 2
     assert found.se == pytest.approx(1)
 
 
 def test_nothing_has_no_spread() -> None:
-    assert spread([[], []]) == spread([])
-    assert spread([[5.0]]).se == 0
+    assert spread([[], []]) is spread([]) is None
+
+
+def test_a_sample_alone_has_no_error() -> None:
+    found = spread([[5.0]])
+    assert found
+    assert found.se == 0
 
 
 def test_the_standard_error_is_the_deviation_over_the_root_of_how_many() -> None:
