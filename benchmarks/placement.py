@@ -5,8 +5,8 @@
     python -m benchmarks.placement plot
 
 `run` has `forebay simulate` run what is missing in docs/placement/, a file for each table and rule, and prints each
-command; what is there is kept, so a run that was ended goes on where it was. `page` prints the tables as Markdown,
-`plot` draws them as docs/placement/TABLE.svg.
+command; what is there is kept, so a run that was ended goes on where it was. `page` prints docs/placement_tables.md,
+`plot` draws the tables as docs/placement/TABLE.svg.
 The folder of traces has mooncake_conversation.jsonl (github.com/kvcache-ai/Mooncake, FAST25-release/traces) and
 azure_code.csv (github.com/Azure/AzurePublicDataset, AzureLLMInferenceTrace_code.csv).
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.placement_page import page_of
+from benchmarks.placement_page import HEAD, page_of
 from benchmarks.placement_plot import charts_of
 from benchmarks.placement_results import Result, read_results, results_of, write_results
 from benchmarks.placement_tables import AGAINST_PEERS, FLAT, TableSpec, names_of, table_named
@@ -56,7 +56,8 @@ def run(traces: str, names: Sequence[str], rules: Sequence[str], seeds: str, pro
 
 @main.command("page")
 def page() -> None:
-    """Print the tables, of what was simulated."""
+    """Print docs/placement_tables.md: the tables, of what was simulated."""
+    click.echo(HEAD)
     for table in TABLES:
         if found := _found(table):
             click.echo(page_of(table, found))

@@ -9,6 +9,13 @@ import msgspec
 from benchmarks.placement_results import Result, difference, ttft_ratio
 from benchmarks.placement_tables import FLAT, OURS, OWN, TableSpec
 
+HEAD = (
+    "# Rules on the same simulated fleets\n\n"
+    "Made by `python -m benchmarks.placement page`; what they mean stands in [placement.md](placement.md). "
+    "In bold: better than\nForebay beyond two standard errors, seed by seed.\n"
+)
+"""What stands before the tables."""
+
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """A rule's result, and Forebay's in the same case."""

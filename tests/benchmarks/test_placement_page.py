@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from benchmarks.placement import main
 from benchmarks.placement_page import page_of
 from benchmarks.placement_plot import charts_of
 from benchmarks.placement_results import Result, Seed, Times, read_results, results_of, ttft_ratio, write_results
@@ -29,6 +31,13 @@ def rows(text: str) -> dict[str, list[str]]:
     """The cells of the table's rows, by the first."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return {first: rest for first, *rest in reversed(cells)}
+
+
+def test_the_page_is_what_is_printed_of_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    printed = CliRunner().invoke(main, ["page"])
+    assert printed.exit_code == 0
+    assert printed.stdout == Path("docs/placement_tables.md").read_text("utf-8")
 
 
 def test_each_rule_is_shown_beside_forebays_in_the_same_case() -> None:
