@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from forebay.options import settings_options
 from forebay.simulate.chart import drawing
 from forebay.simulate.plot import charts
+from forebay.simulate.progress import progress
 from forebay.simulate.recovery import recoveries
 from forebay.simulate.report import CaseReport
 from forebay.simulate.running import run_fleet
@@ -37,9 +39,12 @@ def command(settings: SimulateSettings, *, as_json: bool) -> None:
     """
     _check_plot(settings.plot)
     reports = []
+    runs = len(settings.cases) * len(settings.seed_numbers)
+    # Lines of JSON on a terminal show well enough how far it is, and would get in the way of the bar.
+    terminal = Console(stderr=True, quiet=as_json and sys.stdout.isatty())
     try:
-        with workers(settings.processes) as executor:
-            for report in simulate(settings, partial(run_fleet, settings), executor):
+        with workers(settings.processes) as executor, progress(terminal, runs) as ended:
+            for report in simulate(settings, partial(run_fleet, settings), executor, ended):
                 reports.append(report)
                 if as_json:
                     click.echo(report.as_json())

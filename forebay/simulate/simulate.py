@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import islice, product
@@ -26,17 +26,30 @@ RunFleet = Callable[[Sequence[SimRequest], Case, int], Sequence[Outcome]]
 """What becomes of requests on the fleet of a case, for a seed."""
 
 
-def simulate(settings: SimulateSettings, run_fleet: RunFleet, executor: Executor | None = None) -> Iterator[CaseReport]:
+def simulate(
+    settings: SimulateSettings,
+    run_fleet: RunFleet,
+    executor: Executor | None = None,
+    ended: Callable[[], object] = lambda: None,
+) -> Iterator[CaseReport]:
     """A report for each case in their order, when its last run has ended; raises WorkloadError.
 
-    With an executor the runs are its, and `run_fleet` goes to where it has them done.
+    With an executor the runs are its, and `run_fleet` goes to where it has them done. `ended` is called for each run
+    that has ended, and all before it.
     """
     run = partial(_run, settings, run_fleet)
     pairs = list(product(settings.cases, settings.seed_numbers))
     cases, seeds = [case for case, _ in pairs], [seed for _, seed in pairs]
     runs = executor.map(run, cases, seeds) if executor else map(run, cases, seeds)
+    counted = _counted(runs, ended)
     for case in settings.cases:
-        yield _report(settings, case, list(islice(runs, len(settings.seed_numbers))))
+        yield _report(settings, case, list(islice(counted, len(settings.seed_numbers))))
+
+
+def _counted(runs: Iterable[Run], ended: Callable[[], object]) -> Iterator[Run]:
+    for run in runs:
+        ended()
+        yield run
 
 
 def _run(settings: SimulateSettings, run_fleet: RunFleet, case: Case, seed: int) -> Run:

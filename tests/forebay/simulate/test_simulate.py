@@ -53,6 +53,16 @@ def test_each_case_has_a_run_for_each_seed() -> None:
         assert len(report.figures.placements_by_gateway) == report.case.gateways
 
 
+def test_each_run_that_has_ended_is_told() -> None:
+    told = []
+    settings = msgspec.structs.replace(SETTINGS, sweep={"gateways": "1/4"})
+    reports = simulate(settings, made_up, ended=lambda: told.append(1))
+    next(reports)
+    assert len(told) == 3
+    next(reports)
+    assert len(told) == 6
+
+
 def test_requests_depend_on_the_seed_and_on_nothing_else_that_is_compared() -> None:
     requests = requests_of(SETTINGS, CASE, 1)
     assert requests == requests_of(SETTINGS, msgspec.structs.replace(CASE, policy="random", gateways=64), 1)
