@@ -23,6 +23,8 @@ TIMING = (
 """What the ranks of a fleet are as fast as `forebay rank` by."""
 
 Ms = Annotated[float, Meta(ge=0, le=3.6e6)]
+StepMs = Annotated[float, Meta(ge=0, le=10_000)]
+"""Of slower ranks, nearly all that is simulated are their reports."""
 Ranks = Annotated[int, Meta(ge=0, le=10_000)]
 """Of more, each report and snapshot takes seconds to simulate."""
 KvTokens = Annotated[int, Meta(ge=BLOCK_TOKENS, le=1 << 40)]
@@ -48,15 +50,15 @@ class FleetOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     kv_capacity_tokens: Annotated[KvTokens, Meta(description="the same for every other rank")] = (
         DEFAULT.kv_capacity_tokens
     )
-    prefill_tokens_per_s: Annotated[
-        float, Meta(ge=0.001, le=1e9, description="prefill rate, uncached tokens a second")
-    ] = RANK.prefill_tokens_per_s
-    prefill_step_ms: Annotated[Ms, Meta(description="base cost of a step that prefills")] = RANK.prefill_step_ms
+    prefill_tokens_per_s: Annotated[float, Meta(ge=1, le=1e9, description="prefill rate, uncached tokens a second")] = (
+        RANK.prefill_tokens_per_s
+    )
+    prefill_step_ms: Annotated[StepMs, Meta(description="base cost of a step that prefills")] = RANK.prefill_step_ms
     attention_ms_per_million_pairs: Annotated[
-        Ms, Meta(description="cost of a million pairs of a prefilled token and one before it; 4 is as an 8B model")
+        StepMs, Meta(description="cost of a million pairs of a prefilled token and one before it; 4 is as an 8B model")
     ] = RANK.attention_ms_per_million_pairs
-    decode_step_ms: Annotated[Ms, Meta(description="base cost of a step that only decodes")] = RANK.decode_step_ms
-    decode_ms_per_seq: Annotated[Ms, Meta(description="cost of each decoding sequence in a step")] = (
+    decode_step_ms: Annotated[StepMs, Meta(description="base cost of a step that only decodes")] = RANK.decode_step_ms
+    decode_ms_per_seq: Annotated[StepMs, Meta(description="cost of each decoding sequence in a step")] = (
         RANK.decode_ms_per_seq
     )
     snapshot_ms: Annotated[int, Meta(ge=1, le=3_600_000, description="between two snapshots of a gateway")] = (

@@ -17,6 +17,7 @@ from simulator.cluster.peers.names import POLICY_NAMES
 MEMORY = "memory"
 """The store that is a dict in this process."""
 DRAWN_REQUESTS = 10_000
+MOST_REQUESTS = 10_000_000
 DEFAULT_LOAD = 0.9
 MOST_SEEDS = 1000
 
@@ -43,10 +44,10 @@ class SimulateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     seeds: Annotated[str, Meta(description="such as 1-8 or 1,5; a run for each, figures are over all of them")] = "1-8"
     requests: Annotated[
-        Annotated[int, Meta(ge=1, le=100_000_000)] | None,
+        Annotated[int, Meta(ge=1, le=MOST_REQUESTS)] | None,
         Meta(description=f"requests of a run; without it the whole trace, or {DRAWN_REQUESTS} drawn"),
     ] = None
-    skip: Annotated[int, Meta(ge=0, le=100_000_000, description="requests left out at the beginning")] = 0
+    skip: Annotated[int, Meta(ge=0, le=MOST_REQUESTS, description="requests left out at the beginning")] = 0
     burst: Annotated[Burst, Meta(description="requests from 40 to 50 % of a run come so many times as fast")] = 1.0
     clients: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,

@@ -100,20 +100,20 @@ def test_a_case_without_a_figure_has_no_point_and_a_figure_without_a_point_no_ch
 
 
 magnitudes = st.just(0.0) | st.floats(1e-6, 1e9)
-
-
-def has_points(lines: list[Line]) -> bool:
-    return any(line.points for line in lines)
-
-
 points = st.builds(Point, x=st.floats(0, 1e4), y=magnitudes, error=magnitudes)
-lines = st.builds(Line, name=st.text(max_size=20), points=st.lists(points, max_size=5).map(tuple))
+
+
+def lines(least_points: int) -> st.SearchStrategy[Line]:
+    some = st.lists(points, min_size=least_points, max_size=5).map(tuple)
+    return st.builds(Line, name=st.text(max_size=20), points=some)
+
+
 any_charts = st.lists(
     st.builds(
         Chart,
         title=st.text(max_size=20),
         along=st.text(max_size=20),
-        lines=st.lists(lines, min_size=1, max_size=30).filter(has_points).map(tuple),
+        lines=st.builds(lambda first, rest: (first, *rest), lines(1), st.lists(lines(0), max_size=20)),
     ),
     min_size=1,
     max_size=3,
