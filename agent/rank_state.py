@@ -12,7 +12,7 @@ from agent.incarnation import Incarnation, next_incarnation, stamp
 from agent.metrics_page import EngineSample
 from agent.prefill_rate import PrefillRate, learn
 from agent.progress import Progress, progress
-from scheduler.messages import RankCard, RankReport, RankState
+from scheduler.messages import RankCard, RankReport, RankState, Role
 
 
 class RankTrack(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +93,16 @@ def rank_report(track: RankTrack, card: RankCard, state: RankState, now_s: float
         kv_used_tokens=round(track.sample.kv_usage * card.kv_capacity_tokens),
         prefill_tokens_per_s=track.rate.tokens_per_s,
         computed_tokens=computed_tokens(track.sample),
-        found_tokens=max(0, round(track.sample.prefix_hits + track.sample.external_hits)),
+        found_tokens=_found_tokens(track.sample, card.role),
     )
+
+
+def _found_tokens(sample: EngineSample, role: Role) -> int:
+    """The tokens of prompts that were in the rank's cache, or in a tier behind it.
+
+    What a decode rank has from elsewhere it was sent by prefill ranks: that says nothing of its own cache.
+    """
+    return max(0, round(sample.prefix_hits + (0 if role is Role.DECODE else sample.external_hits)))
 
 
 def computed_tokens(sample: EngineSample) -> int | None:

@@ -154,12 +154,17 @@ class Pool:
         )
         if planned is None:
             self._ledger.advance(reservation, Phase.PREFILL_DONE)
-            return still_up(self.view, held.legs[-1])
-        answer = None if self._is_cut_off else await self._ledger.rebind(reservation, case.explained(planned.ask))
-        if answer is None:
-            return self._alone.rebind(reservation, planned, case.view, case.pool_ms, case)
-        self._receipts.keep_answer(case, planned, answer)
-        return planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
+            leg = still_up(self.view, held.legs[-1])
+        elif (
+            self._is_cut_off or (answer := await self._ledger.rebind(reservation, case.explained(planned.ask))) is None
+        ):
+            leg = self._alone.rebind(reservation, planned, case.view, case.pool_ms, case)
+        else:
+            self._receipts.keep_answer(case, planned, answer)
+            leg = planned.leg(answer.reservation.legs[-1]) if answer.reservation else None
+        if leg:
+            self._prefixes.bound(reservation, leg.card.rank, self.view)
+        return leg
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """The request has come to a later phase; returns at once."""

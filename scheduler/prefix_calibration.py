@@ -7,7 +7,8 @@ the rank has computed since it was last used, in classes that double (`EDGES`). 
 longest ago finds all of the younger classes and nothing of the older ones, so the found tokens tell how far it reaches.
 
 - The span in which blocks are believed to stay goes down to twice that, by a little for each window, and never below
-  `EDGES[0]`; it goes up at once. To believe a cache too small is ruinous, twice too large harmless.
+  `EDGES[0]`; it goes up at once, to what the card says. To believe a cache too small is ruinous; one and a half times
+  too large lets decode ranks prefill what they do not hold after all.
 - Where nothing was found, all that was used before is forgotten. If that happens again, nothing is believed for a
   while, for longer each time.
 
@@ -21,11 +22,8 @@ from typing import NamedTuple
 
 import msgspec
 
-SLACK = 1.5
-"""What a rank is believed to hold at first, of the capacity that its card says. In a simulation on real traces half of
-the capacity believed made 5.9 s of a mean TTFT of 3.6 s, and twice of it changed nothing."""
 EDGES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""The oldest of each class of ages, of that."""
+"""The oldest of each class of ages, of the capacity that the card says."""
 SHRINK = 0.8
 WINDOW_SHARE = 0.5
 """Of the capacity: so many tokens believed or found make a window."""
@@ -44,7 +42,7 @@ NO_BELIEF: Believed = (0,) * len(EDGES)
 
 def age_class(age_tokens: float, capacity_tokens: int) -> int:
     """The class of what was last used so many computed tokens ago."""
-    return min(bisect_left(EDGES, age_tokens / (SLACK * capacity_tokens)), len(EDGES) - 1)
+    return min(bisect_left(EDGES, age_tokens / (capacity_tokens)), len(EDGES) - 1)
 
 
 class CacheBelief(NamedTuple):
@@ -77,7 +75,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def span_tokens(self, computed_tokens: int) -> int:
         """For how many more computed tokens a block is believed to stay; 0: nothing is held. `computed_tokens` now."""
-        longest = round(SLACK * self.share * self.capacity_tokens)
+        longest = round(self.share * self.capacity_tokens)
         return longest if self.forgotten_at is None else max(0, min(longest, computed_tokens - self.forgotten_at))
 
     def after(self, counts: Counts, computed_tokens: int) -> Calibration:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import Chain
 from scheduler.rank_view import RankView
 
@@ -70,7 +69,7 @@ def holders_of(ranks: Sequence[RankView]) -> dict[str, Holder]:
 
 def _span_tokens(rank: RankView) -> float:
     span = rank.seen.cache_span_tokens
-    return SLACK * rank.card.kv_capacity_tokens if span is None else span
+    return rank.card.kv_capacity_tokens if span is None else span
 
 
 def touch_of(rank: RankView, uncached_tokens: int) -> str | None:

@@ -1,9 +1,9 @@
 """The prefix index of one pool as a gateway uses it: who holds what of a prompt, shared by all gateways.
 
-It is a belief: a rank is believed to hold a prompt from the moment it was placed there, and for as long as its odometer
-allows (prefix_holders.py). What was believed is told too, for agents to compare with what their engines find. Two tasks
-converse with the store, one batch at a time each; requests leave a question and await a future for no longer than a
-placement, or leave a word and go on. Whatever goes wrong, nothing is held.
+It is a belief: a rank is believed to hold a prompt from the moment it was placed there, or a decode rank was bound to
+it, and for as long as its odometer allows (prefix_holders.py). What was believed is told too, for agents to compare
+with what their engines find. Two tasks converse with the store, one batch at a time each; requests leave a question and
+await a future for no longer than a placement, or leave a word and go on. Whatever goes wrong, nothing is held.
 """
 
 from __future__ import annotations
@@ -55,6 +55,13 @@ class _Question(NamedTuple):
     answer: asyncio.Future[Sequence[bytes]]
 
 
+class _Unbound(NamedTuple):
+    """A prompt whose decode rank is not bound, and the rank that prefills it."""
+
+    keys: tuple[str, ...]
+    prefill_rank: str
+
+
 class PrefixIndex:
     """A request waits no longer for what is known of its prompt than for its placement.
 
@@ -70,6 +77,7 @@ class PrefixIndex:
         self._beliefs = Beliefs()
         self._questions: list[_Question] = []
         self._asked = asyncio.Event()
+        self._unbound: dict[int, _Unbound] = {}
         self._untold: dict[tuple[str, str], Call] = {}
         self._to_tell = asyncio.Event()
         self._view: PoolView | None = None
@@ -115,17 +123,27 @@ class PrefixIndex:
         return question.answer
 
     def placed(self, found: Found, number: int, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
-        """A prompt of which this was found was placed under this `number`: the ranks of its legs will hold it.
+        """A prompt of which this was found was placed under this `number`: the rank of its first leg will hold it.
 
-        Returns at once; `ranks` by name.
+        That of the second is told when it is bound, for many a prompt moves to another (docs/adr/0010). Returns at
+        once; `ranks` by name.
         """
-        self._touch(found.keys, reservation, [ranks[leg.rank] for leg in reservation.legs])
         rank = ranks[reservation.legs[0].rank]
+        self._touch(found.keys, rank, reservation.uncached_tokens)
+        if len(reservation.legs) > 1:
+            self._unbound[number] = _Unbound(found.keys, rank.card.rank)
         age_tokens = found.held.age_tokens.get(rank.card.rank, 0)
         if age_tokens > 0:
             tokens = reservation.prompt_tokens - reservation.uncached_tokens
             age = age_class(age_tokens, rank.card.kv_capacity_tokens)
             self._beliefs.placed(number, Belief(tag_of(rank), tokens, age))
+
+    def bound(self, number: int, decode_rank: str, view: PoolView) -> None:
+        """This decode rank will hold a prompt that was placed. Returns at once; said again it changes nothing."""
+        unbound = self._unbound.pop(number, None)
+        if unbound and (rank := view.ranks.get(decode_rank)):
+            prefill = view.ranks.get(unbound.prefill_rank)
+            self._touch(unbound.keys, rank, 0, [prefill] if prefill else [])
 
     def computed(self, number: int) -> None:
         """A prompt that was placed is computed."""
@@ -133,16 +151,20 @@ class PrefixIndex:
 
     def released(self, number: int) -> None:
         """A request that was placed holds nothing any more."""
+        self._unbound.pop(number, None)
         self._beliefs.released(number)
 
-    def _touch(self, keys: tuple[str, ...], reservation: Reservation, ranks: Sequence[RankView]) -> None:
-        words = [word for rank in ranks if (word := touch_of(rank, reservation.uncached_tokens))]
-        if not keys or not words or not self._contact.may_tell(asyncio.get_running_loop().time()):
+    def _touch(
+        self, keys: tuple[str, ...], rank: RankView, uncached_tokens: int, others: Sequence[RankView] = ()
+    ) -> None:
+        """Has the rank told of; the blocks are known for as long as it or one of the `others` may hold them."""
+        word = touch_of(rank, uncached_tokens)
+        if not keys or not word or not self._contact.may_tell(asyncio.get_running_loop().time()):
             return
         if len(self._untold) >= MOST_UNTOLD:
             self._untold.pop(next(iter(self._untold)))
-        call = calls.prefix_touch(keys, self._life.known_ms(ranks, reservation.uncached_tokens), words)
-        self._untold[keys[-1], " ".join(rank.card.rank for rank in ranks)] = call
+        known_ms = self._life.known_ms([rank, *others], uncached_tokens)
+        self._untold[keys[-1], rank.card.rank] = calls.prefix_touch(keys, known_ms, [word])
         self._to_tell.set()
 
     async def run(self) -> None:

@@ -3,7 +3,7 @@
 A rank holds what it used until its odometer has moved by its span (prefix_holders.py), so that depends on how fast it
 computes. Were the blocks known for a fixed time, a busy rank would leave keys of many times what its cache holds. They
 are known for twice as long as its span takes at the rate at which it computed lately: at a steady load the keys of a
-rank are of twice its span, three times its capacity, whatever the load is.
+rank are of twice its span, whatever the load is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_holders import tag_of
 from scheduler.rank_view import RankView
 
@@ -50,7 +49,7 @@ class PrefixLife:
         return round(min(max(SHORTEST_MS, *(self._filled_ms(rank, uncached_tokens) for rank in ranks)), LONGEST_MS))
 
     def _filled_ms(self, rank: RankView, uncached_tokens: int) -> float:
-        tokens = rank.book.queued_tokens + uncached_tokens + SLACK * rank.card.kv_capacity_tokens
+        tokens = rank.book.queued_tokens + uncached_tokens + rank.card.kv_capacity_tokens
         return 1000 * tokens / max(self._least_rate(rank), 1e-3)
 
     def _least_rate(self, rank: RankView) -> float:

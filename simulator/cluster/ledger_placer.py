@@ -41,6 +41,7 @@ class LedgerPlacer:
         self._alone = PlacingAlone(_POOL, writer, rules, rng)
         self._estimator = TokenEstimator()
         self._turns = count()
+        self._unbound: dict[int, tuple[Prompt, str]] = {}
 
     @property
     def degraded(self) -> bool:
@@ -75,7 +76,7 @@ class LedgerPlacer:
         )
         if planned is None:
             self._writer.advance(placed.number, Phase.PREFILL_DONE)
-            take(placed.decode_rank)
+            self._bound(placed, placed.decode_rank, take)
         elif self.degraded:
             self._rebound(placed, planned, take, None)
         else:
@@ -87,6 +88,7 @@ class LedgerPlacer:
 
     def done(self, placed: Placed, request: SimRequest) -> None:
         """See Placer."""
+        self._unbound.pop(placed.number, None)
         self._writer.release(placed.number)
         self._estimator.observe(_API, 0, request.prompt_tokens, request.output_tokens)
 
@@ -129,7 +131,7 @@ class LedgerPlacer:
             if self._prefixes.may_be_lost:
                 self._alone.placed(shape, answer.reservation, self._snapshots.view)
             if prompt:
-                self._prefixes.touch(prompt, answer.reservation, planned.ranks)
+                self._touch(prompt, answer.reservation_id, answer.reservation, planned)
             take(_named(answer.reservation_id, answer.reservation))
 
     def _place_alone(self, shape: RequestShape, take: TakePlaced) -> None:
@@ -143,9 +145,22 @@ class LedgerPlacer:
     def _rebound(self, placed: Placed, planned: Plan, take: Callable[[str], None], answer: StoreAnswer | None) -> None:
         if answer is None:
             leg = self._alone.rebind(placed.number, planned, self._snapshots.view, self._snapshots.pool_ms)
-            take(leg.card.rank if leg else placed.decode_rank)
+            rank = leg.card.rank if leg else placed.decode_rank
         else:
-            take(answer.reservation.legs[-1].rank if answer.reservation else placed.decode_rank)
+            rank = answer.reservation.legs[-1].rank if answer.reservation else placed.decode_rank
+        self._bound(placed, rank, take)
+
+    def _touch(self, prompt: Prompt, number: int, reservation: Reservation, planned: Plan) -> None:
+        rank = planned.ranks[reservation.legs[0].rank]
+        self._prefixes.touch(prompt, rank, reservation.uncached_tokens)
+        if len(reservation.legs) > 1:
+            self._unbound[number] = prompt, rank.card.rank
+
+    def _bound(self, placed: Placed, rank: str, take: Callable[[str], None]) -> None:
+        if unbound := self._unbound.pop(placed.number, None):
+            (prompt, prefill_rank), ranks = unbound, self._snapshots.view.ranks
+            self._prefixes.touch(prompt, ranks[rank], 0, [ranks[prefill_rank]])
+        take(rank)
 
 
 def _named(number: int, reservation: Reservation) -> Placed:

@@ -5,7 +5,7 @@ Questions go at once, or with the next exchange where one is under way; words of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +17,6 @@ from scheduler.prefix_holders import held, touch_of
 from scheduler.prefix_index import GATHER_S, PIECE
 from scheduler.prefix_life import PrefixLife
 from scheduler.rank_view import RankView
-from scheduler.reservation import Reservation
 from simulator.cluster.clock import EventQueue
 from simulator.cluster.request import BLOCK_ID_BYTES, BLOCK_TOKENS, SimRequest
 from simulator.cluster.snapshots import Snapshots
@@ -79,14 +78,13 @@ class Prefixes:
         if not self._is_asking:
             self._ask()
 
-    def touch(self, prompt: Prompt, reservation: Reservation, ranks: Mapping[str, RankView]) -> None:
-        """The prompt was placed: the ranks of its legs will hold it; `ranks` by name."""
-        views = [ranks[leg.rank] for leg in reservation.legs]
-        words = [word for view in views if (word := touch_of(view, reservation.uncached_tokens))]
-        if not words:
+    def touch(self, prompt: Prompt, rank: RankView, uncached_tokens: int, others: Sequence[RankView] = ()) -> None:
+        """The rank will hold the prompt, once it has computed so many tokens of it; `others` do already."""
+        word = touch_of(rank, uncached_tokens)
+        if word is None:
             return
-        call = calls.prefix_touch(prompt.keys, self._life.known_ms(views, reservation.uncached_tokens), words)
-        self._untold[prompt.last, " ".join(leg.rank for leg in reservation.legs)] = call
+        known_ms = self._life.known_ms([rank, *others], uncached_tokens)
+        self._untold[prompt.last, rank.card.rank] = calls.prefix_touch(prompt.keys, known_ms, [word])
         if not self._is_telling:
             self._is_telling = True
             self._queue.after(GATHER_S, self._tell)

@@ -6,7 +6,7 @@ import pytest
 
 from agent.metrics_page import parse_metrics
 from agent.rank_state import computed_tokens, first_track, rank_report
-from scheduler.messages import RankState
+from scheduler.messages import RankState, Role
 from tests.agent.samples import engine, page_bytes
 from tests.samples import card
 
@@ -45,6 +45,9 @@ def test_tokens_that_need_not_be_computed_were_found_here_or_in_a_store() -> Non
     assert report.found_tokens == 47
 
 
-def test_what_a_decode_rank_pulled_counts_as_found() -> None:
+def test_what_a_decode_rank_pulled_is_no_sign_of_its_cache() -> None:
     (sample,) = parse_metrics(page_bytes("decode_nixl")).engines
     assert sample.external_hits == 2907
+    track = first_track("a", sample, None, 0.0, 1.0)
+    assert rank_report(track, card("a", role=Role.DECODE), RankState.UP, 0.0).found_tokens == sample.prefix_hits
+    assert rank_report(track, card("a"), RankState.UP, 0.0).found_tokens == sample.prefix_hits + 2907

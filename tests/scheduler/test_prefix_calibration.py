@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.prefix_calibration import EDGES, LONGEST_PAUSE, SHRINK, SLACK, Calibration, Counts, age_class
+from scheduler.prefix_calibration import EDGES, LONGEST_PAUSE, SHRINK, Calibration, Counts, age_class
 from tests.scheduler.believed_rank import BelievedRank
 
 CARD = 400_000
-FULL = int(SLACK * CARD)
+FULL = CARD
 SETTLED = 3_000
 FRESH = Calibration(capacity_tokens=1_000, window=Counts((0, 0, 0, 0, 0), 0))
 
@@ -24,10 +24,10 @@ def after(*windows: tuple[tuple[int, ...], int], at: int = 100_000) -> Calibrati
 
 
 @pytest.mark.parametrize("overrated", [0.8, 1.0, 1.2])
-def test_a_cache_that_holds_what_its_card_says_is_never_taken_for_a_smaller_one(overrated: float) -> None:
+def test_a_cache_that_holds_what_its_card_says_is_hardly_ever_taken_for_a_smaller_one(overrated: float) -> None:
     rank = BelievedRank(CARD, CARD, overrated=overrated)
     spans = sorted(rank.serve(SETTLED)[500:])
-    assert spans[0] > CARD
+    assert spans[0] >= SHRINK * FULL if overrated > 1 else spans[0] == FULL
     assert spans[len(spans) // 10] == FULL
 
 
@@ -36,7 +36,7 @@ def test_a_smaller_cache_is_found_out_and_never_taken_for_less_than_it_is(smalle
     rank = BelievedRank(CARD, CARD // smaller)
     spans = sorted(rank.serve(SETTLED)[1_000:])
     assert spans[0] > CARD / smaller
-    assert spans[len(spans) // 2] <= 0.5 * FULL if smaller == 10 else spans[0] <= 0.8 * FULL
+    assert spans[len(spans) // 2] <= 0.6 * FULL if smaller == 10 else spans[0] <= 0.8 * FULL
 
 
 def test_a_rank_that_finds_nothing_is_seldom_believed_to_hold_anything() -> None:
@@ -60,7 +60,7 @@ def test_a_cache_that_was_emptied_is_believed_whole_soon() -> None:
 
 @pytest.mark.parametrize("computed", [0, 1, 5_000])
 def test_a_fresh_life_is_believed_whole_at_once(computed: int) -> None:
-    assert Calibration(capacity_tokens=1_000).span_tokens(computed) == 1_500
+    assert Calibration(capacity_tokens=1_000).span_tokens(computed) == 1_000
 
 
 def test_nothing_is_said_before_a_window_is_full() -> None:
@@ -88,7 +88,7 @@ def test_hits_that_nobody_believed_in_change_nothing() -> None:
 
 def test_what_was_used_before_nothing_was_found_is_forgotten() -> None:
     known = after(((600, 0, 0, 0, 0), 20), at=100_000)
-    assert [known.span_tokens(computed) for computed in (100_000, 100_300, 200_000)] == [0, 300, 1_500]
+    assert [known.span_tokens(computed) for computed in (100_000, 100_300, 200_000)] == [0, 300, 1_000]
 
 
 def test_where_again_nothing_was_found_nothing_is_believed_for_longer_each_time() -> None:
@@ -107,5 +107,5 @@ def test_counts_that_fell_begin_anew() -> None:
 
 
 def test_ages_fall_into_classes_that_double() -> None:
-    ages = [1, SLACK * 1_000 / 16, SLACK * 1_000 / 16 + 1, SLACK * 500, SLACK * 1_000, SLACK * 5_000]
+    ages = [1, 1_000 / 16, 1_000 / 16 + 1, 500, 1_000, 5_000]
     assert [age_class(age, 1_000) for age in ages] == [0, 0, 1, 3, 4, 4]

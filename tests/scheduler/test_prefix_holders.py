@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_chain import chain_of
 from scheduler.prefix_holders import (
     held,
@@ -39,7 +38,7 @@ def test_a_prompt_is_held_as_deep_as_it_was_used() -> None:
     assert cached([], a, b) == {}
 
 
-@pytest.mark.parametrize(("odometer", "tokens"), [(0, 100), (SLACK * CAPACITY, 100), (SLACK * CAPACITY + 1, None)])
+@pytest.mark.parametrize(("odometer", "tokens"), [(0, 100), (CAPACITY, 100), (CAPACITY + 1, None)])
 def test_it_is_held_until_the_rank_has_computed_more_than_its_cache_holds(odometer: float, tokens: int | None) -> None:
     then, now = at(50), at(50 + int(odometer))
     assert cached([f"{tag_of(then)}=50"], now).get("a") == tokens

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.prefix_calibration import SLACK
 from scheduler.prefix_life import BUSY_SHARE, LONGEST_MS, MARGIN, MOST_RANKS, SHORTEST_MS, WINDOW_MS, PrefixLife
 from scheduler.rank_view import RankView
 from scheduler.rows import BookLoad
@@ -50,7 +49,7 @@ def most_keys(rates: list[tuple[int, float]], learned: float = RATE) -> float:
 
 @pytest.mark.parametrize("share", [0.02, 0.25, 1.0])
 def test_the_keys_of_a_rank_are_a_small_multiple_of_what_it_holds(share: float) -> None:
-    assert most_keys([(7_200, share * RATE)]) <= 1.05 * max(MARGIN, share / BUSY_SHARE) * SLACK
+    assert most_keys([(7_200, share * RATE)]) <= 1.05 * max(MARGIN, share / BUSY_SHARE)
 
 
 def test_a_rank_whose_rate_is_not_learned_yet_has_few_keys_too() -> None:
@@ -66,11 +65,11 @@ def test_at_a_steady_load_all_that_a_rank_holds_is_known() -> None:
         life = PrefixLife()
         for ms in range(0, 2 * WINDOW_MS + 1, STEP_MS):
             known_ms = life.known_ms([at(ms, share * RATE * ms / 1000)], 0)
-        assert known_ms == pytest.approx(min(LONGEST_MS, MARGIN * 1000 * SLACK * CAPACITY / (share * RATE)))
+        assert known_ms == pytest.approx(min(LONGEST_MS, MARGIN * 1000 * CAPACITY / (share * RATE)))
 
 
 def test_before_a_window_was_seen_a_rank_is_taken_to_be_busy_for_a_share_of_its_time() -> None:
-    span_ms = 1000 * SLACK * CAPACITY / (BUSY_SHARE * RATE)
+    span_ms = 1000 * CAPACITY / (BUSY_SHARE * RATE)
     assert PrefixLife().known_ms([at(0, 0)], 0) == round(span_ms)
     assert PrefixLife().known_ms([at(0, None)], 0) == round(span_ms)
     assert PrefixLife().known_ms([at(0, 0, queued_tokens=1_500)], 500) == round(span_ms + 1000)

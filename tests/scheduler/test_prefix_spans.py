@@ -11,7 +11,7 @@ from scheduler.calls import Call, Reply
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
-from scheduler.prefix_calibration import SHRINK, SLACK
+from scheduler.prefix_calibration import SHRINK
 from scheduler.prefix_holders import life_tag
 from scheduler.prefix_spans import REPORTS_TO_ASK
 from scheduler.reporter import Reporter
@@ -22,7 +22,7 @@ from simulator.store import VirtualStore
 from tests.samples import card, report
 
 KEYS, CAPACITY = PoolKeys("m"), 1_000
-FULL = round(SLACK * CAPACITY)
+FULL = CAPACITY
 CARDS = {name: card(name, kv_capacity_tokens=CAPACITY) for name in "ab"}
 
 

@@ -86,7 +86,7 @@ def test_prompts_that_begin_alike_are_told_apart_while_the_store_is_gone() -> No
 def test_what_was_known_of_prompts_is_known_again_when_the_store_is_back() -> None:
     outcomes = run(conversations(300, 10), msgspec.structs.replace(GONE, gateways=16))
     assert fmean(each.believed_cached_tokens > 0 for each in outcomes if 12 <= each.request.arrival_s < 20) < 0.6
-    assert fmean(each.believed_cached_tokens > 0 for each in outcomes if each.request.arrival_s > 21) > 0.9
+    assert fmean(each.believed_cached_tokens > 0 for each in outcomes if each.request.arrival_s > 21) > 0.85
 
 
 def test_a_gateway_goes_on_by_what_it_remembers_of_prompts_while_the_store_is_gone() -> None:
