@@ -242,11 +242,8 @@ class Pool:
         turn: int = 0,
         held: Reservation | None = None,
     ) -> Case:
-        seed, pool_ms = seed_for(receipt_for, self._rng), self._pool_ms()
-        return Case(receipt_for, seed, shape, self.view, pool_ms, turn, avoid, held)
-
-    def _pool_ms(self) -> float:
-        return self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000
+        pool_ms = self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000
+        return Case(receipt_for, seed_for(receipt_for, self._rng), shape, self.view, pool_ms, turn, avoid, held)
 
     def _shunned_now(self) -> frozenset[str]:
         now_s = self._clock()
