@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import click
 import redis
+from msgspec import structs
 
 from benchmarks.place import Size, ask_for, rank_name, register, still
 from scheduler import calls
@@ -40,6 +41,8 @@ BLOCKS, KNOWN_BLOCKS, CONTEXTS = 24, 16, 150
 """Of a prompt; of these shared with the others of one of so many contexts."""
 KNOWN_MS = 60_000
 SNAPSHOT_S, RENEW_S, REPORT_S = 0.25, 0.5, 0.5
+DEAR_S = 1e6
+"""What all but the first candidate cost more."""
 ASKS = {"4 + 4": Size(prefills=4, decodes=4), "2 + 16 + 16": Size(singles=2, prefills=16, decodes=16)}
 
 
@@ -113,7 +116,19 @@ class Pool:
         return calls.snapshot(keys, LEASE_MS, epoch, self._version)
 
     def _ask(self) -> Ask:
-        return ask_for(self._size, list(self._names), self._chance)
+        """The first of each kind is taken, so that what is told of the request later is told of what was placed."""
+        ask = ask_for(self._size, list(self._names), self._chance)
+        dear = {"singles": ask.singles, "prefills": ask.prefills[1:], "decodes": ask.decodes[1:]}
+        kinds = {
+            kind: tuple(structs.replace(each, base_s=each.base_s + DEAR_S) for each in some)
+            for kind, some in dear.items()
+        }
+        return structs.replace(
+            ask,
+            singles=kinds["singles"],
+            prefills=(ask.prefills[0], *kinds["prefills"]),
+            decodes=(ask.decodes[0], *kinds["decodes"]),
+        )
 
     def _blocks(self) -> Sequence[str]:
         context = self._chance.randrange(CONTEXTS)
@@ -127,7 +142,7 @@ def _onward(ask: Ask) -> Ask:
 
 
 def _record(phase: int, ask: Ask) -> str:
-    """Of a pair; which of the ranks was taken makes no difference to what it costs to say so."""
+    """Of the pair that was placed."""
     legs = f"p {ask.prefills[0].rank} i1 - d {ask.decodes[0].rank} i1 -"
     return f"{phase} 1000 {ask.prompt_tokens} {ask.output_tokens} {legs}"
 
