@@ -1,13 +1,12 @@
-"""An ask as place.lua and rebind.lua read it: JSON, with a column for each field of its candidates. Pure.
+"""An ask as place.lua and rebind.lua read it: one JSON array, with a column for each field of its candidates. Pure.
 
-Redis parses it on the one core that places all requests of a pool. Columns are fewer tables for it than rows are, and
-those that say nothing are left out.
+Redis parses it on the one core that places all requests of a pool. There each table costs as much as several values, so
+there is one for all columns, and those that say nothing are left out. scripts/ask.lua reads it in this order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -17,41 +16,39 @@ from scheduler.decision import NO_GROUP, UNLIMITED, Ask, Candidate
 def ask_json(ask: Ask) -> bytes:
     """The ask; its candidates are the singles, then prefills, then decodes, as the reply counts their positions."""
     candidates = (*ask.singles, *ask.prefills, *ask.decodes)
-    asked: dict[str, Any] = {
-        "prompt_tokens": ask.prompt_tokens,
-        "output_tokens": ask.output_tokens,
-        "singles": len(ask.singles),
-        "prefills": len(ask.prefills),
-        "ranks": [each.rank for each in candidates],
-        "lives": [f"{each.rank} {each.incarnation}" for each in candidates],
-        "place_classes": [each.place_class for each in candidates],
-        "base_s": [each.base_s for each in candidates],
-        "per_queued_token_s": [each.per_queued_token_s for each in candidates],
-        "per_request_s": [each.per_request_s for each in candidates],
-        "per_kv_token_s": [each.per_kv_token_s for each in candidates],
-        "cap_kv_tokens": [each.cap_kv_tokens for each in candidates],
-        "uncached_tokens": [each.uncached_tokens for each in candidates],
-        "transfer_s": ask.transfer_s,
-        "spill": ask.spill,
-        "tie_s": ask.tie_s,
-        "tie_break": ask.tie_break,
-        "explain": ask.explain,
-    }
-    return msgspec.json.encode(asked | _rare(candidates))
+    groups, group_prices, caps = _groups(candidates), _group_prices(candidates), _caps(candidates)
+    asked = [
+        *(ask.prompt_tokens, ask.output_tokens, len(ask.singles), len(ask.prefills), len(candidates)),
+        *(ask.transfer_s, ask.spill, ask.tie_s, ask.tie_break, ask.explain),
+        *(bool(groups), bool(group_prices), bool(caps)),
+        *[each.rank for each in candidates],
+        *[f"{each.rank} {each.incarnation}" for each in candidates],
+        *[each.place_class for each in candidates],
+        *[each.base_s for each in candidates],
+        *[each.per_queued_token_s for each in candidates],
+        *[each.per_request_s for each in candidates],
+        *[each.per_kv_token_s for each in candidates],
+        *[each.cap_kv_tokens for each in candidates],
+        *[each.uncached_tokens for each in candidates],
+        *(*groups, *group_prices, *caps),
+    ]
+    return msgspec.json.encode(asked)
 
 
-def _rare(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
-    """The columns of DP groups and their prices, and of caps but for KV, where one of the candidates has such."""
-    rare: dict[str, list[Any]] = {}
-    if any(each.group != NO_GROUP for each in candidates):
-        rare["groups"] = [each.group for each in candidates]
-    if any(
-        each.per_group_queued_token_s or each.per_group_request_s or each.per_group_kv_token_s for each in candidates
-    ):
-        rare["per_group_queued_token_s"] = [each.per_group_queued_token_s for each in candidates]
-        rare["per_group_request_s"] = [each.per_group_request_s for each in candidates]
-        rare["per_group_kv_token_s"] = [each.per_group_kv_token_s for each in candidates]
-    if any(each.cap_queued_tokens != UNLIMITED or each.cap_requests != UNLIMITED for each in candidates):
-        rare["cap_queued_tokens"] = [each.cap_queued_tokens for each in candidates]
-        rare["cap_requests"] = [each.cap_requests for each in candidates]
-    return rare
+def _groups(candidates: Sequence[Candidate]) -> list[str]:
+    """The column of DP groups, where one of the candidates is in one."""
+    return [each.group for each in candidates] if any(each.group != NO_GROUP for each in candidates) else []
+
+
+def _group_prices(candidates: Sequence[Candidate]) -> list[float]:
+    """The columns of what loads of DP groups cost, where they cost anything."""
+    queued = [each.per_group_queued_token_s for each in candidates]
+    requests = [each.per_group_request_s for each in candidates]
+    kv = [each.per_group_kv_token_s for each in candidates]
+    return [*queued, *requests, *kv] if any(queued) or any(requests) or any(kv) else []
+
+
+def _caps(candidates: Sequence[Candidate]) -> list[float]:
+    """The columns of caps but for KV, where there are any."""
+    caps = [*[each.cap_queued_tokens for each in candidates], *[each.cap_requests for each in candidates]]
+    return caps if any(cap != UNLIMITED for cap in caps) else []

@@ -12,7 +12,8 @@ from importlib.resources import files
 
 _ROSTER = ("rows", "clock", "gateways", "past", "roster")
 _BOOK = (*_ROSTER, "weights", "book")
-_CHOICE = (*_BOOK, "loads", "price", "choice", "receipt")
+_SETTLING = (*_BOOK, "settling")
+_CHOICE = ("ask", "loads", "price", "choice", "receipt")
 
 
 class Script(StrEnum):
@@ -38,14 +39,14 @@ class Script(StrEnum):
 
 _PARTS: dict[Script, tuple[str, ...]] = {
     Script.OPEN: ("rows",),
-    Script.PLACE: _CHOICE,
-    Script.REBIND: _CHOICE,
-    Script.ADVANCE: _BOOK,
-    Script.RELEASE: _BOOK,
-    Script.RENEW: ("rows", "clock", "gateways"),
-    Script.RESYNC: _BOOK,
-    Script.REAP: _BOOK,
-    Script.REPORT: (*_ROSTER, "drains"),
+    Script.PLACE: (*_BOOK, *_CHOICE),
+    Script.REBIND: (*_SETTLING, *_CHOICE),
+    Script.ADVANCE: _SETTLING,
+    Script.RELEASE: _SETTLING,
+    Script.RENEW: ("rows", "clock", "gateways", "leases"),
+    Script.RESYNC: (*_SETTLING, "leases"),
+    Script.REAP: (*_SETTLING, "leases"),
+    Script.REPORT: (*_ROSTER, "leases", "samples", "drains"),
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock", "drains"),
     Script.PREFIX_LOOK: (),

@@ -6,7 +6,8 @@ local EXACT_S = 1e-9
 -- The `load` and `seen` rows of all candidates; what each was priced on goes to `receipt`, if the ask is to be
 -- explained, and false for one that cannot be placed on.
 local function read_rows(ask)
-  local loads, seens = redis.call('HMGET', k.load, unpack(ask.lives)), redis.call('HMGET', k.seen, unpack(ask.ranks))
+  local loads = redis.call('HMGET', k.load, unpack(ask.values, ask.lives + 1, ask.lives + ask.candidates))
+  local seens = redis.call('HMGET', k.seen, unpack(ask.values, ask.ranks + 1, ask.ranks + ask.candidates))
   return {loads = loads, seens = seens, receipt = {}}
 end
 
@@ -27,5 +28,5 @@ end
 
 -- A record with candidate `i` as one more leg.
 local function with_leg(record, kind, ask, i)
-  return record .. ' ' .. kind .. ' ' .. ask.lives[i] .. ' ' .. group_of(ask, i)
+  return record .. ' ' .. kind .. ' ' .. ask.values[ask.lives + i] .. ' ' .. group_of(ask, i)
 end

@@ -10,9 +10,9 @@ local function enter(head_key, epoch, lease_ms)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + floor(time[2] / 1000)
   local step, longest = now - last, floor(lease_ms / 4)
-  local call = {jumped = step < 0 or step > tonumber(lease_ms), version = version + 1}
+  local call = {jumped = step < 0 or step > tonumber(lease_ms), version = format('%d', version + 1)}
   call.ms = pool_ms + math.max(0, math.min(step, longest))
-  redis.call('SET', head_key, format('%s %d %d %d', epoch, now, call.ms, call.version))
+  redis.call('SET', head_key, format('%s %d %d %s', epoch, now, call.ms, call.version))
   return call
 end
 

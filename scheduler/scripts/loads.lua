@@ -8,9 +8,9 @@ local function loads_of(rank, life, load, seen, ms)
   if not incarnation or rank .. ' ' .. incarnation ~= life then return nil end
   local queued, prompts, since, requests, unseen, in_engine, growth = match(load or NO_LOAD, PRICED_LOAD)
   if not queued then return nil end
-  local age_ms, trust, done = ms - sampled, 1, 0
+  local age_ms, trust, tokens = ms - sampled, 1, queued + 0
   if age_ms > FRESH_MS then trust = math.max(0, (FORGOTTEN_MS - age_ms) / (FORGOTTEN_MS - FRESH_MS)) end
-  if prompts ~= '0' then done = math.min((ms - since) / 1000 * rate, queued / prompts) end
+  if prompts ~= '0' then tokens = tokens - math.min((ms - since) / 1000 * rate, tokens / prompts) end
   local kv = unseen + in_engine + growth + trust * foreign_kv
-  return queued - done, requests + trust * foreign, kv > 0 and kv or 0, age_ms
+  return tokens, requests + trust * foreign, kv > 0 and kv or 0, age_ms
 end

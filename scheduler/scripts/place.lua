@@ -1,7 +1,7 @@
 -- place: choose the cheapest alternative on the loads of this instant and reserve it, in one step.
 --
 -- KEYS  head gate live load hist group change seen
--- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (JSON: scheduler/ask_columns.py; not empty)
+-- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (ask.lua; not empty)
 -- reply {'resync'} | {'reject'}: no candidate can be placed on | {'wait'}: all are full
 --       | {'place', cost in s, first leg, second leg, loads}: legs are 1-based positions in singles .. prefills ..
 --         decodes, 0 for none; loads is JSON, one [queued, requests, kv, age ms, cost] or false a candidate, if asked
@@ -10,12 +10,13 @@ local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, id = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local row = call and admit(KEYS[2], gateway, number)
 if not row then return {'resync'} end
-local ask = cjson.decode(ARGV[6])
+local ask = read_ask(ARGV[6])
 
-local rows, first_p, first_d = read_rows(ask), ask.singles + 1, ask.singles + ask.prefills + 1
+local rows, values, first_p = read_rows(ask), ask.values, ask.singles + 1
+local first_d = first_p + ask.prefills
 local single = least_of(cheapest(ask, rows, 1, ask.singles, ask.tie_s, call.ms))
 local p_tops = cheapest(ask, rows, first_p, first_d - 1, ask.tie_s, call.ms)
-local d_tops = cheapest(ask, rows, first_d, #ask.ranks, EXACT_S, call.ms)
+local d_tops = cheapest(ask, rows, first_d, ask.candidates, EXACT_S, call.ms)
 local seen_rows = rows_seen(ask, rows, call.ms)
 local chosen, kinds, cost = {single}, {'m'}, single and single.cost
 for p_class, p in pairs(p_tops) do
@@ -34,13 +35,14 @@ if not cost or (cost >= FULL_S and not ask.spill) then
 end
 local legs, chance = {0, 0}, ask.tie_break
 for n, top in ipairs(chosen) do legs[n], chance = draw(top, chance) end
-local uncached, prompt, output = ask.uncached_tokens[legs[1]], ask.prompt_tokens, ask.output_tokens
+local uncached, prompt, output = values[ask.uncached_tokens + legs[1]], ask.prompt_tokens, ask.output_tokens
 if uncached < 0 then uncached = prompt end
 local record = format('0 %d %d %d', uncached, prompt, output)
 for n = 1, #chosen do
   local leg = legs[n]
-  turn_to(ask.lives[leg], rows.loads[leg])
-  post(ask.lives[leg], weight(kinds[n], 0, uncached, prompt, output, ask.ranks[leg], group_of(ask, leg)), call, true)
+  local life, rank = values[ask.lives + leg], values[ask.ranks + leg]
+  turn_to(life, rows.loads[leg], rank)
+  post(life, weight(kinds[n], 0, uncached, prompt, output, rank, group_of(ask, leg)), call, true)
   record = with_leg(record, kinds[n], ask, leg)
 end
 redis.call('HSET', KEYS[3], id, record)

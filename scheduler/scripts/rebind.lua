@@ -2,7 +2,7 @@
 --
 -- KEYS  head gate live load hist group change seen
 -- ARGV  epoch, lease (ms), gateway, number, reservation id, record: prefill done, the legs as they are so far,
---       ask (JSON: scheduler/ask_columns.py; its decodes alone, of which there is one at least)
+--       ask (ask.lua; its decodes alone, of which there is one at least)
 -- reply {'resync'}: also where the ledger has no such reservation
 --       | {'reject'}: no candidate can be placed on; the record is written as it was given
 --       | {'place', cost in s, leg, 0, loads}: the leg is a 1-based position in decodes, the rest as place.lua's,
@@ -14,15 +14,15 @@ local gateway, number, id, record = ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
 local row = call and admit(KEYS[2], gateway, number)
 local old = row and redis.call('HGET', KEYS[3], id)
 if not old then return {'resync'} end
-local ask = cjson.decode(ARGV[7])
+local ask = read_ask(ARGV[7])
 
 local rows = read_rows(ask)
-local top, leg = least_of(cheapest(ask, rows, 1, #ask.ranks, EXACT_S, call.ms)), nil
+local top, leg = least_of(cheapest(ask, rows, 1, ask.candidates, EXACT_S, call.ms)), nil
 local seen_rows = rows_seen(ask, rows, call.ms)
 if top then
   leg = draw(top, ask.tie_break)
   record = with_leg(match(record, '^(.+) d %S+ %S+ %S+$'), 'd', ask, leg)
-  turn_to(ask.lives[leg], rows.loads[leg])
+  turn_to(ask.values[ask.lives + leg], rows.loads[leg], ask.values[ask.ranks + leg])
 end
 settle(KEYS[3], id, old, record, call)
 write_book(call)

@@ -5,9 +5,9 @@
 local function rows_seen(ask, rows, ms)
   if not ask.explain then return nil end
   local found = {string.format('%d', ms)}
-  for i = 1, #ask.ranks do
+  for i = 1, ask.candidates do
     local sums, group = '', group_of(ask, i)
-    if ask.per_group_request_s and group ~= '-' then
+    if ask.group_prices and group ~= '-' then
       local q = redis.call('HMGET', k.group, group .. ':q', group .. ':n', group .. ':k')
       sums = string.format('%s %s %s', q[1] or 0, q[2] or 0, q[3] or 0)
     end

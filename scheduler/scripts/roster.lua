@@ -12,5 +12,5 @@ local function tidy(rank, incarnation)
   local _, _, _, requests, _, _, in_engine = match(redis.call('HGET', k.load, life) or '', LOAD)
   if requests and requests + in_engine > 0 then return end
   redis.call('HDEL', k.load, life)
-  redis.call('HDEL', k.hist, life)
+  forget(life)
 end

@@ -10,7 +10,8 @@
 --         written into its prefix cache, or "<computed>/<span>/<believed>/<found>" (scheduler/prefix_calibration.py);
 --         without `@` nobody knows. An older release overlooks it where it stands
 -- A life is "<rank> <incarnation>".
-local match, format, floor = string.match, string.format, math.floor  -- a look-up of a global costs time
+-- A look-up of a global costs time.
+local match, format, floor, concat = string.match, string.format, math.floor, table.concat
 
 local HEAD = '^(%w+) (%d+) (%d+) (%d+)$'
 local GATE = '^(%-?%d+) (%d+) (%d+)$'

@@ -20,12 +20,14 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (4, "step < 0 or step > tonumber(lease_ms)", "step < 0"),
             (4, "math.max(0, math.min(step, longest))", "math.max(0, step)"),
             (4, "math.max(0, math.min(step, longest))", "math.min(step, longest)"),
-            (6, "version = version + 1", "version = version"),
+            (6, "version = format('%d', version + 1)", "version = version"),
         ),
         "gateways": (
             (3, "tonumber(last) ~= number - 1", "tonumber(last) > number - 1"),
             (3, "tonumber(last) ~= number - 1", "tonumber(last) < number - 1"),
             (3, "number, row.count, row.sum))", "number, row.count, 0))"),
+        ),
+        "leases": (
             (3, "gateway, FENCED, {count = 0, sum = 0})", "gateway, 0, {count = 0, sum = 0})"),
             (4, "if call.jumped then return {} end", ""),
             (4, "'(%d'", "'%d'"),
@@ -42,10 +44,19 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         ),
         "past": (
             (2, "ms - at < 20 then", "ms - at < 200 then"),
-            (2, "ms - at < 20 then ms, raw = at, rest end", "ms - at < 20 then raw = rest end"),
+            (2, "then ms, recent = at, string.sub(recent, rest) end", "then recent = string.sub(recent, rest) end"),
             (2, "1, 2048)", "1, 512)"),
-            (2, "if tonumber(at) <= ms then break end", "if tonumber(at) < ms then break end"),
-            (2, "if tonumber(at) <= ms then break end", ""),
+            (2, "string.sub(recent .. older, 1, 2048)", "older"),
+            (2, "string.sub(recent .. older, 1, 2048)", "recent"),
+            (2, "    recent = ''", ""),
+            (2, "redis.call('HGET', k.hist, life .. OLDER) or ''", "''"),
+            (5, "redis.call('HDEL', k.hist, life)", ""),
+            (5, "redis.call('HDEL', k.hist, life .. OLDER)", ""),
+        ),
+        "samples": (
+            (2, "ipairs({life, life .. OLDER})", "ipairs({life})"),
+            (2, "if tonumber(at) <= ms then return", "if tonumber(at) < ms then return"),
+            (2, "if tonumber(at) <= ms then return sent, in_engine end", ""),
             (2, "at + window_ms >= ms and", "at + 2 * window_ms >= ms and"),
             (2, "at + window_ms >= ms and", "at + window_ms < ms and"),
             (2, "tonumber(old) < value", "tonumber(old) > value"),
@@ -187,7 +198,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         "roster": (
             (2, "if read_seen(rank).incarnation == incarnation then return end", ""),
             (3, "if requests and requests + in_engine > 0 then return end", ""),
-            (5, "redis.call('HDEL', k.hist, life)", ""),
+            (5, "  forget(life)", ""),
         ),
         "snapshot": (
             (6, "epoch == ARGV[2] and tonumber(ARGV[3]) or -1", "tonumber(ARGV[3])"),

@@ -205,6 +205,14 @@ def test_a_wait_leaves_nothing_behind_and_the_next_number_is_good(
     assert pool.count().lives["r0 i1"].requests == 2
 
 
+def test_caps_count_where_loads_of_groups_have_a_price_too(gateways: tuple[RawGateway, RawGateway]) -> None:
+    one, other = gateways
+    one.place(ask(single("r0")))
+    grouped: dict[str, Any] = {"group": "g", "per_group_request_s": 0.5}
+    assert other.place(ask(single("r0", cap_requests=0.0, **grouped), spill=False)) == [b"wait"]
+    assert other.place(ask(single("r0", cap_requests=1.0, **grouped), spill=False))[0] == b"place"
+
+
 def test_a_full_rank_is_taken_only_where_every_other_is_full(gateways: tuple[RawGateway, RawGateway]) -> None:
     one, other = gateways
     one.place(ask(single("r0")))

@@ -217,3 +217,21 @@ def test_the_history_is_as_fine_as_20_ms_however_fast_it_goes(pool: LossyPool, g
         gateway.adopt(record(1, "m r0"))
     pool.report(Sample("r0", age_ms=500, requests=50))
     assert abs(newest_sample(pool)) <= 2
+
+
+def test_the_history_of_a_busy_rank_stays_short(pool: LossyPool, gateway: RawGateway) -> None:
+    for _ in range(400):
+        pool.store.now_ms += 20
+        gateway.adopt(record(1, "m r0"))
+    past = pool.rows(pool.keys.hist)
+    assert len(past["r0 i1"]) < 600
+    assert len(past["r0 i1 older"]) == 2_048
+
+
+def test_a_dispatched_request_is_remembered_beside_one_that_is_told_of_with_it(pool: LossyPool) -> None:
+    gateway = RawGateway(pool, "b")
+    gateway.live = {pool.fresh_id(): record(1, "m r0"), pool.fresh_id(): record(0, "m r0")}
+    gateway.join()
+    pool.store.now_ms += 100
+    pool.report(Sample("r0", requests=1), Sample("r1"))
+    assert newest_sample(pool) == 0

@@ -81,6 +81,15 @@ def test_an_old_life_without_reservations_leaves_no_page(pool: LossyPool, gatewa
     assert "r0 i1" not in pool.rows(pool.keys.hist)
 
 
+def test_an_old_life_without_reservations_leaves_no_past(pool: LossyPool, gateway: RawGateway) -> None:
+    for _ in range(60):
+        pool.store.now_ms += 20
+        gateway.release(gateway.adopt(record(1, "m r0")))
+    assert {"r0 i1", "r0 i1 older"} <= set(pool.rows(pool.keys.hist))
+    pool.report(Sample("r0", "i2"), Sample("r1"))
+    assert not [field for field in pool.rows(pool.keys.hist) if field.startswith("r0 ")]
+
+
 def test_a_rank_without_reservations_that_leaves_takes_its_page_along(pool: LossyPool, gateway: RawGateway) -> None:
     gateway.release(gateway.adopt(record(1, "m r0")))
     pool.report(Sample("r0", state="gone"))
