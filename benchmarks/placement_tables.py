@@ -54,36 +54,30 @@ AGAINST_PEERS = (
         trace=MOONCAKE,
         options=("--skip", "6015"),
     ),
-    TableSpec(
-        name="mooncake-second-large",
-        title="Mooncake conversation, second half, caches of 2 M tokens",
-        trace=MOONCAKE,
-        options=("--skip", "6015", *LARGE_CACHE),
-    ),
     TableSpec(name="azure", title="Azure code", trace=AZURE),
     TableSpec(name="shared-prefix", title="Shared prefixes", options=("--workload", "shared_prefix")),
-    TableSpec(
-        name="shared-prefix-wide",
-        title="Shared prefixes, goodput's bounds five times as wide",
-        options=("--workload", "shared_prefix", "--slo-scale", "5"),
-    ),
     TableSpec(name="hot", title="Four hot documents", options=("--workload", "hot")),
     TableSpec(name="hottest", title="One hot document", options=("--workload", "hottest")),
 )
-FLAT = tuple(
+FLAT = (
     TableSpec(
-        name=f"gateways-{name}",
-        title=f"{title}, more and more gateways",
+        name="gateways-default",
+        title="Caches of 512 k tokens, more and more gateways",
         trace=MOONCAKE,
-        options=("--skip", "6015", *options),
+        options=("--skip", "6015"),
+        rules=("own_counts", "llm_d_precise", "dynamo_aic", OWN),
+        loads="0.9",
+        gateways="1/4/16/64/100",
+    ),
+    TableSpec(
+        name="gateways-large",
+        title="Caches of 2 M tokens, more and more gateways",
+        trace=MOONCAKE,
+        options=("--skip", "6015", *LARGE_CACHE),
         rules=("own_counts", "lmetric", "smg_cache_aware", "llm_d_queue", "llm_d_precise", "dynamo", "dynamo_aic", OWN),
         loads="0.7/0.9",
         gateways="1/4/16/64/100",
-    )
-    for name, title, options in (
-        ("default", "Caches of 512 k tokens", ()),
-        ("large", "Caches of 2 M tokens", LARGE_CACHE),
-    )
+    ),
 )
 
 
