@@ -92,8 +92,7 @@ class Pool:
         asks = [self._ask() for _ in ids]
         yield Told("look", [calls.prefix_look(each) for each in blocks])
         yield Told("place", [calls.place(keys, gateway.next_head(), *each) for each in zip(ids, asks, strict=True)])
-        holder = f"{self._chance.getrandbits(24):06x}={self._chance.randrange(10**6)}"
-        yield Told("touch", [calls.prefix_touch(each, KNOWN_MS, [holder]) for each in blocks])
+        yield self._touched(blocks)
         records = {each: _record(1, ask) for each, ask in zip(ids, asks, strict=True)}
         yield Told("advance", [calls.advance(keys, gateway.next_head(), records)])
         rebinds = [
@@ -101,9 +100,15 @@ class Pool:
             for each, ask in zip(ids, asks, strict=True)
         ]
         yield Told("rebind", rebinds)
+        yield self._touched(blocks)
         records = {each: _record(3, ask) for each, ask in zip(ids, asks, strict=True)}
         yield Told("advance", [calls.advance(keys, gateway.next_head(), records)])
         yield Told("release", [calls.release(keys, gateway.next_head(), ids)])
+
+    def _touched(self, blocks: Sequence[Sequence[str]]) -> Told:
+        """One rank will hold these prompts: at first that which prefills, later that which decodes."""
+        holder = f"{self._chance.getrandbits(24):06x}={self._chance.randrange(10**6)}"
+        return Told("touch", [calls.prefix_touch(each, KNOWN_MS, [holder]) for each in blocks])
 
     def _background(self, kind: str, gateway: NumberedGateway) -> Call:
         keys, epoch = self._world.keys, self._world.epoch
