@@ -1,4 +1,4 @@
-"""All pools a gateway can serve: found in the store, kept until the gateway ends."""
+"""All pools a gateway can serve: found in the store, kept while they have ranks and for a moment more."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Pools:
     async def _discover(self, tasks: asyncio.TaskGroup) -> None:
         found: list[bytes] = await self._store.command("SMEMBERS", POOLS)
         names = {raw.decode(errors="replace") for raw in found}
-        async for name in self._vacant.occupied(sorted(names - self._pools.keys() - self._tasks.keys())):
+        async for name in self._vacant.occupied(names - self._pools.keys() - self._tasks.keys()):
             await self._begin(name, tasks)
         for name in [name for name in self._pools if self._has_rested(name)]:
             if name not in names or not await has_ranks(self._store, name):

@@ -5,10 +5,11 @@ A name outlives its ranks, for an agent that ends need not be the pool's last.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from itertools import islice
 
-from scheduler.errors import StoreWrongTypeError
+from scheduler.errors import StoreRejectedError
 from scheduler.keys import PoolKeys
 from scheduler.store import Store
 
@@ -23,27 +24,28 @@ class VacantPools:
         self._store = store
         self._vacant: dict[str, None] = {}
 
-    async def occupied(self, names: Collection[str]) -> AsyncIterator[str]:
+    async def occupied(self, names: AbstractSet[str]) -> AsyncIterator[str]:
         """One round: those of these names that have ranks, as far as they are new or it is their turn.
 
-        What is not named any more is forgotten. Raises StoreUnavailableError or StoreRejectedError.
+        What is not named any more is forgotten. Raises StoreUnavailableError; the name that it was about waits for its
+        next turn, for in a cluster a node may be away that has no other pool's keys.
         """
         self._vacant = {name: None for name in self._vacant if name in names}
         turn = list(islice(self._vacant, LOOKS))
-        for name in [*turn, *(name for name in names if name not in self._vacant)]:
+        for name in [*sorted(names - self._vacant.keys()), *turn]:
             self._vacant.pop(name, None)
+            self._vacant[name] = None  # at the end
             if await has_ranks(self._store, name):
+                del self._vacant[name]
                 yield name
-            else:
-                self._vacant[name] = None
 
 
 async def has_ranks(store: Store, pool: str) -> bool:
     """Whether anything was heard of a rank of the pool; also where that cannot be read, for whoever serves it to mend.
 
-    Raises StoreUnavailableError or StoreRejectedError.
+    Raises StoreUnavailableError.
     """
     try:
         return bool(await store.command("HLEN", PoolKeys(pool).seen))
-    except StoreWrongTypeError:
+    except StoreRejectedError:
         return True

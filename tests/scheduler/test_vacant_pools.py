@@ -12,7 +12,7 @@ import pytest
 
 from scheduler.calls import Call, Reply, Word
 from scheduler.decision import Place
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.pools import REST_S, Pools
 from scheduler.reporter import Reporter
@@ -31,24 +31,35 @@ NAMES = [f"old{number}" for number in range(400)]
 
 
 class CountingStore:
-    """A store; how many conversations it had at once, and how many calls of scripts; cut off while it `is_down`."""
+    """A store; how many conversations it had at once, and how many calls of scripts.
+
+    Cut off while it `is_down`. `withheld`: the error that is answered to whoever asks for a key.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.most_at_once = self._at_once = 0
         self.calls = 0
         self.is_down = False
+        self.withheld: dict[Word, SchedulerError] = {}
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store."""
         self.calls += len(calls)
+        self._withhold([key for call in calls for key in call.keys])
         async with self._conversation():
             return await self._store.run(calls)
 
     async def command(self, *words: Word) -> Reply:
         """See scheduler.store.Store."""
+        self._withhold(words)
         async with self._conversation():
             return await self._store.command(*words)
+
+    def _withhold(self, words: Sequence[Word]) -> None:
+        for word in words:
+            if word in self.withheld:
+                raise self.withheld[word]
 
     @asynccontextmanager
     async def _conversation(self) -> AsyncIterator[None]:
@@ -192,6 +203,21 @@ def test_of_many_names_each_has_its_turn(later: Later) -> None:
     later.tell(NAMES[-1])
     later.passes(len(NAMES) / LOOKS + 2)
     assert later.pools.names() == sorted([NAMES[0], NAMES[-1]])
+
+
+@pytest.mark.parametrize("error", [StoreRejectedError("no permission"), StoreUnavailableError("its node is away")])
+def test_a_pool_that_cannot_be_asked_about_hides_no_other(later: Later, error: SchedulerError) -> None:
+    for name in ("a", "m"):
+        later.tell(name)
+    later.wire.withheld[PoolKeys("a").seen] = error
+    later.passes(4)
+    assert later.pools.names() == ["m"]
+    later.tell("z")
+    later.passes(2)
+    assert later.pools.names() == ["m", "z"]
+    later.wire.withheld.clear()
+    later.passes(2)
+    assert later.pools.names() == ["a", "m", "z"]
 
 
 def test_a_store_that_is_away_is_complained_of_once_for_all_pools(
