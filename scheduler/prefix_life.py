@@ -18,6 +18,8 @@ MARGIN = 2.0
 """A rank may come to compute so many times as slowly as lately and is still known to hold what it holds."""
 WINDOW_MS = 300_000
 """Lately is one to two of these: a pause between two bursts of requests is no end of them."""
+LATENCY_MS = 2_000
+"""A sample that is reported again may seem older by less: reporting takes now longer, now shorter."""
 BUSY_SHARE = 0.25
 """Of its prefill rate, which is what a rank is taken to compute before a window was seen of it."""
 SHORTEST_MS = 60_000
@@ -58,13 +60,14 @@ class PrefixLife:
             return BUSY_SHARE * rank.seen.prefill_tokens_per_s
         now = _Mark(tag_of(rank), rank.seen.sampled_ms, rank.seen.computed_tokens)
         older, newer = self._marks.pop(rank.card.rank, (now, now))
-        if (older.tag, max(newer.ms, now.ms), max(newer.odometer, now.odometer)) != now:
+        if now.tag != newer.tag or now.ms < newer.ms - LATENCY_MS or now.odometer < newer.odometer:
             older = newer = now
         elif now.ms - newer.ms >= WINDOW_MS:
             older, newer = newer, now
         self._marks[rank.card.rank] = older, newer
         if len(self._marks) > MOST_RANKS:
             del self._marks[next(iter(self._marks))]
-        if now.ms - older.ms < WINDOW_MS:
+        passed_ms = max(now.ms, newer.ms) - older.ms
+        if passed_ms < WINDOW_MS:
             return BUSY_SHARE * rank.seen.prefill_tokens_per_s
-        return 1000 * (now.odometer - older.odometer) / (now.ms - older.ms) / MARGIN
+        return 1000 * (now.odometer - older.odometer) / passed_ms / MARGIN

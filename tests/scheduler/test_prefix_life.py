@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.prefix_life import BUSY_SHARE, LONGEST_MS, MARGIN, MOST_RANKS, SHORTEST_MS, WINDOW_MS, PrefixLife
+from scheduler.prefix_life import (
+    BUSY_SHARE,
+    LATENCY_MS,
+    LONGEST_MS,
+    MARGIN,
+    MOST_RANKS,
+    SHORTEST_MS,
+    WINDOW_MS,
+    PrefixLife,
+)
 from scheduler.rank_view import RankView
 from scheduler.rows import BookLoad
 from tests.scheduler.samples import rank
@@ -94,13 +103,21 @@ def test_nothing_is_known_for_ever_or_for_no_time() -> None:
     [
         pytest.param(at(WINDOW_MS, 10**7, incarnation="i2"), id="a new life"),
         pytest.param(at(WINDOW_MS, 0), id="an odometer that fell"),
-        pytest.param(at(-1, 10**7), id="a clock that fell"),
+        pytest.param(at(-LATENCY_MS - 1, 10**7), id="a clock that fell"),
     ],
 )
 def test_what_began_anew_is_measured_anew(then: RankView) -> None:
     life = PrefixLife()
     life.known_ms([at(0, 5)], 0)
     assert life.known_ms([then], 0) == PrefixLife().known_ms([at(0, 0)], 0)
+
+
+def test_a_sample_that_seems_older_when_it_is_reported_again_is_of_the_same_life() -> None:
+    life = PrefixLife()
+    for ms in (0, WINDOW_MS):
+        known_ms = life.known_ms([at(ms, 0.1 * RATE * ms / 1000)], 0)
+    assert life.known_ms([at(WINDOW_MS - 2, 0.1 * RATE * WINDOW_MS / 1000)], 0) == known_ms
+    assert life.known_ms([at(WINDOW_MS + 1, 0.1 * RATE * WINDOW_MS / 1000)], 0) == pytest.approx(known_ms, rel=1e-4)
 
 
 def test_no_more_ranks_are_kept_than_there_may_be() -> None:
