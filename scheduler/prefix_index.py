@@ -201,7 +201,8 @@ class PrefixIndex:
             for first in range(0, len(untold), PIECE):
                 if self._contact.may_tell(asyncio.get_running_loop().time()):
                     await self._run(untold[first : first + PIECE])
-            if (now_s := asyncio.get_running_loop().time()) >= next_s and (sums := self._beliefs.take()):
+            now_s = asyncio.get_running_loop().time()
+            if self._contact.may_tell(now_s) and now_s >= next_s and (sums := self._beliefs.take()):
                 next_s = now_s + BELIEFS_S
                 more = (tokens for sum_ in sums.values() for tokens in sum_)
                 await self._run([calls.prefix_believed(self._keys.believed(list(sums)), LONGEST_MS, more)])

@@ -93,6 +93,23 @@ async def test_while_the_store_has_no_memory_nobody_writes_prefixes_down() -> No
         assert not scene.pool.degraded
 
 
+async def test_what_was_believed_waits_until_the_store_has_memory() -> None:
+    async with known() as scene:
+        await placed(scene, prompt(1, 2, 3))
+        await until(lambda: len(touches(scene)) == 1, "the index is told")
+        await tell(scene, 2_000)
+        await scene.pool._snapshots.newer()
+        place = await scene.pool.place(prompt(1, 2, 3))
+        assert isinstance(place, Place)
+        await until(lambda: len(touches(scene)) == 2, "the index is told again")
+        scene.pool.advance(place.reservation, Phase.PREFILL_DONE)
+        scene.wire.refused = frozenset({Script.PREFIX_TOUCH, Script.PREFIX_BELIEVED})
+        scene.wire.refusal = StoreFullError("full")
+        await scene.pool.place(prompt(4, 5))
+        await until(lambda: scene.pool.counters["prefix_fulls"] > 0, "the refusal is counted")
+        assert scene.pool._prefixes._beliefs.take()
+
+
 async def test_of_words_that_cannot_be_told_the_oldest_are_forgotten() -> None:
     async with known() as scene:
         scene.wire.index_answers.clear()
