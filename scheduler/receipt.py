@@ -19,7 +19,7 @@ from scheduler.known_rank import KnownRank
 from scheduler.loads import Loads
 from scheduler.reservation import Reservation
 
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 LARGEST_BYTES = 4_000_000
 """Of a receipt once it is unpacked. A request has at most some 50 candidates, of less than a KiB each."""
 
@@ -120,7 +120,7 @@ def read(packed: bytes, written_digest: str) -> tuple[Receipt, bool]:
         if not unpacking.eof:
             raise UnreadableReceiptError("it is cut off, or too long")
         version = msgspec.json.decode(text, type=_Versioned).v
-        if version > RECEIPT_VERSION:
+        if version != RECEIPT_VERSION:
             raise UnreadableReceiptError(f"it is of version {version}; this release reads {RECEIPT_VERSION}")
         receipt = msgspec.json.decode(text, type=Receipt)
     except (zlib.error, msgspec.MsgspecError, ValueError, RecursionError) as error:
