@@ -30,8 +30,8 @@ WINDOW_SHARE = 0.5
 NOTHING = 0.05
 """Less than this of what was believed is nothing: what many prompts begin with is found in any cache."""
 MARGIN = 1.2
-"""For what is believed is estimated, and the tokens found are counted. With this no cache is taken for less than it is
-even where estimates are 20 % too high (in a model of one: tests/scheduler/believed_rank.py)."""
+"""For what is believed is estimated, and the tokens found are counted. With this a cache is hardly ever taken for
+less than it is even where estimates are 20 % too high (in a model of one: tests/scheduler/believed_rank.py)."""
 LONGEST_PAUSE = 32
 """Capacities. It ends at once where something is found after all."""
 
@@ -42,7 +42,7 @@ NO_BELIEF: Believed = (0,) * len(EDGES)
 
 def age_class(age_tokens: float, capacity_tokens: int) -> int:
     """The class of what was last used so many computed tokens ago."""
-    return min(bisect_left(EDGES, age_tokens / (capacity_tokens)), len(EDGES) - 1)
+    return min(bisect_left(EDGES, age_tokens / capacity_tokens), len(EDGES) - 1)
 
 
 class CacheBelief(NamedTuple):
