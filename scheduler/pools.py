@@ -131,7 +131,8 @@ class Pools:
         async for name in self._vacant.occupied(names - self._pools.keys() - self._tasks.keys()):
             await self._begin(name, tasks)
         for name in [name for name in self._pools if self._has_rested(name)]:
-            if name not in names or not await has_ranks(self._store, name):
+            is_vacant = name not in names or not await has_ranks(self._store, name)
+            if is_vacant and self._has_rested(name):  # meanwhile its ranks may be back
                 self._end(name)
         self.ready = self.ready or all(pool.was_read for pool in self._pools.values())
 

@@ -33,7 +33,8 @@ NAMES = [f"old{number}" for number in range(400)]
 class CountingStore:
     """A store; how many conversations it had at once, and how many calls of scripts.
 
-    Cut off while it `is_down`. `withheld`: the error that is answered to whoever asks for a key.
+    Cut off while it `is_down`. `withheld`: the error that is answered to whoever asks for a key. Answers to plain
+    commands come `late_s`.
     """
 
     def __init__(self, store: Store) -> None:
@@ -42,6 +43,7 @@ class CountingStore:
         self.calls = 0
         self.is_down = False
         self.withheld: dict[Word, SchedulerError] = {}
+        self.late_s = 0.0
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store."""
@@ -54,7 +56,9 @@ class CountingStore:
         """See scheduler.store.Store."""
         self._withhold(words)
         async with self._conversation():
-            return await self._store.command(*words)
+            reply = await self._store.command(*words)
+            await asyncio.sleep(self.late_s)
+            return reply
 
     def _withhold(self, words: Sequence[Word]) -> None:
         for word in words:
@@ -169,6 +173,23 @@ def test_a_pool_that_ended_costs_nothing_and_begins_again_with_its_first_rank(la
     later.tell("m")
     later.passes(2)
     assert (later.pools.names(), later.pools.degraded) == (["m"], False)
+
+
+def test_a_pool_that_has_ranks_again_while_it_is_looked_at_keeps_its_reservations(later: Later) -> None:
+    agent = later.tell("m")
+    later.passes(2)
+    later.do(agent.goodbye())
+    later.passes(REST_S - 2)
+    later.wire.late_s = 3.0
+    later.passes(5)
+    later.tell("m")
+    later.passes(0.5)
+    pool = later.pools.get("m")
+    assert pool
+    assert isinstance(later.do(pool.place(SHAPE)), Place)
+    later.passes(8)
+    assert later.pools.get("m") is pool
+    assert later.pools.reservations == 1
 
 
 def test_what_a_pool_counted_outlives_it(later: Later) -> None:
