@@ -23,7 +23,6 @@ from tests.samples import card, report
 
 KEYS, CAPACITY = PoolKeys("m"), 1_000
 FULL = CAPACITY
-CARDS = {name: card(name, kv_capacity_tokens=CAPACITY) for name in "ab"}
 
 
 class Pool:
