@@ -19,7 +19,7 @@ from scheduler.view import PoolView
 from tests.polling import until
 from tests.scheduler.prefix_scene import known, placed, prompt, tell, touches
 from tests.scheduler.samples import held
-from tests.scheduler.scene import HASTY, SETTINGS, Wire
+from tests.scheduler.scene import HASTY, SETTINGS, Scene, Wire
 
 
 async def test_without_an_answer_in_time_nothing_is_held() -> None:
@@ -93,14 +93,20 @@ async def test_while_the_store_has_no_memory_nobody_writes_prefixes_down() -> No
         assert not scene.pool.degraded
 
 
+async def placed_by_belief(scene: Scene) -> Place:
+    """A prompt that a rank is believed to hold since it was there before."""
+    await placed(scene, prompt(1, 2, 3))
+    await until(lambda: len(touches(scene)) == 1, "the index is told")
+    await tell(scene, 2_000)
+    await scene.pool._snapshots.newer()
+    place = await scene.pool.place(prompt(1, 2, 3))
+    assert isinstance(place, Place)
+    return place
+
+
 async def test_what_was_believed_waits_until_the_store_has_memory() -> None:
     async with known() as scene:
-        await placed(scene, prompt(1, 2, 3))
-        await until(lambda: len(touches(scene)) == 1, "the index is told")
-        await tell(scene, 2_000)
-        await scene.pool._snapshots.newer()
-        place = await scene.pool.place(prompt(1, 2, 3))
-        assert isinstance(place, Place)
+        place = await placed_by_belief(scene)
         await until(lambda: len(touches(scene)) == 2, "the index is told again")
         scene.pool.advance(place.reservation, Phase.PREFILL_DONE)
         scene.wire.refused = frozenset({Script.PREFIX_TOUCH, Script.PREFIX_BELIEVED})
@@ -123,12 +129,7 @@ async def test_of_words_that_cannot_be_told_the_oldest_are_forgotten() -> None:
 
 async def test_a_request_that_is_given_back_leaves_nothing_to_be_believed() -> None:
     async with known() as scene:
-        await placed(scene, prompt(1, 2, 3))
-        await until(lambda: len(touches(scene)) == 1, "the index is told")
-        await tell(scene, 2_000)
-        await scene.pool._snapshots.newer()
-        place = await scene.pool.place(prompt(1, 2, 3))
-        assert isinstance(place, Place)
+        place = await placed_by_belief(scene)
         beliefs = scene.pool._prefixes._beliefs
         assert list(beliefs._open) == [place.reservation]
         scene.pool.release(place.reservation)
