@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from scheduler import calls
@@ -37,6 +37,12 @@ class Batch:
         """Everything that has an answer, in the order in which it is told."""
         return [*self.rebinds.values(), *self.asks]
 
+    def place(self, pending: Pending) -> None:
+        """Asks for a new reservation. What it is asked for instead of is no more, as after `release`."""
+        if pending.instead_of is not None:
+            self._forget(pending.instead_of)
+        self.asks.append(pending)
+
     def state(self, reservation_id: int, reservation: Reservation) -> None:
         """The reservation is this now; a later word replaces an earlier one."""
         self.stated[reservation_id] = reservation
@@ -48,11 +54,7 @@ class Batch:
 
     def release(self, reservation_id: int) -> None:
         """The reservation is no more. That its prefill was done is told all the same: the next prompt runs since."""
-        if given_up := self._give_up_rebind(reservation_id):
-            self.stated[reservation_id] = given_up
-        stated = self.stated.get(reservation_id)
-        if stated and stated.phase < Phase.PREFILL_DONE:
-            del self.stated[reservation_id]
+        self._forget(reservation_id)
         self.released.append(reservation_id)
 
     def forget_states(self) -> None:
@@ -62,6 +64,7 @@ class Batch:
     def take(self) -> Batch:
         """All that has gathered, as a batch of its own; this one starts empty."""
         full = Batch()
+        self._release_former(pending for pending in self.asks if pending.answer.done())
         full.asks = [pending for pending in self.asks if not pending.answer.done()]
         full.rebinds = {each: pending for each, pending in self.rebinds.items() if not pending.answer.done()}
         full.stated, full.released = self.stated, self.released
@@ -73,6 +76,7 @@ class Batch:
         """The store was lost: nobody need wait for it."""
         for pending in self.awaited:
             pending.give_up()
+        self._release_former(self.asks)
         self.asks, self.rebinds = [], {}
 
     def calls(self, keys: PoolKeys, next_head: Callable[[], Head]) -> list[Call]:
@@ -87,8 +91,20 @@ class Batch:
             if pending.held:
                 told.append(calls.rebind(keys, next_head(), reservation_id, pending.held.record(), ask))
             else:
-                told.append(calls.place(keys, next_head(), reservation_id, ask))
+                told.append(calls.place(keys, next_head(), reservation_id, ask, pending.instead_of))
         return told
+
+    def _release_former(self, unasked: Iterable[Pending]) -> None:
+        """These will not be asked, so what they were to give back is given back without them."""
+        self.released += [pending.instead_of for pending in unasked if pending.instead_of is not None]
+
+    def _forget(self, reservation_id: int) -> None:
+        """The reservation will be given back: of it is told at most that its prefill was done."""
+        if given_up := self._give_up_rebind(reservation_id):
+            self.stated[reservation_id] = given_up
+        stated = self.stated.get(reservation_id)
+        if stated and stated.phase < Phase.PREFILL_DONE:
+            del self.stated[reservation_id]
 
     def _give_up_rebind(self, reservation_id: int) -> Reservation | None:
         """The reservation whose rebinding is not asked for any more, if there was one."""

@@ -50,9 +50,10 @@ def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = (), *, spoil
     return Call(Script.OPEN, (head, keys.drain, *others, *map(keys.live, gateways)), (epoch, spoilt))
 
 
-def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask) -> Call:
-    """place.lua."""
-    return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, ask_json(ask)))
+def place(keys: PoolKeys, head: Head, reservation_id: int, ask: Ask, instead_of: int | None = None) -> Call:
+    """place.lua; the reservation `instead_of` is given back in the same call."""
+    former = "" if instead_of is None else instead_of
+    return Call(Script.PLACE, _book(keys, head), (*head, reservation_id, ask_json(ask), former))
 
 
 def rebind(keys: PoolKeys, head: Head, reservation_id: int, record: str, ask: Ask) -> Call:

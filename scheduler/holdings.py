@@ -28,10 +28,12 @@ class Holdings:
         self.batch = Batch()
         self.wake = asyncio.Event()
 
-    def ask_to_place(self, ask: Ask) -> Pending:
-        """Has the store asked for a new reservation."""
-        pending = Pending(self._fresh_id(), ask, answer=asyncio.get_running_loop().create_future())
-        self.batch.asks.append(pending)
+    def ask_to_place(self, ask: Ask, instead_of: int | None = None) -> Pending:
+        """Has the store asked for a new reservation; `instead_of`, if it is live, is given back from now on."""
+        former = None if instead_of is None or self.live.pop(instead_of, None) is None else instead_of
+        answer = asyncio.get_running_loop().create_future()
+        pending = Pending(self._fresh_id(), ask, answer=answer, instead_of=former)
+        self.batch.place(pending)
         self.wake.set()
         return pending
 

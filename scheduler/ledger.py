@@ -62,9 +62,12 @@ class Ledger:
         """Gets the gateways whose lease has ended."""
         return self._writer.reaper
 
-    async def place(self, ask: Ask) -> StoreAnswer | None:
-        """The store's answer, or None if it gave none in time; then nothing stays reserved."""
-        return await self._answer(self._holdings.ask_to_place(ask))
+    async def place(self, ask: Ask, instead_of: int | None = None) -> StoreAnswer | None:
+        """The store's answer, or None if it gave none in time; then nothing stays reserved.
+
+        The reservation `instead_of` is given back in any case, as by `release`: by the same call where it is made.
+        """
+        return await self._answer(self._holdings.ask_to_place(ask, instead_of))
 
     async def rebind(self, reservation_id: int, ask: Ask) -> StoreAnswer | None:
         """A pair's prefill is done: moves it to that phase and, if the store knows a better one, to another decode leg.

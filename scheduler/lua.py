@@ -39,7 +39,7 @@ class Script(StrEnum):
 
 _PARTS: dict[Script, tuple[str, ...]] = {
     Script.OPEN: ("rows",),
-    Script.PLACE: (*_BOOK, *_CHOICE),
+    Script.PLACE: (*_SETTLING, *_CHOICE),
     Script.REBIND: (*_SETTLING, *_CHOICE),
     Script.ADVANCE: _SETTLING,
     Script.RELEASE: _SETTLING,

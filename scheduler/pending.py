@@ -81,9 +81,13 @@ class Question(msgspec.Struct, eq=False):
 
 
 class Pending(Question, eq=False, kw_only=True):
-    """A question that awaits its answer; None answers it when the store was lost."""
+    """A question that awaits its answer; None answers it when the store was lost.
+
+    `instead_of` is the reservation that a new one is asked for instead of: the same call gives it back.
+    """
 
     answer: asyncio.Future[StoreAnswer | None]
+    instead_of: int | None = None
 
     def give_up(self) -> None:
         """Nobody need wait for an answer any more."""

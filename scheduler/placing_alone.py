@@ -92,13 +92,7 @@ class PlacingAlone:
         if case:
             case = msgspec.structs.replace(case, shape=known)
         self._keep(case, planned, chosen, loads, reservation_id)
-        return Place(
-            reservation=reservation_id,
-            legs=planned.legs(reservation),
-            cost_s=0.0,
-            first_token_s=planned.first_token_s(reservation),
-            alone=True,
-        )
+        return planned.place(reservation_id, reservation, alone=True)
 
     def rebind(
         self, reservation: int, planned: Plan, view: PoolView, pool_ms: float, case: Case | None = None

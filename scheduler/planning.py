@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 
 from scheduler.choice import Choice, choose
-from scheduler.decision import Ask, Candidate, Leg, LegKind, RequestShape
+from scheduler.decision import Ask, Candidate, Leg, LegKind, Place, PricedRank, RequestShape
 from scheduler.loads import Loads
 from scheduler.pairing import PairCandidates, Paired, pair_anywhere, pair_by_place
 from scheduler.picks import PairPicks, Picked, Picks, pick, pick_alone
@@ -60,6 +60,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def legs(self, reservation: Reservation) -> tuple[Leg, ...]:
         """All legs of a reservation that was made by this plan."""
         return tuple(map(self.leg, reservation.legs))
+
+    def place(
+        self,
+        reservation_id: int,
+        reservation: Reservation,
+        *,
+        cost_s: float = 0.0,
+        receipt: tuple[PricedRank, ...] = (),
+        alone: bool = False,
+    ) -> Place:
+        """The decision that a reservation by this plan is."""
+        return Place(
+            reservation=reservation_id,
+            legs=self.legs(reservation),
+            cost_s=cost_s,
+            first_token_s=self.first_token_s(reservation),
+            alone=alone,
+            receipt=receipt,
+        )
 
 
 def plan(

@@ -20,19 +20,19 @@ from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
 from scheduler.prefix_holders import nothing_held
 from scheduler.prefix_index import Found, PrefixIndex
+from scheduler.reach import Reach
 from scheduler.rebinding import plan_rebinding, shape_of, still_up
 from scheduler.receipt_making import Case
 from scheduler.receipts import Receipts, chance_of, maker_of, seed_for
 from scheduler.reservation import Reservation
 from scheduler.settings import SchedulerSettings
+from scheduler.shunned import ShunnedRanks
 from scheduler.snapshots import Snapshots
 from scheduler.store import Store
 from scheduler.view import PoolView
 
 RETRY_AFTER_MS = 1_000
 LEAVE_WITHIN_S = 1.0
-SHUN_S = 2.0
-"""How long a rank that took no connection is left out: its agent says sooner that it is down, or died with it."""
 
 
 class Pool:
@@ -60,28 +60,16 @@ class Pool:
         self._snapshots = Snapshots(
             store, keys, settings, statements=lambda: self._ledger.statements, on_read=self._alone.remember, clock=clock
         )
+        self._reach = Reach(self._ledger, self._snapshots)
         self._prefixes = PrefixIndex(store, keys, settings)
         self._rules, self._rng, self._clock = rules, rng, clock
         self._turns = itertools.count()
-        self._shunned: dict[str, float] = {}
+        self._shunned = ShunnedRanks(clock)
 
     @property
     def degraded(self) -> bool:
         """Whether requests are placed without the shared ledger, or no snapshot could be read for long."""
-        return self._is_cut_off or self._snapshots.is_stale
-
-    @property
-    def _is_cut_off(self) -> bool:
-        """Whether the shared ledger cannot be asked: it is lost or slow, or is being rebuilt.
-
-        It is asked by an old snapshot, too: it knows the loads and the ranks that are up, and the snapshot only names
-        candidates. On Mooncake at load 0.7 one of up to 30 s is as good as a new one, and without the ledger a request
-        waits three times as long (benchmarks/degradation.py).
-        """
-        if self._ledger.names.epoch != self.view.epoch:
-            self._snapshots.hurry()  # the store began anew: which ranks it knows shows in the next snapshot
-            return True
-        return self._ledger.degraded or self._snapshots.rebuilding
+        return self._reach.is_cut_off or self._snapshots.is_stale
 
     @property
     def snapshot_age_s(self) -> float:
@@ -117,23 +105,32 @@ class Pool:
         return len(self._ledger.live)
 
     async def place(
-        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+        self,
+        shape: RequestShape,
+        *,
+        receipt_for: str = "",
+        avoid: frozenset[str] = frozenset(),
+        instead_of: int | None = None,
     ) -> Decision:
         """Decides where a request goes and reserves it there.
 
         A prefill rank to `avoid` is not taken, any other only where none is left. A receipt is kept under the request
-        id `receipt_for`, if there is one.
+        id `receipt_for`, if there is one. The request's own reservation that failed, `instead_of`, is given back before
+        loads are looked at, in the same call; after this one nothing of it is held, whatever comes of it.
 
         Never fails for Redis: without it the decision is made alone and says so. Safe to cancel: an answer that nobody
         awaits is given back. A rank that restarted since the snapshot is looked up once more before a Reject.
         """
         self._alone.notice(shape)
-        decision = await self._place_once(shape, receipt_for, avoid)
-        if isinstance(decision, Reject):
-            if not self._is_cut_off:
-                await self._snapshots.newer()
-            decision = await self._place_once(shape, receipt_for, avoid)
-        return decision
+        try:
+            decision = await self._place_once(shape, receipt_for, avoid, instead_of)
+            if isinstance(decision, Reject):
+                if not self._reach.is_cut_off:
+                    await self._snapshots.newer()
+                decision = await self._place_once(shape, receipt_for, avoid)
+            return decision
+        finally:
+            self._give_back(instead_of)
 
     async def rebind(
         self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
@@ -148,7 +145,7 @@ class Pool:
         if held is None:
             return None
         self._prefixes.computed(reservation)
-        case = self._case(receipt_for, shape_of(held), avoid | self._shunned_now(), held=held)
+        case = self._case(receipt_for, shape_of(held), avoid, held=held)
         planned = plan_rebinding(
             held, case.view, self._rules, pool_ms=case.pool_ms, chance=chance_of(case, self._rng), avoid=case.avoid
         )
@@ -156,7 +153,8 @@ class Pool:
             self._ledger.advance(reservation, Phase.PREFILL_DONE)
             leg = still_up(self.view, held.legs[-1])
         elif (
-            self._is_cut_off or (answer := await self._ledger.rebind(reservation, case.explained(planned.ask))) is None
+            self._reach.is_cut_off
+            or (answer := await self._ledger.rebind(reservation, case.explained(planned.ask))) is None
         ):
             leg = self._alone.rebind(reservation, planned, case.view, case.pool_ms, case)
         else:
@@ -179,7 +177,7 @@ class Pool:
 
     def shun(self, rank: str) -> None:
         """The rank took no connection: for a while it is placed on only if there is no other."""
-        self._shunned[rank] = self._clock() + SHUN_S
+        self._shunned.add(rank)
 
     async def refresh(self) -> None:
         """Reads a first snapshot, before `run`."""
@@ -199,9 +197,11 @@ class Pool:
                 await self._ledger.leave()
                 await self._receipts.leave()
 
-    async def _place_once(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Decision:
-        avoid = avoid | self._shunned_now()
-        if self._is_cut_off:
+    async def _place_once(
+        self, shape: RequestShape, receipt_for: str, avoid: frozenset[str], instead_of: int | None = None
+    ) -> Decision:
+        if self._reach.is_cut_off:
+            self._give_back(instead_of)
             return self._place_alone(shape, receipt_for, avoid)
         found = Found(nothing_held())
         if self._rules.policy.knows_prefixes:
@@ -209,30 +209,30 @@ class Pool:
         known = msgspec.structs.replace(shape, cached_tokens=found.held.tokens)
         case = self._case(receipt_for, known, avoid, turn=next(self._turns))
         chance = chance_of(case, self._rng)
-        planned = plan(known, case.view, self._rules, pool_ms=case.pool_ms, turn=case.turn, chance=chance, avoid=avoid)
+        planned = plan(
+            known, case.view, self._rules, pool_ms=case.pool_ms, turn=case.turn, chance=chance, avoid=case.avoid
+        )
         if planned is None:
             return Reject(reason=missing(self.view, self.name))
-        placed = await self._ledger.place(case.explained(planned.ask))
+        placed = await self._ledger.place(case.explained(planned.ask), instead_of)
         if placed is None:
             return self._place_alone(shape, receipt_for, avoid)
         self._receipts.keep_answer(case, planned, placed)
         if placed.reservation is None:
-            if placed.wait:
-                return Wait(retry_after_ms=RETRY_AFTER_MS)
-            return Reject(reason=f"no rank of {self.name} is up")
+            return (
+                Wait(retry_after_ms=RETRY_AFTER_MS) if placed.wait else Reject(reason=f"no rank of {self.name} is up")
+            )
         self._alone.placed(known, placed.reservation, case.view)
         self._prefixes.placed(found, placed.reservation_id, placed.reservation, planned.ranks)
-        return Place(
-            reservation=placed.reservation_id,
-            legs=planned.legs(placed.reservation),
-            cost_s=placed.cost_s,
-            first_token_s=planned.first_token_s(placed.reservation),
-            receipt=placed.receipt,
-        )
+        return planned.place(placed.reservation_id, placed.reservation, cost_s=placed.cost_s, receipt=placed.receipt)
+
+    def _give_back(self, reservation: int | None) -> None:
+        if reservation is not None:
+            self.release(reservation)
 
     def _place_alone(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Place | Reject:
         case = self._case(receipt_for, shape, avoid)
-        return self._alone.place(shape, case.view, case.pool_ms, avoid, case)
+        return self._alone.place(shape, case.view, case.pool_ms, case.avoid, case)
 
     def _case(
         self,
@@ -242,9 +242,5 @@ class Pool:
         turn: int = 0,
         held: Reservation | None = None,
     ) -> Case:
-        pool_ms = self.view.pool_ms + (self._clock() - self._snapshots.read_at) * 1000
+        pool_ms, avoid = self._snapshots.pool_ms, avoid | self._shunned.now()
         return Case(receipt_for, seed_for(receipt_for, self._rng), shape, self.view, pool_ms, turn, avoid, held)
-
-    def _shunned_now(self) -> frozenset[str]:
-        now_s = self._clock()
-        return frozenset(rank for rank, until_s in self._shunned.items() if now_s < until_s)

@@ -80,6 +80,11 @@ class Snapshots:
         return self._clock() - self.read_at
 
     @property
+    def pool_ms(self) -> float:
+        """Pool time now, by the last snapshot."""
+        return self.view.pool_ms + self.age_s * 1000
+
+    @property
     def is_stale(self) -> bool:
         """Whether the last snapshot is too old to share the pool by."""
         return self.age_s > STALE_S

@@ -141,7 +141,7 @@ class Writer:
             batch.abandon()
             raise
         self._known |= batch.stated.keys()
-        self._known -= set(batch.released)
+        self._known -= {*batch.released, *(each.instead_of for each in batch.awaited if each.instead_of is not None)}
         for pending, reply in zip(batch.awaited, replies[len(replies) - len(batch.awaited) :], strict=True):
             answer = StoreAnswer.read(pending, reply)
             if answer.reservation is not None:

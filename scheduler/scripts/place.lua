@@ -1,7 +1,8 @@
 -- place: choose the cheapest alternative on the loads of this instant and reserve it, in one step.
 --
 -- KEYS  head gate live load hist group change seen
--- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (ask.lua; not empty)
+-- ARGV  epoch, lease (ms), gateway, number, reservation id, ask (ask.lua; not empty), the reservation that this one is
+--       made instead of, '' for none: it is given back first, whatever the answer, so that its load is not seen
 -- reply {'resync'} | {'reject'}: no candidate can be placed on | {'wait'}: all are full
 --       | {'place', cost in s, first leg, second leg, loads}: legs are 1-based positions in singles .. prefills ..
 --         decodes, 0 for none; loads is JSON, one [queued, requests, kv, age ms, cost] or false a candidate, if asked
@@ -10,6 +11,10 @@ local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number, id = ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local row = call and admit(KEYS[2], gateway, number)
 if not row then return {'resync'} end
+if ARGV[7] ~= '' then
+  give_back(KEYS[3], ARGV[7], row, call)
+  close_book(call)
+end
 local ask = read_ask(ARGV[6])
 
 local rows, values, first_p = read_rows(ask), ask.values, ask.singles + 1

@@ -7,13 +7,7 @@ local call = enter(KEYS[1], ARGV[1], ARGV[2])
 local gateway, number = ARGV[3], tonumber(ARGV[4])
 local row = call and admit(KEYS[2], gateway, number)
 if not row then return {'resync'} end
-for i = 5, #ARGV do
-  local old = redis.call('HGET', KEYS[3], ARGV[i])
-  if old then
-    row.count = row.count + settle(KEYS[3], ARGV[i], old, false, call)
-    row.sum = (row.sum - ARGV[i]) % ID_MODULUS
-  end
-end
+for i = 5, #ARGV do give_back(KEYS[3], ARGV[i], row, call) end
 write_book(call)
 applied(KEYS[2], gateway, number, row)
 return {'ok'}

@@ -21,3 +21,17 @@ local function settle(live_key, id, old, new, call)
   if new then redis.call('HSET', live_key, id, new) elseif old then redis.call('HDEL', live_key, id) end
   return (new and 1 or 0) - (old and 1 or 0)
 end
+
+-- Gives back reservation `id` of the gateway whose `row` this is; nothing if it is not there.
+local function give_back(live_key, id, row, call)
+  local old = redis.call('HGET', live_key, id)
+  if not old then return end
+  row.count = row.count + settle(live_key, id, old, false, call)
+  row.sum = (row.sum - id) % ID_MODULUS
+end
+
+-- Writes what has changed so far, for who reads loads next; what groups have had is not added to them again.
+local function close_book(call)
+  write_book(call)
+  groups = {}
+end

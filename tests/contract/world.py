@@ -146,8 +146,15 @@ class NumberedGateway:
         """One piece of a resync."""
         return await self._run(calls.resync, former, held, number=number, epoch=epoch)
 
-    async def place(self, ask: Ask, reservation: int = 1, number: int | None = None, epoch: str = "") -> Reply:
-        return await self._run(calls.place, reservation, ask, number=number, epoch=epoch)
+    async def place(
+        self,
+        ask: Ask,
+        reservation: int = 1,
+        instead_of: int | None = None,
+        number: int | None = None,
+        epoch: str = "",
+    ) -> Reply:
+        return await self._run(calls.place, reservation, ask, instead_of, number=number, epoch=epoch)
 
     async def rebind(
         self, reservation: int, record: str, ask: Ask, number: int | None = None, epoch: str = ""

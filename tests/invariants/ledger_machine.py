@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from tests.invariants.asks import record
+from tests.invariants.asks import ask, record
 from tests.invariants.checks import check_book
 from tests.invariants.lossy_pool import Fate
 from tests.invariants.machine_pool import GROUPS, LEASE_MS, MachinePool
@@ -29,6 +29,15 @@ class LedgerMachine(MachinePool):
         gateway = self.gateways[who]
         if not gateway.in_doubt:
             self.attempt(gateway, lambda: gateway.place(self.ask_for(kinds, tokens), fate))
+
+    @rule(who=which, pick=st.integers(0, 99), kinds=legs, is_refused=st.booleans(), fate=fates)
+    def move(self, who: int, pick: int, kinds: tuple[str, ...], is_refused: bool, fate: Fate) -> None:
+        """A request is placed anew instead of where it failed; where no rank is left, it is refused."""
+        gateway = self.gateways[who]
+        if gateway.live and not gateway.in_doubt:
+            failed = sorted(gateway.live)[pick % len(gateway.live)]
+            asked = ask() if is_refused else self.ask_for(kinds, 100)
+            self.attempt(gateway, lambda: gateway.place(asked, fate, instead_of=failed))
 
     @rule(who=which, kinds=legs, on=st.tuples(ranks, ranks), phase=st.integers(0, 3), fate=fates)
     def adopt(self, who: int, kinds: tuple[str, ...], on: tuple[str, str], phase: int, fate: Fate) -> None:

@@ -76,9 +76,6 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         ),
         "release": (
             (3, *ADMIT),
-            (3, "  if old then", "  if true then"),
-            (3, "row.sum - ARGV[i]", "row.sum + ARGV[i]"),
-            (3, "row.count + settle(", "row.count - settle("),
             (3, "write_book(call)", ""),
         ),
         "advance": (

@@ -27,6 +27,11 @@ PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (3, "if old then weigh(moved, old, -1) end", ""),
             (3, "elseif old then redis.call('HDEL', live_key, id) end", "end"),
             (3, "(new and 1 or 0) - (old and 1 or 0)", "new and 1 or 0"),
+            (3, "if not old then return end", ""),
+            (3, "row.sum - id", "row.sum + id"),
+            (3, "row.count + settle(", "row.count - settle("),
+            (1, "  write_book(call)", ""),
+            (3, "  groups = {}", ""),
         ),
         "book": (
             (1, "(sum[2] < 0 and kept) or (sum[2] > 0 and page[2] == '0')", "sum[2] > 0 and page[2] == '0'"),
@@ -111,6 +116,10 @@ PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
         ),
         "place": (
             (1, *ADMIT),
+            (3, "if ARGV[7] ~= '' then", "if ARGV[7] == '' then"),
+            (3, "  give_back(KEYS[3], ARGV[7], row, call)", ""),
+            (3, "give_back(KEYS[3], ARGV[7], row, call)", "give_back(KEYS[3], ARGV[7], {count = 0, sum = 0}, call)"),
+            (1, "close_book(call)", ""),
             (3, "row.count + 1, (row.sum + id)", "row.count, (row.sum + id)"),
             (3, "(row.sum + id) % ID_MODULUS", "row.sum + id"),
             (1, "  post(", "  local _ = ("),

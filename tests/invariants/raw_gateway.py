@@ -80,10 +80,12 @@ class RawGateway:
             self._say(calls.release, self._gone)
         self._known = set(self.live)
 
-    def place(self, ask: Ask, fate: Fate = Fate.ARRIVES) -> Reply:
-        """place.lua's reply; what it placed is held from now on."""
+    def place(self, ask: Ask, fate: Fate = Fate.ARRIVES, instead_of: int | None = None) -> Reply:
+        """place.lua's reply; what it placed is held from now on, and what that is instead of no more."""
         reservation = self.pool.fresh_id()
-        reply = self._say(calls.place, reservation, ask, fate=fate)
+        self.live.pop(instead_of or 0, None)
+        reply = self._say(calls.place, reservation, ask, instead_of, fate=fate)
+        self._known.discard(instead_of or 0)
         if reply[0] == b"place":
             record = self.pool.rows(self.pool.keys.live(self.name))[str(reservation)]
             self.live[reservation] = record

@@ -33,7 +33,8 @@ SETTLED_WITHIN_MS = 2 * SETTINGS.lease_ms
 which = st.integers(0, GATEWAYS - 1)
 amounts = st.integers(1, 150)
 works = st.sampled_from([
-    "place", "place_pair", "ask", "hang_up", "advance", "advance", "rebind", "ask_to_rebind", "release", "wait", "wait",
+    "place", "place_pair", "move", "ask", "ask_to_move", "hang_up", "advance", "advance", "rebind", "ask_to_rebind",
+    "release", "wait", "wait",
 ])  # fmt: skip
 troubles = st.sampled_from([
     "disturb_the_agent", "cut_off", "end", "restart_rank", "freeze_the_store", "put_the_clock_ahead",
@@ -80,6 +81,18 @@ class FleetMachine(RuleBasedStateMachine):
     def ask(self, gateway: Gateway, amount: int) -> None:
         """A request that is placed while the machine goes on."""
         self.asking.append((gateway, self.fleet.loop.create_task(gateway.place(shape_of(amount)))))
+
+    def move(self, gateway: Gateway, amount: int) -> None:
+        if gateway.held:
+            failed = sorted(gateway.held)[amount % len(gateway.held)]
+            self.fleet.do(gateway.place(shape_of(amount), failed))
+
+    def ask_to_move(self, gateway: Gateway, amount: int) -> None:
+        """A request that is placed anew while the machine goes on."""
+        if gateway.held:
+            failed = sorted(gateway.held)[amount % len(gateway.held)]
+            self.asking.append((gateway, self.fleet.loop.create_task(gateway.place(shape_of(amount), failed))))
+            self.fleet.do(asyncio.sleep(0))
 
     def hang_up(self, _: Gateway, amount: int) -> None:
         if self.asking:

@@ -58,8 +58,10 @@ class Gateway:
         assert pool is not None
         return pool
 
-    async def place(self, shape: RequestShape) -> Decision:
-        decision = await self.pool.place(shape)
+    async def place(self, shape: RequestShape, instead_of: int | None = None) -> Decision:
+        if instead_of is not None:
+            del self.held[instead_of]
+        decision = await self.pool.place(shape, instead_of=instead_of)
         if isinstance(decision, Place):
             self.held[decision.reservation] = Held(decision, shape, Phase.PLACED)
         return decision

@@ -38,13 +38,13 @@ def at(phase: Phase) -> Reservation:
 async def test_states_come_first_then_releases_then_asks_each_with_its_number() -> None:
     batch = Batch()
     asked = pending(3)
-    batch.asks.append(asked)
+    batch.place(asked)
     batch.release(2)
     batch.state(1, PLACED)
     assert told(batch) == [
         (Script.ADVANCE, (1, 1, PLACED.record())),
         (Script.RELEASE, (2, 2)),
-        (Script.PLACE, (3, 3, ask_json(asked.ask))),
+        (Script.PLACE, (3, 3, ask_json(asked.ask), "")),
     ]
 
 

@@ -56,6 +56,16 @@ async def test_a_placement_is_found_by_the_request_s_id() -> None:
     assert receipt.is_whole
 
 
+async def test_a_placement_instead_of_one_that_failed_saw_nothing_of_it_and_comes_out_again() -> None:
+    async with at_work("a", "b") as scene:
+        failed = (await scene.place(2))[0]
+        place = await scene.pool.place(SHAPE, receipt_for="req-1", instead_of=failed.reservation)
+        assert isinstance(place, Place)
+        (one,) = await found(scene, "req-1")
+    loads = {each.rank: each.requests for each in one.receipt.loads}
+    assert loads == {"a": 1, "b": 1} | {failed.legs[0].card.rank: 0}
+
+
 async def test_nothing_of_a_prompt_is_in_a_receipt() -> None:
     shape = msgspec.structs.replace(SHAPE, prompt_key="secret-key", blocks=(b"secret-block",), block_tokens=500.0)
     async with at_work("a", policy="forebay") as scene:
