@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,21 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where the shared state is."""
 
     redis: Annotated[str, Meta(min_length=1, description="URL of the shared store")]
+
+
+class RedisUsersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `forebay redis-users` prints."""
+
+    gateway_password: Annotated[str, Meta(description="password of the user `gateway`")] = ""
+    agent_password: Annotated[str, Meta(description="password of the user `agent`")] = ""
+    operator_password: Annotated[str, Meta(description="password of the user `operator`")] = ""
+    pool: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(description="pool that the users are for; all there are and will be unless named"),
+    ] = ()
+    redis_version: Annotated[
+        Literal["7", "6.2"], Meta(description="6.2: coarser, without what only Redis 7 keeps apart")
+    ] = "7"
 
 
 class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis
 
 from forebay.embedded_redis import EmbeddedRedis
-from scheduler.store import open_store
+from scheduler.store import Store, open_store
 from simulator.store import VirtualStore
 from tests.contract.world import NumberedGateway, World
-from tests.servers import cluster_server, needs_redis, redis_server
+from tests.redis_users import ADMIN, ADMIN_PASSWORD, redis_with_users, store_by_role
+from tests.servers import RedisServer, cluster_server, needs_redis, redis_server
 
 PATIENCE_S = 30.0
 """Long enough for a store on a busy machine: what is held here is what a call does, not how soon."""
@@ -41,12 +43,20 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"redis+cluster://{server.address}"
 
 
+@pytest.fixture(scope="session")
+def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Redis whose users may do no more than their own (scheduler/rights.py)."""
+    with redis_with_users(tmp_path_factory.mktemp("users")) as server:
+        yield server
+
+
 @pytest.fixture(
     params=[
         "virtual",
         "fakeredis",
         pytest.param("redis", marks=needs_redis),
         pytest.param("cluster", marks=needs_redis),
+        pytest.param("users", marks=needs_redis),
     ]
 )
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
@@ -57,16 +67,30 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         await world.drain("nobody")  # the first look at the clock is a jump
         yield world
         return
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    with redis.Redis.from_url(url.replace("redis+cluster", "redis")) as client:
-        client.flushall(asynchronous=True)
     monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
     monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)
-    async with open_store(url) as store:
+    async with _emptied(request) as store:
         world = World(store, _write_back)
         await world.begin()
         await world.drain("nobody")
         yield world
+
+
+@asynccontextmanager
+async def _emptied(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """The store that the parameter names, on a server."""
+    if request.param == "users":
+        server: RedisServer = request.getfixturevalue("users_server")
+        with server.client(username=ADMIN, password=ADMIN_PASSWORD) as client:
+            client.flushall(asynchronous=True)
+        async with store_by_role(server) as store:
+            yield store
+        return
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    with redis.Redis.from_url(url.replace("redis+cluster", "redis")) as client:
+        client.flushall(asynchronous=True)
+    async with open_store(url) as store:
+        yield store
 
 
 @pytest.fixture
