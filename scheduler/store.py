@@ -35,6 +35,8 @@ asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the
 _NO_LOGIN = ("HELLO must be called with the client already authenticated", "Authentication required", "NOAUTH")
 """How Redis begins to say so to a client that gave no password."""
 _REFUSED = (errors.AuthenticationError, errors.AuthorizationError, errors.NoPermissionError)
+_WRITTEN_TO_CLOSED = "the handler is closed"
+"""How uvloop refuses to write to a connection that was reset while idle, which the library does not notice."""
 _GONE = (errors.ConnectionError, errors.TimeoutError, errors.ClusterError, errors.RedisClusterException, OSError)
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (errors.ReadOnlyError, "READONLY "),
@@ -107,6 +109,10 @@ class RedisStore:
             if _meaning(error) is Meaning.DEMOTED:
                 await self._leave_demoted()
             raise _ours(error) from error
+        except RuntimeError as error:
+            if _WRITTEN_TO_CLOSED not in str(error):
+                raise
+            raise StoreUnavailableError("Redis does not answer: the connection was reset") from error
 
     async def _leave_demoted(self) -> None:
         """The next exchange connects anew: the name in the URL may lead to the master by now.

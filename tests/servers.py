@@ -31,7 +31,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
         self.port = port or free_port()
-        self._folder, self._options = folder, options
+        self.folder, self._options = folder, options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +53,7 @@ class RedisServer:
             pytest.skip(MISSING)
         command = [
             *(BINARY, *self._options, "--port", str(self.port), "--bind", HOST, "--save", ""),
-            *("--appendonly", "no", "--daemonize", "no", "--dir", str(self._folder)),
+            *("--appendonly", "no", "--daemonize", "no", "--dir", str(self.folder)),
             *("--logfile", f"redis-{self.port}.log", "--repl-diskless-sync-delay", "0"),
         ]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -77,7 +77,7 @@ class RedisServer:
 
     def _answers(self, login: dict[str, Any]) -> bool:
         assert self._process is not None
-        assert self._process.poll() is None, f"redis-server on {self.address} ended: see its log in {self._folder}"
+        assert self._process.poll() is None, f"redis-server on {self.address} ended: see its log in {self.folder}"
         try:
             with self.client(**login) as client:
                 return bool(client.ping())

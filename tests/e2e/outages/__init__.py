@@ -1,0 +1,1 @@
+"""What dies, freezes or is cut off while real gateways, agents, ranks and a real Redis serve real requests."""

@@ -1,0 +1,135 @@
+"""Two gateways, an agent and two ranks as the processes users start, each on a link of its own to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import redis
+
+from tests.e2e.outages.ledger import books_of
+from tests.link import Link, link_to
+from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process
+from tests.polling import until_now
+from tests.ports import HOST
+from tests.servers import RedisServer, redis_server
+from tests.simulator.rank_process import running_rank
+
+RANK = ("--decode-step-ms", "4", "--max-num-seqs", "256")
+ADMIN_KEY = "an-administrator"
+GATEWAY = ("--lame-duck-ms", "0", "--drain-s", "1", "--admin-key", ADMIN_KEY)
+
+Url = Callable[[], tuple[str, Link | None]]
+"""Answers where a process finds the store, and its link if it has one."""
+
+
+class Member(NamedTuple):
+    """A process that uses the store."""
+
+    process: ForebayProcess
+    link: Link | None
+
+    @property
+    def pid(self) -> int:
+        return self.process.process.pid
+
+    def get(self, path: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return httpx.get(self.process.url + path, headers=headers, trust_env=False, timeout=START_S)
+
+    def state(self) -> dict[str, Any]:
+        """What a gateway says it holds, and its name."""
+        return dict(self.get("/admin/state").json())
+
+    def is_degraded(self) -> bool:
+        """What a gateway's /readyz says, which is 200 all the while."""
+        answer = self.get("/readyz")
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["degraded"])
+
+
+class Site:
+    """The processes, and `redis`, a client of the store."""
+
+    def __init__(self, folder: Path, stack: ExitStack, url: Url) -> None:
+        self._folder, self._stack, self._url = folder, stack, url
+        self.ranks = [stack.enter_context(running_rank(*RANK)) for _ in range(2)]
+        self.agent = self._join("agent", *self._agent_options())
+        self.gateways = [self.join_gateway() for _ in range(2)]
+
+    def join_gateway(self) -> Member:
+        return self._join("gateway", *GATEWAY)
+
+    def _agent_options(self) -> tuple[str, ...]:
+        ranks = ",".join(f"{HOST}:{rank.port}" for rank in self.ranks)
+        return ("--model", "sim", "--role", "mixed", "--ranks", ranks, "--max-num-seqs", "256")
+
+    def _join(self, command: str, *options: str) -> Member:
+        url, link = self._url()
+        return Member(self._stack.enter_context(forebay_process(self._folder, command, "--redis", url, *options)), link)
+
+    @property
+    def urls(self) -> list[str]:
+        return [gateway.process.url for gateway in self.gateways]
+
+    @property
+    def links(self) -> list[Link]:
+        return [member.link for member in (self.agent, *self.gateways) if member.link]
+
+    def until_serving(self) -> None:
+        """Waits until all gateways are ready and know both ranks."""
+        for member in (self.agent, *self.gateways):
+            member.process.wait_until_ready()
+        for gateway in self.gateways:
+            until_now(partial(self._knows_all_ranks, gateway), "both ranks are known")
+
+    def until_degraded(self, *, is_so: bool = True) -> None:
+        """Waits until all gateways say that they are, or are not."""
+
+        def say_so() -> bool:
+            return {gateway.is_degraded() for gateway in self.gateways} == {is_so}
+
+        until_now(say_so, f"all gateways say that degraded is {is_so}")
+
+    def disagreement(self, store: redis.Redis) -> str:
+        """How the ledger differs from what gateways hold, or that it cannot be asked; empty where all is well."""
+        if any(gateway.is_degraded() for gateway in self.gateways):
+            return "a gateway is degraded"
+        with suppress(redis.RedisError):
+            books = books_of(store)
+            told = {name: len(records) for name, records in books.held.items() if records}
+            states = [gateway.state() for gateway in self.gateways]
+            held = {state["gateway"]: state["reservations"] for state in states if state["reservations"]}
+            if held != told:
+                return f"gateways hold {held}, the ledger {told}"
+            return "" if books.is_exact else f"the sums are wrong: {books}"
+        return "Redis does not answer"
+
+    def _knows_all_ranks(self, gateway: Member) -> bool:
+        return gateway.get("/metrics").text.count("forebay_gateway_prefix_span_tokens{") == len(self.ranks)
+
+
+@contextmanager
+def site_on(folder: Path, url: Url) -> Iterator[Site]:
+    """A site that serves."""
+    with ExitStack() as stack:
+        site = Site(folder, stack, url)
+        site.until_serving()
+        yield site
+
+
+@contextmanager
+def linked_site(folder: Path, store: RedisServer) -> Iterator[Site]:
+    """A site whose processes each reach the server by a link of their own."""
+    with ExitStack() as stack:
+
+        def url() -> tuple[str, Link]:
+            link = stack.enter_context(link_to(store.port))
+            return f"redis://{HOST}:{link.port}", link
+
+        with site_on(folder, url) as site:
+            yield site

@@ -1,0 +1,187 @@
+"""A Redis that dies, forgets, freezes, is cut off or refuses: requests are served, streams go on, the ledger is put
+right.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import redis
+
+from tests.e2e.outages.outage import undergo
+from tests.e2e.outages.site import Site, linked_site
+from tests.ports import HOST, free_port
+from tests.servers import RedisServer, needs_redis, redis_server
+
+pytestmark = needs_redis
+
+CUT_S = 2.0
+FREEZE_S = 5.0
+PAUSE_MS = 1_500
+SPIN = "local t = redis.call('TIME') while true do local n = redis.call('TIME') if (n[1]-t[1])*1e6+n[2]-t[2] > %d then break end end"
+SPIN_US = 1_500_000
+
+
+class Scene:
+    """A site, its Redis, and a client of that."""
+
+    def __init__(self, site: Site, server: RedisServer, client: redis.Redis) -> None:
+        self.site, self.server, self.client = site, server, client
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("redis")
+    with redis_server(folder) as server, linked_site(tmp_path_factory.mktemp("site"), server) as site:
+        with server.client() as client:
+            yield Scene(site, server, client)
+
+
+def dies_and_comes_back_empty(scene: Scene) -> None:
+    scene.server.stop()
+    scene.site.until_degraded()
+    scene.server.start()
+
+
+def dies_and_comes_back_as_it_was_long_ago(scene: Scene) -> None:
+    """What was saved is older than most of what is held."""
+    scene.client.flushall()
+    scene.site.until_degraded(is_so=False)
+    scene.client.save()
+    time.sleep(1)
+    scene.server.stop()
+    scene.site.until_degraded()
+    scene.server.start()
+    Path(scene.server.folder, "dump.rdb").unlink()
+
+
+def is_frozen(scene: Scene) -> None:
+    os.kill(scene.server.pid, signal.SIGSTOP)
+    try:
+        scene.site.until_degraded()
+        time.sleep(FREEZE_S)
+    finally:
+        os.kill(scene.server.pid, signal.SIGCONT)
+
+
+def is_cut_off_from_one_gateway(scene: Scene) -> None:
+    """For a lease's length."""
+    gateway = scene.site.gateways[0]
+    assert gateway.link
+    gateway.link.cut()
+    time.sleep(CUT_S)
+    assert [each.is_degraded() for each in scene.site.gateways] == [True, False]
+    gateway.link.mend()
+
+
+def is_cut_off_from_all(scene: Scene) -> None:
+    for link in scene.site.links:
+        link.cut()
+    scene.site.until_degraded()
+    time.sleep(CUT_S)
+    for link in scene.site.links:
+        link.mend()
+
+
+def has_its_connections_reset(scene: Scene) -> None:
+    for _ in range(5):
+        for link in scene.site.links:
+            link.reset()
+        time.sleep(0.1)
+
+
+def is_slow(scene: Scene) -> None:
+    for link in scene.site.links:
+        link.slow(0.1)
+    scene.site.until_degraded()
+    time.sleep(1)
+    for link in scene.site.links:
+        link.slow(0)
+
+
+def pauses_its_clients(scene: Scene) -> None:
+    scene.client.client_pause(PAUSE_MS)
+    scene.site.until_degraded()
+
+
+def forgets_its_scripts(scene: Scene) -> None:
+    for _ in range(20):
+        scene.client.script_flush()
+        time.sleep(0.05)
+
+
+def is_full(scene: Scene) -> None:
+    with configured(scene.client, maxmemory="1"):
+        scene.site.until_degraded()
+        time.sleep(1)
+
+
+def loses_all_its_keys(scene: Scene) -> None:
+    for _ in range(2):
+        scene.client.flushall()
+        time.sleep(0.3)
+
+
+def is_busy_with_somebody_s_script(scene: Scene) -> None:
+    with configured(scene.client, **{"busy-reply-threshold": "50"}), redis.Redis(HOST, scene.server.port) as other:
+        spinning = Thread(target=other.eval, args=(SPIN % SPIN_US, 0))
+        spinning.start()
+        scene.site.until_degraded()
+        spinning.join()
+
+
+def lacks_replicas(scene: Scene) -> None:
+    with configured(scene.client, **{"min-replicas-to-write": "1"}):
+        scene.site.until_degraded()
+        time.sleep(1)
+
+
+def is_demoted_and_promoted(scene: Scene) -> None:
+    scene.client.execute_command("REPLICAOF", HOST, free_port())
+    scene.site.until_degraded()
+    time.sleep(1)
+    scene.client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@contextmanager
+def configured(client: redis.Redis, **options: str) -> Iterator[None]:
+    before = {name: client.config_get(name)[name] for name in options}
+    for name, value in options.items():
+        client.config_set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            client.config_set(name, value)
+
+
+FAULTS: list[Callable[[Scene], None]] = [
+    dies_and_comes_back_empty,
+    dies_and_comes_back_as_it_was_long_ago,
+    is_frozen,
+    is_cut_off_from_one_gateway,
+    is_cut_off_from_all,
+    has_its_connections_reset,
+    is_slow,
+    pauses_its_clients,
+    forgets_its_scripts,
+    is_full,
+    loses_all_its_keys,
+    is_busy_with_somebody_s_script,
+    lacks_replicas,
+    is_demoted_and_promoted,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_requests_and_streams_go_on_and_the_ledger_is_exact_when_redis(
+    scene: Scene, fault: Callable[[Scene], None]
+) -> None:
+    undergo(scene.site, scene.client, lambda: fault(scene))

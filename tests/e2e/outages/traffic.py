@@ -1,0 +1,108 @@
+"""Clients that ask all gateways at a steady pace, streams and whole answers in turn, and note how each request went."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import httpx
+
+from tests.sse import documents_of
+
+TOKENS = 8
+PER_S = 8.0
+"""Requests a second to each gateway: enough to hit each moment of an outage, little enough for two cores."""
+PATIENCE_S = 30.0
+
+
+class Outcome(NamedTuple):
+    """One request. `waited_s`: to the first event of a stream, to the end of a whole answer. No problem: all of it."""
+
+    gateway: str
+    begun_s: float
+    is_stream: bool
+    waited_s: float
+    problem: str
+
+
+class Traffic:
+    """`outcomes` grows until the block of `traffic_to` ends; all are there then."""
+
+    def __init__(self, gateways: Sequence[str], per_s: float) -> None:
+        self.outcomes: list[Outcome] = []
+        self._gateways, self._per_s = gateways, per_s
+        self._ended = threading.Event()
+
+    def problems(self) -> list[Outcome]:
+        """What did not go well."""
+        return [each for each in self.outcomes if each.problem]
+
+    def longest_added_s(self, since_s: float) -> float:
+        """How much longer than it was normal before `since_s`, a monotonic time, somebody waited after it."""
+        added = [0.0]
+        for is_stream in (True, False):
+            alike = [each for each in self.outcomes if each.is_stream is is_stream]
+            normal_s = statistics.median(each.waited_s for each in alike if each.begun_s + each.waited_s < since_s)
+            added += [each.waited_s - normal_s for each in alike if each.begun_s + each.waited_s >= since_s]
+        return max(added)
+
+    async def run(self) -> None:
+        """Sends until told to end, then awaits what is under way."""
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client, asyncio.TaskGroup() as tasks:
+            for turn in itertools.count():
+                for gateway in self._gateways:
+                    tasks.create_task(self._ask(client, gateway, turn), name=f"request {turn}")
+                await asyncio.sleep(1 / self._per_s)
+                if self._ended.is_set():
+                    return
+
+    def end(self) -> None:
+        """No request is begun any more."""
+        self._ended.set()
+
+    async def _ask(self, client: httpx.AsyncClient, gateway: str, turn: int) -> None:
+        is_stream = turn % 2 == 0
+        begun_s = time.monotonic()
+        body = {"model": "sim", "prompt": f"{gateway} {turn}", "max_tokens": TOKENS, "ignore_eos": True}
+        first_s, problem = 0.0, ""
+        try:
+            async with client.stream("POST", f"{gateway}/v1/completions", json=body | {"stream": is_stream}) as answer:
+                text = ""
+                async for part in answer.aiter_text():
+                    first_s = first_s or time.monotonic()
+                    text += part
+            problem = _problem(answer, text, is_stream=is_stream)
+        except httpx.HTTPError as error:
+            problem = repr(error)
+        waited_s = (first_s if is_stream and first_s else time.monotonic()) - begun_s
+        self.outcomes.append(Outcome(gateway, begun_s, is_stream, waited_s, problem))
+
+
+def _problem(answer: httpx.Response, text: str, *, is_stream: bool) -> str:
+    if answer.status_code != 200:
+        return f"{answer.status_code} {text}"
+    if not is_stream:
+        return "" if json.loads(text)["usage"]["completion_tokens"] == TOKENS else text
+    events = documents_of(text)
+    tokens = sum(1 for event in events if event.get("choices"))
+    return "" if tokens == TOKENS and text.rstrip().endswith("[DONE]") else f"{tokens} tokens: {text}"
+
+
+@contextmanager
+def traffic_to(gateways: Sequence[str], per_s: float = PER_S) -> Iterator[Traffic]:
+    """Traffic until the block ends; then all that was asked is answered."""
+    traffic = Traffic(gateways, per_s)
+    thread = threading.Thread(target=lambda: asyncio.run(traffic.run()), name="traffic")
+    thread.start()
+    try:
+        yield traffic
+    finally:
+        traffic.end()
+        thread.join()

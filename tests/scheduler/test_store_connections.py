@@ -1,0 +1,42 @@
+"""What becomes of a store's connections: reset while nobody uses them, and many at once. On uvloop, as in production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import pytest
+import uvloop
+
+from scheduler.calls import Call
+from scheduler.errors import StoreUnavailableError
+from scheduler.lua import Script
+from scheduler.store import Store, open_store
+from tests.link import Link, link_to
+from tests.polling import RESTING_TURNS, TURN_S
+from tests.ports import HOST
+from tests.servers import RedisServer
+
+ASKS: dict[str, Callable[[Store], Coroutine[object, object, object]]] = {
+    "a script": lambda store: store.run([Call(Script.OPEN, ("{x}:head",), ("e1",))]),
+    "a command": lambda store: store.command("PING"),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS)
+def test_a_connection_that_was_reset_while_idle_is_a_store_that_does_not_answer_once(
+    redis_process: RedisServer, ask: str
+) -> None:
+    with link_to(redis_process.port) as link:
+        uvloop.run(used_after_a_reset(link, ASKS[ask]))
+
+
+async def used_after_a_reset(link: Link, ask: Callable[[Store], Coroutine[object, object, object]]) -> None:
+    async with open_store(f"redis://{HOST}:{link.port}") as store:
+        await ask(store)
+        link.reset()
+        for _ in range(RESTING_TURNS):  # in which the loop comes to know of it
+            await asyncio.sleep(TURN_S)
+        with pytest.raises(StoreUnavailableError):
+            await ask(store)
+        await ask(store)
