@@ -16,6 +16,7 @@ from gateway.edits import Edits
 from gateway.errors import RankNotReachedError
 from gateway.event_stream import Tap
 from gateway.gateway import Gateway
+from gateway.lost_ranks import always
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, relay
@@ -53,21 +54,12 @@ class AnswerLeg:
         """Send the content, relay the answer and return the usage in it, if any.
 
         The rank must have the request `reach_within_s` from now, and have begun to answer if a stream is asked for.
-        Raises RankUnreachableError, RankNotReachedError, RankFailedError, RankTimeoutError, RecomputedError,
-        TooManyConnectionsError, ClientGoneError.
+        Where there `may_retry`, a stalled rank is waited for only once the client has something. Raises
+        RankUnreachableError, RankNotReachedError, RankFailedError, RankErrorAnswerError, RankTimeoutError,
+        RecomputedError, TooManyConnectionsError, ClientGoneError.
         """
         streamed = self._request.body.streamed
-        usage = UsageReader(edits.dialect.usage)
-        manner = Manner(
-            usage=usage,
-            on_first_token=self._on_first_token,
-            edits=edits,
-            of_any_size=of_any_size,
-            may_retry=may_retry,
-            taps=self._taps(),
-            withheld=self._withheld(),
-            on_beginning=partial(self._on_beginning, card) if self._keeps else None,
-        )
+        manner = self._manner(card, edits, of_any_size=of_any_size, may_retry=may_retry)
         with anyio.move_on_after(reach_within_s) as reaching:
 
             def sent() -> None:
@@ -76,12 +68,14 @@ class AnswerLeg:
                     reaching.deadline = math.inf
                 on_sent()
 
-            async with self._dispatch.send(card, content, sent) as answer:
+            reply = self._request.reply
+            bears_stalls = (lambda: reply.started) if may_retry else always
+            async with self._dispatch.send(card, content, sent, bears_stalls=bears_stalls) as answer:
                 reaching.deadline = math.inf
                 try:
-                    await relay(answer, self._request.reply, manner)
+                    await relay(answer, reply, manner)
                 finally:
-                    self._request.record.usage = usage.usage
+                    self._request.record.usage = manner.usage.usage
                 if answer.status == 200:
                     self._phases.first_token()
         if reaching.cancelled_caught:
@@ -89,6 +83,18 @@ class AnswerLeg:
         started_s = self._request.record.started_s
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)
         return self._request.record.usage
+
+    def _manner(self, card: RankCard, edits: Edits, *, of_any_size: bool, may_retry: bool) -> Manner:
+        return Manner(
+            usage=UsageReader(edits.dialect.usage),
+            on_first_token=self._on_first_token,
+            edits=edits,
+            of_any_size=of_any_size,
+            may_retry=may_retry,
+            taps=self._taps(),
+            withheld=self._withheld(),
+            on_beginning=partial(self._on_beginning, card) if self._keeps else None,
+        )
 
     def _taps(self) -> tuple[Tap, ...]:
         return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()

@@ -1,4 +1,4 @@
-"""One attempt to serve a placed request, on one rank or a pair: run it, then give the reservation back."""
+"""One attempt to serve a placed request, on one rank or a pair."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ from gateway.pair import PullPair
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.request import Request
+from gateway.retry import Tries
 from scheduler.decision import LegKind, Place
 from scheduler.messages import RankCard, Role
 
 
 class Attempt:
-    """One try to serve a placed request; made once, run once. `run` owns the reservation from its first line on."""
+    """One try to serve a placed request, the latest of its `tries`; made once, run once. The caller gives the
+    reservation back.
+    """
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request, place: Place) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, place: Place, tries: Tries) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request
         self._place = place
+        self._tries = tries
         self._phases = Phases(pool, place.reservation)
         self._notes = Notes(gateway, pool, request)
-        self._failures = LegFailures(pool, request.reply, self._notes)
+        self._failures = LegFailures(pool, request.reply, self._notes, tries.again)
 
-    async def run(self, avoid: frozenset[str]) -> Outcome:
-        """Send the request where it was placed and relay the answer; the ranks to `avoid` have failed it.
+    async def run(self) -> Outcome:
+        """Send the request where it was placed and relay the answer.
 
-        Raises what is not to be tried anew: RankUnreachableError, RankFailedError, RankTimeoutError, RecomputedError,
-        TooManyConnectionsError, ClientGoneError. The reservation is released whatever happens.
+        Raises what is not to be tried anew: RankUnreachableError, RankFailedError, RankErrorAnswerError,
+        RankTimeoutError, RecomputedError, TooManyConnectionsError, ClientGoneError.
         """
         try:
             self._notes.placed(self._place)
             match self._place.legs:
                 case (prefill, decode):
                     pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
-                    return await pair.run(self._place.reservation, (prefill, decode), avoid=avoid)
+                    return await pair.run(self._place.reservation, (prefill, decode), self._tries)
                 case (leg,):
                     return await self._run_whole(leg.card)
                 case _:
                     raise AssertionError("a placement has one leg or two")
         finally:
-            self._phases.release()
+            self._phases.end()
 
     async def _run_whole(self, card: RankCard) -> Outcome:
         dispatch = Dispatch(self._gateway, self._pool, self._request.head)
@@ -58,7 +62,12 @@ class Attempt:
         edits = Edits(own_stop=own_stop, dialect=dialect_of(self._request.route.api))
         try:
             usage = await answer.run(
-                card, self._request.content, on_sent=self._on_sent, edits=edits, of_any_size=not speaks_kv
+                card,
+                self._request.content,
+                on_sent=self._on_sent,
+                edits=edits,
+                of_any_size=not speaks_kv,
+                may_retry=self._tries.holds_back,
             )
             return Served(usage)
         except RANK_ERRORS as error:

@@ -10,6 +10,7 @@ from gateway import websocket
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
 from gateway.headers import Headers, for_rank
+from gateway.lost_ranks import always
 from gateway.placing import Pool
 from gateway.request import Head
 from gateway.upstream import RankAnswer
@@ -27,12 +28,17 @@ class Dispatch:
 
     @asynccontextmanager
     async def send(
-        self, card: RankCard, content: bytes | ClientBody, on_sent: Callable[[], None], *, bears_stalls: bool = True
+        self,
+        card: RankCard,
+        content: bytes | ClientBody,
+        on_sent: Callable[[], None],
+        *,
+        bears_stalls: Callable[[], bool] = always,
     ) -> AsyncGenerator[RankAnswer, None]:
         """Send a body to a rank, as `Upstream.request` does. Raises RankFailedError too when the rank is lost.
 
-        And when it stalls, unless the leg `bears_stalls`. What still comes of a client's body when the rank has begun
-        to answer is for nobody.
+        And when it stalls, unless the leg `bears_stalls` then. What still comes of a client's body when the rank has
+        begun to answer is for nobody.
         """
         headers = self._headers(card)
         if isinstance(content, ClientBody) and content.declared_bytes is not None:
@@ -47,12 +53,14 @@ class Dispatch:
                 yield answer
 
     @asynccontextmanager
-    async def offer_websocket(self, card: RankCard, on_sent: Callable[[], None]) -> AsyncGenerator[RankAnswer, None]:
+    async def offer_websocket(
+        self, card: RankCard, on_sent: Callable[[], None], *, bears_stalls: Callable[[], bool] = always
+    ) -> AsyncGenerator[RankAnswer, None]:
         """Ask a rank to speak WebSocket, as `send` asks; the answer is a RankTunnel if it does."""
         holds_key = self._gateway.keys.holds_any or bool(self._gateway.settings.rank_api_key)
         headers = websocket.for_rank(self._headers(card), hold_key=holds_key)
         url = card.endpoint + self._head.target
-        with self._gateway.lost_ranks.watch(self._pool, card) as watched:
+        with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
             request = self._gateway.upstream.request(self._head.method, url, headers, b"", on_sent, may_switch=True)
             async with request as answer:
                 watched.answers(answer)

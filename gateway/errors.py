@@ -109,6 +109,16 @@ class RankFailedError(GatewayError):
     """The rank broke off before its answer was complete, or answered what HTTP does not allow."""
 
 
+class RankErrorAnswerError(GatewayError):
+    """The rank answered with an error of its own that another might not give: this is what it said."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        super().__init__(f"The rank answered with status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
 class RankTimeoutError(GatewayError):
     """The rank was silent for longer than it may be."""
 
@@ -156,6 +166,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         NotServedError: ErrorKind(501, "Not Implemented"),
         RankUnreachableError: ErrorKind(502, "Bad Gateway"),
         RankFailedError: ErrorKind(502, "Bad Gateway"),
+        RankErrorAnswerError: ErrorKind(502, "Bad Gateway"),
         RecomputedError: ErrorKind(502, "Bad Gateway"),
         NoRankError: ErrorKind(503, "Service Unavailable"),
         StoreLostError: ErrorKind(503, "Service Unavailable"),

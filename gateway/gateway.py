@@ -26,6 +26,8 @@ from gateway.metrics import Metrics, StateCollector
 from gateway.patience import Patience
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
+from gateway.retry_budget import RetryBudget
+from gateway.retry_metrics import RetryMetrics
 from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.usage import Usage
@@ -58,6 +60,8 @@ class Gateway:
         self.errands = Errands()
         self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s)
         self.lost_ranks = LostRanks(time.monotonic)
+        self.retry_budget = RetryBudget(time.monotonic)
+        self.retry_metrics = RetryMetrics(self.metrics.registry)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""

@@ -7,6 +7,7 @@ from gateway.notes import Notes
 from gateway.outcome import Failed, Trouble, trouble_of
 from gateway.placing import Pool
 from gateway.reply import Reply
+from gateway.retriable import Again
 from scheduler.decision import LegKind
 from scheduler.messages import RankCard
 
@@ -14,8 +15,9 @@ from scheduler.messages import RankCard
 class LegFailures:
     """The failures of one attempt's legs."""
 
-    def __init__(self, pool: Pool, reply: Reply, notes: Notes) -> None:
+    def __init__(self, pool: Pool, reply: Reply, notes: Notes, again: Again) -> None:
         self._pool = pool
+        self._again = again
         self._reply = reply
         self._notes = notes
 
@@ -27,7 +29,7 @@ class LegFailures:
         self._notes.failed(error)
         if isinstance(error, RankUnreachableError):
             self._pool.shun(card.rank)
-        trouble = trouble_of(kind, error, answer_begun=self._reply.started)
+        trouble = trouble_of(kind, error, self._again, answer_begun=self._reply.started)
         if trouble is None:
             raise error
         return Failed(trouble, card.rank, error, kv_of if trouble is Trouble.DECODE_FAILED else "")

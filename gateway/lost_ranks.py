@@ -2,9 +2,9 @@
 
 A vLLM that is told to stop kills its engine and closes its listener, but leaves the connections of whole answers open,
 without a byte, for minutes (seen on 0.32.0). The agent beside it has the rank down within a second or two, so an
-attempt need not wait until its patience with a silent rank is over. A prefill can be had elsewhere, so it does not
-wait for a rank that stalls either. Silence of an agent is no evidence, and a rank
-that left the pool may still answer what it has.
+attempt need not wait until its patience with a silent rank is over. A rank that stalls may get over it: only what can
+be had elsewhere, because its client has nothing of it yet, does not wait for that. Silence of an agent is no evidence,
+and a rank that left the pool may still answer what it has.
 """
 
 from __future__ import annotations
@@ -23,8 +23,16 @@ from scheduler.messages import RankCard, RankState
 LOOK_S = 0.25
 """About how often a snapshot comes."""
 
+LOST = "The rank went down before its answer was complete"
+STALLED = "The rank stalled before its answer began"
+
 GRACE_S = 3.0
 """How long a lost rank may still be silent: one that drains may close its listener before its last answers come."""
+
+
+def always() -> bool:
+    """For legs that wait for a stalled rank from their beginning to their end."""
+    return True
 
 
 class Life(NamedTuple):
@@ -46,7 +54,7 @@ class Awaited(Protocol):
 class Watched:
     """One attempt at a rank."""
 
-    def __init__(self, began_s: float, *, bears_stalls: bool) -> None:
+    def __init__(self, began_s: float, *, bears_stalls: Callable[[], bool]) -> None:
         self.scope = anyio.CancelScope()
         self.bears_stalls = bears_stalls
         self._began_s = began_s
@@ -73,10 +81,10 @@ class LostRanks:
         self._stalled_since: dict[Life, float] = {}
 
     @contextmanager
-    def watch(self, pool: Pool, card: RankCard, *, bears_stalls: bool = True) -> Iterator[Watched]:
+    def watch(self, pool: Pool, card: RankCard, *, bears_stalls: Callable[[], bool] = always) -> Iterator[Watched]:
         """An attempt at a rank. Raises RankFailedError when it is given up because the rank is lost.
 
-        One that does not bear stalls is given up at a stalled rank too.
+        While it does not bear stalls it is given up at a stalled rank too.
         """
         life = Life(pool, card.rank, card.incarnation)
         watched = Watched(self._clock(), bears_stalls=bears_stalls)
@@ -89,7 +97,7 @@ class LostRanks:
             if not self._attempts[life]:
                 del self._attempts[life]
         if watched.scope.cancelled_caught:
-            raise RankFailedError("The rank went down before its answer was complete")
+            raise RankFailedError(LOST if life in self._lost_since else STALLED)
 
     async def run(self) -> None:
         """Look at the ranks again and again, until cancelled."""
@@ -104,7 +112,7 @@ class LostRanks:
         self._stalled_since = _since(self._stalled_since, filter(_is_stalled, self._attempts), now_s)
         for life, since_s in (self._stalled_since | self._lost_since).items():
             for watched in self._attempts[life]:
-                bears_it = watched.bears_stalls and life not in self._lost_since
+                bears_it = life not in self._lost_since and watched.bears_stalls()
                 if not bears_it and now_s - max(since_s, watched.silent_since_s(now_s)) > self.grace_s:
                     watched.scope.cancel()
 

@@ -92,12 +92,6 @@ class PairMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.prefill = _seconds("prefill", "From a request to a prefill rank to its whole answer.", SECONDS, registry)
-        self.retries = Counter(
-            "forebay_gateway_retries",
-            "Requests that were placed anew, by what went wrong before.",
-            ["pool", "reason"],
-            registry=registry,
-        )
         self.freed = Counter(
             "forebay_gateway_freed_prefills",
             "Prefills that no decode rank was to fetch any more, by whether one took word of it.",

@@ -1,10 +1,12 @@
-"""What the beginning of a stream says of how it will go on, and whether a whole answer is an error. Pure.
+"""What the beginning of a stream says of how it will go on, and whether a whole answer is an error, or none. Pure.
 
 A rank whose KV does not arrive has sent a 200 already, and a chat's role: the error comes as the next event. A vLLM
 that is told to stop ends the stream of a completion that has no token yet with `[DONE]` and nothing else.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 from msgspec import Raw
@@ -21,6 +23,13 @@ class _Answer(msgspec.Struct):
 
 ANSWER_DECODER = msgspec.json.Decoder(_Answer)
 EVENT_DECODER = msgspec.json.Decoder(Fields | None)
+RAW_DECODER = msgspec.json.Decoder(Raw)
+
+JSON = b"application/json"
+NO_NUMBER = re.compile(rb"NaN|Infinity")
+WHOLE = frozenset((b"{}", b"[]", b'""'))
+LOOKED_THROUGH_BYTES = 1_000_000
+"""A millisecond or two. What is broken off shows at its end."""
 
 
 def opening_of(events: bytes, dialect: Dialect) -> Opening:
@@ -42,6 +51,28 @@ def is_error(body: bytes) -> bool:
         return False
 
 
+def is_none(body: bytes, content_type: bytes) -> bool:
+    """Whether the body of a 200 is no answer: no JSON, or not all of it, where it says that it is some; nothing at all
+    where it does not say what it is.
+    """
+    return not _is_json(body) if content_type.startswith(JSON) else not (body or content_type)
+
+
+def _is_json(body: bytes) -> bool:
+    """Engines write NaN and Infinity, which Python's JSON has; of what holds such a word, or is large, the ends are
+    looked at.
+    """
+    if len(body) <= LOOKED_THROUGH_BYTES and not NO_NUMBER.search(body):
+        try:
+            RAW_DECODER.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        except RecursionError:
+            return True
+    stripped = body.strip()
+    return stripped[:1] + stripped[-1:] in WHOLE
+
+
 def _opening_of_data(data: bytes, dialect: Dialect) -> Opening:
     if data == sse.DONE:
         return Opening.ENDED
@@ -51,4 +82,4 @@ def _opening_of_data(data: bytes, dialect: Dialect) -> Opening:
         event = EVENT_DECODER.decode(data)
         return Opening.SILENT if event is None else dialect.opening(event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Opening.GOOD
+        return Opening.GOOD if _is_json(data) else Opening.ERROR

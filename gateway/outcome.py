@@ -9,16 +9,25 @@ import msgspec
 
 from gateway.errors import (
     GatewayError,
+    RankErrorAnswerError,
     RankFailedError,
     RankNotReachedError,
     RankTimeoutError,
     RankUnreachableError,
     RecomputedError,
 )
+from gateway.retriable import Again
 from gateway.usage import Usage
 from scheduler.decision import LegKind
 
-RANK_ERRORS = (RankUnreachableError, RankNotReachedError, RankFailedError, RankTimeoutError, RecomputedError)
+RANK_ERRORS = (
+    RankUnreachableError,
+    RankNotReachedError,
+    RankFailedError,
+    RankErrorAnswerError,
+    RankTimeoutError,
+    RecomputedError,
+)
 """What a rank is at fault for."""
 
 
@@ -35,10 +44,19 @@ class Trouble(StrEnum):
     """When the prefill was done there was no decode rank left to go on with."""
 
     DECODE_FAILED = "decode_failed"
-    """The decode rank was not reached in time, failed, or could not load the KV."""
+    """The decode rank was not reached, failed, was silent for too long, or could not load the KV."""
 
     RECOMPUTED = "recomputed"
     """The decode rank ran out of KV cache and gave the request up."""
+
+    UNREACHABLE = "unreachable"
+    """The rank that was to serve the whole request took no connection."""
+
+    RANK_FAILED = "rank_failed"
+    """It broke off, went down, stalled, or answered with an error or what is no answer."""
+
+    SILENT = "silent"
+    """It was silent for too long."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -67,23 +85,30 @@ class Failed(msgspec.Struct, frozen=True):
 Outcome = Served | Failed
 
 
-def trouble_of(kind: LegKind, error: GatewayError, *, answer_begun: bool) -> Trouble | None:
-    """Why an error of a leg lets the request be tried anew; None where the client is to hear of it.
-
-    A request that one rank serves whole is tried once, unless the rank gave it up for want of KV cache. So is a decode
-    leg whose rank has the request and stays silent: it may be at work.
-    """
-    if answer_begun:
+def trouble_of(kind: LegKind, error: GatewayError, again: Again, *, answer_begun: bool) -> Trouble | None:
+    """Why an error of a leg lets the request be tried anew; None where the client is to hear of it."""
+    if answer_begun or not isinstance(error, RANK_ERRORS):
+        return None
+    if again is Again.UNREACHED and not isinstance(error, RankUnreachableError):
         return None
     if isinstance(error, RecomputedError):
         return Trouble.RECOMPUTED
     match kind:
         case LegKind.PREFILL:
-            return Trouble.PREFILL_FAILED if isinstance(error, RANK_ERRORS) else None
+            return Trouble.PREFILL_FAILED
         case LegKind.DECODE:
-            is_silent = isinstance(error, RankTimeoutError)
-            return Trouble.DECODE_FAILED if isinstance(error, RANK_ERRORS) and not is_silent else None
+            return Trouble.DECODE_FAILED
         case LegKind.WHOLE:
-            return None
+            return _trouble_of_whole(error)
         case _:
             assert_never(kind)
+
+
+def _trouble_of_whole(error: GatewayError) -> Trouble:
+    match error:
+        case RankUnreachableError():
+            return Trouble.UNREACHABLE
+        case RankTimeoutError():
+            return Trouble.SILENT
+        case _:
+            return Trouble.RANK_FAILED

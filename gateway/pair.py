@@ -25,6 +25,7 @@ from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.prefill_leg import PrefillLeg
 from gateway.request import Request
+from gateway.retry import Tries
 from scheduler.decision import Leg, LegKind
 from scheduler.messages import RankCard
 
@@ -41,15 +42,15 @@ class PullPair:
         self._request = request
         self._phases = phases
         self._notes = notes
-        self._failures = LegFailures(pool, request.reply, notes)
         self._dispatch = Dispatch(gateway, pool, request.head)
         request.record.attempt_id = self._dispatch.attempt_id
 
-    async def run(self, reservation: int, legs: tuple[Leg, Leg], *, avoid: frozenset[str]) -> Outcome:
-        """Serve the request, or say why not; its decode rank is none to `avoid` if there is another.
+    async def run(self, reservation: int, legs: tuple[Leg, Leg], tries: Tries) -> Outcome:
+        """Serve the request, or say why not; its decode rank is none to avoid if there is another.
 
         Raises what is not to be tried anew.
         """
+        failures = LegFailures(self._pool, self._request.reply, self._notes, tries.again)
         prefill, decode = (leg.card for leg in legs)
         connector = CONNECTORS[prefill.connector]
         leg = PrefillLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
@@ -59,18 +60,18 @@ class PullPair:
             try:
                 await leg.run(prefill, connector)
             except RANK_ERRORS as error:
-                return self._failures.outcome(LegKind.PREFILL, prefill, error)
+                return failures.outcome(LegKind.PREFILL, prefill, error)
             if leg.answered:
                 return Served(None)
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
             by_s = anyio.current_time() + connector.reach_within_s
-            bound = await self._pool.rebind(reservation, receipt_for=self._request.receipt_for, avoid=avoid)
+            bound = await self._pool.rebind(reservation, receipt_for=self._request.receipt_for, avoid=tries.avoid)
             if bound is None:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
                 return Failed(Trouble.DECODE_GONE, decode.rank, gone)
             decode = bound.card
-            outcome = await self._decode(answer, leg.handover, (prefill, decode), by_s)
+            outcome = await self._decode(answer, failures, leg.handover, (prefill, decode), by_s)
             failed = outcome.rank if isinstance(outcome, Failed) else ""
             return outcome
         finally:
@@ -79,7 +80,12 @@ class PullPair:
                 freeing.start(leg.handover, prefill, rather=decode.rank, failed=failed)
 
     async def _decode(
-        self, answer: AnswerLeg, handover: Handover, cards: tuple[RankCard, RankCard], by_s: float
+        self,
+        answer: AnswerLeg,
+        failures: LegFailures,
+        handover: Handover,
+        cards: tuple[RankCard, RankCard],
+        by_s: float,
     ) -> Outcome:
         prefill, decode = cards
         self._notes.decodes_on(decode)
@@ -101,7 +107,7 @@ class PullPair:
             )
         except RANK_ERRORS as error:
             kv_of = prefill.rank if answer.reached else ""
-            return self._failures.outcome(LegKind.DECODE, decode, error, kv_of=kv_of)
+            return failures.outcome(LegKind.DECODE, decode, error, kv_of=kv_of)
         return Served(usage)
 
     def _on_decode_sent(self) -> None:

@@ -9,7 +9,7 @@ from scheduler.messages import Phase
 
 
 class Phases:
-    """The phases of one reservation from its placement to its release; to be ended with `release`."""
+    """The phases of one reservation while one attempt has it; to be ended with `end`."""
 
     def __init__(self, pool: Pool, reservation: int) -> None:
         self._pool = pool
@@ -31,8 +31,7 @@ class Phases:
         """The answer shows no first token; this is when it is expected."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self.first_token)
 
-    def release(self) -> None:
-        """The request holds nothing any more."""
+    def end(self) -> None:
+        """The attempt is over: nothing more is said of the reservation."""
         if self._timer is not None:
             self._timer.cancel()
-        self._pool.release(self._reservation)

@@ -84,7 +84,7 @@ class PrefillLeg:
         body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         sent_ids = self._request.asked.token_ids if self._request.asked else 0
         began_s = time.monotonic()
-        async with self._dispatch.send(card, body, self._on_sent, bears_stalls=False) as answer:
+        async with self._dispatch.send(card, body, self._on_sent, bears_stalls=lambda: False) as answer:
             status = answer.status
             if 400 <= status < 500:
                 edits = as_it_came(dialect_of(self._request.api))

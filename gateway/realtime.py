@@ -57,8 +57,9 @@ class Realtime:
         _, _, record, reply, explain, receipt_for = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, b"", read, None, record, reply, explain, receipt_for)
-        place = await Serving(self._gateway, pool, request).place(shape)
-        await RealtimeSession(self._gateway, pool, request, offer).run(place)
+        await Serving(self._gateway, pool, request, partial(RealtimeSession, self._gateway, pool, request, offer)).run(
+            shape
+        )
         if not reply.complete:
             await reply.end()
 

@@ -1,4 +1,4 @@
-"""One WebSocket from its placement to its end; gives its reservation back."""
+"""One WebSocket from its placement to its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from gateway.edits import as_it_came
 from gateway.gateway import Gateway
 from gateway.headers import for_client
 from gateway.leg_failures import LegFailures
+from gateway.lost_ranks import always
 from gateway.notes import Notes
-from gateway.outcome import RANK_ERRORS
+from gateway.outcome import RANK_ERRORS, Outcome, Served
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
+from gateway.retry import Tries
 from gateway.upstream import RankTunnel
 from gateway.usage_reader import UsageReader
 from scheduler.decision import LegKind, Place
@@ -28,38 +30,41 @@ HALF_CLOSED_S = 10.0
 
 
 class RealtimeSession:
-    """One try, as for whatever one rank serves alone; made once, run once."""
+    """One try, the latest of its `tries`; made once, run once. The caller gives the reservation back."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request, offer: Offer) -> None:
+    def __init__(
+        self, gateway: Gateway, pool: Pool, request: Request, offer: Offer, place: Place, tries: Tries
+    ) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request
         self._offer = offer
+        self._place = place
+        self._tries = tries
 
-    async def run(self, place: Place) -> None:
+    async def run(self) -> Outcome:
         """Have the rank answer the handshake, and carry what follows until either side ends it.
 
-        Its reservation counts as a running request all the while, and is released whatever happens. Raises
+        Its reservation counts as a running request all the while. Raises what is not to be tried anew:
         RankUnreachableError, RankFailedError, RankTimeoutError, TooManyConnectionsError, ClientGoneError.
         """
-        phases = Phases(self._pool, place.reservation)
+        phases = Phases(self._pool, self._place.reservation)
+        notes = Notes(self._gateway, self._pool, self._request)
+        notes.placed(self._place)
+        card = self._place.legs[0].card
         try:
-            notes = Notes(self._gateway, self._pool, self._request)
-            notes.placed(place)
-            card = place.legs[0].card
-            try:
-                await self._run_on(card, phases)
-            except RANK_ERRORS as error:
-                failures = LegFailures(self._pool, self._request.reply, notes)
-                raise failures.outcome(LegKind.WHOLE, card, error).error from error
-        finally:
-            phases.release()
+            await self._run_on(card, phases)
+            return Served(None)
+        except RANK_ERRORS as error:
+            failures = LegFailures(self._pool, self._request.reply, notes, self._tries.again)
+            return failures.outcome(LegKind.WHOLE, card, error)
 
     async def _run_on(self, card: RankCard, phases: Phases) -> None:
         dispatch = Dispatch(self._gateway, self._pool, self._request.head)
         self._request.record.attempt_id = dispatch.attempt_id
         reply = self._request.reply
-        async with dispatch.offer_websocket(card, phases.dispatched) as answer:
+        bears_stalls = (lambda: reply.started) if self._tries.holds_back else always
+        async with dispatch.offer_websocket(card, phases.dispatched, bears_stalls=bears_stalls) as answer:
             phases.first_token()
             if isinstance(answer, RankTunnel):
                 self._offer.prepare()
@@ -71,6 +76,7 @@ class RealtimeSession:
                     on_first_token=phases.first_token,
                     edits=as_it_came(CHOICES),
                     of_any_size=True,
+                    may_retry=self._tries.holds_back,
                 )
                 await relay(answer, reply, manner)
 

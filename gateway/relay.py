@@ -15,10 +15,11 @@ import anyio
 
 from gateway import opening
 from gateway.edits import Edits, edited
-from gateway.errors import RankFailedError
+from gateway.errors import RankErrorAnswerError, RankFailedError
 from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
 from gateway.reply import Reply
+from gateway.retriable import RETRIED_STATUSES
 from gateway.stream_sink import StreamSink
 from gateway.upstream import RankAnswer
 from gateway.usage_reader import UsageReader
@@ -62,10 +63,11 @@ class Manner(NamedTuple):
 async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
     """Pass an answer on.
 
-    Raises RankFailedError, RankTimeoutError, RecomputedError, ClientGoneError.
+    Raises RankFailedError, RankErrorAnswerError, RankTimeoutError, RecomputedError, ClientGoneError.
     """
-    if manner.may_retry and answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise RankFailedError(f"The rank answered with status {answer.status}")
+    if manner.may_retry and answer.status in RETRIED_STATUSES:
+        body = edited(await read_whole(answer, EDITED_BYTES), manner.edits, streamed=False)
+        raise RankErrorAnswerError(answer.status, for_client(answer.headers), body)
     if answer.is_event_stream:
         await _relay_events(answer, reply, manner)
     else:
@@ -85,27 +87,29 @@ async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
 
 
 async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
-    with anyio.CancelScope() as reading:
+    reading = anyio.CancelScope()
+    holds_back = manner.may_retry and answer.status == HTTPStatus.OK
 
-        def end_soon() -> None:
-            # Not by anyio's clock, which wants a task: this is called where bytes are received.
-            reading.deadline = asyncio.get_running_loop().time() + AFTER_DONE_S
+    def end_soon() -> None:
+        # Not by anyio's clock, which wants a task: this is called where bytes are received.
+        reading.deadline = asyncio.get_running_loop().time() + AFTER_DONE_S
 
-        stream = EventStream(
-            manner.edits,
-            Turns(manner.on_first_token, end_soon, manner.on_beginning),
-            manner.usage,
-            manner.taps,
-            withheld=manner.withheld,
-            bears_error=not manner.may_retry,
-        )
-        reply.last_events = lambda: stream.last
-        reply.release_held = stream.release
-        most = manner.edits.dialect.opening_bytes
-        beginning = await _opened(answer, stream, most) if manner.may_retry else b""
-        await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
-        if beginning:
-            await reply.write(beginning)
+    stream = EventStream(
+        manner.edits,
+        Turns(manner.on_first_token, end_soon, manner.on_beginning),
+        manner.usage,
+        manner.taps,
+        withheld=manner.withheld,
+        bears_error=not holds_back,
+    )
+    most = manner.edits.dialect.opening_bytes
+    beginning = await _opened(answer, stream, most) if holds_back else b""
+    reply.last_events = lambda: stream.last
+    reply.release_held = stream.release
+    await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
+    if beginning:
+        await reply.write(beginning)
+    with reading:  # not before: a client may be slow to take the beginning
         await _pass_on(answer, reply, stream)
     if left := stream.finish():
         await reply.write(left)
@@ -159,11 +163,13 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
                 return
         body = b"".join(parts)
     body = edited(body, manner.edits, streamed=False)
-    if manner.may_retry and answer.status == HTTPStatus.OK and opening.is_error(body):
-        raise RankFailedError("The rank answered with an error")
-    if manner.on_beginning is not None and answer.status == HTTPStatus.OK:
-        manner.on_beginning(body)
     if answer.status == HTTPStatus.OK:
+        if manner.may_retry and opening.is_error(body):
+            raise RankFailedError("The rank answered with an error")
+        if opening.is_none(body, answer.content_type):
+            raise RankFailedError("The rank's answer is none: it is empty, or no JSON though it says so")
+        if manner.on_beginning is not None:
+            manner.on_beginning(body)
         manner.usage.see_whole(body)
     await reply.whole(answer.status, for_client(answer.headers), body)
 

@@ -2,7 +2,7 @@
 
 A prefill rank that fails is replaced by another, then done without. Whatever fails after a prefill takes a whole new
 pair: KV that was offered once is never fetched twice. A decode rank may have failed of the KV it was given, so its
-prefill rank is avoided with it. The last try needs no prefill rank.
+prefill rank is avoided with it. The last try needs no prefill rank. What one rank serves whole is had of another.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import assert_never
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RankUnreachableError
 from gateway.outcome import Failed, Outcome, Served, Trouble
+from gateway.retriable import Again
 from gateway.usage import Usage
 
 MAX_PLACEMENTS = 3
@@ -25,11 +26,12 @@ MAX_FAILED_PREFILLS = 2
 class Tries(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts at one request, the present one included.
 
-    `avoid` are the ranks that failed, or may be why another one did; `pairable` says whether a prefill rank may still
-    be used.
+    `again` says when the request may be tried anew at all; `avoid` are the ranks that failed, or may be why another one
+    did; `pairable` says whether a prefill rank may still be used.
     """
 
     pairable: bool
+    again: Again = Again.WHATEVER
     placements: int = 1
     failed_prefills: int = 0
     avoid: frozenset[str] = frozenset()
@@ -38,6 +40,11 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     def is_last(self) -> bool:
         """Whether nothing will be tried after this one."""
         return self.placements >= MAX_PLACEMENTS
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether nothing goes to the client before the answer is known to be no failure: another try may follow."""
+        return self.again is Again.WHATEVER and not self.is_last
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -51,6 +58,11 @@ class PlaceAgain(msgspec.Struct, frozen=True):
 
     tries: Tries
     after: Failed
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the rank took no connection."""
+        return isinstance(self.after.error, RankUnreachableError)
 
 
 class GiveUp(msgspec.Struct, frozen=True):
@@ -86,6 +98,8 @@ def _after(tries: Tries, failed: Failed) -> Tries:
         case Trouble.NO_TRANSFER:
             return msgspec.structs.replace(more, pairable=False)
         case Trouble.DECODE_GONE | Trouble.DECODE_FAILED | Trouble.RECOMPUTED:
+            return more
+        case Trouble.UNREACHABLE | Trouble.RANK_FAILED | Trouble.SILENT:
             return more
         case _:
             assert_never(failed.trouble)

@@ -3,59 +3,89 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
-from typing import assert_never
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, assert_never
 
+import anyio
 import msgspec
 
+from gateway import backoff
 from gateway.attempt import Attempt
-from gateway.errors import NoRankError, PoolFullError
+from gateway.errors import GatewayError, NoRankError, PoolFullError, RankErrorAnswerError
 from gateway.gateway import RETRY_AFTER_MS, Gateway
-from gateway.outcome import Failed
+from gateway.held import Held
+from gateway.outcome import Outcome
 from gateway.placing import Pool
 from gateway.request import Request
-from gateway.retry import Finish, GiveUp, PlaceAgain, Tries, next_step
+from gateway.retriable import Again, again_of
+from gateway.retry import Finish, GiveUp, PlaceAgain, Step, Tries, next_step
 from gateway.usage import Usage
 from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
 
 log = logging.getLogger(__name__)
 
+HELD_S = 0.05
+"""What has failed is held no longer before it is moved to the next placement; for a longer wait it is given back."""
+
+
+class Attempted(Protocol):
+    """One try at a placed request, as `Attempt` is one."""
+
+    async def run(self) -> Outcome:
+        """Serve it, or say what went wrong. Raises what is not to be tried anew."""
+
+
+Begin = Callable[[Place, Tries], Attempted]
+
 
 class Serving:
-    """One request in one pool."""
+    """One request in one pool; `begin` makes the attempts at it."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, begin: Begin | None = None) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request
+        self._begin = begin or partial(Attempt, gateway, pool, request)
 
     async def run(self, shape: RequestShape) -> Usage | None:
         """Answer the client; the usage the engine reports, if any.
 
         Raises PoolFullError, NoRankError, and whatever error is the client's to hear.
         """
-        tries = Tries(pairable=shape.pairable)
-        while True:
-            asked = msgspec.structs.replace(shape, pairable=tries.pairable)
-            place = await self.place(asked, tries.avoid)
-            attempt = Attempt(self._gateway, self._pool, self._request, place)
-            outcome = await attempt.run(tries.avoid)
-            match next_step(tries, outcome):
-                case Finish(usage):
-                    return usage
-                case GiveUp(error):
-                    raise error
-                case PlaceAgain(tries, failed):
-                    self._note_retry(failed)
-                case step:
-                    assert_never(step)
+        tries = Tries(pairable=shape.pairable, again=self._again(shape))
+        with self._gateway.retry_budget.request(), Held(self._pool) as held:
+            while True:
+                asked = msgspec.structs.replace(shape, pairable=tries.pairable)
+                place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
+                outcome = await self._begin(place, tries).run()
+                match self._affordable(next_step(tries, outcome)):
+                    case Finish(usage):
+                        return usage
+                    case GiveUp(error):
+                        held.release()
+                        await self._tell(error)
+                        return None
+                    case PlaceAgain() as step:
+                        await self._wait(held, step)
+                        tries = step.tries
+                    case step:
+                        assert_never(step)
 
-    async def place(self, shape: RequestShape, avoid: frozenset[str] = frozenset()) -> Place:
-        """One placement; whoever asks owns its reservation. Raises PoolFullError, NoRankError."""
-        return self._place_or_raise(await self._decide(shape, avoid))
+    def _again(self, shape: RequestShape) -> Again:
+        return again_of(self._request.route.kind, self._request.body.fields, only_on=shape.only_on)
 
-    def _note_retry(self, failed: Failed) -> None:
-        self._gateway.metrics.pairs.retries.labels(self._pool.name, failed.trouble.value).inc()
+    def _affordable(self, step: Step) -> Step:
+        """The step, unless it is one more retry than there may be."""
+        if not isinstance(step, PlaceAgain):
+            return step
+        failed, metrics = step.after, self._gateway.retry_metrics
+        if not self._gateway.retry_budget.take():
+            metrics.refused.labels(self._pool.name, failed.trouble.value).inc()
+            return GiveUp(failed.error)
+        metrics.retries.labels(self._pool.name, failed.trouble.value).inc()
         line = {
             "event": "retry",
             "id": self._request.record.id,
@@ -67,10 +97,26 @@ class Serving:
             "error": failed.error.message,
         }
         log.warning(msgspec.json.encode(line).decode())
+        return step
 
-    async def _decide(self, shape: RequestShape, avoid: frozenset[str]) -> Decision:
+    async def _wait(self, held: Held, step: PlaceAgain) -> None:
+        """Before the next placement. What has failed counts as load no longer than a placement takes."""
+        retry = step.tries.placements - 1
+        wait_s = backoff.wait_s(retry, random.random(), refused=step.was_refused)
+        if wait_s > HELD_S:
+            held.release()
+        if wait_s:
+            await anyio.sleep(wait_s)
+
+    async def _tell(self, error: GatewayError) -> None:
+        """Give the client the error of the last attempt: what its rank said, if it said something."""
+        if not isinstance(error, RankErrorAnswerError):
+            raise error
+        await self._request.reply.whole(error.status, error.headers, error.body)
+
+    async def _decide(self, held: Held, shape: RequestShape, avoid: frozenset[str]) -> Decision:
         asked_s = time.monotonic()
-        decision = await self._pool.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
+        decision = await held.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
         self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
         return decision
 

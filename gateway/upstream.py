@@ -35,10 +35,14 @@ class RankAnswer:
         self._exchange = exchange
 
     @property
+    def content_type(self) -> bytes:
+        """What the body says it is, in lower case; empty where it does not say."""
+        return (first(((name.lower(), value) for name, value in self.headers), b"content-type") or b"").lower()
+
+    @property
     def is_event_stream(self) -> bool:
         """Whether the body is a stream of server-sent events."""
-        content_type = first(((name.lower(), value) for name, value in self.headers), b"content-type")
-        return (content_type or b"").lower().startswith(b"text/event-stream")
+        return self.content_type.startswith(b"text/event-stream")
 
     @property
     def awaited_since_s(self) -> float | None:

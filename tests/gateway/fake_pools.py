@@ -132,8 +132,8 @@ class FakePool:
         prefills = [card for card in cards if card.role is Role.PREFILL]
         prefills = [card for card in prefills if card.rank not in avoid] or prefills
         others = [card for card in cards if card.role is not Role.PREFILL]
-        others = [card for card in others if card.rank not in avoid] or others
         others = [card for card in others if shape.only_on in ("", card.rank)]
+        others = [card for card in others if card.rank not in avoid] or others
         if prefills and shape.pairable:
             prefill = Leg(kind=LegKind.PREFILL, card=prefills[turn % len(prefills)])
             return (prefill, Leg(kind=LegKind.DECODE, card=others[turn % len(others)]))

@@ -62,6 +62,10 @@ class Exchange:
         """Break the connection off."""
         self._writer.transport.abort()
 
+    def close(self) -> None:
+        """Close the connection in order."""
+        self._writer.close()
+
 
 Script = Callable[[Exchange], Awaitable[None]]
 

@@ -9,7 +9,7 @@ from gateway.errors import RankFailedError
 from gateway.lost_ranks import LostRanks
 from scheduler.messages import RankState
 from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
-from tests.gateway.running import error_of, serving
+from tests.gateway.running import serving
 from tests.gateway.scripted_pair import scripted_pair
 from tests.gateway.scripted_rank import EVENTS, STREAM_HEAD, Exchange, chunk, scripted_rank
 
@@ -63,7 +63,7 @@ async def look_again(lost: LostRanks, clock: Clock, seconds: float) -> None:
 
 async def attempt(lost: LostRanks, clock: Clock, pool: FakePool, seconds: float, *, bears_stalls: bool = True) -> None:
     """An attempt that hears nothing for so long."""
-    with lost.watch(pool, RANK, bears_stalls=bears_stalls):
+    with lost.watch(pool, RANK, bears_stalls=lambda: bears_stalls):
         await look_again(lost, clock, seconds)
 
 
@@ -144,13 +144,26 @@ async def test_an_attempt_at_a_former_life_fails_after_the_grace_too(lost: LostR
         await attempt(lost, clock, pool, GRACE_S + 0.1)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_client_of_a_rank_that_began_another_life_is_told(stream: bool) -> None:
+async def test_a_leg_bears_stalls_from_the_moment_its_client_has_something(lost: LostRanks, clock: Clock) -> None:
+    say(pool := FakePool(RANK), RankState.STALLED)
+    has_something = True
+
+    async def attempt_it() -> None:
+        nonlocal has_something
+        with lost.watch(pool, RANK, bears_stalls=lambda: has_something):
+            await look_again(lost, clock, GRACE_S + 0.1)
+            has_something = False
+            await look_again(lost, clock, 0.1)
+
+    with pytest.raises(RankFailedError, match="stalled"):
+        await attempt_it()
+
+
+async def test_a_client_of_a_rank_that_began_another_life_is_told() -> None:
     begun = anyio.Event()
 
     async def says_no_more(exchange: Exchange) -> None:
-        if stream:
-            await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
         begun.set()
         await exchange.until_closed()
 
@@ -163,12 +176,9 @@ async def test_a_client_of_a_rank_that_began_another_life_is_told(stream: bool) 
                 say(pool, RankState.UP, incarnation="2")
 
             tasks.start_soon(restart)
-            response = await served.complete(stream=stream)
+            response = await served.complete(stream=True)
         assert served.gateway.upstream.open_requests == 0
-    if stream:
-        assert response.content.startswith(EVENTS[0])
-        assert b"went down" in response.content
-        assert b"[DONE]" not in response.content
-    else:
-        assert (response.status_code, error_of(response)["type"]) == (502, "Bad Gateway")
+    assert response.content.startswith(EVENTS[0])
+    assert b"went down" in response.content
+    assert b"[DONE]" not in response.content
     assert pool.words()[-1] == "released"

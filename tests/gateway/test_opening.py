@@ -32,7 +32,6 @@ GOOD = (
     b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n',
     b'data: {"choices":[{"text":NaN}]}\n\n',
     b"data: [1]\n\n",
-    b"data: x\n\n",
 )
 ENDED = b"data: [DONE]\n\n"
 ERROR = (
@@ -40,6 +39,9 @@ ERROR = (
     b'data: {"choices":[{"text":"x"}],"error":{"code":500}}\n\n',
     b'data: {"error":\ndata: {"code":500}}\n\n',
     b'event: error\r\ndata: {"error":"x"}\r\n\r\n',
+    b"data: x\n\n",
+    b'data: {"choices":[{"text":"x"\n\n',
+    b"data: <html>\n\n",
 )
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from openai import AsyncOpenAI
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 
@@ -186,7 +187,36 @@ async def test_a_rank_that_is_not_there_is_a_502() -> None:
     async with serving(FakePools(pool := FakePool(NOWHERE))) as served:
         assert error_of(await refusal(connecting(served)))["code"] == 502
         await eventually(lambda: nothing_is_held(served, pool))
-    assert pool.shunned == [NOWHERE.rank]
+    assert set(pool.shunned) == {NOWHERE.rank}
+    assert set(pool.releases().values()) == {1}
+
+
+async def test_a_handshake_that_a_rank_fails_of_is_made_with_another() -> None:
+    def fails(_: ServerConnection, __: Request) -> Response:
+        return Response(503, "Service Unavailable", Headers({"content-length": "0"}), b"")
+
+    async with websocket_rank(process_request=fails) as bad, websocket_rank() as rank:
+        pool = FakePool(card(bad.url), NOWHERE, card(rank.url), takes_turns=False)
+        async with serving(FakePools(pool)) as served:
+            async with connecting(served) as client:
+                assert await sent(client, "hello") == "hello"
+            await eventually(lambda: nothing_is_held(served, pool))
+    assert pool.avoided == [frozenset(), {card(bad.url).rank}, {card(bad.url).rank, NOWHERE.rank}]
+    assert pool.releases() == {1: 1, 2: 1, 3: 1}
+
+
+async def test_a_session_that_has_begun_is_not_begun_elsewhere() -> None:
+    async def dies(connection: ServerConnection) -> None:
+        reset(connection.transport)
+
+    async with websocket_rank(dies) as rank:
+        pool = FakePool(card(rank.url), NOWHERE, takes_turns=False)
+        async with serving(FakePools(pool)) as served:
+            async with connecting(served) as client:
+                with pytest.raises(ConnectionClosed):
+                    await client.recv()
+            await eventually(lambda: nothing_is_held(served, pool))
+    assert len(pool.asked) == 1
 
 
 async def test_a_rank_says_goodbye_and_its_client_hears_it() -> None:

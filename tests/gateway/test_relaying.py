@@ -109,12 +109,11 @@ async def test_a_large_answer_that_is_no_stream_passes_in_parts() -> None:
 
 async def test_phases_follow_the_request_and_a_comment_is_no_token() -> None:
     async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
-        arrived, token, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        end = asyncio.Event()
 
         async def goes_slowly(exchange: Exchange) -> None:
             await exchange.send(STREAM_HEAD, chunk(b": keep-alive\n\n"))
-            arrived.set()
-            await token.wait()
+            await eventually(lambda: pool.words() == ["dispatched"])
             await exchange.send(chunk(EVENTS[0]))
             await end.wait()
             await exchange.send(chunk(EVENTS[-1]), NO_MORE)
@@ -122,11 +121,7 @@ async def test_phases_follow_the_request_and_a_comment_is_no_token() -> None:
         rank.script = goes_slowly
         async with served.client.stream("POST", COMPLETIONS, json={"prompt": "x", "stream": True}) as response:
             parts = response.aiter_bytes()
-            await arrived.wait()
-            assert await anext(parts) == b": keep-alive\n\n"
-            assert pool.words() == ["dispatched"]
-            token.set()
-            assert await anext(parts) == EVENTS[0]
+            assert await anext(parts) == b": keep-alive\n\n" + EVENTS[0]
             assert pool.words() == ["dispatched", "first_token"]
             assert pool.live == {1}
             end.set()

@@ -10,11 +10,12 @@ import openai
 import pytest
 
 from gateway.upload import LOOK_AHEAD_BYTES
-from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
+from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.form import FORM_TYPE, field, file, form
 from tests.gateway.receiving_rank import receiving_rank
 from tests.gateway.running import Served, checked_error, error_of, eventually, nothing_is_held, serving
-from tests.gateway.scripted_rank import EVENTS, scripted_rank, streams
+from tests.gateway.scripted_pair import answers
+from tests.gateway.scripted_rank import EVENTS, Script, breaks_off, scripted_rank, streams
 
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 MEGABYTE = 1_000_000
@@ -214,6 +215,28 @@ async def test_an_upload_is_placed_by_its_length() -> None:
     async with scripted_rank() as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
         await upload(served, field("model", "sim"), file(bytes(320_000)))
     assert (pool.asked[0].prompt_tokens, pool.asked[0].output_tokens, pool.asked[0].pairable) == (1000, 256, False)
+
+
+async def test_an_upload_whose_rank_takes_no_connection_gets_to_another_whole() -> None:
+    whole = form(field("model", "sim"), file(AUDIO))
+    async with receiving_rank() as rank:
+        pool = FakePool(NOWHERE, card(rank.url), takes_turns=False)
+        async with serving(FakePools(pool)) as served:
+            async with uploading(served) as (reader, writer):
+                writer.write(head(len(whole)) + whole)
+                assert await answer_of(reader) == (200, rank.answer)
+            await eventually(lambda: nothing_is_held(served, pool))
+    assert rank.received_bytes == len(whole)
+    assert pool.releases() == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("script", [breaks_off, answers(b"{}", "503 Busy")])
+async def test_an_upload_of_which_a_rank_has_taken_something_is_not_tried_anew(script: Script) -> None:
+    async with scripted_rank(script) as rank, scripted_rank() as other:
+        pool = FakePool(card(rank.url), card(other.url), takes_turns=False)
+        async with serving(FakePools(pool)) as served:
+            assert await upload(served, field("model", "sim"), file(b"x")) in (502, 503)
+    assert (len(rank.requests), len(other.requests)) == (1, 0)
 
 
 async def test_a_transcription_may_be_streamed() -> None:

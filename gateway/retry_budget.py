@@ -1,0 +1,67 @@
+"""How many retries a gateway allows itself, so that they cannot multiply a load that ranks fail of. Pure.
+
+Each request may lose one rank: a whole rank's requests are tried anew when it dies. What fails again and again cannot
+more than double the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+WINDOW_S = 10
+FLOOR = 10
+"""A gateway with little to do may still try things anew."""
+
+
+class RecentCount:
+    """How often something happened in the last `WINDOW_S` seconds, to a second; memory is constant."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * WINDOW_S
+        self._second = 0
+
+    def add(self, now_s: float) -> None:
+        """It happens now; `now_s` never goes back."""
+        self._move_to(int(now_s))
+        self._counts[self._second % WINDOW_S] += 1
+
+    def total(self, now_s: float) -> int:
+        """How often it happened lately."""
+        self._move_to(int(now_s))
+        return sum(self._counts)
+
+    def _move_to(self, second: int) -> None:
+        for passed in range(max(self._second + 1, second - WINDOW_S + 1), second + 1):
+            self._counts[passed % WINDOW_S] = 0
+        self._second = max(self._second, second)
+
+
+class RetryBudget:
+    """The retries of one process: fewer in the window than `FLOOR`, the requests under way and those that have ended
+    in it together. `clock` answers monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._under_way = 0
+        self._ended = RecentCount()
+        self._retries = RecentCount()
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """One request, while it is under way."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._ended.add(self._clock())
+
+    def take(self) -> bool:
+        """Whether there may be one more retry; it counts then."""
+        now_s = self._clock()
+        if self._retries.total(now_s) >= FLOOR + self._under_way + self._ended.total(now_s):
+            return False
+        self._retries.add(now_s)
+        return True
