@@ -27,9 +27,12 @@ class Held:
         self.release()
 
     async def place(self, shape: RequestShape, *, receipt_for: str, avoid: frozenset[str]) -> Decision:
-        """Place the request, and give back what was held before; what the decision reserves is held from now on."""
-        self.release()
-        decision = await self._pool.place(shape, receipt_for=receipt_for, avoid=avoid)
+        """Place the request instead of what was held, in one step; what the decision reserves is held from now on.
+
+        From the first line on the pool answers for what was held, also if this is cancelled.
+        """
+        former, self._reservation = self._reservation, None
+        decision = await self._pool.place(shape, receipt_for=receipt_for, avoid=avoid, instead_of=former)
         if isinstance(decision, Place):
             self._reservation = decision.reservation
         return decision

@@ -51,12 +51,18 @@ class Pool(Protocol):
         """How long ago it was read."""
 
     async def place(
-        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+        self,
+        shape: RequestShape,
+        *,
+        receipt_for: str = "",
+        avoid: frozenset[str] = frozenset(),
+        instead_of: int | None = None,
     ) -> Decision:
         """Choose ranks and reserve them: no prefill rank to `avoid`, any other only where none is left.
 
         An answer nobody waits for any more is released by the pool. `receipt_for`: the request id under which a
-        receipt is kept.
+        receipt is kept. The reservation `instead_of` which it is placed is given back in the same step, whatever
+        becomes of this call.
         """
 
     async def rebind(

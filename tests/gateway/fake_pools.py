@@ -62,8 +62,10 @@ class FakePool:
     What is pairable goes to a prefill and a decode rank if it has any. A rebinding answers the next of `rebinds`, else
     the rank placed on, after `rebind_s`.
 
-    A prompt of more than `stalls_above_tokens` is never placed, and counted in `stalled`.
-    `history` has every word it was told of a reservation, in order; `live` what was not released.
+    A prompt of more than `stalls_above_tokens` is never placed, nor any from the placement `stalls_from` on; they are
+    counted in `stalled`.
+    `history` has every word it was told of a reservation, in order; `live` what was not released; `moved` what was
+    released by the placement that came instead.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class FakePool:
         self.snapshot_age_s = 0.25
         self.first_token_s = 3600.0
         self.stalls_above_tokens = 1 << 30
+        self.stalls_from = 1 << 30
         self.stalled = 0
         self.placed: dict[int, tuple[Leg, ...]] = {}
         self.rebinds: list[RankCard | None] = []
@@ -94,13 +97,24 @@ class FakePool:
         self.explained: list[str] = []
         self.history: list[tuple[int, str]] = []
         self.live: set[int] = set()
+        self.moved: list[int] = []
         self.given_back = 0
         self.shunned: list[str] = []
         self._random = Random(7)
 
     async def place(
-        self, shape: RequestShape, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
+        self,
+        shape: RequestShape,
+        *,
+        receipt_for: str = "",
+        avoid: frozenset[str] = frozenset(),
+        instead_of: int | None = None,
     ) -> Decision:
+        if instead_of is not None:
+            assert instead_of in self.live, "a reservation is moved while it is held"
+            self.live.remove(instead_of)
+            self.history.append((instead_of, "released"))
+            self.moved.append(instead_of)
         self.asked.append(shape)
         self.avoided.append(avoid)
         self.explained.append(receipt_for)
@@ -109,7 +123,7 @@ class FakePool:
         reservation = len(self.asked)
         self.live.add(reservation)
         try:
-            if shape.prompt_tokens > self.stalls_above_tokens:
+            if shape.prompt_tokens > self.stalls_above_tokens or reservation >= self.stalls_from:
                 self.stalled += 1
                 await anyio.sleep_forever()
             await anyio.sleep(self.place_s * self._random.random())

@@ -144,6 +144,15 @@ async def test_a_request_that_every_rank_fails_of_costs_three_placements_and_get
     assert ranks.names() == "ABC"
     assert ranks.pool.avoided == [frozenset(), {"A"}, {"A", "B"}]
     assert ranks.pool.releases() == {1: 1, 2: 1, 3: 1}
+    assert ranks.pool.moved[0] == 1  # the second wait may be too long for that
+
+
+async def test_a_client_that_leaves_while_its_request_is_placed_anew_leaves_nothing() -> None:
+    async with scripted_ranks(breaks_off) as ranks:
+        ranks.pool.stalls_from = 2
+        await is_left_while(ranks, lambda: ranks.pool.stalled == 1)
+    assert ranks.pool.moved == [1]
+    assert ranks.pool.given_back == 1
 
 
 async def test_a_stream_that_every_rank_begins_with_an_error_gets_the_last_ones_events() -> None:
@@ -207,6 +216,7 @@ async def test_a_client_that_leaves_while_its_request_waits_ends_the_wait_and_no
         await is_left_while(ranks, lambda: ranks.names() == "A" and not ranks.pool.live and ranks.pool.words() != [])
     assert ranks.names() == "A"
     assert ranks.pool.releases() == {1: 1}
+    assert ranks.pool.moved == []
 
 
 async def test_a_client_that_leaves_during_a_retry_closes_it_and_nothing_is_held() -> None:
