@@ -26,6 +26,7 @@ from gateway.metrics import Metrics, StateCollector
 from gateway.patience import Patience
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
+from gateway.rank_wait import RankWait
 from gateway.retry_budget import RetryBudget
 from gateway.retry_metrics import RetryMetrics
 from gateway.settings import GatewaySettings
@@ -62,6 +63,7 @@ class Gateway:
         self.lost_ranks = LostRanks(time.monotonic)
         self.retry_budget = RetryBudget(time.monotonic)
         self.retry_metrics = RetryMetrics(self.metrics.registry)
+        self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
@@ -84,7 +86,10 @@ class Gateway:
         return len(self._alive)
 
     def pool_for(self, model: str | None) -> Pool:
-        """The pool of a request. Raises AmbiguousModelError, UnknownModelError, NoRankError."""
+        """The pool of a request; it may have lost its ranks a moment ago.
+
+        Raises AmbiguousModelError, UnknownModelError, NoRankError.
+        """
         self.require_ready()
         if not model:  # to vLLM an empty name is none
             names = self.pools.names()
@@ -94,9 +99,7 @@ class Gateway:
             if not names:
                 raise NoRankError("No model is being served now", retry_after_ms=RETRY_AFTER_MS)
             model = names[0]
-        pool = self.pools.get(model)
-        if pool is None and self.pools.is_known(model):
-            raise NoRankError(f"No rank serves the model `{quoted(model)}` now", retry_after_ms=RETRY_AFTER_MS)
+        pool = self.pools.known(model)
         if pool is None:
             known = ", ".join(sorted(self.pools.names())) or "none"
             raise UnknownModelError(

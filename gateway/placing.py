@@ -65,6 +65,9 @@ class Pool(Protocol):
         becomes of this call.
         """
 
+    async def rank_comes(self, shape: RequestShape, avoid: frozenset[str]) -> None:
+        """Return when a newer snapshot has a rank for a request; there may never be one."""
+
     async def rebind(
         self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()
     ) -> Leg | None:
@@ -117,10 +120,10 @@ class Pools(Protocol):
         """How many reservations this gateway holds in all of them."""
 
     def get(self, model: str) -> Pool | None:
-        """The pool that serves a model."""
+        """The pool that serves a model, if it has ranks."""
 
-    def is_known(self, model: str) -> bool:
-        """Whether a pool serves a model, or did until a moment ago."""
+    def known(self, model: str) -> Pool | None:
+        """The pool that serves a model, or did until a moment ago: it may have no ranks now."""
 
     def names(self) -> Sequence[str]:
         """The models served."""

@@ -115,10 +115,13 @@ class Serving:
         await self._request.reply.whole(error.status, error.headers, error.body)
 
     async def _decide(self, held: Held, shape: RequestShape, avoid: frozenset[str]) -> Decision:
-        asked_s = time.monotonic()
-        decision = await held.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
-        self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
-        return decision
+        async def place() -> Decision:
+            asked_s = time.monotonic()
+            decision = await held.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
+            self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
+            return decision
+
+        return await self._gateway.rank_wait.decide(self._pool, shape, avoid, place)
 
     def _place_or_raise(self, decision: Decision) -> Place:
         match decision:

@@ -81,6 +81,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="how long a rank may take to its answer's first byte: queue and prefill included",
         ),
     ] = 1_800_000
+    rank_wait_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_MS,
+            description="how long a request waits for a rank where none can take it now, before its 503; 0: not at all",
+        ),
+    ] = 5_000
     prefill_ms: Annotated[
         int,
         Meta(ge=1, le=LONGEST_MS, description="how long a prefill rank may take to its whole answer, queue included"),

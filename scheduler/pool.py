@@ -11,7 +11,7 @@ from random import Random
 import anyio
 import msgspec
 
-from scheduler.choice import missing
+from scheduler.choice import choose, missing
 from scheduler.decision import Decision, Leg, Place, Reject, RequestShape, Wait
 from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
@@ -131,6 +131,10 @@ class Pool:
             return decision
         finally:
             self._give_back(instead_of)
+
+    async def rank_comes(self, shape: RequestShape, avoid: frozenset[str]) -> None:
+        """Returns after a snapshot, read from now on, that has a rank for a request; there may never be one."""
+        await self._snapshots.awaited.wait(lambda view: bool(choose(shape, view, self._rules.connectors, avoid)))
 
     async def rebind(
         self, reservation: int, *, receipt_for: str = "", avoid: frozenset[str] = frozenset()

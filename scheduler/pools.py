@@ -79,9 +79,9 @@ class Pools:
         pool = self._pools.get(model)
         return pool if pool and pool.view.ranks else None
 
-    def is_known(self, model: str) -> bool:
-        """Whether a pool serves a model, or did until a moment ago."""
-        return model in self._pools
+    def known(self, model: str) -> Pool | None:
+        """The pool that serves a model, or did until a moment ago: it may have no ranks now."""
+        return self._pools.get(model)
 
     def names(self) -> list[str]:
         """The models that have ranks, sorted."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scheduler import calls
+from scheduler.awaited_ranks import AwaitedRanks
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
@@ -68,6 +69,7 @@ class Snapshots:
         self.unreadable = 0
         self.losses = 0
         self.complaint = ""
+        self.awaited = AwaitedRanks()
         self._rebuild: _Rebuild | None = None
         self._statements_then = -1
         self._reread_at: float | None = None
@@ -150,6 +152,7 @@ class Snapshots:
         self.view = view
         self.read_at = read_at
         self._on_read()
+        self.awaited.read(view)
 
     def _lost(self, error: Exception) -> None:
         if str(error) != self.complaint:

@@ -57,7 +57,7 @@ class FakePoolView(NamedTuple):
 class FakePool:
     """Places on its cards in turn (or always on the first ones), after a delay between 0 and `place_s`.
 
-    `answer` replaces its decisions.
+    `answer` replaces its decisions; whoever waits for a rank waits for `has_rank`.
 
     What is pairable goes to a prefill and a decode rank if it has any. A rebinding answers the next of `rebinds`, else
     the rank placed on, after `rebind_s`.
@@ -100,6 +100,7 @@ class FakePool:
         self.moved: list[int] = []
         self.given_back = 0
         self.shunned: list[str] = []
+        self.has_rank = anyio.Event()
         self._random = Random(7)
 
     async def place(
@@ -163,6 +164,9 @@ class FakePool:
         card = self.rebinds.pop(0) if self.rebinds else self.placed[reservation][-1].card
         return Leg(kind=LegKind.DECODE, card=card) if card else None
 
+    async def rank_comes(self, shape: RequestShape, avoid: frozenset[str]) -> None:
+        await self.has_rank.wait()
+
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
 
@@ -214,14 +218,14 @@ class FakePools:
         self.degraded = False
         self.counters: Mapping[str, int] = {"resyncs": 3}
         self.homes: Any = FakeHomes()
-        self.lost: frozenset[str] = frozenset()
+        self.lost: dict[str, FakePool] = {}
         self._pools = {pool.name: pool for pool in pools}
 
     def get(self, model: str) -> FakePool | None:
         return self._pools.get(model)
 
-    def is_known(self, model: str) -> bool:
-        return model in self._pools or model in self.lost
+    def known(self, model: str) -> FakePool | None:
+        return self._pools.get(model) or self.lost.get(model)
 
     def names(self) -> Sequence[str]:
         return sorted(self._pools)

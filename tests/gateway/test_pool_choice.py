@@ -60,17 +60,17 @@ async def test_without_any_pool_the_client_is_asked_to_come_back() -> None:
 
 async def test_a_pool_that_lost_its_ranks_a_moment_ago_is_no_unknown_model() -> None:
     fakes = pools_of_nobody()
-    fakes.lost = frozenset({"lost"})
-    async with serving(fakes) as served:
+    fakes.lost["lost"] = FakePool(name="lost", answer=Reject(reason="no rank of lost can take a request now"))
+    async with serving(fakes, rank_wait_ms=0) as served:
         response = await served.complete(model="lost")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    assert error_of(response)["message"] == "No rank serves the model `lost` now"
+    assert error_of(response)["message"] == "no rank of lost can take a request now"
 
 
 async def test_a_full_pool_is_a_429_and_one_without_ranks_a_503() -> None:
     full = FakePool(NOWHERE, name="full", answer=Wait(retry_after_ms=1_200))
     down = FakePool(NOWHERE, name="down", answer=Reject(reason="no rank of down is up"))
-    async with serving(FakePools(full, down)) as served:
+    async with serving(FakePools(full, down), rank_wait_ms=0) as served:
         too_many = await served.complete(model="full")
         none_up = await served.complete(model="down")
         page = (await served.client.get("/metrics")).text

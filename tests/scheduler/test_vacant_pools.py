@@ -146,12 +146,13 @@ def later() -> Iterator[Later]:
 def test_a_pool_that_lost_its_ranks_is_known_for_a_while(later: Later) -> None:
     agent = later.tell("m")
     later.passes(2)
-    assert (later.pools.names(), later.pools.is_known("m"), later.pools.is_known("other")) == (["m"], True, False)
+    assert (later.pools.names(), later.pools.known("other")) == (["m"], None)
     later.do(agent.goodbye())
     later.passes(REST_S / 2)
-    assert (later.pools.get("m"), later.pools.is_known("m")) == (None, True)
+    assert later.pools.get("m") is None
+    assert later.pools.known("m")
     later.passes(REST_S)
-    assert not later.pools.is_known("m")
+    assert not later.pools.known("m")
 
 
 def test_a_store_that_lost_what_it_heard_of_the_ranks_leaves_the_model_known(later: Later) -> None:
@@ -159,7 +160,7 @@ def test_a_store_that_lost_what_it_heard_of_the_ranks_leaves_the_model_known(lat
     later.passes(2)
     later.do(later.store.command("DEL", PoolKeys("m").seen, POOLS))
     later.passes(5)
-    assert later.pools.is_known("m")
+    assert later.pools.known("m")
 
 
 def test_a_pool_that_ended_costs_nothing_and_begins_again_with_its_first_rank(later: Later) -> None:
@@ -202,7 +203,7 @@ def test_what_a_pool_counted_outlives_it(later: Later) -> None:
     before = later.pools.counters["resyncs"]
     later.do(agent.goodbye())
     later.passes(2 * REST_S)
-    assert not later.pools.is_known("m")
+    assert not later.pools.known("m")
     assert later.pools.counters["resyncs"] >= before
 
 
@@ -211,10 +212,10 @@ def test_a_pool_of_which_nothing_can_be_read_is_kept_until_its_name_leaves(later
     later.do(later.store.command("HSET", PoolKeys("m").seen, "a", "junk"))
     later.do(later.store.command("SADD", POOLS, "m"))
     later.passes(2 * REST_S)
-    assert later.pools.is_known("m")
+    assert later.pools.known("m")
     later.do(later.store.command("DEL", POOLS))
     later.passes(2)
-    assert not later.pools.is_known("m")
+    assert not later.pools.known("m")
 
 
 def test_of_many_names_each_has_its_turn(later: Later) -> None:
