@@ -18,10 +18,10 @@ PATIENCE_S = 30.0
 
 
 class LiveStream:
-    """A stream that a thread reads; `tokens` came so far, `problem` is why no more do."""
+    """A stream that a thread reads; `events` came so far, `problem` is why no more do."""
 
     def __init__(self, gateway: str) -> None:
-        self.tokens = 0
+        self.events = 0
         self.problem = ""
         self._gateway = gateway
         self._ended = False
@@ -37,26 +37,26 @@ class LiveStream:
                             return
                         if line.startswith("data: {") and not self._count(json.loads(line[6:])):
                             return
-                    self.problem = f"{answer.status_code}: it ended after {self.tokens} tokens"
+                    self.problem = f"{answer.status_code}: it ended after {self.events} events"
             except httpx.HTTPError as error:
-                self.problem = f"{error!r} after {self.tokens} tokens"
+                self.problem = f"{error!r} after {self.events} events"
 
     def _count(self, event: dict[str, Any]) -> bool:
-        self.tokens += "choices" in event
+        self.events += "choices" in event
         self.problem = str(event.get("error", ""))
         return not self.problem
 
     def end(self) -> None:
-        """Its client leaves with the next token."""
+        """Its client leaves with the next event."""
         self._ended = True
 
     def goes_on(self) -> None:
-        """Waits for more tokens."""
-        seen = self.tokens
+        """Waits for more of it."""
+        seen = self.events
 
         def more() -> bool:
             assert not self.problem, self.problem
-            return self.tokens > seen
+            return self.events > seen
 
         until_now(more, "the stream goes on")
 

@@ -32,14 +32,14 @@ class Member(NamedTuple):
 
     process: ForebayProcess
     link: Link | None
+    http: httpx.Client
 
     @property
     def pid(self) -> int:
         return self.process.process.pid
 
     def get(self, path: str) -> httpx.Response:
-        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        return httpx.get(self.process.url + path, headers=headers, trust_env=False, timeout=START_S)
+        return self.http.get(self.process.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}"})
 
     def state(self) -> dict[str, Any]:
         """What a gateway says it holds, and its name."""
@@ -57,6 +57,7 @@ class Site:
 
     def __init__(self, folder: Path, stack: ExitStack, url: Url) -> None:
         self._folder, self._stack, self._url = folder, stack, url
+        self._http = stack.enter_context(httpx.Client(trust_env=False, timeout=START_S))
         self.ranks = [stack.enter_context(running_rank(*RANK)) for _ in range(2)]
         self.agent = self._join("agent", *self._agent_options())
         self.gateways = [self.join_gateway() for _ in range(2)]
@@ -70,7 +71,8 @@ class Site:
 
     def _join(self, command: str, *options: str) -> Member:
         url, link = self._url()
-        return Member(self._stack.enter_context(forebay_process(self._folder, command, "--redis", url, *options)), link)
+        process = self._stack.enter_context(forebay_process(self._folder, command, "--redis", url, *options))
+        return Member(process, link, self._http)
 
     @property
     def urls(self) -> list[str]:
@@ -95,16 +97,18 @@ class Site:
 
         until_now(say_so, f"all gateways say that degraded is {is_so}")
 
-    def disagreement(self, store: redis.Redis) -> str:
-        """How the ledger differs from what gateways hold, or that it cannot be asked; empty where all is well."""
+    def disagreement(self, store: redis.Redis, slack: int = 0) -> str:
+        """How the ledger differs from what gateways hold, or that it cannot be asked; empty where all is well.
+
+        What each holds may differ by `slack`: they are not asked at the same instant.
+        """
         if any(gateway.is_degraded() for gateway in self.gateways):
             return "a gateway is degraded"
         with suppress(redis.RedisError):
             books = books_of(store)
             told = {name: len(records) for name, records in books.held.items() if records}
-            states = [gateway.state() for gateway in self.gateways]
-            held = {state["gateway"]: state["reservations"] for state in states if state["reservations"]}
-            if held != told:
+            held = {state["gateway"]: state["reservations"] for state in (each.state() for each in self.gateways)}
+            if told.keys() - held.keys() or any(abs(held[name] - told.get(name, 0)) > slack for name in held):
                 return f"gateways hold {held}, the ledger {told}"
             return "" if books.is_exact else f"the sums are wrong: {books}"
         return "Redis does not answer"

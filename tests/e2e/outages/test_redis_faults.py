@@ -65,8 +65,8 @@ def dies_and_comes_back_as_it_was_long_ago(scene: Scene) -> None:
 def is_frozen(scene: Scene) -> None:
     os.kill(scene.server.pid, signal.SIGSTOP)
     try:
-        scene.site.until_degraded()
         time.sleep(FREEZE_S)
+        scene.site.until_degraded()
     finally:
         os.kill(scene.server.pid, signal.SIGCONT)
 
