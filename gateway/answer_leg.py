@@ -91,6 +91,7 @@ class AnswerLeg:
             edits=edits,
             of_any_size=of_any_size,
             may_retry=may_retry,
+            claim=self._request.claim,
             taps=self._taps(),
             withheld=self._withheld(),
             on_beginning=partial(self._on_beginning, card) if self._keeps else None,

@@ -20,6 +20,7 @@ from gateway.errors import (
     UnknownModelError,
     quoted,
 )
+from gateway.hedging import Hedging
 from gateway.kept_responses import KeptResponses
 from gateway.lost_ranks import LostRanks
 from gateway.metrics import Metrics, StateCollector
@@ -62,6 +63,7 @@ class Gateway:
         self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s)
         self.lost_ranks = LostRanks(time.monotonic)
         self.retry_budget = RetryBudget(time.monotonic)
+        self.hedging = Hedging() if settings.hedge else None
         self.retry_metrics = RetryMetrics(self.metrics.registry)
         self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))

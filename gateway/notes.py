@@ -6,14 +6,22 @@ import logging
 
 import msgspec
 
+from gateway.access import RequestRecord
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
+from gateway.headers import Headers
 from gateway.placing import Pool
 from gateway.request import Request
 from scheduler.decision import LegKind, Place
 from scheduler.messages import RankCard
 
 log = logging.getLogger(__name__)
+
+
+def shown_ranks(record: RequestRecord, gateway: str) -> Headers:
+    """The headers that tell a client where its request went."""
+    shown = {b"x-forebay-prefill": record.prefill_rank, b"x-forebay-decode": record.rank, b"x-forebay-gateway": gateway}
+    return [(name, value.encode()) for name, value in shown.items() if value]
 
 
 class Notes:
@@ -51,13 +59,7 @@ class Notes:
         self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
 
     def _show_ranks(self) -> None:
-        record = self._request.record
-        shown = {
-            b"x-forebay-prefill": record.prefill_rank,
-            b"x-forebay-decode": record.rank,
-            b"x-forebay-gateway": self._gateway.name,
-        }
-        self._request.reply.extra = [(name, value.encode()) for name, value in shown.items() if value]
+        self._request.reply.extra = shown_ranks(self._request.record, self._gateway.name)
 
     def _log_receipt(self, place: Place) -> None:
         receipt = {

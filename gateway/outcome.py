@@ -68,18 +68,21 @@ class Served(msgspec.Struct, frozen=True):
 class Failed(msgspec.Struct, frozen=True):
     """Nothing was answered. `rank` failed, if any; `error` is for the client if it was the last try.
 
-    `kv_of` is the prefill rank whose KV the one that failed was to fetch, where that may be what it failed of.
+    `kv_of` is the prefill rank whose KV the one that failed was to fetch, where that may be what it failed of. It took
+    so many `placements`; `others` have failed beside it.
     """
 
     trouble: Trouble
     rank: str
     error: GatewayError
     kv_of: str = ""
+    others: frozenset[str] = frozenset()
+    placements: int = 1
 
     @property
     def suspects(self) -> frozenset[str]:
         """The ranks to avoid."""
-        return frozenset({self.rank, self.kv_of} - {""})
+        return self.others | ({self.rank, self.kv_of} - {""})
 
 
 Outcome = Served | Failed

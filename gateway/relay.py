@@ -19,6 +19,7 @@ from gateway.errors import RankErrorAnswerError, RankFailedError
 from gateway.event_stream import EventStream, Tap, Turns
 from gateway.headers import for_client
 from gateway.reply import Reply
+from gateway.request import Claim, unopposed
 from gateway.retriable import RETRIED_STATUSES
 from gateway.stream_sink import StreamSink
 from gateway.upstream import RankAnswer
@@ -46,7 +47,8 @@ class Manner(NamedTuple):
     `usage` is shown the answer, `taps` a stream; `withheld` keeps its usage from the client. `on_first_token` is called
     when a stream has its first token; `edits` are made in an answer. `of_any_size`: the rank shares no KV, so it has
     nothing to hide, and what is too large to be read whole passes. `may_retry`: there is somebody else to ask, so
-    nothing goes to the client before the answer is known to be no failure. `on_beginning` is given what a stream says
+    nothing goes to the client before the answer is known to be no failure, and then not before `claim` returns.
+    `on_beginning` is given what a stream says
     before its first token, or a good answer that is not streamed.
     """
 
@@ -55,6 +57,7 @@ class Manner(NamedTuple):
     edits: Edits
     of_any_size: bool = False
     may_retry: bool = False
+    claim: Claim = unopposed
     taps: tuple[Tap, ...] = ()
     withheld: WithheldUsage | None = None
     on_beginning: Callable[[bytes], None] | None = None
@@ -104,6 +107,7 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Non
     )
     most = manner.edits.dialect.opening_bytes
     beginning = await _opened(answer, stream, most) if holds_back else b""
+    await manner.claim()
     reply.last_events = lambda: stream.last
     reply.release_held = stream.release
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
@@ -157,6 +161,7 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
             parts.append(part)
             size += len(part)
             if size > WHOLE_BYTES:
+                await manner.claim()
                 end = await _relay_rest(answer, reply, b"".join(parts))
                 if answer.status == HTTPStatus.OK:
                     manner.usage.see_end(end)
@@ -171,6 +176,7 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
         if manner.on_beginning is not None:
             manner.on_beginning(body)
         manner.usage.see_whole(body)
+    await manner.claim()
     await reply.whole(answer.status, for_client(answer.headers), body)
 
 

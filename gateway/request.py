@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope
@@ -18,6 +19,13 @@ from gateway.wire import Api, Body
 
 QUERY = re.compile(rb"[\x21-\x7e]*")
 """What may stand in a request's line; the parser lets other bytes in."""
+
+
+Claim = Callable[[], Awaitable[None]]
+
+
+async def unopposed() -> None:
+    """For the only attempt."""
 
 
 class Head(NamedTuple):
@@ -51,7 +59,8 @@ class Arrival(NamedTuple):
 class Request(NamedTuple):
     """A request on its way to the ranks; `asked` is its prompt, None where it is not read.
 
-    `content` is what a rank gets that serves it alone, `body` what was read of it.
+    `content` is what a rank gets that serves it alone, `body` what was read of it. `claim` is awaited before anything
+    goes to the client: of two attempts at once only one may go on.
     """
 
     route: Route
@@ -63,6 +72,7 @@ class Request(NamedTuple):
     reply: Reply
     explain: bool
     receipt_for: str
+    claim: Claim = unopposed
 
     @property
     def api(self) -> Api:

@@ -86,7 +86,8 @@ def next_step(tries: Tries, outcome: Outcome) -> Step:
 
 
 def _after(tries: Tries, failed: Failed) -> Tries:
-    more = msgspec.structs.replace(tries, placements=tries.placements + 1, avoid=tries.avoid | failed.suspects)
+    placements = tries.placements + failed.placements
+    more = msgspec.structs.replace(tries, placements=placements, avoid=tries.avoid | failed.suspects)
     if more.is_last:
         more = msgspec.structs.replace(more, pairable=False)
     match failed.trouble:

@@ -15,6 +15,9 @@ class RetryMetrics:
             ["pool", "reason"],
             registry=registry,
         )
+        hedged, won = "Requests placed a second time, their first byte being late.", "Those that this has answered."
+        self.hedges = Counter("forebay_gateway_hedges", hedged, ["pool"], registry=registry)
+        self.hedges_won = Counter("forebay_gateway_hedges_won", won, ["pool"], registry=registry)
         self.refused = Counter(
             "forebay_gateway_retries_refused",
             "Requests that would have been, had there not been too many lately.",

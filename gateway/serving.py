@@ -16,9 +16,11 @@ from gateway import backoff
 from gateway.attempt import Attempt
 from gateway.errors import GatewayError, NoRankError, PoolFullError, RankErrorAnswerError
 from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.hedging import may_be_hedged
 from gateway.held import Held
 from gateway.outcome import Outcome
 from gateway.placing import Pool
+from gateway.race import Contest, Race
 from gateway.request import Request
 from gateway.retriable import Again, again_of
 from gateway.retry import Finish, GiveUp, PlaceAgain, Step, Tries, next_step
@@ -60,7 +62,7 @@ class Serving:
             while True:
                 asked = msgspec.structs.replace(shape, pairable=tries.pairable)
                 place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
-                outcome = await self._begin(place, tries).run()
+                outcome = await self._attempt(held, asked, place, tries)
                 match self._affordable(next_step(tries, outcome)):
                     case Finish(usage):
                         return usage
@@ -73,6 +75,12 @@ class Serving:
                         tries = step.tries
                     case step:
                         assert_never(step)
+
+    async def _attempt(self, held: Held, shape: RequestShape, place: Place, tries: Tries) -> Outcome:
+        hedging, request = self._gateway.hedging, self._request
+        if hedging is None or not may_be_hedged(request.route, request.body.fields, place, tries):
+            return await self._begin(place, tries).run()
+        return await Race(Contest(self._gateway, self._pool, request, hedging), shape).run(held, place, tries)
 
     def _again(self, shape: RequestShape) -> Again:
         return again_of(self._request.route.kind, self._request.body.fields, only_on=shape.only_on)

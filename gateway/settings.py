@@ -89,6 +89,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="how long a request waits for a rank where none can take it now, before its 503; 0: not at all",
         ),
     ] = 5_000
+    hedge: Annotated[
+        bool,
+        Meta(
+            description="place a request that one rank serves a second time when its first byte takes longer than for "
+            "95 % of such requests; at most one in twenty"
+        ),
+    ] = False
     prefill_ms: Annotated[
         int,
         Meta(ge=1, le=LONGEST_MS, description="how long a prefill rank may take to its whole answer, queue included"),
