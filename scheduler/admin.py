@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import msgspec
 
-from scheduler import calls
-from scheduler.errors import StoreRejectedError, UnknownRankError
+from scheduler import draining
+from scheduler.draining import Selection, pool_names, read_pool
+from scheduler.errors import StoreRejectedError
 from scheduler.gateway_name import life_and_address
-from scheduler.keys import POOLS, PoolKeys
+from scheduler.keys import PoolKeys
 from scheduler.messages import RankState, Role
-from scheduler.opening import open_epoch
 from scheduler.rank_view import RankView
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
-from scheduler.view import Delta, PoolView, fold
 
 
 class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +70,9 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
     ranks: list[RankStatus] = []
     gateways: list[GatewayStatus] = []
     unreadable = 0
-    for pool in await _pools(store):
+    for pool in await pool_names(store):
         try:
-            view, skipped = await _view(store, pool, settings)
+            view, skipped = await read_pool(store, pool, settings)
             more, unknown = await _gateways(store, pool, view.pool_ms)
         except StoreRejectedError:
             unreadable += 1  # a key of the wrong type; the other pools are shown all the same
@@ -88,42 +85,8 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
 
 
 async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: bool = False) -> str:
-    """No gateway places on the rank from now on (or again, with `undo`); returns its pool.
-
-    A pool that cannot be read keeps nobody from a rank of another. Raises UnknownRankError naming the ranks there are
-    and what could not be read, StoreUnavailableError, or StoreRejectedError for a store that will not be asked at all.
-    """
-    known: list[str] = []
-    unreadable = ""
-    for pool in await _pools(store):
-        keys = PoolKeys(pool)
-        try:
-            if await _drain_in(store, keys, rank, settings, undo=undo):
-                return pool
-            known += [name.decode(errors="replace") for name in await store.command("HKEYS", keys.seen)]
-        except StoreRejectedError as error:
-            unreadable += f"; pool {pool} cannot be read: {error}"
-    raise UnknownRankError(f"no rank {rank!r}; there are: {', '.join(sorted(known)) or 'none'}{unreadable}")
-
-
-async def _drain_in(store: Store, keys: PoolKeys, rank: str, settings: SchedulerSettings, *, undo: bool) -> bool:
-    """Whether the pool has the rank; asked again if its epoch ended meanwhile."""
-    while True:
-        epoch = await open_epoch(store, keys, Random())
-        (reply,) = await store.run([calls.drain(keys, epoch, settings.lease_ms, rank, undo=undo)])
-        if reply[0] != b"resync":
-            return bool(reply[0] == b"ok")
-
-
-async def _pools(store: Store) -> list[str]:
-    return sorted(name.decode(errors="replace") for name in await store.command("SMEMBERS", POOLS))
-
-
-async def _view(store: Store, pool: str, settings: SchedulerSettings) -> tuple[PoolView, int]:
-    (reply,) = await store.run([calls.snapshot(PoolKeys(pool), settings.lease_ms)])
-    if reply[0] == b"closed":
-        return PoolView(), 0
-    return fold(PoolView(), Delta.read(reply))
+    """No gateway places on the rank from now on (or again, with `undo`), as draining.py does; returns its pool."""
+    return (await draining.drain(store, Selection(rank=rank), settings, undo=undo))[0].pool
 
 
 def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:

@@ -14,6 +14,8 @@ LARGEST = 1 << 53
 """Up to here Lua's numbers, and floats, are exact."""
 LEAST_RATE, LARGEST_RATE = 1e-3, 1e12
 """Prefill tokens/s; beyond them a cost in seconds is no number that JSON carries."""
+SEEN_FIELDS = 11
+"""Of a `seen` row, before the one that an older release overlooks."""
 CACHE_FIELDS = 4
 """Of a `seen` row, the last ones, which may be missing from the end."""
 KEPT = 4_096
@@ -96,6 +98,16 @@ def parse_seen(row: str) -> SeenRank:
         running_requests,
         *(_cache(last[0]) if last else ()),
     )
+
+
+def newest_foreign(seen_row: str) -> int:
+    """Of a `seen` row: the requests its engine had at the last sample, less those that the ledger had dispatched then.
+
+    The row's own count of foreign requests is the least of two seconds.
+    """
+    fields = seen_row.split(" ")
+    queue = fields[SEEN_FIELDS].partition("@")[0] if len(fields) > SEEN_FIELDS else ""
+    return int(queue.rpartition(",")[2].rpartition(":")[2] or fields[4])
 
 
 def _cache(last: str) -> list[int]:

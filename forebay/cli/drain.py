@@ -1,20 +1,78 @@
-"""`forebay drain`: take a rank out of placement."""
+"""`forebay drain`: take ranks out of placement, and wait until they are empty."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
+import anyio
 import click
+from rich.console import Console
 
 from forebay.ask import ask_store
-from forebay.option_values import Name
 from forebay.options import settings_options
+from forebay.selection_options import selection_options
 from forebay.settings import StoreSettings
-from scheduler.admin import drain
+from scheduler.draining import PooledRank, Selection, drain
+from scheduler.emptying import Emptying, Left
+from scheduler.errors import StoreUnavailableError
+from scheduler.settings import SchedulerSettings
+from scheduler.store import Store
+
+LOOK_S = 0.25
+NOT_EMPTY = 3
+"""The exit code where the time was over before the ranks were empty."""
 
 
 @click.command("drain")
-@click.argument("rank", type=Name())
+@selection_options
+@click.option("--wait", is_flag=True, help="Return when they have nothing left, and may be stopped.")
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"How long to --wait; then say what is left and exit with {NOT_EMPTY}. By default as long as it takes.",
+)
 @settings_options(StoreSettings)
-def command(settings: StoreSettings, rank: str) -> None:
-    """Place nothing more on RANK (a name as in `forebay status`); what it has, it finishes."""
-    pool = ask_store(settings, lambda store, scheduler: drain(store, rank, scheduler))
-    click.echo(f"{rank} of pool {pool} is drained: nothing more is placed on it")
+def command(settings: StoreSettings, selection: Selection, timeout_s: float | None, *, wait: bool) -> None:
+    """Place nothing more on RANK (a name as in `forebay status`), or on all ranks of a DP group or node.
+
+    What they have, they finish.
+    """
+    if timeout_s is not None and not wait:
+        raise click.UsageError("--timeout-s is for --wait.")
+
+    async def run(store: Store, scheduler: SchedulerSettings) -> Sequence[Left]:
+        drained = await drain(store, selection, scheduler)
+        for pool, rank in drained:
+            click.echo(f"{rank} of pool {pool} is drained: nothing more is placed on it")
+        left = await _until_empty(store, drained, scheduler, timeout_s) if wait else []
+        for _, rank in drained if wait and not left else ():
+            click.echo(f"{rank} is empty: it may be stopped")
+        return left
+
+    if left := ask_store(settings, run):
+        click.echo(f"not empty after {timeout_s:g} s: {_said(left)}", err=True)
+        sys.exit(NOT_EMPTY)
+
+
+async def _until_empty(
+    store: Store, drained: Sequence[PooledRank], scheduler: SchedulerSettings, timeout_s: float | None
+) -> Sequence[Left]:
+    """What is left when the time is over; on a terminal it is shown meanwhile. A store that is away is waited for."""
+    emptying = Emptying(store, drained, scheduler)
+    left: Sequence[Left] = [Left(rank=rank) for rank in drained]
+    with Console(stderr=True).status(_said(left)) as shown, anyio.move_on_after(timeout_s):
+        while left:
+            try:
+                left = await emptying.look()
+            except StoreUnavailableError as error:
+                shown.update(f"{error}; {_said(left)}")
+            else:
+                shown.update(_said(left))
+            if left:
+                await anyio.sleep(LOOK_S)
+    return left
+
+
+def _said(left: Sequence[Left]) -> str:
+    return "; ".join(map(str, left))
