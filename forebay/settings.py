@@ -33,6 +33,24 @@ class RedisUsersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = "7"
 
 
+class DrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the shared state is, and whether to wait for what a drain leaves."""
+
+    store: StoreSettings
+    wait: Annotated[bool, Meta(description="return when the ranks have nothing left, and may be stopped")] = False
+    timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="how long to --wait before saying what is left, with exit code 3; 0: as long as it takes"
+        ),
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.timeout_s and not self.wait:
+            raise ValueError("timeout_s: it is for --wait")
+
+
 class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A gateway's options, and how many processes share its port."""
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import anyio
 import click
 from rich.console import Console
+from rich.text import Text
 
 from forebay.ask import ask_store
 from forebay.options import settings_options
 from forebay.selection_options import selection_options
-from forebay.settings import StoreSettings
+from forebay.settings import DrainSettings
 from scheduler.draining import PooledRank, Selection, drain
 from scheduler.emptying import Emptying, Left
 from scheduler.errors import StoreUnavailableError
@@ -26,49 +27,43 @@ NOT_EMPTY = 3
 
 @click.command("drain")
 @selection_options
-@click.option("--wait", is_flag=True, help="Return when they have nothing left, and may be stopped.")
-@click.option(
-    "--timeout-s",
-    type=click.FloatRange(min=0, min_open=True),
-    help=f"How long to --wait; then say what is left and exit with {NOT_EMPTY}. By default as long as it takes.",
-)
-@settings_options(StoreSettings)
-def command(settings: StoreSettings, selection: Selection, timeout_s: float | None, *, wait: bool) -> None:
+@settings_options(DrainSettings)
+def command(settings: DrainSettings, selection: Selection) -> None:
     """Place nothing more on RANK (a name as in `forebay status`), or on all ranks of a DP group or node.
 
     What they have, they finish.
     """
-    if timeout_s is not None and not wait:
-        raise click.UsageError("--timeout-s is for --wait.")
 
     async def run(store: Store, scheduler: SchedulerSettings) -> Sequence[Left]:
         drained = await drain(store, selection, scheduler)
         for pool, rank in drained:
             click.echo(f"{rank} of pool {pool} is drained: nothing more is placed on it")
-        left = await _until_empty(store, drained, scheduler, timeout_s) if wait else []
-        for _, rank in drained if wait and not left else ():
+        if not settings.wait:
+            return []
+        left = await _until_empty(store, drained, scheduler, settings.timeout_s)
+        for _, rank in drained if not left else ():
             click.echo(f"{rank} is empty: it may be stopped")
         return left
 
-    if left := ask_store(settings, run):
-        click.echo(f"not empty after {timeout_s:g} s: {_said(left)}", err=True)
+    if left := ask_store(settings.store, run):
+        click.echo(f"not empty after {settings.timeout_s:g} s: {_said(left)}", err=True)
         sys.exit(NOT_EMPTY)
 
 
 async def _until_empty(
-    store: Store, drained: Sequence[PooledRank], scheduler: SchedulerSettings, timeout_s: float | None
+    store: Store, drained: Sequence[PooledRank], scheduler: SchedulerSettings, timeout_s: float
 ) -> Sequence[Left]:
     """What is left when the time is over; on a terminal it is shown meanwhile. A store that is away is waited for."""
     emptying = Emptying(store, drained, scheduler)
     left: Sequence[Left] = [Left(rank=rank) for rank in drained]
-    with Console(stderr=True).status(_said(left)) as shown, anyio.move_on_after(timeout_s):
+    with Console(stderr=True).status(Text(_said(left))) as shown, anyio.move_on_after(timeout_s or None):
         while left:
             try:
                 left = await emptying.look()
             except StoreUnavailableError as error:
-                shown.update(f"{error}; {_said(left)}")
+                shown.update(Text(f"{error}; {_said(left)}"))
             else:
-                shown.update(_said(left))
+                shown.update(Text(_said(left)))
             if left:
                 await anyio.sleep(LOOK_S)
     return left
