@@ -16,9 +16,9 @@ import anyio
 import redis.exceptions as errors
 from hiredis import pack_command
 from redis.asyncio import ConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from scheduler.calls import Call, Reply, Word
@@ -31,6 +31,11 @@ CONNECT_TIMEOUT_S = 0.25
 ANSWER_TIMEOUT_S = 0.75
 """For all of an exchange, connecting included. The library's own timeout is not used: it goes through
 asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the bytes have just been sent."""
+
+SENTINEL_TIMEOUT_S = 0.2
+"""For one Sentinel's answer, so that two that do not answer leave time for a third."""
+FOLLOW_S = 1.0
+"""Between two questions who the master is: one that an operator has replaced serves on for 8 s before it is demoted."""
 
 _NO_LOGIN = ("HELLO must be called with the client already authenticated", "Authentication required", "NOAUTH")
 """How Redis begins to say so to a client that gave no password."""
@@ -124,6 +129,41 @@ class RedisStore:
                 await self._client.connection_pool.disconnect()
 
 
+class _Sentinels(Sentinel):
+    """Asks one Sentinel after the other; who does not answer is asked last from then on."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The library waits for the first one as long as it is let. Raises MasterNotFoundError."""
+        for sentinel in list(self.sentinels):
+            with suppress(errors.RedisError, OSError):
+                async with asyncio.timeout(SENTINEL_TIMEOUT_S):
+                    masters: Any = await sentinel.sentinel_masters()
+                state = masters.get(service_name)
+                if state and self.check_master_state(state, service_name):
+                    return state["ip"], state["port"]
+            self.sentinels.remove(sentinel)
+            self.sentinels.append(sentinel)
+        raise MasterNotFoundError(f"no Sentinel knows a master of {service_name}")
+
+
+class _FollowingPool(SentinelConnectionPool):
+    """Leaves a master that was replaced, though its connections are fine."""
+
+    _look_at_s = 0.0
+
+    async def get_connection(self, *args: Any, **kwargs: Any) -> AbstractConnection:
+        """A connection to the master of at most `FOLLOW_S` ago."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._look_at_s:
+            self._look_at_s = now_s + FOLLOW_S
+            with suppress(MasterNotFoundError):
+                await self.get_master_address()  # type: ignore[no-untyped-call]
+        connection: Connection = await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if (connection.host, connection.port) != self.master_address:  # it was in use when another master was found
+            await connection.disconnect()
+        return connection
+
+
 async def _exchanged(pool: ConnectionPool, commands: Sequence[tuple[Word, ...]]) -> list[Reply]:
     """What a pipeline without a transaction does, for half of its CPU: it retries nothing, and packs in C.
 
@@ -194,8 +234,8 @@ def _clients(url: StoreUrl) -> Sequence[Redis | RedisCluster]:
         return [Redis(unix_socket_path=url.socket_path, **options)]
     if url.service:
         # The login is the master's. The sentinels have none.
-        sentinel = Sentinel(url.hosts, sentinel_kwargs=waits, ssl=url.is_tls, **options)  # type: ignore[no-untyped-call]
-        return [sentinel.master_for(url.service), *sentinel.sentinels]
+        sentinel = _Sentinels(url.hosts, sentinel_kwargs=waits, ssl=url.is_tls, **options)  # type: ignore[no-untyped-call]
+        return [sentinel.master_for(url.service, connection_pool_class=_FollowingPool), *sentinel.sentinels]
     ((host, port),) = url.hosts
     kind = RedisCluster if url.scheme.endswith("cluster") else Redis
     return [kind(host=host, port=port, ssl=url.is_tls, **options)]

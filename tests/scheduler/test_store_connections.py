@@ -1,4 +1,4 @@
-"""What becomes of a store's connections: reset while nobody uses them, and many at once. On uvloop, as in production."""
+"""A store's connections: reset while nobody uses them, and many at once; on uvloop, as in production."""
 
 from __future__ import annotations
 

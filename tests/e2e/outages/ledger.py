@@ -14,10 +14,10 @@ KEYS = PoolKeys("sim")
 
 
 class Books(NamedTuple):
-    """`held`: the records of each gateway, `<life>@<address>`, by id. `count`: what the ledger says they add up to."""
+    """`held`: the records of each gateway, `<life>@<address>`, by id. `sums`: what the ledger says they add up to."""
 
     held: dict[str, dict[str, str]]
-    count: Count
+    sums: Count
 
     @property
     def reservations(self) -> int:
@@ -26,7 +26,7 @@ class Books(NamedTuple):
     @property
     def is_exact(self) -> bool:
         """Whether the ledger's sums are those of the records in it."""
-        return self.count == recount(record for records in self.held.values() for record in records.values())
+        return self.sums == recount(record for records in self.held.values() for record in records.values())
 
 
 def books_of(client: redis.Redis) -> Books:

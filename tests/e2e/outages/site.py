@@ -12,11 +12,11 @@ import httpx
 import redis
 
 from tests.e2e.outages.ledger import books_of
-from tests.link import Link, link_to
 from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process
+from tests.link import Link, link_to
 from tests.polling import until_now
 from tests.ports import HOST
-from tests.servers import RedisServer, redis_server
+from tests.servers import RedisServer
 from tests.simulator.rank_process import running_rank
 
 RANK = ("--decode-step-ms", "4", "--max-num-seqs", "256")

@@ -25,8 +25,12 @@ pytestmark = needs_redis
 CUT_S = 2.0
 FREEZE_S = 5.0
 PAUSE_MS = 1_500
-SPIN = "local t = redis.call('TIME') while true do local n = redis.call('TIME') if (n[1]-t[1])*1e6+n[2]-t[2] > %d then break end end"
-SPIN_US = 1_500_000
+SPIN = """
+    local begun = redis.call('TIME')
+    repeat
+        local now = redis.call('TIME')
+    until (now[1] - begun[1]) * 1e6 + now[2] - begun[2] > 1500000
+"""
 
 
 class Scene:
@@ -39,9 +43,12 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("redis")
-    with redis_server(folder) as server, linked_site(tmp_path_factory.mktemp("site"), server) as site:
-        with server.client() as client:
-            yield Scene(site, server, client)
+    with (
+        redis_server(folder) as server,
+        linked_site(tmp_path_factory.mktemp("site"), server) as site,
+        server.client() as client,
+    ):
+        yield Scene(site, server, client)
 
 
 def dies_and_comes_back_empty(scene: Scene) -> None:
@@ -131,7 +138,7 @@ def loses_all_its_keys(scene: Scene) -> None:
 
 def is_busy_with_somebody_s_script(scene: Scene) -> None:
     with configured(scene.client, **{"busy-reply-threshold": "50"}), redis.Redis(HOST, scene.server.port) as other:
-        spinning = Thread(target=other.eval, args=(SPIN % SPIN_US, 0))
+        spinning = Thread(target=other.eval, args=(SPIN, 0))
         spinning.start()
         scene.site.until_degraded()
         spinning.join()
@@ -144,22 +151,22 @@ def lacks_replicas(scene: Scene) -> None:
 
 
 def is_demoted_and_promoted(scene: Scene) -> None:
-    scene.client.execute_command("REPLICAOF", HOST, free_port())
+    scene.client.execute_command("REPLICAOF", HOST, free_port())  # type: ignore[no-untyped-call]
     scene.site.until_degraded()
     time.sleep(1)
-    scene.client.execute_command("REPLICAOF", "NO", "ONE")
+    scene.client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def configured(client: redis.Redis, **options: str) -> Iterator[None]:
-    before = {name: client.config_get(name)[name] for name in options}
+    before: dict[str, str] = {name: client.config_get(name)[name] for name in options}  # type: ignore[misc]
     for name, value in options.items():
         client.config_set(name, value)
     try:
         yield
     finally:
-        for name, value in before.items():
-            client.config_set(name, value)
+        for name in options:
+            client.config_set(name, before[name])
 
 
 FAULTS: list[Callable[[Scene], None]] = [

@@ -1,0 +1,57 @@
+"""A store behind Sentinels goes where they lead, though nothing breaks and though some of them do not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from scheduler.store import Store, open_store
+from tests.polling import until
+from tests.sentinel_trio import SLOW, SentinelTrio, sentinel_trio
+from tests.servers import needs_redis
+
+pytestmark = needs_redis
+
+BEFORE_IT_IS_DEMOTED_S = 5.0
+"""Sentinels let an old master be one for 8 s and more."""
+
+
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelTrio]:
+    with sentinel_trio(tmp_path_factory.mktemp("trio"), SLOW) as running:
+        yield running
+
+
+async def port_of(store: Store) -> int:
+    """Of the server that the store asks."""
+    _, port = await store.command("CONFIG", "GET", "port")
+    return int(port)
+
+
+async def test_a_master_that_was_replaced_is_left_before_it_is_demoted(trio: SentinelTrio) -> None:
+    before = trio.master
+    async with open_store(trio.url) as store:
+        assert await port_of(store) == before.port
+        trio.fail_over()
+        trio.until_failed_over(before)
+
+        async def has_left() -> bool:
+            return await port_of(store) != before.port
+
+        await until(has_left, "the store follows", within_s=BEFORE_IT_IS_DEMOTED_S)
+        with before.client() as client:
+            assert client.info("replication")["role"] == "master"
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+async def test_a_sentinel_that_is_frozen_keeps_nobody_from_the_master(trio: SentinelTrio, frozen: int) -> None:
+    master, pid = trio.master, trio.sentinels[frozen].pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with open_store(trio.url) as store:
+            assert await port_of(store) == master.port
+    finally:
+        os.kill(pid, signal.SIGCONT)
