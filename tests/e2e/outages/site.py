@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -10,7 +12,9 @@ from typing import Any, NamedTuple
 
 import httpx
 import redis
+from click.testing import CliRunner
 
+from forebay.main import main
 from tests.e2e.outages.ledger import books_of
 from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process
 from tests.link import Link, link_to
@@ -57,17 +61,36 @@ class Site:
 
     def __init__(self, folder: Path, stack: ExitStack, url: Url) -> None:
         self._folder, self._stack, self._url = folder, stack, url
+        self._status_url, _ = url()
         self._http = stack.enter_context(httpx.Client(trust_env=False, timeout=START_S))
         self.ranks = [stack.enter_context(running_rank(*RANK)) for _ in range(2)]
-        self.agent = self._join("agent", *self._agent_options())
+        self.agent = self.join_agent()
         self.gateways = [self.join_gateway() for _ in range(2)]
 
     def join_gateway(self) -> Member:
         return self._join("gateway", *GATEWAY)
 
-    def _agent_options(self) -> tuple[str, ...]:
+    def join_agent(self) -> Member:
         ranks = ",".join(f"{HOST}:{rank.port}" for rank in self.ranks)
-        return ("--model", "sim", "--role", "mixed", "--ranks", ranks, "--max-num-seqs", "256")
+        return self._join("agent", "--model", "sim", "--role", "mixed", "--ranks", ranks, "--max-num-seqs", "256")
+
+    def restart_rank(self, index: int) -> None:
+        """Kills it and starts another life of it on its port."""
+        rank = self.ranks[index]
+        rank.process.kill()
+        rank.process.wait()
+        self.ranks[index] = self._stack.enter_context(running_rank(*RANK, "--port", str(rank.port)))
+
+    def status(self) -> dict[str, Any]:
+        """What `forebay status` shows."""
+        ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
+        done = CliRunner().invoke(main, ["status", "--json", "--redis", self._status_url], env=ours)
+        assert done.exit_code == 0, done.output
+        return dict(json.loads(done.stdout))
+
+    def incarnations(self) -> set[tuple[str, str]]:
+        """The ranks' names, each with its life."""
+        return {(rank["rank"], rank["incarnation"]) for rank in self.status()["ranks"]}
 
     def _join(self, command: str, *options: str) -> Member:
         url, link = self._url()
@@ -87,7 +110,7 @@ class Site:
         for member in (self.agent, *self.gateways):
             member.process.wait_until_ready()
         for gateway in self.gateways:
-            until_now(partial(self._knows_all_ranks, gateway), "both ranks are known")
+            until_now(partial(self.knows_all_ranks, gateway), "both ranks are known")
 
     def until_degraded(self, *, is_so: bool = True) -> None:
         """Waits until all gateways say that they are, or are not."""
@@ -113,7 +136,7 @@ class Site:
             return "" if books.is_exact else f"the sums are wrong: {books}"
         return "Redis does not answer"
 
-    def _knows_all_ranks(self, gateway: Member) -> bool:
+    def knows_all_ranks(self, gateway: Member) -> bool:
         return gateway.get("/metrics").text.count("forebay_gateway_prefix_span_tokens{") == len(self.ranks)
 
 
