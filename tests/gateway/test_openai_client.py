@@ -200,7 +200,7 @@ OURS: dict[str, tuple[int, type[openai.APIStatusError], Script, Ask]] = {
 @pytest.mark.parametrize("name", OURS)
 async def test_what_the_gateway_refuses_is_raised_as_what_it_is(name: str) -> None:
     status, raised, script, ask = OURS[name]
-    async with talking(script, max_body_bytes=5_000) as talk:
+    async with talking(script, max_body_bytes=5_000, rank_wait_ms=0) as talk:
         with pytest.raises(raised) as found:
             await ask(talk)
         await eventually(lambda: nothing_is_held(talk.served, talk.pool))
