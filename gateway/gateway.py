@@ -94,7 +94,7 @@ class Gateway:
         """
         self.require_ready()
         if not model:  # to vLLM an empty name is none
-            names = self.pools.names()
+            names = self.pools.names() or self.pools.known_names()
             if len(names) > 1:
                 known = ", ".join(sorted(names))
                 raise AmbiguousModelError(f"`model` is required; it may be one of: {known}.", param="model")

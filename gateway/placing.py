@@ -127,3 +127,6 @@ class Pools(Protocol):
 
     def names(self) -> Sequence[str]:
         """The models served."""
+
+    def known_names(self) -> Sequence[str]:
+        """The models served now or until a moment ago."""

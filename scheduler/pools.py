@@ -87,6 +87,10 @@ class Pools:
         """The models that have ranks, sorted."""
         return sorted(name for name, pool in self._pools.items() if pool.view.ranks)
 
+    def known_names(self) -> list[str]:
+        """The models that have ranks, or had some until a moment ago, sorted."""
+        return sorted(self._pools)
+
     async def run(self) -> None:
         """Finds pools and keeps them until cancelled; then all reservations are given back."""
         lost = False

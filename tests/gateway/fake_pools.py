@@ -230,6 +230,9 @@ class FakePools:
     def names(self) -> Sequence[str]:
         return sorted(self._pools)
 
+    def known_names(self) -> Sequence[str]:
+        return sorted({*self._pools, *self.lost})
+
     @property
     def placed(self) -> int:
         """How many requests were to be placed."""

@@ -76,12 +76,13 @@ async def test_when_its_time_is_over_it_is_a_503(rank_wait_ms: int, waited: bool
         assert len(pool.asked) == 1
 
 
-async def test_a_pool_that_lost_its_ranks_a_moment_ago_is_waited_for() -> None:
+@pytest.mark.parametrize("model", ["sim", None], ids=["named", "the only one"])
+async def test_a_pool_that_lost_its_ranks_a_moment_ago_is_waited_for(model: str | None) -> None:
     async with scripted_rank() as rank:
         fakes = FakePools()
         fakes.lost["sim"] = pool = FakePool(card(rank.url), answer=NONE_UP)
         async with serving(fakes, rank_wait_ms=LONG_MS) as served, asyncio.TaskGroup() as clients:
-            asking = clients.create_task(served.complete())
+            asking = clients.create_task(served.complete(model=model))
             await eventually(lambda: len(pool.asked) == 1)
             there_is_a_rank(pool)
             assert (await asking).status_code == 200

@@ -150,6 +150,7 @@ def test_a_pool_that_lost_its_ranks_is_known_for_a_while(later: Later) -> None:
     later.do(agent.goodbye())
     later.passes(REST_S / 2)
     assert later.pools.get("m") is None
+    assert (later.pools.names(), later.pools.known_names()) == ([], ["m"])
     assert later.pools.known("m")
     later.passes(REST_S)
     assert not later.pools.known("m")
