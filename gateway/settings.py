@@ -19,6 +19,8 @@ ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?:
 
 LONGEST_MS = 86_400_000
 """A day."""
+LONGEST_RANK_WAIT_MS = 30_000
+"""For so long a pool that lost its ranks is known (scheduler/pools.py)."""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +87,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         int,
         Meta(
             ge=0,
-            le=LONGEST_MS,
+            le=LONGEST_RANK_WAIT_MS,
             description="how long a request waits for a rank where none can take it now, before its 503; 0: not at all",
         ),
     ] = 5_000
