@@ -23,7 +23,7 @@ from enum import StrEnum
 import msgspec
 
 from gateway.routes import Kind
-from gateway.wire import NULL, Fields, boolean_of
+from gateway.wire import Fields, boolean_of
 
 RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 """A rank's answers that another rank may not give."""
@@ -44,7 +44,9 @@ def again_of(kind: Kind, fields: Fields, *, only_on: str) -> Again:
 
 def _is_in_background(fields: Fields) -> bool:
     """Whether the rank works on when nobody listens; what cannot be read it refuses."""
+    if "background" not in fields:
+        return False
     try:
-        return bool(boolean_of(fields.get("background", NULL)))
+        return bool(boolean_of(fields["background"]))
     except msgspec.DecodeError:
         return False

@@ -6,8 +6,8 @@ more than double the load.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 WINDOW_S = 10
 FLOOR = 10
@@ -32,6 +32,8 @@ class RecentCount:
         return sum(self._counts)
 
     def _move_to(self, second: int) -> None:
+        if second == self._second:
+            return
         for passed in range(max(self._second + 1, second - WINDOW_S + 1), second + 1):
             self._counts[passed % WINDOW_S] = 0
         self._second = max(self._second, second)
@@ -48,15 +50,16 @@ class RetryBudget:
         self._ended = RecentCount()
         self._retries = RecentCount()
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """One request, while it is under way."""
+    def __enter__(self) -> None:
+        """One more request is under way, while the context is open."""
         self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._ended.add(self._clock())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """It has ended, however."""
+        self._under_way -= 1
+        self._ended.add(self._clock())
 
     def take(self) -> bool:
         """Whether there may be one more retry; it counts then."""

@@ -58,7 +58,7 @@ class Serving:
         Raises PoolFullError, NoRankError, and whatever error is the client's to hear.
         """
         tries = Tries(pairable=shape.pairable, again=self._again(shape))
-        with self._gateway.retry_budget.request(), Held(self._pool) as held:
+        with self._gateway.retry_budget, Held(self._pool) as held:
             while True:
                 asked = msgspec.structs.replace(shape, pairable=tries.pairable)
                 place = self._place_or_raise(await self._decide(held, asked, tries.avoid))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from functools import cached_property
 from time import monotonic
 
 from gateway.headers import Headers, first
@@ -34,7 +35,7 @@ class RankAnswer:
         self.headers = head.headers
         self._exchange = exchange
 
-    @property
+    @cached_property
     def content_type(self) -> bytes:
         """What the body says it is, in lower case; empty where it does not say."""
         return (first(((name.lower(), value) for name, value in self.headers), b"content-type") or b"").lower()

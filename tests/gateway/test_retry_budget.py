@@ -34,17 +34,17 @@ def test_each_request_under_way_or_ended_lately_allows_one_more() -> None:
     budget = RetryBudget(Clock())
     with ExitStack() as under_way:
         for _ in range(30):
-            under_way.enter_context(budget.request())
+            under_way.enter_context(budget)
         assert taken(budget) == FLOOR + 30
     assert not budget.take()
-    with budget.request():
+    with budget:
         assert taken(budget) == 1
 
 
 def test_what_happened_long_ago_counts_no_more() -> None:
     budget = RetryBudget(clock := Clock())
     for _ in range(30):
-        with budget.request():
+        with budget:
             pass
     assert taken(budget) == FLOOR + 30
     clock.now_s += WINDOW_S
@@ -56,7 +56,7 @@ def test_retries_at_most_double_a_load_of_which_everything_fails() -> None:
     seconds, per_second, retries = 60, 100, 0
     for _ in range(seconds * per_second):
         clock.now_s += 1 / per_second
-        with budget.request():
+        with budget:
             retries += sum(budget.take() for _ in range(2))
     assert retries <= FLOOR * seconds / WINDOW_S + seconds * per_second + 2 * WINDOW_S * per_second
 
