@@ -1,0 +1,142 @@
+"""`make chaos`: real processes under load and a seeded schedule of faults; exits 1 if a promise is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from forebay.bench.machine import machine
+from tests.chaos.kinds import KINDS, MENDED_WITHIN_S
+from tests.chaos.page import page
+from tests.chaos.report import HEADINGS, Report, cells
+from tests.chaos.router import port_of
+from tests.chaos.settings import ChaosSettings, Stage
+from tests.chaos.stage_run import run_stage
+
+STAGES = {
+    f"{ranks}-{store}": Stage(ranks, store) for ranks in ("mixed", "pairs") for store in ("alone", "sentinel")
+}  # fmt: skip
+LONG = ChaosSettings(
+    requests=24_000,
+    rate=20.0,
+    faults=324,
+    every_s=3.5,
+    stages=tuple(STAGES.values()),
+)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--long", "is_long", is_flag=True, help="24,000 requests and 324 faults on four fleets: half an hour.")
+@click.option("--seed", type=int, default=1, help="Of the faults and of the requests.")
+@click.option("--requests", type=click.IntRange(1, 1_000_000), help="Requests at least, of all fleets together.")
+@click.option("--rate", type=click.FloatRange(0.1, 1_000), help="Requests per second.")
+@click.option("--faults", type=click.IntRange(0, 10_000), help="Faults, of all fleets together.")
+@click.option("--every-s", type=click.FloatRange(0.1, 600), help="Seconds from one fault to the next.")
+@click.option("--overlap", type=click.IntRange(1, 8), help="Faults that may be there at once.")
+@click.option("--kinds", multiple=True, type=click.Choice(sorted(KINDS)), help="Only these; may be repeated.")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(sorted(STAGES)), help="Fleets, one after another.")
+@click.option("--against", metavar="URL", help="Another router, that runs; faults of ranks only.")
+@click.option("--ranks-port", type=click.IntRange(1024, 60_000), help="First of the ranks' ports; else free ones.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep all figures here.")
+@click.option("--page", "page_file", type=click.Path(dir_okay=False, path_type=Path), help="Write this Markdown page.")
+@click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Folder for the processes' logs.")
+def main(json_file: Path | None, page_file: Path | None, logs: Path | None, **given: object) -> None:
+    """Break everything but the promises."""
+    if shutil.which("redis-server") is None:
+        raise click.ClickException("redis-server is not installed")
+    settings = settings_of(given)
+    if settings.against:
+        port_of(settings.against)
+    command = shlex.join(_without_files(sys.argv[1:]))
+    folder = logs or Path(tempfile.mkdtemp(prefix="forebay-chaos-"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(run(settings, folder, command))
+    if json_file:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    if page_file:
+        page_file.write_text(page(report, MENDED_WITHIN_S))
+    show(report)
+    click.echo(f"logs: {folder}")
+    if broken := report.broken():
+        click.echo("\n".join(["broken promises:", *broken, f'again: make chaos ARGS="{command}"']))
+        sys.exit(1)
+
+
+async def run(settings: ChaosSettings, folder: Path, command: str) -> Report:
+    """All stages; SIGTERM ends it as Ctrl-C does."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    started_s = time.monotonic()
+    reports = []
+    for number, (stage, requests, faults) in enumerate(settings.shares()):
+        place = folder / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        reports.append(await run_stage(place, stage, settings, requests, faults, click.echo))
+    found = await machine({"nginx": "nginx"} if settings.against else {})
+    return Report(
+        command=command,
+        seed=settings.seed,
+        machine=found | {"redis-server": _redis_version()},
+        minutes=round((time.monotonic() - started_s) / 60, 1),
+        stages=reports,
+    )
+
+
+def settings_of(given: dict[str, object]) -> ChaosSettings:
+    """The options that were given, over those of the long run or the short one."""
+    base = LONG if given.pop("is_long") else ChaosSettings()
+    changed = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "stages" in changed:
+        changed["stages"] = tuple(STAGES[str(name)] for name in given["stages"])  # type: ignore[attr-defined]
+    elif "against" in changed:
+        changed["stages"] = (STAGES["mixed-alone"],)
+    return msgspec.structs.replace(base, **changed)
+
+
+def show(report: Report) -> None:
+    """The tables, on the terminal."""
+    console = Console(width=max(160, Console().width))
+    table = Table(*HEADINGS, title="By kind of fault", title_justify="left")
+    for row in report.rows():
+        table.add_row(*cells(row))
+    console.print(table)
+    for name, value in report.facts():
+        console.print(f"{name}: {value}", highlight=False)
+    for name, why in report.left_out().items():
+        console.print(f"left out, {name}: {why}", highlight=False)
+
+
+def _without_files(words: Sequence[str]) -> list[str]:
+    """The command's words without what says only where files go."""
+    kept, skip = list[str](), False
+    for word in words:
+        if not skip and word.partition("=")[0] not in ("--json", "--page", "--logs"):
+            kept.append(word)
+        skip = not skip and word in ("--json", "--page", "--logs")
+    return kept
+
+
+def _redis_version() -> str:
+    said = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=(\S+)", said)
+    return found[1] if found else "unknown"
+
+
+if __name__ == "__main__":
+    main()

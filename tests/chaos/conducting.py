@@ -1,0 +1,87 @@
+"""Faults as they were planned: each begins at its time, holds, and is mended before its part is hit again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tests.chaos.figures import Injected
+from tests.chaos.fleet import Fleet, now_s
+from tests.chaos.injecting import injection
+from tests.chaos.kinds import KINDS
+from tests.chaos.looks import GatewayKill
+from tests.chaos.placement_times import retries
+from tests.chaos.schedule import Planned
+from tests.chaos.watching import kill_watched
+
+Say = Callable[[str], None]
+
+
+class Conductor:
+    """Injects; `faults` are those that are over, `kills` what was seen of killed gateways."""
+
+    def __init__(self, fleet: Fleet, planned: Sequence[Planned], overlap: int, say: Say) -> None:
+        self.faults: list[Injected] = []
+        self.kills: list[GatewayKill] = []
+        self.is_done = False
+        self._fleet, self._planned, self._say = fleet, planned, say
+        self._places = asyncio.Semaphore(overlap)
+        self._parts: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def run(self) -> None:
+        """All of them; returns when the last is mended."""
+        begin_s = now_s()
+        async with asyncio.TaskGroup() as tasks:
+            for planned in self._planned:
+                await asyncio.sleep(max(0.0, begin_s + planned.at_s - now_s()))
+                await self._places.acquire()
+                tasks.create_task(self._one(planned), name=f"fault {planned.number}")
+        self.is_done = True
+
+    async def _one(self, planned: Planned) -> None:
+        part = KINDS[planned.kind].part
+        # There is one store, and its faults are of all of it.
+        key = (part, 0 if part == "store" else planned.target)
+        try:
+            async with self._parts[key]:
+                await self._inject(planned)
+        finally:
+            self._places.release()
+
+    async def _inject(self, planned: Planned) -> None:
+        before = await self._retries()
+        async with contextlib.AsyncExitStack() as stack:
+            begin_s = now_s()
+            if planned.kind == "gateway-kill":
+                process = self._fleet.gateways[planned.target]
+                self.kills.append(
+                    await kill_watched(self._fleet, planned.target, lambda: process.signal(signal.SIGKILL))
+                )
+                begin_s = self.kills[-1].killed_s
+            fault = injection(self._fleet, planned.kind, planned.target, Random(planned.chance))
+            await stack.enter_async_context(fault)
+            await asyncio.sleep(max(0.0, begin_s + planned.hold_s - now_s()))
+        repaired_s = now_s()
+        after = await self._retries()
+        gained = sum(max(0, now - (then if now >= then else 0)) for then, now in zip(before, after, strict=True))
+        self.faults.append(
+            Injected(
+                number=planned.number,
+                kind=planned.kind,
+                target=planned.target,
+                begin_s=begin_s,
+                repaired_s=repaired_s,
+                retries=gained,
+            )
+        )
+        self._say(
+            f"{len(self.faults)}/{len(self._planned)} {planned.kind} {planned.target}: {repaired_s - begin_s:.1f} s"
+        )
+
+    async def _retries(self) -> list[int]:
+        numbers = range(len(self._fleet.gateways))
+        return [retries(page) for page in await asyncio.gather(*(self._fleet.metrics(number) for number in numbers))]

@@ -1,0 +1,155 @@
+"""A link that can go wrong: a TCP port that passes everything on, late, not at all, or not as it came.
+
+A partition here is what it is to TCP: nothing passes and nobody is told; what was sent meanwhile arrives when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Literal, NamedTuple
+
+from tests.polling import until
+from tests.ports import HOST
+
+PIECE_BYTES: Final = 65_536
+Concerns = Literal["all", "looks", "requests"]
+"""Which connections: all, those that begin with a GET (an agent's), those that do not."""
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a link: each piece of data `delay_s` late, `partition`, `reset`, or `garbage` for answers."""
+
+    concerns: Concerns = "all"
+    partition: bool = False
+    delay_s: float = 0.0
+    reset: bool = False
+    garbage: bytes = b""
+
+
+FINE: Final = Trouble()
+
+
+class Link:
+    """Leads to a port of this machine; at work within `link`."""
+
+    def __init__(self, leads_to: int, port: int) -> None:
+        self.leads_to, self.port = leads_to, port
+        self._trouble = FINE
+        self._changed = asyncio.Event()
+        self._writers: dict[asyncio.StreamWriter, bool] = {}
+        self._server: asyncio.Server | None = None
+        self._serving = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is left."""
+        return not self._serving
+
+    async def open(self) -> None:
+        """Takes connections."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, HOST, self.port, backlog=512)
+
+    def close(self) -> None:
+        """Takes none any more, as a port that nobody listens on; those there are stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def suffer(self, trouble: Trouble) -> None:
+        """This is wrong with the link from now on, in place of what was."""
+        self._trouble = trouble
+        if trouble.reset:
+            self.reset(trouble.concerns)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def reset(self, concerns: Concerns = "all") -> None:
+        """All its connections of this kind are reset, at both ends."""
+        for writer, looks in list(self._writers.items()):
+            if concerns == "all" or looks == (concerns == "looks"):
+                writer.transport.abort()
+
+    def _trouble_of(self, *, looks: bool) -> Trouble:
+        trouble = self._trouble
+        return trouble if trouble.concerns == "all" or looks == (trouble.concerns == "looks") else FINE
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_writer: asyncio.StreamWriter | None = None
+        self._writers[writer] = False
+        self._serving += 1
+        try:
+            with suppress(OSError):
+                first = await reader.read(PIECE_BYTES)
+                looks = first.startswith(b"GET ")
+                self._writers[writer] = looks
+                await self._passable(looks=looks)
+                if first and not self._trouble_of(looks=looks).reset:
+                    far_reader, far_writer = await asyncio.open_connection(HOST, self.leads_to)
+                    self._writers[far_writer] = looks
+                    await self._both_ways((reader, writer), (far_reader, far_writer), first, looks=looks)
+        finally:
+            self._serving -= 1
+            for each in (writer, far_writer):
+                if each is not None:
+                    self._writers.pop(each, None)
+                    each.transport.abort()
+
+    async def _both_ways(
+        self,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        first: bytes,
+        *,
+        looks: bool,
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            there = tasks.create_task(self._pump(near[0], far[1], first, looks=looks, answers=False), name="there")
+            back = tasks.create_task(self._pump(far[0], near[1], b"", looks=looks, answers=True), name="back")
+            done, _ = await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
+            for each in (there, back):
+                each.cancel()
+        if back in done and not back.cancelled() and back.result():
+            near[1].close()
+            with suppress(OSError):
+                await near[1].wait_closed()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, *, looks: bool, answers: bool
+    ) -> bool:
+        """True when its side closed in order, False when it broke."""
+        with suppress(OSError):
+            while piece or (piece := await reader.read(PIECE_BYTES)):
+                read_s = time.monotonic()
+                await self._passable(looks=looks)
+                trouble = self._trouble_of(looks=looks)
+                if (rest_s := read_s + trouble.delay_s - time.monotonic()) > 0:
+                    await asyncio.sleep(rest_s)
+                if answers and trouble.garbage:
+                    writer.write(trouble.garbage)
+                    return True
+                writer.write(piece)
+                await writer.drain()
+                piece = b""
+            return True
+        return False
+
+    async def _passable(self, *, looks: bool) -> None:
+        while self._trouble_of(looks=looks).partition:
+            await self._changed.wait()
+
+
+@asynccontextmanager
+async def link(made: Link) -> AsyncIterator[Link]:
+    """The link at work until the block ends."""
+    await made.open()
+    try:
+        yield made
+    finally:
+        made.close()
+        made.suffer(FINE)
+        made.reset()
+        await until(lambda: made.is_idle, "a link's connections have ended")

@@ -1,0 +1,74 @@
+"""The clients of a run: requests at random moments, each to a gateway in turn, and to the next one if its own dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tests.chaos.fleet import now_s
+from tests.chaos.http_client import ask
+from tests.chaos.judging import Observed, Verdict, judge
+from tests.chaos.outcome import Outcome
+from tests.chaos.settings import MODEL, ChaosSettings
+from tests.chaos.workload import Asked, request
+
+MOST_AT_ONCE = 300
+MOST_TRIES = 8
+PAUSE_S = 0.1
+
+Excuse = Callable[[int, float, float, int], bool]
+"""Whether a gateway was dead or ending: its number, when the request was sent and over, and the status seen."""
+
+
+class Load:
+    """Sends the requests of a run one after another; `outcomes` has those that are over."""
+
+    def __init__(self, settings: ChaosSettings, ports: Sequence[int], is_excused: Excuse) -> None:
+        self.outcomes: list[Outcome] = []
+        self.begun = 0
+        self._settings, self._ports, self._is_excused = settings, ports, is_excused
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def run(self, requests: int, goes_on: Callable[[], bool]) -> None:
+        """So many requests at least, and as long as `goes_on`; returns when all are answered."""
+        chance = Random(f"load {self._settings.seed}")
+        at_s, sent = now_s(), 0
+        async with asyncio.TaskGroup() as tasks:
+            while sent < requests or goes_on():
+                at_s = max(at_s + chance.expovariate(self._settings.rate), now_s() - 1.0)
+                await asyncio.sleep(max(0.0, at_s - now_s()))
+                await self._places.acquire()
+                tasks.create_task(self._placed(self.begun), name=f"request {self.begun}")
+                self.begun += 1
+                sent += 1
+
+    async def tiny(self) -> Outcome:
+        """One more request, short and whole, awaited."""
+        number = self.begun
+        self.begun += 1
+        await self._one(request(self._settings.seed, number, MODEL, tiny=True))
+        return self.outcomes[-1]
+
+    async def _placed(self, number: int) -> None:
+        try:
+            await self._one(request(self._settings.seed, number, MODEL))
+        finally:
+            self._places.release()
+
+    async def _one(self, asked: Asked) -> None:
+        died: list[int] = []
+        for number in range(MOST_TRIES):
+            gateway = (asked.number + number) % len(self._ports)
+            seen = await ask(self._ports[gateway], asked, self._settings.patience_s)
+            verdict = judge(asked, seen)
+            if not self._own_gateway_died(gateway, verdict, seen):
+                break
+            died.append(gateway)
+            await asyncio.sleep(PAUSE_S)
+        self.outcomes.append(Outcome.of(asked, seen, verdict, gateway, tuple(died)))
+
+    def _own_gateway_died(self, gateway: int, verdict: Verdict, seen: Observed) -> bool:
+        if verdict.judgment not in ("lost", "silent") or seen.ending not in ("refused", "reset", "closed"):
+            return False
+        return self._is_excused(gateway, seen.sent_s, seen.ended_s, seen.status)

@@ -1,0 +1,56 @@
+"""docs/reliability.md. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tests.chaos.figures import QUIET
+from tests.chaos.kinds import KINDS
+from tests.chaos.report import HEADINGS, Report, cells
+
+INTRODUCTION = """\
+# What happens when things die
+
+Written by `make chaos ARGS="{command}"`: real gateways, agents, redis-servers and simulated ranks on one machine, under
+load, while a seeded schedule of faults kills, freezes, cuts off and confuses them. A simulated rank's next token is a
+hash of all tokens before it, so each answer is checked token by token.
+
+A request counts as *whole* if its status is 200 and every token, its finish reason, its usage and `[DONE]` are right.
+One whose client has had an event when its rank dies may end by the error event of its API, and by nothing else: no
+silence, no cut. An error after a mere head is a request *lost*, as is any other status. Time is *added* to a request by
+what its first byte comes later than such requests' do when nothing is wrong: what a failed attempt took is part of it.
+*Retried* is counted by the gateways; *moved* are requests whose own gateway died: their clients send them again, to the
+next one. A request belongs to the fault that was there when it was sent, or came before its end, or had been repaired
+{mended:g} s ago at most. The ledger is compared with a recount of its own reservations twice a second, both read at one
+instant. Partitions, resets, delays and garbage are made by a TCP proxy before each rank and each use of Redis.
+"""
+
+
+def page(report: Report, mended_s: float) -> str:
+    """The whole page."""
+    machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    fleets = "; ".join(stage.name for stage in report.stages)
+    broken, rows = report.broken(), report.rows()
+    parts = [
+        INTRODUCTION.format(command=report.command, mended=mended_s),
+        f"Machine: {machine}. Seed {report.seed}, {report.minutes:.0f} minutes. Fleets: {fleets}.",
+        "## What it came to",
+        _table(("", ""), report.facts()),
+        "\n".join(["Broken promises:", "", *(f"- {each}" for each in broken)]) if broken else "No promise was broken.",
+        "## By kind of fault",
+        _table(HEADINGS, map(cells, rows)),
+        "## What the faults are",
+        _table(("fault", "what happens"), [(row.kind, KINDS[row.kind].does) for row in rows if row.kind != QUIET]),
+        *_left_out(report),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _left_out(report: Report) -> list[str]:
+    found = report.left_out()
+    return ["\n".join(["Left out:", "", *(f"- {name}: {why}" for name, why in found.items())])] if found else []
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *("---" for _ in headings[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *rows))

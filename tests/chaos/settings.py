@@ -1,0 +1,60 @@
+"""What a chaos run is: how many requests and faults of which kinds, on what fleet. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from tests.chaos.kinds import StoreKind
+
+Ranks = Literal["mixed", "pairs"]
+MODEL = "sim"
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One fleet, with its share of the run."""
+
+    ranks: Ranks
+    store: StoreKind
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ranks = "mixed ranks" if self.ranks == "mixed" else "prefill and decode ranks"
+        return f"{ranks}, Redis {'with Sentinels' if self.store == 'sentinel' else 'alone'}"
+
+
+class ChaosSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. `requests` and `faults` are those of all stages together; `every_s` is from one fault to the next.
+
+    With `overlap` so many faults may be there at once, of the same part never two. Ranks are found at `ranks_port` and
+    the ports above it, or where the system wants if it is 0. A request that gets nothing new for `patience_s` hangs.
+    """
+
+    seed: int = 1
+    requests: int = 1_500
+    rate: float = 25.0
+    faults: int = 24
+    every_s: float = 2.5
+    overlap: int = 1
+    kinds: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = (Stage("mixed", "alone"),)
+    gateways: int = 3
+    ranks: int = 8
+    agents: int = 4
+    patience_s: float = 40.0
+    against: str = ""
+    ranks_port: int = 0
+
+    def shares(self) -> list[tuple[Stage, int, int]]:
+        """For each stage its requests and faults."""
+        count = len(self.stages)
+        return [
+            (
+                stage,
+                self.requests // count + (n < self.requests % count),
+                self.faults // count + (n < self.faults % count),
+            )
+            for n, stage in enumerate(self.stages)
+        ]
