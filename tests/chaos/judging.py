@@ -12,6 +12,8 @@ from tests.chaos.workload import Asked
 DONE = b"[DONE]"
 ABORTED = "abort"
 QUOTED = 120
+_MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError)
+"""What comes of reading JSON of another shape."""
 
 Ending = Literal["complete", "closed", "reset", "refused", "timeout", "left"]
 """How a connection ended: after a whole HTTP answer, closed or reset before that, never made, not in time, by us."""
@@ -68,7 +70,7 @@ def judge(asked: Asked, seen: Observed) -> Verdict:
         return Verdict("lost", f"{seen.status} {seen.body[:QUOTED].decode(errors='replace')}")
     try:
         return _of_stream(asked, seen) if asked.stream else _of_whole(asked, seen)
-    except (_NotAnAnswerError, msgspec.MsgspecError, KeyError, IndexError, TypeError, UnicodeDecodeError) as error:
+    except (_NotAnAnswerError, msgspec.MsgspecError, *_MISSHAPEN) as error:
         return Verdict("wrong", f"unreadable: {error}"[:QUOTED])
 
 

@@ -52,7 +52,7 @@ _ALL = (
 KINDS = {kind.name: kind for kind in _ALL}
 
 MENDED_WITHIN_S = 2.0
-"""So long after its repair a fault may still be why something goes wrong: leases run out, and what was learned of it."""
+"""So long after its repair a fault may still be why something goes wrong: leases and what was learned run out."""
 
 
 def possible(

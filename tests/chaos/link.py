@@ -6,6 +6,8 @@ A partition here is what it is to TCP: nothing passes and nobody is told; what w
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -71,7 +73,7 @@ class Link:
         """All its connections of this kind are reset, at both ends."""
         for writer, looks in list(self._writers.items()):
             if concerns == "all" or looks == (concerns == "looks"):
-                writer.transport.abort()
+                _reset(writer)
 
     def _trouble_of(self, *, looks: bool) -> Trouble:
         trouble = self._trouble
@@ -87,7 +89,9 @@ class Link:
                 looks = first.startswith(b"GET ")
                 self._writers[writer] = looks
                 await self._passable(looks=looks)
-                if first and not self._trouble_of(looks=looks).reset:
+                if self._trouble_of(looks=looks).reset:
+                    _reset(writer)
+                elif first:
                     far_reader, far_writer = await asyncio.open_connection(HOST, self.leads_to)
                     self._writers[far_writer] = looks
                     await self._both_ways((reader, writer), (far_reader, far_writer), first, looks=looks)
@@ -140,6 +144,14 @@ class Link:
     async def _passable(self, *, looks: bool) -> None:
         while self._trouble_of(looks=looks).partition:
             await self._changed.wait()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Closes so that the other side gets a RST; a plain abort sends a FIN where nothing is left unread."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None and not writer.transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 @asynccontextmanager

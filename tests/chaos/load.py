@@ -43,12 +43,13 @@ class Load:
                 self.begun += 1
                 sent += 1
 
-    async def tiny(self) -> Outcome:
-        """One more request, short and whole, awaited."""
-        number = self.begun
-        self.begun += 1
-        await self._one(request(self._settings.seed, number, MODEL, tiny=True))
-        return self.outcomes[-1]
+    async def tiny(self, requests: int) -> None:
+        """So many more, short ones and all at once; returns when they are answered."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(self.begun, self.begun + requests):
+                asked = request(self._settings.seed, number, MODEL, tiny=True)
+                tasks.create_task(self._one(asked), name=f"request {number}")
+        self.begun += requests
 
     async def _placed(self, number: int) -> None:
         try:

@@ -59,6 +59,7 @@ async def run_stage(
             kills=conductor.kills,
             rest=rest,
             left_out=left_out,
+            overlap=settings.overlap,
         )
 
 
@@ -69,8 +70,7 @@ async def _clients(running: Fleet, settings: ChaosSettings, say: Say) -> Load:
         load = Load(settings, [port], lambda *_: False)
     else:
         load = Load(settings, running.gateway_ports, running.is_excused)
-    for _ in range(WARM_UP):
-        await load.tiny()
+    await load.tiny(WARM_UP)
     return load
 
 

@@ -20,9 +20,9 @@ from tests.ports import HOST, free_ports
 from tests.servers import BINARY
 
 SERVICE: Final = "forebay"
-DOWN_AFTER_MS: Final = 500
+DOWN_AFTER_MS: Final = 1500
 FAILOVER_WITHIN_S: Final = 30.0
-LAG_S: Final = 0.6
+LAG_S: Final = 0.5
 """So much of the master's last life a replica that is stopped before it dies does not know."""
 
 
@@ -181,6 +181,6 @@ class StoreTrio:
         config.write_text(
             f"sentinel monitor {SERVICE} {HOST} {self.data_ports[0]} 2\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-            f"sentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel failover-timeout {SERVICE} 1000\n"
         )
         return redis_process(f"sentinel-{port}", port, self._folder, str(config), "--sentinel")

@@ -65,9 +65,7 @@ async def starving(fleet: Fleet, load: Load) -> list[int]:
     deadline_s = now_s() + FED_WITHIN_S
     hungry = list(range(len(before)))
     while hungry and now_s() < deadline_s:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(2 * len(before)):
-                tasks.create_task(load.tiny(), name="a request of the aftermath")
+        await load.tiny(2 * len(before))
         hungry = [rank for rank in hungry if await fleet.served(rank) <= before[rank]]
     return hungry
 

@@ -14,7 +14,7 @@ STREAMS, CHATS, LONG, LEAVING, SHARING, ENDLESS, USAGE = 0.6, 0.5, 0.1, 0.05, 0.
 """Shares of requests: streamed, chats, with long prompts, of clients that hang up, with a beginning that others have
 too, that may not end by themselves, and of streams those that ask for their usage."""
 SHORT_BYTES, LONG_BYTES = (40, 1_200), (8_000, 24_000)
-MAX_TOKENS = (4, 96)
+MAX_TOKENS, TINY_MAX_TOKENS = (4, 96), 16
 LEAVES_WITHIN_BYTES = 4_000
 IDS_UP_TO_TOKENS = 400
 """Prompts up to this length are asked for with ids, which answers repeat."""
@@ -53,7 +53,7 @@ def request(seed: int, number: int, model: str, *, tiny: bool = False) -> Asked:
     else:
         asks = {"prompt": shared + text}
         prompt = tokens.encode(shared + text)
-    max_tokens = chance.randint(*MAX_TOKENS)
+    max_tokens = min(chance.randint(*MAX_TOKENS), TINY_MAX_TOKENS if tiny else MAX_TOKENS[1])
     ignore_eos = chance.random() < ENDLESS
     has_ids = len(prompt) <= IDS_UP_TO_TOKENS
     wants_usage = stream and chance.random() < USAGE
