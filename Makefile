@@ -24,10 +24,11 @@ run: $(RUN_STAMP) ## Start Forebay on this machine: Redis, simulated ranks, thei
 test: $(DEV_STAMP) ## Run the whole test suite, in two processes (ARGS="-n 0" for one)
 	@exec $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
-check: $(DEV_STAMP) ## Lint, check the formatting, check the types
+check: $(DEV_STAMP) ## Lint, check the formatting, check the types, look for known vulnerabilities of what is installed
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
+	$(BIN)/python -m tests.dependency_audit
 
 mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
 	@exec $(BIN)/python -m tests.mutants $(ARGS)

@@ -12,6 +12,7 @@ import anyio
 from agent.node_report import NodeReport, node_report
 from agent.probe import Probe, open_http
 from agent.publisher import NodeReporter, Publisher
+from agent.rank_tls import rank_context
 from agent.settings import AgentSettings
 from agent.watcher import Watcher
 from scheduler.errors import SchedulerError
@@ -24,7 +25,7 @@ async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Calla
     """Watch and report the ranks until cancelled, then take them out of the pool.
 
     Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
-    in an exception group, StoreRejectedError when the store never takes a report.
+    in an exception group, StoreRejectedError when the store never takes a report; and TlsFileError.
     """
     watchers: list[Watcher] = []
 
@@ -38,7 +39,7 @@ async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Calla
         heartbeat_ms=settings.heartbeat_ms,
         accepted=_ReadyLine(settings, ready).accepted,
     )
-    async with open_http() as http:
+    async with open_http(rank_context(settings)) as http:
         for target in settings.targets:
             probe = Probe(http, target.url, settings)
             watchers.append(Watcher(target, probe, settings, publisher.changed))

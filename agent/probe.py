@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,13 +41,16 @@ class Answer(msgspec.Struct, frozen=True):
         return httpx.codes.is_success(self.status)
 
 
-def open_http() -> httpx.AsyncClient:
-    """The client all probes of one agent share.
+def open_http(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
+    """The client all probes of one agent share; `verify` says which ranks on https it trusts, else the system does.
 
-    It knows no proxy, keeps no cookie, and keeps no connection, so each look proves that somebody listens.
+    It knows no proxy, follows nobody elsewhere, keeps no cookie, and keeps no connection, so each look proves that
+    somebody listens.
     """
     return httpx.AsyncClient(
+        verify=verify or ssl.create_default_context(),
         trust_env=False,
+        follow_redirects=False,
         limits=httpx.Limits(max_keepalive_connections=0),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
     )
@@ -163,6 +167,8 @@ def _evidence_of(error: httpx.HTTPError | TimeoutError | AnswerError | PageError
     match error:
         case httpx.ConnectError() if _is_refusal(error):
             return Refused()
+        case httpx.ConnectError() if "SSL" in str(error):  # gateways will not send it anything either
+            return Broken(_named(error))
         case httpx.ConnectError() | httpx.TimeoutException() | TimeoutError():
             return Silent(_named(error))
         case AnswerError() | PageError():

@@ -26,7 +26,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     redis: Annotated[str, Meta(min_length=1, description="URL of the store")]
     model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
-    ranks: Annotated[str, Meta(description="HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
+    ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[
         Literal["auto", "nixl"],
         Meta(description="KV connector of the ranks; auto: nixl for prefill and decode ranks, none for mixed ones"),
@@ -54,6 +54,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rank_api_key: Annotated[
         str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="vLLM's --api-key, for /v1/models and warm-up")
     ] = ""
+    rank_ca: Annotated[
+        str, Meta(description="PEM file with the authorities that ranks on https are verified by; else the system's")
+    ] = ""
+    rank_cert: Annotated[str, Meta(description="PEM file with a certificate to show those ranks")] = ""
+    rank_key: Annotated[str, Meta(description="PEM file with its key")] = ""
     scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at a busy rank")] = 500
     idle_scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at an idle rank")] = 1000
     probe_timeout_ms: Annotated[
@@ -78,6 +83,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             parse_targets(self.ranks)
         except TargetError as error:
             raise ValueError(f"ranks: {error}") from error
+        if bool(self.rank_cert) != bool(self.rank_key):
+            raise ValueError("rank_cert: certificate and key go together, and only one of them is given")
 
     @property
     def targets(self) -> tuple[Target, ...]:

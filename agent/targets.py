@@ -1,6 +1,6 @@
-"""Where ranks listen: parses `HOST:PORT[-PORT][,...]`. Pure.
+"""Where ranks listen: parses `[https://]HOST:PORT[-PORT][,...]`. Pure.
 
-Good: `10.0.0.7:9000`, `node7:9000-9007`, `[fd00::7]:9000-9001,node8:9000`.
+Good: `10.0.0.7:9000`, `node7:9000-9007`, `[fd00::7]:9000-9001,node8:9000`, `https://node7:9000-9007`.
 Bad: `9000` (no host), `::1:9000` (IPv6 wants brackets), `node7:9007-9000` (backwards), `0.0.0.0:9000` (gateways on
 other hosts use the same address), `127.1:9000` (only some resolvers read it), one rank twice.
 
@@ -17,7 +17,9 @@ import msgspec
 
 from agent.errors import TargetError
 
-_PART = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?")
+_PART = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
+)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _ENDS_AS_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 """Resolvers take such a host for an address, never for a name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
@@ -28,10 +30,11 @@ _MOST_PORTS = 1024
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One port that serves one or several engines. `host` is in lower case and without brackets."""
+    """One port that serves one or several engines. `host` is in lower case and without brackets; `tls`: on https."""
 
     host: str
     port: int
+    tls: bool = False
 
     @property
     def name(self) -> str:
@@ -42,7 +45,7 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The base URL, without a trailing slash."""
-        return f"http://{self.name}"
+        return f"{'https' if self.tls else 'http'}://{self.name}"
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
@@ -53,7 +56,9 @@ def parse_targets(text: str) -> tuple[Target, ...]:
             listener = ("localhost" if target.host in _LOCALHOST else target.host, target.port)
             if other := targets.get(listener):
                 twice = f"{target.name} is given twice"
-                raise TargetError(twice if other == target else f"{other.name} and {target.name} are one rank")
+                raise TargetError(
+                    twice if other.name == target.name else f"{other.name} and {target.name} are one rank"
+                )
             targets[listener] = target
     return tuple(targets.values())
 
@@ -61,7 +66,9 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 def _parse_part(part: str) -> list[Target]:
     match = _PART.fullmatch(part)
     if match is None:
-        raise TargetError(f"'{part}' is not HOST:PORT or HOST:PORT-PORT (without http; an IPv6 host goes in brackets)")
+        raise TargetError(
+            f"'{part}' is not HOST:PORT or HOST:PORT-PORT (no path; an IPv6 host goes in brackets)"
+        )
     host = _host(match["ipv6"], part) if match["host"] is None else _host(match["host"], part)
     first = int(match["first"])
     last = int(match["last"] or first)
@@ -71,7 +78,7 @@ def _parse_part(part: str) -> list[Target]:
         raise TargetError(f"'{part}' is a range of more than {_MOST_PORTS} ports")
     if last < first:
         raise TargetError(f"'{part}' is a range that ends before it starts")
-    return [Target(host, port) for port in range(first, last + 1)]
+    return [Target(host, port, match["scheme"] == "https") for port in range(first, last + 1)]
 
 
 def _host(text: str, part: str) -> str:
@@ -79,7 +86,7 @@ def _host(text: str, part: str) -> str:
         address = ipaddress.ip_address(text)
     except ValueError:
         name = text.lower()
-        if not _HOST.fullmatch(name) or part.startswith("["):
+        if not _HOST.fullmatch(name) or "[" in part:
             raise TargetError(f"'{part}' has no usable host") from None
         if _ENDS_AS_A_NUMBER.fullmatch(name):
             raise TargetError(f"'{part}' has a host of digits that is no IPv4 address") from None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agent.settings import AgentSettings
 from gateway.settings import GatewaySettings, Key
 from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
@@ -55,9 +56,17 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     """A gateway's options, and how many processes share its port."""
 
     gateway: GatewaySettings
+    rank_api_key_file: Annotated[str, Meta(description="file with the --rank-api-key")] = ""
     workers: Annotated[
         int, Meta(ge=1, le=256, description="gateway processes on the port; each is a gateway of its own")
     ] = 1
+
+
+class AgentCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An agent's options, and where a secret among them may stand."""
+
+    agent: AgentSettings
+    rank_api_key_file: Annotated[str, Meta(description="file with the --rank-api-key")] = ""
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

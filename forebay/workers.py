@@ -38,22 +38,23 @@ async def serve_by_workers(settings: GatewayCommandSettings, household: Househol
             listener.listen(BACKLOG)
             listener.setblocking(False)
             environment = {**household.environment, **variables_of(settings.gateway)}
-            await Workers(settings.workers, listener, environment).run(household.stop_within_s)
+            address = f"{settings.gateway.scheme}://{name_of(listener)}"
+            await Workers(settings.workers, listener, address, environment).run(household.stop_within_s)
     except ListenError as error:
         raise CannotStartError(str(error)) from error
 
 
 class Workers:
-    """The workers of one gateway."""
+    """The workers of one gateway; `address` is how they are announced."""
 
-    def __init__(self, workers: int, listener: socket.socket, environment: Mapping[str, str]) -> None:
+    def __init__(self, workers: int, listener: socket.socket, address: str, environment: Mapping[str, str]) -> None:
         self._listener = listener
         self._environment = environment
         self._shared = Shared(workers, listener.fileno(), create_shared_memory(workers))
         self._counts = ConnectionCounts(self._shared.counts_fd, workers)
         self._running: dict[int, Worker] = {}
         self._totals = WorkerTotals(self._running.values)
-        self._address = name_of(listener)
+        self._address = address
         self._is_announced = False
         self._stopping = anyio.Event()
         self._hopeless: ChildEndedError | None = None
@@ -101,7 +102,7 @@ class Workers:
             return
         if not self._is_announced:
             self._is_announced = True
-            click.echo(f"gateway ready: {self._shared.workers} workers on http://{self._address}")
+            click.echo(f"gateway ready: {self._shared.workers} workers on {self._address}")
 
     def _give_up(self, why: str) -> None:
         self._hopeless = self._hopeless or ChildEndedError(why)

@@ -24,6 +24,7 @@ from gateway.connectors import CONNECTORS
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
+from gateway.tls import ServerCertificate, rank_context
 from gateway.upstream import Deadlines, Upstream
 from scheduler.pools import Pools
 from scheduler.store import open_store
@@ -44,9 +45,15 @@ class ListenError(OSError):
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: when and how a gateway stops is decided here."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, certificate: ServerCertificate | None = None) -> None:
         super().__init__(config)
         self.up = anyio.Event()
+        self._certificate = certificate
+
+    async def keep_certificate(self) -> None:
+        """Show clients the newest certificate until cancelled."""
+        if self._certificate:
+            await self._certificate.run()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -63,7 +70,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     A signal makes /readyz answer 503. After SIGTERM connections are taken for `lame_duck_ms` more, so that whoever
     sends clients here can see it; then the listening socket closes. Requests run for `drain_s` from the signal on, or
     until a second one; the rest is cut and everything given back. Cancelling cuts at once.
-    Raises ListenError, StoreUrlError.
+    Raises ListenError, StoreUrlError, TlsFileError.
     """
     async with open_gateway(settings, lambda: listening(settings.host, settings.port)) as (gateway, listener):
         await serve_http(gateway, listener, ready)
@@ -94,9 +101,9 @@ async def open_gateway(
 
 @asynccontextmanager
 async def open_upstream(settings: GatewaySettings) -> AsyncIterator[Upstream]:
-    """The connections to ranks that the settings ask for."""
+    """The connections to ranks that the settings ask for. Raises TlsFileError."""
     deadlines = Deadlines(settings.connect_ms / 1000, settings.first_byte_ms / 1000, settings.idle_ms / 1000)
-    upstream = Upstream(deadlines, settings.rank_connections)
+    upstream = Upstream(deadlines, settings.rank_connections, rank_context(settings), settings.allow_ranks)
     try:
         yield upstream
     finally:
@@ -109,9 +116,9 @@ async def serve_http(
 ) -> None:
     """Serve one gateway on a bound socket until a signal or cancellation, as `serve` says.
 
-    If it is `shared` with other workers, its connections are accepted in turn with them.
+    If it is `shared` with other workers, its connections are accepted in turn with them. Raises TlsFileError.
     """
-    server = _server(gateway)
+    server, shared = _server(gateway), shared or _tls_listener(gateway.settings, listener)
     accepting = anyio.CancelScope()
     ended = anyio.Event()
 
@@ -135,7 +142,7 @@ async def serve_http(
     async def announce() -> None:
         await server.up.wait()
         await _until_ready(gateway)
-        ready(f"gateway {gateway.name} ready: http://{name_of(listener)}")
+        ready(f"gateway {gateway.name} ready: {gateway.settings.scheme}://{name_of(listener)}")
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
         async with gateway.errands.open(), anyio.create_task_group() as tasks:
@@ -143,6 +150,7 @@ async def serve_http(
                 tasks.start_soon(accept, shared, name="accept")
             tasks.start_soon(run, name="http server")
             tasks.start_soon(announce, name="announce")
+            tasks.start_soon(server.keep_certificate, name="certificate")
             tasks.start_soon(gateway.lost_ranks.run, name="lost ranks")
             tasks.start_soon(gateway.kept.run, name="kept responses")
             try:
@@ -155,7 +163,13 @@ async def serve_http(
             tasks.cancel_scope.cancel()
 
 
+def _tls_listener(settings: GatewaySettings, listener: socket.socket) -> SharedListener | None:
+    """With TLS the connections of a single process are accepted as workers accept theirs: with limits of ours."""
+    return SharedListener.alone(listener, close_within_s=settings.client_idle_ms / 1000) if settings.tls_cert else None
+
+
 def _server(gateway: Gateway) -> _Server:
+    certificate = ServerCertificate.of(gateway.settings)
     client_idle_s = gateway.settings.client_idle_ms / 1000
     protocol = partial(ClientProtocol, gateway.metrics.refused_connections, client_idle_s)
     return _Server(
@@ -171,7 +185,9 @@ def _server(gateway: Gateway) -> _Server:
             log_config=None,
             log_level=logging.WARNING,
             timeout_graceful_shutdown=math.ceil(gateway.settings.drain_s) + LAST_WORDS_S,
-        )
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
+        ),
+        certificate,
     )
 
 

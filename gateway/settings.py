@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.endpoints import AllowedHostError, AllowedHosts
 from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
 
@@ -46,6 +47,27 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = ""
     rank_api_key: Annotated[
         str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="key to send to the ranks instead of what clients bring")
+    ] = ""
+    tls_cert: Annotated[
+        str,
+        Meta(description="PEM file with the certificate chain to show clients; without it they get no TLS"),
+    ] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its key; both are read again when they change")] = ""
+    rank_ca: Annotated[
+        str, Meta(description="PEM file with the authorities that ranks on https are verified by; else the system's")
+    ] = ""
+    rank_cert: Annotated[str, Meta(description="PEM file with a certificate to show those ranks")] = ""
+    rank_key: Annotated[str, Meta(description="PEM file with its key")] = ""
+    allow_ranks: Annotated[
+        tuple[str, ...],
+        Meta(description="HOST or range of addresses (192.0.2.0/24) where ranks may be; anywhere unless given"),
+    ] = ()
+    prefix_secret: Annotated[
+        str,
+        Meta(
+            pattern=r"^[\x21-\x7e]{0,64}\Z",
+            description="keys the hashes of prompts in Redis; the same on all gateways that share a pool",
+        ),
     ] = ""
     pace: Annotated[
         bool, Meta(description="count the time between a stream's events in /metrics; about 1 us of CPU for each")
@@ -146,12 +168,28 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             address = ADDRESS.fullmatch(self.advertise)
             if not address or not 1 <= int(address["port"]) <= 65535:
                 raise ValueError("advertise: expected HOST:PORT, an IPv6 host in brackets")
-
+        for name, other in (("tls_cert", "tls_key"), ("rank_cert", "rank_key")):
+            if bool(getattr(self, name)) != bool(getattr(self, other)):
+                raise ValueError(f"{name}: certificate and key go together, and only one of them is given")
+        try:
+            AllowedHosts(self.allow_ranks)
+        except AllowedHostError as error:
+            raise ValueError(f"allow_ranks: {error}") from error
         for origin in self.cors_origin:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"cors_origin: expected * or SCHEME://HOST[:PORT] without a path, not {origin!r}")
 
     @property
+    def scheme(self) -> str:
+        """How clients reach this gateway."""
+        return "https" if self.tls_cert else "http"
+
+    @property
     def scheduler(self) -> SchedulerSettings:
         """How the pools are shared."""
-        return SchedulerSettings(policy=self.policy, place_deadline_ms=self.place_deadline_ms)
+        return SchedulerSettings(
+            policy=self.policy,
+            place_deadline_ms=self.place_deadline_ms,
+            allowed_hosts=self.allow_ranks,
+            prefix_secret=self.prefix_secret,
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import anyio
 import uvicorn
 
-from gateway.connection_counts import ConnectionCounts
+from gateway.connection_counts import ConnectionCounts, create_shared_memory
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ BACKLOG = 2048
 LEAVE_TO_OTHERS_S = 0.002
 """How long a connection is left to a worker that has fewer. Its loop comes round more often, unless it is busy."""
 
+HANDSHAKE_S = 5.0
+"""How long a client may take to agree on TLS."""
+
+CLOSE_S = 60.0
+"""How long a client may take to read what lies ready when TLS is closed."""
+
 RETRY_S = 0.5
 """How long accepting rests when the system has no descriptor or memory for a connection."""
 
@@ -33,10 +40,20 @@ RETRY_S = 0.5
 class SharedListener:
     """One worker's end of the socket."""
 
-    def __init__(self, listener: socket.socket, counts: ConnectionCounts, worker: int) -> None:
+    def __init__(
+        self, listener: socket.socket, counts: ConnectionCounts, worker: int, *, close_within_s: float = CLOSE_S
+    ) -> None:
         self._listener = listener
         self._counts = counts
         self._worker = worker
+        self._close_within_s = close_within_s
+
+    @classmethod
+    def alone(cls, listener: socket.socket, *, close_within_s: float) -> SharedListener:
+        """That of a process that shares the socket with no other."""
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+        return cls(listener, ConnectionCounts(create_shared_memory(1), 1), 0, close_within_s=close_within_s)
 
     async def accept_for(self, server: uvicorn.Server) -> None:
         """Give a server that runs its connections, until cancelled; the socket is closed then."""
@@ -45,30 +62,44 @@ class SharedListener:
         protocol_class: Callable[..., asyncio.Protocol] = server.config.http_protocol_class
         make_protocol = partial(protocol_class, config=server.config, server_state=server.server_state, app_state={})
         connections.tell()
-        with self._listener:
-            try:
-                while True:
-                    await self._accept_one(make_protocol)
-            finally:
-                connections.leave()
+        tls = server.config.ssl
+        async with anyio.create_task_group() as handshakes:
+            with self._listener:
+                try:
+                    while True:
+                        accepted = await self._accept_one()
+                        if accepted is not None and tls is None:
+                            await self._begin(make_protocol, accepted, None)
+                        elif accepted is not None:
+                            handshakes.start_soon(self._begin, make_protocol, accepted, tls, name="handshake")
+                finally:
+                    connections.leave()
 
-    async def _accept_one(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def _accept_one(self) -> socket.socket | None:
         await anyio.wait_readable(self._listener)
         if not self._counts.is_turn_of(self._worker):
             await anyio.sleep(LEAVE_TO_OTHERS_S)
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return
+            return None
         except OSError as error:
             log.warning("cannot accept connections: %s", error)
             await anyio.sleep(RETRY_S)
-            return
+            return None
         connection.setblocking(False)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
-        except OSError:
-            connection.close()
+        return connection
+
+    async def _begin(
+        self, make_protocol: Callable[[], asyncio.Protocol], connection: socket.socket, tls: ssl.SSLContext | None
+    ) -> None:
+        """Have it served. With TLS that takes a handshake, which is let end when no more are accepted."""
+        limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": self._close_within_s} if tls else {}
+        with anyio.CancelScope(shield=tls is not None):
+            try:
+                await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection, ssl=tls, **limits)
+            except OSError:
+                connection.close()
 
 
 class _CountedConnections(set[Any]):

@@ -6,7 +6,8 @@ not decided here. Leaving an answer before its end closes the connection, which 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext
 from functools import cached_property
 from time import monotonic
@@ -101,11 +102,16 @@ class RankTunnel(RankAnswer):
 
 
 class Upstream:
-    """The connections of one gateway to all its ranks, at most `max_connections`; to be closed with `aclose`."""
+    """The connections of one gateway to all its ranks, at most `max_connections`; to be closed with `aclose`.
 
-    def __init__(self, deadlines: Deadlines, max_connections: int) -> None:
+    `tls` verifies ranks on https, by the system's authorities unless given; `hosts` are those that may be ranks (any).
+    """
+
+    def __init__(
+        self, deadlines: Deadlines, max_connections: int, tls: ssl.SSLContext | None = None, hosts: Iterable[str] = ()
+    ) -> None:
         self._deadlines = deadlines
-        self._connections = Connections(deadlines.connect_s, max_connections)
+        self._connections = Connections(deadlines.connect_s, max_connections, tls, hosts)
         self.open_requests = 0
 
     async def aclose(self) -> None:

@@ -8,6 +8,7 @@ not meet.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 DENSE = 32
@@ -29,3 +30,11 @@ def chain_of(blocks: Sequence[bytes]) -> Chain:
         ends += range(DENSE * stride + 2 * stride, min(count, 2 * DENSE * stride) + 1, 2 * stride)
         stride *= 2
     return Chain([blocks[end - 1] for end in ends], ends)
+
+
+def keyed(hashes: Sequence[bytes], secret: bytes) -> Sequence[bytes]:
+    """The hashes as they are written down: whoever does not have the secret cannot tell which text one is of.
+
+    Without a secret (b"") they stay as they are. One has at most 64 bytes.
+    """
+    return [blake2b(each, key=secret, digest_size=len(each)).digest() for each in hashes] if secret else hashes

@@ -21,7 +21,7 @@ from scheduler.errors import StoreFullError, StoreRejectedError, StoreUnavailabl
 from scheduler.keys import PoolKeys
 from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
-from scheduler.prefix_chain import chain_of
+from scheduler.prefix_chain import chain_of, keyed
 from scheduler.prefix_contact import PrefixContact
 from scheduler.prefix_holders import Held, Holder, held, holders_of, nothing_held, tag_of, touch_of
 from scheduler.prefix_life import LONGEST_MS, PrefixLife
@@ -71,6 +71,7 @@ class PrefixIndex:
     """
 
     def __init__(self, store: Store, keys: PoolKeys, settings: SchedulerSettings) -> None:
+        self._secret = settings.prefix_secret.encode()
         self._store, self._keys = store, keys
         self._contact = PrefixContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
         self._events: Counter[str] = Counter()
@@ -94,7 +95,7 @@ class PrefixIndex:
         if not shape.blocks:
             return Found(nothing_held())
         chain = chain_of(shape.blocks)
-        keys = self._keys.blocks(chain.hashes)
+        keys = self._keys.blocks(keyed(chain.hashes, self._secret))
         replies = await self._replies(keys)
         if not replies:
             return Found(nothing_held(), keys)

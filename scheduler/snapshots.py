@@ -8,11 +8,13 @@ after a resync the store may have lost what it had told us, and a row that could
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 from scheduler import calls
 from scheduler.awaited_ranks import AwaitedRanks
+from scheduler.endpoints import AllowedHosts
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.pace import snapshot_interval_ms
@@ -32,6 +34,8 @@ STALE_S = 10.0
 """From this age on a snapshot says too little of a pool to share it: what was heard of its ranks has faded."""
 REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
+
+log = logging.getLogger(__name__)
 
 
 class _Rebuild(NamedTuple):
@@ -70,6 +74,8 @@ class Snapshots:
         self.losses = 0
         self.complaint = ""
         self.awaited = AwaitedRanks()
+        self._allowed = AllowedHosts(settings.allowed_hosts)
+        self._refused: dict[str, str] = {}
         self._rebuild: _Rebuild | None = None
         self._statements_then = -1
         self._reread_at: float | None = None
@@ -137,7 +143,7 @@ class Snapshots:
             return  # a pool that is being rebuilt keeps its last snapshot
         self._statements_then = statements
         read_at = self._clock()
-        folding = Folding(known, Delta.read(reply))
+        folding = Folding(known, Delta.read(reply), self._allowed)
         for _ in folding.slices(SLICE_ROWS):
             await asyncio.sleep(0)
         view = folding.view()
@@ -146,6 +152,7 @@ class Snapshots:
         if folding.skipped and self._reread_at is None:
             self._reread_at = read_at + REREAD_S
         self.unreadable += folding.skipped
+        self._note_refused(folding.refused, whole=known.version < 0)
         self.rebuilding = self._is_being_rebuilt(view)
         if self.rebuilding:
             return
@@ -158,6 +165,12 @@ class Snapshots:
         if str(error) != self.complaint:
             self.complaint = str(error)
             self.losses += 1
+
+    def _note_refused(self, refused: dict[str, str], *, whole: bool) -> None:
+        for rank, why in refused.items():
+            if self._refused.get(rank) != why:
+                log.warning("rank %r is not placed on: %s", rank, why)
+        self._refused = refused if whole else self._refused | refused
 
     def _known(self) -> PoolView:
         """What the next delta is laid over: nothing after a doubt."""

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from scheduler.endpoints import AllowedHosts, EndpointError
 from scheduler.groups import Groups
 from scheduler.loads import FORGOTTEN_MS
 from scheduler.messages import CARD_VERSION, RankCard, RankState, Role
@@ -82,11 +83,14 @@ class Folding:
     """A delta being laid over a view, slice by slice, so that thousands of ranks do not hold up an event loop.
 
     A rank whose row is unreadable, or whose card is of a version newer than ours, is not in the next view: what is not
-    understood is not placed on. `skipped` counts them.
+    understood is not placed on. `skipped` counts them, those among them whose endpoint must not be asked are `refused`,
+    by why.
     """
 
-    def __init__(self, view: PoolView, delta: Delta) -> None:
+    def __init__(self, view: PoolView, delta: Delta, allowed: AllowedHosts | None = None) -> None:
         self._delta = delta
+        self._allowed = allowed or AllowedHosts()
+        self.refused: dict[str, str] = {}
         # An older version is of a store that lost what it had told us, and then it tells all it knows.
         follows = view.epoch == delta.epoch and view.version <= delta.version
         self._ranks = view.ranks.copy() if follows else {}
@@ -116,6 +120,12 @@ class Folding:
             return
         try:
             self._ranks[rank] = _rank_view(rank, former, seen.decode(), load.decode(), card)
+            if card:
+                self._allowed.require(self._ranks[rank].card.endpoint)
+        except EndpointError as error:
+            del self._ranks[rank]
+            self.skipped += 1
+            self.refused[rank] = str(error)
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
             self.skipped += 1
 

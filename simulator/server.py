@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -39,10 +40,12 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
     rank = Rank(settings)
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
     try:
-        async with _listening(protocol, settings.host, settings.port) as port, _kv_moving(rank):
+        tls = _tls(settings)
+        async with _listening(protocol, settings.host, settings.port, tls) as port, _kv_moving(rank):
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            url = f"{'https' if tls else 'http'}://{host}:{port}"
             with _signals_heard(rank.ended.set):
-                ready(f"rank ready: http://{host}:{port} (model {settings.model}, {settings.role})")
+                ready(f"rank ready: {url} (model {settings.model}, {settings.role})")
                 await rank.ended.wait()
             rank.abort_all()
         if settings.linger_s and not rank.crash_reason:
@@ -55,11 +58,13 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def _listening(protocol: Callable[[], asyncio.Protocol], host: str, port: int) -> AsyncIterator[int]:
+async def _listening(
+    protocol: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """A listener and its port; raises ListenError."""
     loop = asyncio.get_running_loop()
     try:
-        server = await loop.create_server(protocol, host, port, backlog=_BACKLOG)
+        server = await loop.create_server(protocol, host, port, ssl=tls, backlog=_BACKLOG)
     except OSError as error:
         # asyncio's own words repeat the address; a name that cannot be resolved has a negative number.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
@@ -68,6 +73,17 @@ async def _listening(protocol: Callable[[], asyncio.Protocol], host: str, port: 
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+def _tls(settings: RankSettings) -> ssl.SSLContext | None:
+    """What clients are shown and asked for; raises OSError for files that cannot be used."""
+    if not settings.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.tls_client_ca or None)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    if settings.tls_client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 @asynccontextmanager

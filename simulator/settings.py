@@ -18,6 +18,13 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 lets the system choose")] = 8000
+    tls_cert: Annotated[
+        str, Meta(description="PEM file with the certificate chain to show clients; without it they get no TLS")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="PEM file with its key")] = ""
+    tls_client_ca: Annotated[
+        str, Meta(description="PEM file with the authorities of whom clients must show a certificate")
+    ] = ""
     model: Annotated[str, Meta(min_length=1, description="the model's served name")] = "sim"
     role: Annotated[
         Literal["prefill", "decode", "mixed"], Meta(description="what the rank is for; any of them serves alone too")

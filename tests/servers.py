@@ -105,10 +105,11 @@ def replica_server(folder: Path, master: RedisServer) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def cluster_server(folder: Path) -> Iterator[RedisServer]:
-    """A running cluster of one node that has all slots."""
+def cluster_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """A running cluster of one node that has all slots, with more `options` on its command line."""
     port = free_port()
-    server = RedisServer(folder, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", port=port)
+    cluster = ("--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf")
+    server = RedisServer(folder, *cluster, *options, port=port)
     try:
         server.start()
         with server.client() as client:

@@ -14,6 +14,7 @@ from gateway.settings import GatewaySettings
 from tests import compose_file, house_rules
 from tests.compose_file import ROOT
 
+USERS = {"REDIS_USERS": "./users.acl", "GATEWAY_PASSWORD": "g", "AGENT_PASSWORD": "a"}
 NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model", "REDIS_PASSWORD": "s3cret"}
 
 
@@ -30,6 +31,28 @@ def schema() -> dict[str, Any]:
 )
 def test_the_files_are_valid_by_the_compose_specification(paths: tuple[str, ...]) -> None:
     jsonschema.validate(compose_file.load(*paths, variables=NODE), schema())
+
+
+def test_with_users_each_service_has_its_own() -> None:
+    file = compose_file.load("compose.yaml", "deploy/compose.users.yaml", variables=USERS)
+    jsonschema.validate(file, schema())
+    services = file["services"]
+    assert services["gateway"]["environment"]["FOREBAY_REDIS"] == "redis://gateway:g@redis:6379/0"
+    assert services["agent"]["environment"]["FOREBAY_REDIS"] == "redis://agent:a@redis:6379/0"
+    redis, plain = services["redis"], compose_file.load("compose.yaml", variables={})["services"]["redis"]
+    assert redis["volumes"] == ["./users.acl:/users.acl:ro"]
+    assert "--requirepass" not in redis["command"]
+    password = plain["command"].index("--requirepass")
+    bare = [*plain["command"][:password], *plain["command"][password + 2 :]]
+    users = redis["command"].index("--aclfile")
+    assert [*redis["command"][:users], *redis["command"][users + 2 :]] == bare
+
+
+@pytest.mark.parametrize("missing", USERS)
+def test_the_users_override_insists_on_what_has_no_default(missing: str) -> None:
+    given = {name: value for name, value in USERS.items() if name != missing}
+    with pytest.raises(compose_file.MissingVariableError, match=missing):
+        compose_file.load("compose.yaml", "deploy/compose.users.yaml", variables=given)
 
 
 def test_the_schema_refuses_a_misspelt_key() -> None:

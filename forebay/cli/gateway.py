@@ -6,9 +6,11 @@ import os
 from functools import partial
 
 import click
+import msgspec
 
 from forebay.ask import check_store_url
 from forebay.options import settings_options
+from forebay.secret_files import rank_api_key
 from forebay.service import run_service
 from forebay.settings import GatewayCommandSettings
 from forebay.supervise import run_supervised
@@ -22,6 +24,10 @@ STOP_MARGIN_S = 5.0
 @settings_options(GatewayCommandSettings)
 def command(settings: GatewayCommandSettings) -> None:
     """Run one gateway: an OpenAI-compatible front that places each request by the shared load."""
+    key = rank_api_key(settings.gateway.rank_api_key, settings.rank_api_key_file)
+    settings = msgspec.structs.replace(
+        settings, gateway=msgspec.structs.replace(settings.gateway, rank_api_key=key), rank_api_key_file=""
+    )
     if settings.workers == 1:
         run_service(serve, settings.gateway)
     else:

@@ -34,6 +34,7 @@ class Flow(FlowControl):
     def __init__(self, transport: asyncio.Transport, client_idle_s: float) -> None:
         super().__init__(transport)
         self._client_idle_s = client_idle_s
+        self._is_tls = not transport.can_write_eof()
 
     def hold(self, held: bool) -> None:
         """Stop reading, or read on."""
@@ -77,8 +78,11 @@ class Flow(FlowControl):
             self._source.pause()
 
     def watch(self) -> None:
-        """Begin to look whether the client reads; `pause_writing` does, and whoever closes the connection must."""
-        if self._timer is None:
+        """Begin to look whether the client reads; `pause_writing` does, and whoever closes the connection must.
+
+        Closing TLS has a deadline of its own (shared_listener.py), and cannot be asked what is unread.
+        """
+        if self._timer is None and not self._is_closing_tls:
             self._unread_bytes = self._transport.get_write_buffer_size()
             self._timer = asyncio.get_running_loop().call_later(self._client_idle_s, self._look)
 
@@ -88,8 +92,14 @@ class Flow(FlowControl):
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def _is_closing_tls(self) -> bool:
+        return self._is_tls and self._transport.is_closing()
+
     def _look(self) -> None:
         self._timer = None
+        if self._is_closing_tls:
+            return
         if self._transport.get_write_buffer_size() < self._unread_bytes:
             self.watch()
         else:

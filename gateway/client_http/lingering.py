@@ -35,9 +35,10 @@ class Closer:
         self._flow.watch()
 
     def linger(self) -> None:
-        """Send what lies ready, say that no more will come, and close after `LINGER_S`."""
+        """Send what lies ready, say that no more will come, which TLS cannot say alone, and close after `LINGER_S`."""
         self.lingers = True
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
         self._flow.hold(False)
         self._flow.resume_reading()
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, self.close)

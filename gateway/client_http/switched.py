@@ -74,9 +74,9 @@ class Switched(asyncio.Protocol):
             self._news.set()
 
     def eof_received(self) -> bool:
-        """The client has closed its side; it may still read."""
+        """The client has closed its side; it may still read, but not over TLS, where a side is not closed alone."""
         self._end()
-        return not self._http.closer.lingers
+        return not self._http.closer.lingers and self._http.transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """As uvicorn's."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 
@@ -13,15 +14,30 @@ import anyio
 from gateway.errors import RankUnreachableError, TooManyConnectionsError
 from gateway.rank_http.connection import Connection
 from gateway.rank_http.keep_alive import KeepAlive
-from gateway.rank_http.target import NO_ADDRESS, Origin
+from gateway.rank_http.target import NO_ADDRESS, NOT_ALLOWED, Origin
+from scheduler.endpoints import AllowedHosts
+
+log = logging.getLogger(__name__)
+
+MOST_NOTED = 1_000
+"""Origins of which it is noted why they were not trusted, so that the log has it once."""
 
 
 class Connections:
-    """At most `max_connections`, in use and idle together. `connect_s`: to wait for a free one, and then to connect."""
+    """At most `max_connections`, in use and idle together. `connect_s`: to wait for a free one, and then to connect.
 
-    def __init__(self, connect_s: float, max_connections: int) -> None:
+    Only what is on one of the `hosts` is connected to; what is on https has to be whom `tls` trusts, else those whom
+    the system does.
+    """
+
+    def __init__(
+        self, connect_s: float, max_connections: int, tls: ssl.SSLContext | None = None, hosts: Iterable[str] = ()
+    ) -> None:
         self._connect_s = connect_s
         self._max_connections = max_connections
+        self._given_tls = tls
+        self._allowed = AllowedHosts(hosts)
+        self._distrusted: dict[Origin, str] = {}
         self._free = anyio.Semaphore(max_connections, fast_acquire=True)
         self._kept = KeepAlive()
         self._open: set[Connection] = set()
@@ -52,12 +68,17 @@ class Connections:
 
     async def opened(self, origin: Origin) -> Connection:
         """A new connection. Raises RankUnreachableError."""
+        if not self._allowed.admits(origin.host):
+            raise RankUnreachableError(NOT_ALLOWED)
         busy = self._max_connections - self._free.value
         while len(self._kept) and busy + len(self._kept) > self._max_connections:
             self._kept.close_oldest()
         try:
             with anyio.move_on_after(self._connect_s):
                 return await self._connect(origin)
+        except ssl.SSLError as error:
+            self._note_distrust(origin, error)
+            raise RankUnreachableError("The rank is not trusted, or speaks no TLS") from error
         except OSError as error:
             raise RankUnreachableError("The rank does not take connections") from error
         except UnicodeError as error:
@@ -83,7 +104,16 @@ class Connections:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context()
+        return self._given_tls or ssl.create_default_context()
+
+    def _note_distrust(self, origin: Origin, error: ssl.SSLError) -> None:
+        why = str(error)
+        if self._distrusted.get(origin) == why:
+            return
+        if len(self._distrusted) >= MOST_NOTED:
+            self._distrusted.clear()
+        self._distrusted[origin] = why
+        log.warning("rank %s port %d is not sent anything: %s", origin.host, origin.port, why)
 
     async def _connect(self, origin: Origin) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(

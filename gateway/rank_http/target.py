@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.errors import RankUnreachableError
 
 NO_ADDRESS = "The rank registered no usable address"
+NOT_ALLOWED = "The rank registered an address where no ranks may be"
 
 URL = re.compile(
     r"""(?P<scheme>(?i:https?))://

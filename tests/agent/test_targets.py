@@ -25,6 +25,12 @@ def test_targets_are_read_in_the_order_given(text: str, expected: list[str]) -> 
     assert [target.name for target in parse_targets(text)] == expected
 
 
+def test_ranks_may_be_on_https() -> None:
+    urls = [target.url for target in parse_targets("https://node7:9000-9001,http://b:1,https://[fd00::7]:2,c:3")]
+    expected = ["https://node7:9000", "https://node7:9001", "http://b:1", "https://[fd00::7]:2", "http://c:3"]
+    assert urls == expected
+
+
 def test_an_ipv6_target_has_a_url_with_brackets() -> None:
     assert Target("fd00::7", 9000).url == "http://[fd00::7]:9000"
 
@@ -39,7 +45,10 @@ def test_an_ipv6_target_has_a_url_with_brackets() -> None:
         pytest.param("::1:9000", "'::1:9000' is not HOST:PORT", id="IPv6 without brackets"),
         pytest.param("[node7]:9000", "'[node7]:9000' has no usable host", id="a name in brackets"),
         pytest.param("[fe80::1%eth0]:9000", "only this node understands", id="an IPv6 zone"),
-        pytest.param("http://a:9000", "HOST:PORT-PORT (without http", id="a URL"),
+        pytest.param("http://a:9000/v1", "HOST:PORT-PORT (no path", id="a path"),
+        pytest.param("ftp://a:9000", "HOST:PORT-PORT (no path", id="another scheme"),
+        pytest.param("https://a:9000-9001,a:9001", "a:9001 is given twice", id="one rank on http and on https"),
+        pytest.param("https://user@a:9000", "no usable host", id="a login"),
         pytest.param("a:0", "'a:0' has a port outside 1-65535", id="port 0"),
         pytest.param("a:65535-65536", "has a port outside", id="a range past the last port"),
         pytest.param("a:9007-9000", "ends before it starts", id="a range backwards"),

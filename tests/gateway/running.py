@@ -46,7 +46,7 @@ class Served(NamedTuple):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.gateway.settings.scheme}://127.0.0.1:{self.port}"
 
     async def complete(self, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
         """POST a text completion with these fields."""
@@ -111,7 +111,7 @@ async def serving(pools: FakePools, **options: Any) -> AsyncIterator[Served]:
                         await up.wait()
                 # To read all certificates for each client costs more than most tests do.
                 async with httpx.AsyncClient(
-                    base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=False, timeout=DEADLINE_S
+                    base_url=f"{settings.scheme}://127.0.0.1:{port}", trust_env=False, verify=False, timeout=DEADLINE_S
                 ) as client:
                     yield Served(gateway, port, client)
                 tasks.cancel_scope.cancel()

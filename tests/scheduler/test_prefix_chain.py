@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.prefix_chain import DENSE, chain_of
+from scheduler.prefix_chain import DENSE, chain_of, keyed
 
 
 def blocks(count: int) -> list[bytes]:
@@ -36,3 +36,13 @@ def test_what_is_not_known_is_a_16th_of_the_prompt_at_most(count: int) -> None:
 
 def test_a_prompt_of_half_a_million_tokens_has_a_hundred_keys() -> None:
     assert len(chain_of(blocks(1_024)).hashes) == 32 + 5 * 16
+
+
+def test_with_a_secret_what_is_written_down_is_nobodys_hash_without_it() -> None:
+    hashes = [bytes([number] * 8) for number in range(3)]
+    assert keyed(hashes, b"") == hashes
+    mine, others = keyed(hashes, b"mine"), keyed(hashes, b"others")
+    assert mine == keyed(hashes, b"mine")
+    assert [len(each) for each in mine] == [8, 8, 8]
+    assert not {*hashes, *mine} & {*others}
+    assert not {*hashes} & {*mine}

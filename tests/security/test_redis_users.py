@@ -18,9 +18,10 @@ from scheduler.messages import RankState
 from scheduler.rights import ProcessRole, users
 from scheduler.store import open_store
 from tests.contract.world import POOL, NumberedGateway, World, sample
-from tests.polling import PATIENCE_S
+from tests.polling import PATIENCE_S, until
 from tests.redis_users import ADMIN, ADMIN_PASSWORD, CALLER, redis_with_users, store_by_role, url_of
-from tests.samples import ask, single
+from tests.samples import ask, card, report, single
+from tests.scheduler.pools_at_work import reporter, running
 from tests.security.script_calls import call_of
 from tests.servers import RedisServer, redis_server
 
@@ -142,6 +143,31 @@ async def test_a_script_of_ones_own_can_do_no_more(world: World, server: RedisSe
             await store.command("EVAL", lua, 1, world.keys.live("g"))
         with pytest.raises(StoreRejectedError, match=DENIED):
             await store.command("EVAL", lua.replace("KEYS[1]", f"'{world.keys.live('g')}'"), 0)
+
+
+async def test_an_agent_with_anothers_user_is_told_so_by_its_first_report(server: RedisServer, world: World) -> None:
+    async with open_store(url_of(server, GATEWAY)) as store:
+        with pytest.raises(StoreRejectedError, match=DENIED):
+            await reporter(store, POOL).report([report("b")], {"b": card("b")})
+
+
+async def test_a_gateway_with_anothers_user_says_so_once_and_is_not_ready(
+    server: RedisServer, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store(url_of(server, AGENT_ROLE)) as store, running(store) as pools:
+        await until(lambda: "no permissions to run the 'smembers' command" in caplog.text, "it says so")
+        assert not pools.ready
+    assert len(caplog.records) == 1
+
+
+async def test_a_gateway_that_may_not_ask_for_the_eviction_policy_says_nothing_of_it(
+    server: RedisServer, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store(url_of(server, AGENT_ROLE)) as store:
+        await reporter(store).report([report("a")], {"a": card("a")})
+    async with open_store(url_of(server, GATEWAY)) as store, running(store) as pools:
+        await until(lambda: pools.ready and pools.names() == ["m"] and not pools.degraded, "it serves the pool")
+    assert not caplog.records
 
 
 async def test_users_of_one_pool_reach_no_other(tmp_path: Path) -> None:

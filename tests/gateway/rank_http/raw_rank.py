@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.upstream import Deadlines, Upstream
@@ -89,8 +90,13 @@ async def raw_rank(script: Script, *, receive_bytes: int | None = None) -> Async
 
 
 @asynccontextmanager
-async def open_upstream(deadlines: Deadlines = DEADLINES, max_connections: int = 100) -> AsyncIterator[Upstream]:
-    upstream = Upstream(deadlines, max_connections)
+async def open_upstream(
+    deadlines: Deadlines = DEADLINES,
+    max_connections: int = 100,
+    tls: ssl.SSLContext | None = None,
+    hosts: Sequence[str] = (),
+) -> AsyncIterator[Upstream]:
+    upstream = Upstream(deadlines, max_connections, tls, hosts)
     try:
         yield upstream
     finally:

@@ -3,15 +3,19 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway import websocket
-from gateway.errors import RankUnreachableError
+from gateway.errors import RankFailedError, RankUnreachableError
+from gateway.settings import GatewaySettings
+from gateway.tls import TlsFileError, rank_context
 from gateway.upstream import RankTunnel
-from tests.gateway.rank_http.raw_rank import OK, PATIENCE_S, ask, open_upstream
+from tests.certificates import EXPIRED_DAYS, Authority, Pair
+from tests.gateway.rank_http.raw_rank import OK, PATIENCE_S, answering, ask, open_upstream, raw_rank
 from tests.polling import until
 
 TLS = Path(__file__).parents[2] / "data" / "tls"
@@ -92,3 +96,107 @@ async def test_a_rank_that_is_not_trusted_is_not_reached() -> None:
     async with tls_rank([]) as url, open_upstream() as upstream:
         with pytest.raises(RankUnreachableError):
             await ask(upstream, url)
+
+
+VERIFIED = GatewaySettings(redis="redis://unused")
+
+
+def trusting(authority: Authority, **files: Path) -> ssl.SSLContext:
+    named = {name: str(file) for name, file in files.items()}
+    context = rank_context(msgspec.structs.replace(VERIFIED, rank_ca=str(authority.ca), **named))
+    assert context is not None
+    return context
+
+
+@asynccontextmanager
+async def rank_showing(pair: Pair, clients_of: Authority | None = None) -> AsyncIterator[str]:
+    """The URL of a rank that answers each connection's first request, and may want certificates of its clients."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    if clients_of:
+        context.load_verify_locations(clients_of.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        finally:
+            server.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+async def test_ranks_are_verified_by_the_authority_that_was_given(authority: Authority) -> None:
+    async with rank_showing(authority.signs("rank")) as url, open_upstream(tls=trusting(authority)) as upstream:
+        assert await ask(upstream, url, body=b"") == (200, b"ok")
+
+
+@pytest.mark.parametrize("fault", ["expired", "of another host", "of another authority"])
+async def test_a_rank_that_cannot_be_verified_is_sent_nothing_and_named_once(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    shown = {
+        "expired": authority.signs("expired", days=EXPIRED_DAYS),
+        "of another host": authority.signs("elsewhere", alt="DNS:elsewhere.example"),
+        "of another authority": Authority(tmp_path / "other").signs("rank"),
+    }[fault]
+    async with rank_showing(shown) as url, open_upstream(tls=trusting(authority)) as upstream:
+        for _ in range(3):
+            with pytest.raises(RankUnreachableError):
+                await ask(upstream, url, body=b"secret")
+    (said,) = [each.getMessage() for each in caplog.records if each.name.startswith("gateway")]
+    assert "rank 127.0.0.1 port" in said
+    assert "certificate verify failed" in said
+
+
+async def test_a_rank_on_http_is_no_rank_on_https(authority: Authority) -> None:
+    async with raw_rank(answering(OK)) as rank, open_upstream(tls=trusting(authority)) as upstream:
+        with pytest.raises(RankUnreachableError):
+            await ask(upstream, rank.url.replace("http:", "https:"))
+
+
+async def test_a_rank_that_wants_a_certificate_gets_it(authority: Authority) -> None:
+    own = authority.signs("gateway")
+    async with rank_showing(authority.signs("rank"), authority) as url:
+        async with open_upstream(tls=trusting(authority, rank_cert=own.cert, rank_key=own.key)) as upstream:
+            assert await ask(upstream, url, body=b"") == (200, b"ok")
+        async with open_upstream(tls=trusting(authority)) as upstream:
+            # With TLS 1.3 a rank says so only when it has been sent something.
+            with pytest.raises((RankUnreachableError, RankFailedError)):
+                await ask(upstream, url, body=b"")
+
+
+async def test_only_hosts_that_are_allowed_are_connected_to() -> None:
+    async with raw_rank(answering(OK)) as rank:
+        async with open_upstream(hosts=["10.0.0.0/8", "localhost"]) as upstream:
+            with pytest.raises(RankUnreachableError, match="where no ranks may be"):
+                await ask(upstream, rank.url)
+            assert rank.connections == 0
+        async with open_upstream(hosts=["127.0.0.0/8"]) as upstream:
+            assert await ask(upstream, rank.url) == (200, b"ok")
+
+
+async def test_nobody_is_followed_elsewhere() -> None:
+    async with raw_rank(answering(OK)) as other:
+        away = f"HTTP/1.1 307 Temporary Redirect\r\nlocation: {other.url}/\r\ncontent-length: 0\r\n\r\n".encode()
+        async with raw_rank(answering(away)) as rank, open_upstream() as upstream:
+            assert await ask(upstream, rank.url) == (307, b"")
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("option", ["rank_ca", "rank_cert"])
+def test_a_file_that_cannot_be_used_is_named_by_its_option(authority: Authority, tmp_path: Path, option: str) -> None:
+    files = {"rank_ca": str(authority.ca), "rank_cert": str(authority.ca), "rank_key": str(authority.ca)}
+    bad = files | {option: str(tmp_path / "missing")}
+    with pytest.raises(TlsFileError, match=f"--{option.replace('_', '-')}: cannot use .*missing.*: No such file"):
+        rank_context(msgspec.structs.replace(VERIFIED, **bad))

@@ -1,0 +1,93 @@
+"""Where ranks may listen that requests are sent to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+import pytest
+
+from scheduler.endpoints import AllowedHostError, AllowedHosts, EndpointError, host_of
+from simulator.store import VirtualStore
+from tests.polling import until
+from tests.samples import card, report
+from tests.scheduler.pools_at_work import reporter, running
+from tests.scheduler.scene import SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [("http://a:81", "a"), ("https://10.0.0.1:8000", "10.0.0.1"), ("http://[FD00::1]:8000", "fd00::1"),
+     ("https://Node-1.b_c", "node-1.b_c")],
+)  # fmt: skip
+def test_an_endpoint_is_a_scheme_a_host_and_a_port(endpoint: str, host: str) -> None:
+    assert host_of(endpoint) == host
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "a:80", "ftp://a:1", "http://", "http://a:0", "http://a:65536", "http://user@a:1", "http://a:1@b:2",
+     "http://a:80/", "http://a/x", "http://a:80?x", "http://a:80#x", "http://a\r\nx: y", "http://a:80\n", "http://a b",
+     "http://::1:80", "http://[::1", "//a:80", "http://é:1", "file:///etc/passwd", "unix:///x", "HTTP://a:1",
+     "http://a:123456", "http://a:-1", "http://a\\@b:1", "http://a%2Fb:1"],
+)  # fmt: skip
+def test_what_is_more_or_less_than_that_is_no_endpoint(endpoint: str) -> None:
+    with pytest.raises(EndpointError):
+        host_of(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("items", "host", "allowed"),
+    [
+        ((), "anything.example", True),
+        (("10.0.0.0/8",), "10.1.2.3", True),
+        (("10.0.0.0/8",), "11.1.2.3", False),
+        (("10.0.0.7",), "10.0.0.7", True),
+        (("10.0.0.7",), "10.0.0.8", False),
+        (("10.0.0.0/8",), "10.0.0.1.evil.example", False),
+        (("10.0.0.0/8",), "node7", False),
+        (("Node7.internal",), "node7.internal", True),
+        (("node7.internal",), "x.node7.internal", False),
+        (("fd00::/8",), "[fd00::5]", True),
+        (("fd00::/8",), "[fe80::5]", False),
+        (("0.0.0.0/0",), "[::ffff:10.0.0.1]", False),
+        (("a", "10.0.0.0/8"), "b", False),
+    ],
+)
+def test_a_list_allows_addresses_in_its_ranges_and_its_own_names(
+    items: tuple[str, ...], host: str, allowed: bool
+) -> None:
+    try:
+        AllowedHosts(items).require(f"http://{host}:8000")
+    except EndpointError:
+        assert not allowed
+    else:
+        assert allowed
+
+
+@pytest.mark.parametrize("item", ["", "10.0.0.1/8", "10.0.0.0/33", "http://a", "a:80", "*", "a b", "10.0.0.0-10.0.0.9"])
+def test_an_item_that_allows_nothing_is_refused(item: str) -> None:
+    with pytest.raises(AllowedHostError):
+        AllowedHosts([item])
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://203.0.113.9:80", "http://10.0.0.1:80@203.0.113.9:80", "http://10.0.0.1/x"]
+)
+async def test_a_card_that_leads_elsewhere_is_never_placed_on_and_counted(
+    endpoint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = VirtualStore()
+    cards = {"a": card("a", endpoint="http://10.0.0.1:80"), "b": card("b", endpoint=endpoint)}
+    await reporter(store).report([report("a"), report("b")], cards)
+    settings = msgspec.structs.replace(SETTINGS, allowed_hosts=("10.0.0.0/8",))
+    with caplog.at_level(logging.WARNING):
+        async with running(store, settings=settings) as pools:
+            await until(lambda: pools.names() == ["m"] and not pools.degraded, "the pool was found")
+            pool = pools.get("m")
+            assert pool is not None
+            await until(lambda: pools.counters["unreadable_rows"] > 1, "it was read again")
+            assert set(pool.view.ranks) == {"a"}
+            await asyncio.sleep(0)
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["rank 'b' is not placed on"]
