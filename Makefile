@@ -13,7 +13,7 @@ find_python = for python in python3 python3.14 python3.13 python3.12 python3.11;
 	done
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check mutants test-vllm
+.PHONY: help run test check mutants chaos test-vllm
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,9 @@ check: $(DEV_STAMP) ## Lint, check the formatting, check the types, look for kno
 
 mutants: $(DEV_STAMP) ## Mutate the Lua scripts one line at a time; each mutant must be caught
 	@exec $(BIN)/python -m tests.mutants $(ARGS)
+
+chaos: $(DEV_STAMP) ## Break everything but the promises: real processes under load, faults from a seed (ARGS="--long" for half an hour)
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 test-vllm: $(DEV_STAMP) ## Check Forebay before real vLLM engines (installs some 3 GB into .vllm); writes docs/real_vllm.md unless ARGS picks some
 	@$(BIN)/python -m tests.real_engine.install

@@ -32,20 +32,21 @@ STAGES = {
     f"{ranks}-{store}": Stage(ranks, store) for ranks in ("mixed", "pairs") for store in ("alone", "sentinel")
 }  # fmt: skip
 LONG = ChaosSettings(
-    requests=24_000,
-    rate=20.0,
-    faults=324,
+    requests=20_000,
+    rate=15.0,
+    rounds=5,
     every_s=3.5,
     stages=tuple(STAGES.values()),
 )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--long", "is_long", is_flag=True, help="24,000 requests and 324 faults on four fleets: half an hour.")
+@click.option("--long", "is_long", is_flag=True, help="Four fleets, each kind at least ten times: over half an hour.")
 @click.option("--seed", type=int, default=1, help="Of the faults and of the requests.")
 @click.option("--requests", type=click.IntRange(1, 1_000_000), help="Requests at least, of all fleets together.")
 @click.option("--rate", type=click.FloatRange(0.1, 1_000), help="Requests per second.")
 @click.option("--faults", type=click.IntRange(0, 10_000), help="Faults, of all fleets together.")
+@click.option("--rounds", type=click.IntRange(1, 100), help="Each kind so often on each fleet, in place of --faults.")
 @click.option("--every-s", type=click.FloatRange(0.1, 600), help="Seconds from one fault to the next.")
 @click.option("--overlap", type=click.IntRange(1, 8), help="Faults that may be there at once.")
 @click.option("--kinds", multiple=True, type=click.Choice(sorted(KINDS)), help="Only these; may be repeated.")
@@ -102,6 +103,8 @@ def settings_of(given: dict[str, object]) -> ChaosSettings:
     """The options that were given, over those of the long run or the short one."""
     base = LONG if given.pop("is_long") else ChaosSettings()
     changed = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "faults" in changed:
+        changed["rounds"] = 0
     if "stages" in changed:
         changed["stages"] = tuple(STAGES[str(name)] for name in given["stages"])  # type: ignore[attr-defined]
     elif "against" in changed:

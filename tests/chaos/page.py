@@ -23,6 +23,8 @@ what its first byte comes later than such requests' do when nothing is wrong: wh
 next one. A request belongs to the fault that was there when it was sent, or came before its end, or had been repaired
 {mended:g} s ago at most. The ledger is compared with a recount of its own reservations twice a second, both read at one
 instant. Partitions, resets, delays and garbage are made by a TCP proxy before each rank and each use of Redis.
+Gateways wait 6 s for a rank's first byte (`--first-byte-ms`), and agents call 2 s without progress a stall
+(`--stall-ms`).
 """
 
 

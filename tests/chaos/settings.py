@@ -28,14 +28,16 @@ class Stage(msgspec.Struct, frozen=True):
 class ChaosSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A run. `requests` and `faults` are those of all stages together; `every_s` is from one fault to the next.
 
-    With `overlap` so many faults may be there at once, of the same part never two. Ranks are found at `ranks_port` and
-    the ports above it, or where the system wants if it is 0. A request that gets nothing new for `patience_s` hangs.
+    With `rounds` each kind comes so often on each fleet, in place of `faults`. With `overlap` so many faults may be
+    there at once, but never two of ranks, of gateways, of agents or of Redis. Ranks are at `ranks_port` and the ports
+    above it, or where the system wants if it is 0. A request that has no whole answer after `patience_s` hangs.
     """
 
     seed: int = 1
     requests: int = 1_500
     rate: float = 25.0
     faults: int = 24
+    rounds: int = 0
     every_s: float = 2.5
     overlap: int = 1
     kinds: tuple[str, ...] = ()

@@ -28,7 +28,6 @@ async def run_stage(
     folder: Path, stage: Stage, settings: ChaosSettings, requests: int, faults: int, say: Say
 ) -> StageReport:
     """Runs it to its end; what it started has ended when this returns or raises."""
-    say(f"{stage.name}: {requests} requests, {faults} faults; logs in {folder}")
     kinds, left_out = possible(
         settings.kinds, stage.store, has_faketime=faketime.is_there(), theirs=bool(settings.against)
     )
@@ -38,6 +37,8 @@ async def run_stage(
         "agent": settings.agents,
         "store": settings.gateways,
     }
+    faults = settings.rounds * len(kinds) or faults
+    say(f"{stage.name}: {requests} requests, {faults} faults; logs in {folder}")
     planned = schedule(settings.seed, kinds, faults, settings.every_s, parts)
     async with fleet(folder, stage, settings) as running:
         load = await _clients(running, settings, say)
