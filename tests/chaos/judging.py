@@ -67,7 +67,8 @@ def judge(asked: Asked, seen: Observed) -> Verdict:
             "timeout": Verdict("hung", "no answer"),
         }.get(seen.ending, Verdict("lost", f"connection {seen.ending}"))
     if seen.status != 200:
-        return Verdict("lost", f"{seen.status} {seen.body[:QUOTED].decode(errors='replace')}")
+        said = " ".join(seen.body.decode(errors="replace").split())
+        return Verdict("lost", f"{seen.status} {said[:QUOTED]}")
     try:
         return _of_stream(asked, seen) if asked.stream else _of_whole(asked, seen)
     except (_NotAnAnswerError, msgspec.MsgspecError, *_MISSHAPEN) as error:

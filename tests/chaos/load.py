@@ -16,6 +16,7 @@ from tests.chaos.workload import Asked, request
 MOST_AT_ONCE = 300
 MOST_TRIES = 8
 PAUSE_S = 0.1
+UNREADY = 503
 
 Excuse = Callable[[int, float, float, int], bool]
 """Whether a gateway was dead or ending: its number, when the request was sent and over, and the status seen."""
@@ -70,6 +71,8 @@ class Load:
         self.outcomes.append(Outcome.of(asked, seen, verdict, gateway, tuple(died)))
 
     def _own_gateway_died(self, gateway: int, verdict: Verdict, seen: Observed) -> bool:
-        if verdict.judgment not in ("lost", "silent") or seen.ending not in ("refused", "reset", "closed"):
+        """Or was not ready, as /readyz would have told a balancer: it may refuse until then."""
+        broke = seen.ending in ("refused", "reset", "closed") or seen.status == UNREADY
+        if verdict.judgment not in ("lost", "silent") or not broke:
             return False
         return self._is_excused(gateway, seen.sent_s, seen.ended_s, seen.status)

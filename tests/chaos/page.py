@@ -50,7 +50,7 @@ def page(report: Report, mended_s: float) -> str:
 
 def _left_out(report: Report) -> list[str]:
     found = report.left_out()
-    return ["\n".join(["Left out:", "", *(f"- {name}: {why}" for name, why in found.items())])] if found else []
+    return ["\n".join(["Left out:", "", *(f"- {names}: {why}" for why, names in found.items())])] if found else []
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -54,9 +54,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return added_up(stage.rows() for stage in self.stages)
 
     def left_out(self) -> dict[str, str]:
-        """Kinds that no stage could inject."""
-        found = {name: why for stage in self.stages for name, why in stage.left_out.items()}
-        return {name: why for name, why in found.items() if all(name in stage.left_out for stage in self.stages)}
+        """Kinds that no stage could inject, by why not."""
+        found: dict[str, list[str]] = {}
+        for name, why in self.stages[0].left_out.items():
+            if all(name in stage.left_out for stage in self.stages):
+                found.setdefault(why, []).append(name)
+        return {why: ", ".join(names) for why, names in found.items()}
 
     def broken(self) -> list[str]:
         """All broken promises."""
@@ -91,6 +94,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
                 ("starving ranks", str(sum(len(rest.starving) for rest in rests))),
             ]
         return facts + self._of_kills() + _of_redis(self.rows())
+
+    def kept(self) -> dict[str, object]:
+        """For a file: everything but the requests that went as they should."""
+        stages = []
+        for stage in self.stages:
+            told = [each._asdict() for each in stage.outcomes if each.died or each.judgment not in ("whole", "left")]
+            stages.append({**msgspec.structs.asdict(stage), "outcomes": told})
+        return {
+            **msgspec.structs.asdict(self),
+            "stages": stages,
+            "rows": self.rows(),
+            "facts": dict(self.facts()),
+            "left_out": self.left_out(),
+            "broken": self.broken(),
+        }
 
     def _of_kills(self) -> list[tuple[str, str]]:
         kills = [kill for stage in self.stages for kill in stage.kills]

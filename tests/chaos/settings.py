@@ -1,4 +1,4 @@
-"""What a chaos run is: how many requests and faults of which kinds, on what fleet. Pure."""
+"""What a chaos run is: how many requests and faults of which kinds, on what fleets. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,29 @@ MODEL = "sim"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One fleet, with its share of the run."""
+    """One fleet, with its share of the run; what is given here counts in place of the run's own."""
 
     ranks: Ranks
     store: StoreKind
+    kinds: tuple[str, ...] = ()
+    rate: float = 0.0
+    rounds: int = 0
 
     @property
     def name(self) -> str:
         """For people."""
         ranks = "mixed ranks" if self.ranks == "mixed" else "prefill and decode ranks"
-        return f"{ranks}, Redis {'with Sentinels' if self.store == 'sentinel' else 'alone'}"
+        only = f", {' and '.join(self.kinds)} only" if self.kinds else ""
+        return f"{ranks}, Redis {'with Sentinels' if self.store == 'sentinel' else 'alone'}{only}"
+
+    def of(self, settings: ChaosSettings) -> ChaosSettings:
+        """The run's settings as they are on this fleet."""
+        return msgspec.structs.replace(
+            settings,
+            kinds=self.kinds or settings.kinds,
+            rate=self.rate or settings.rate,
+            rounds=self.rounds or settings.rounds,
+        )
 
 
 class ChaosSettings(msgspec.Struct, frozen=True, kw_only=True):

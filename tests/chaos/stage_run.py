@@ -28,6 +28,7 @@ async def run_stage(
     folder: Path, stage: Stage, settings: ChaosSettings, requests: int, faults: int, say: Say
 ) -> StageReport:
     """Runs it to its end; what it started has ended when this returns or raises."""
+    settings = stage.of(settings)
     kinds, left_out = possible(
         settings.kinds, stage.store, has_faketime=faketime.is_there(), theirs=bool(settings.against)
     )
@@ -54,7 +55,7 @@ async def run_stage(
         rest = None if settings.against else await _rest(running, load, auditor, before)
         _say_outcome(load, say)
         return StageReport(
-            name=stage.name,
+            name=f"{stage.ranks} ranks behind {settings.against}" if settings.against else stage.name,
             outcomes=load.outcomes,
             faults=conductor.faults,
             kills=conductor.kills,

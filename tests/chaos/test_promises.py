@@ -1,5 +1,6 @@
 """A run in which something went wrong must say so, and its page too."""
 
+import msgspec
 import pytest
 
 from tests.chaos.figures import Injected
@@ -98,6 +99,14 @@ def test_a_long_wait_for_a_redis_that_comes_back_breaks_a_promise() -> None:
     slow = GOOD._replace(first_byte_s=13.5, ended_s=14.0)
     assert report(LONG_AGO, GOOD).broken() == []
     assert "store-kill: a request waited 2400 ms" in report(LONG_AGO, slow).broken()[0]
+
+
+def test_what_is_kept_has_the_figures_and_each_request_that_went_wrong() -> None:
+    kept = report(GOOD, GOOD._replace(judgment="silent", id="chaos-1-9")).kept()
+    text = msgspec.json.encode(kept).decode()
+    assert "chaos-1-9" in text
+    assert "chaos-1-0" not in text
+    assert '"kind":"store-kill"' in text
 
 
 def test_the_page_says_what_happened_and_how_to_have_it_again() -> None:
