@@ -72,7 +72,10 @@ def main(json_file: Path | None, page_file: Path | None, logs: Path | None, **gi
     command = shlex.join(_without_files(sys.argv[1:]))
     folder = logs or Path(tempfile.mkdtemp(prefix="forebay-chaos-"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        report = runner.run(run(settings, folder, command))
+        try:
+            report = runner.run(run(settings, folder, command))
+        except asyncio.CancelledError:
+            raise click.Abort from None
     if json_file:
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report.kept())))
     if page_file:

@@ -70,7 +70,7 @@ class Fleet:
         return "prefill" if rank < self.settings.ranks // 2 else "decode"
 
     def is_excused(self, gateway: int, sent_s: float, ended_s: float, status_seen: int) -> bool:
-        """Whether a client of this gateway could get no answer between these times: it was dead, ending or not ready."""
+        """Whether a client of this gateway could get no answer between these times: dead, ending or not ready."""
         life = next((each for each in reversed(self.gateways[gateway].lives) if each.begin_s <= sent_s), None)
         if life is None or sent_s > life.end_s + LAME_DUCK_S:
             return True
