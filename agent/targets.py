@@ -66,9 +66,7 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 def _parse_part(part: str) -> list[Target]:
     match = _PART.fullmatch(part)
     if match is None:
-        raise TargetError(
-            f"'{part}' is not HOST:PORT or HOST:PORT-PORT (no path; an IPv6 host goes in brackets)"
-        )
+        raise TargetError(f"'{part}' is not HOST:PORT or HOST:PORT-PORT (no path; an IPv6 host goes in brackets)")
     host = _host(match["ipv6"], part) if match["host"] is None else _host(match["host"], part)
     first = int(match["first"])
     last = int(match["last"] or first)
