@@ -97,6 +97,19 @@ async def test_after_three_placements_the_last_error_reaches_the_client_as_it_ca
     assert set(pair.pool.releases().values()) == {1}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_where_there_were_too_many_retries_the_decode_ranks_own_error_reaches_the_client(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.retry_budget.FLOOR", -1)
+    body = b'{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}'
+    async with scripted_pair(decode=answers(body, "500 Internal Server Error")) as pair:
+        response = await pair.served.complete(stream=stream)
+        await eventually(pair.nothing_is_held)
+    assert (response.status_code, response.content) == (500, body)
+    assert pair.names() == ["P", "D"]
+
+
 async def test_an_error_event_of_the_last_placement_reaches_the_client_as_it_came() -> None:
     script = streaming(ROLE_EVENT, ERROR_EVENT, b"data: [DONE]\n\n")
     async with scripted_pair(decode=script) as pair:
