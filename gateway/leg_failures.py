@@ -1,13 +1,16 @@
-"""What follows from a leg that failed: noted, its rank shunned if it took no connection, and tried anew or told."""
+"""What follows from a leg that failed: noted, its port shunned if it took no connection, and tried anew or told."""
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError, RankUnreachableError
+from collections.abc import Iterable
+
+from gateway.errors import GatewayError, RankUnreachableError, RecomputedError
 from gateway.notes import Notes
 from gateway.outcome import Failed, Trouble, trouble_of
 from gateway.placing import Pool
 from gateway.reply import Reply
 from gateway.retriable import Again
+from gateway.shared_fate import behind_the_port_of, likely_to_fail_with
 from scheduler.decision import LegKind
 from scheduler.messages import RankCard
 
@@ -28,8 +31,25 @@ class LegFailures:
         """
         self._notes.failed(error)
         if isinstance(error, RankUnreachableError):
-            self._pool.shun(card.rank)
+            for rank in behind_the_port_of(card, self._cards()):
+                self._pool.shun(rank)
         trouble = trouble_of(kind, error, self._again, answer_begun=self._reply.started)
         if trouble is None:
             raise error
-        return Failed(trouble, card.rank, error, kv_of if trouble is Trouble.DECODE_FAILED else "")
+        kv_of = kv_of if trouble is Trouble.DECODE_FAILED else ""
+        return Failed(trouble, card.rank, error, kv_of, others=self._likely(kind, card, error))
+
+    def _likely(self, kind: LegKind, card: RankCard, error: GatewayError) -> frozenset[str]:
+        """Who would fail of the same. A prefill rank to avoid is not taken at all, so none is avoided by a guess."""
+        match error:
+            case RankUnreachableError():
+                return behind_the_port_of(card, self._cards())
+            case RecomputedError():
+                return frozenset()
+            case _ if kind is LegKind.PREFILL:
+                return frozenset()
+            case _:
+                return likely_to_fail_with(card, self._cards())
+
+    def _cards(self) -> Iterable[RankCard]:
+        return (rank.card for rank in self._pool.view.ranks.values())

@@ -26,7 +26,9 @@ from gateway.placing import Pool
 from gateway.reply import ClientGoneError
 from gateway.request import Request
 from gateway.retry import Tries
+from gateway.shared_fate import likely_to_fail_with
 from scheduler.decision import Place, RequestShape
+from scheduler.messages import RankCard
 
 OF_AN_ATTEMPT = ("attempt_id", "rank", "prefill_rank", "usage", "first_token_s")
 """What a record says of the attempt that answered."""
@@ -76,10 +78,9 @@ class Race:
             with Held(self._pool) as other:
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._run, self._lane(held), place, tries, name="attempt")
-                    if after_s is not None and await self._is_late(after_s):
-                        rank = place.legs[0].card.rank
-                        if (second := await self._placed_elsewhere(other, rank)) is not None:
-                            group.start_soon(self._run, self._lane(other), second, tries, name="hedge")
+                    is_late = after_s is not None and await self._is_late(after_s)
+                    if is_late and (second := await self._placed_elsewhere(other, place.legs[0].card)) is not None:
+                        group.start_soon(self._run, self._lane(other), second, tries, name="hedge")
         finally:
             self._note(self._winner or self._lanes[0])
         return self._outcome()
@@ -93,13 +94,14 @@ class Race:
             await self._settled.wait()
         return not self._settled.is_set()
 
-    async def _placed_elsewhere(self, held: Held, rank: str) -> Place | None:
+    async def _placed_elsewhere(self, held: Held, card: RankCard) -> Place | None:
         """A second placement, if there may be one and there is another rank; none if the first has ended meanwhile."""
         if not (self._hedging.take() and self._gateway.retry_budget.take()):
             return None
         shape = msgspec.structs.replace(self._shape, pairable=False)
-        decision = await held.place(shape, receipt_for=self._request.receipt_for, avoid=frozenset({rank}))
-        if isinstance(decision, Place) and decision.legs[0].card.rank != rank and not self._settled.is_set():
+        avoid = likely_to_fail_with(card, (rank.card for rank in self._pool.view.ranks.values()))
+        decision = await held.place(shape, receipt_for=self._request.receipt_for, avoid=avoid)
+        if isinstance(decision, Place) and decision.legs[0].card.rank not in avoid and not self._settled.is_set():
             self._gateway.retry_metrics.hedges.labels(self._pool.name).inc()
             return decision
         held.release()
@@ -144,7 +146,7 @@ class Race:
                 raise lane.error
         failed = [lane.outcome for lane in lanes if isinstance(lane.outcome, Failed)]
         if failed and self._winner is None:
-            others = frozenset(one.rank for one in failed[1:])
+            others = frozenset[str]().union(*(one.suspects for one in failed))
             return msgspec.structs.replace(failed[0], others=others, placements=len(self._lanes))
         if lanes[0].record.usage is not None:  # else it may have been refused, which says nothing
             self._hedging.learn(self._pool.name, self._size, self._first_byte_s)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
 
 from scheduler.messages import RankState
@@ -307,3 +308,24 @@ async def test_what_goes_on_from_a_response_is_never_tried_on_a_rank_that_has_it
         refused = await ranks.served.client.post("/v1/responses", json=body)
     assert (refused.status_code, ranks.names()) == (502, "A")
     assert [shape.only_on for shape in ranks.pool.asked] == ["A"] * 4
+
+
+async def test_of_ranks_behind_a_port_that_takes_no_connection_one_is_asked() -> None:
+    async with scripted_ranks() as ranks:
+        for name in "AB":
+            ranks.replace(name, card("http://127.0.0.1:9", rank=name, local_index="AB".index(name)))
+        response = await ranks.served.complete()
+    assert (response.content, ranks.names()) == (COMPLETION, "C")
+    assert ranks.pool.avoided == [frozenset(), {"A", "B"}]
+    assert sorted(ranks.pool.shunned) == ["A", "B"]
+
+
+@pytest.mark.parametrize("script", [breaks_off, answers(ERROR, "500 Oh no")])
+async def test_a_rank_whose_group_steps_with_one_that_failed_is_the_last_to_be_asked(script: Script) -> None:
+    async with scripted_ranks(script) as ranks:
+        for name in "AB":
+            ranks.replace(name, msgspec.structs.replace(ranks.pool.view.ranks[name].card, dp_group="g"))
+        response = await ranks.served.complete()
+    assert (response.content, ranks.names()) == (COMPLETION, "AC")
+    assert ranks.pool.avoided == [frozenset(), {"A", "B"}]
+    assert ranks.pool.shunned == []
