@@ -26,6 +26,8 @@ RANK_LEGEND = {
     "KV tokens": "in its KV cache now, or reserved there",
     "KV": "the same as a share of its capacity",
     "tokens/s": "prompt tokens it computes a second",
+    "breaker": "open: failed too often, so left out; half-open: one request tries it; starting: back, and gets more by "
+    "and by",
 }
 GATEWAY_LEGEND = {
     "placed": "requests it has on ranks now",
@@ -51,6 +53,7 @@ def _ranks(ranks: list[RankStatus]) -> Table:
     table = _table("pool", "rank", "role", "state", "agent")
     for name in ("age ms", "placed", "requests", "to prefill", "KV tokens", "KV", "tokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("breaker", no_wrap=True)
     for rank in ranks:
         table.add_row(
             *map(cell, (rank.pool, rank.rank, rank.role)),
@@ -60,6 +63,7 @@ def _ranks(ranks: list[RankStatus]) -> Table:
             *(f"{load:,.0f}" for load in (rank.requests, rank.queued_tokens, rank.kv_tokens)),
             f"{rank.kv_tokens / rank.kv_capacity_tokens:.0%}" if rank.kv_capacity_tokens else "",
             f"{rank.prefill_tokens_per_s:,.0f}",
+            cell(rank.breaker),
         )
     return table
 

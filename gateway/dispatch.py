@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from secrets import token_hex
 
 from gateway import websocket
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
 from gateway.headers import Headers, for_rank
+from gateway.leg_word import word_of
 from gateway.lost_ranks import always
 from gateway.placing import Pool
 from gateway.request import Head
@@ -34,20 +35,25 @@ class Dispatch:
         on_sent: Callable[[], None],
         *,
         bears_stalls: Callable[[], bool] = always,
+        is_leg: bool = True,
     ) -> AsyncGenerator[RankAnswer, None]:
         """Send a body to a rank, as `Upstream.request` does. Raises RankFailedError too when the rank is lost.
 
         And when it stalls, unless the leg `bears_stalls` then. What still comes of a client's body when the rank has
-        begun to answer is for nobody.
+        begun to answer is for nobody. How it went is told the pool, unless it `is_leg` of no placed request: an answer
+        to an operator says nothing of how a rank serves.
         """
         headers = self._headers(card)
         if isinstance(content, ClientBody) and content.declared_bytes is not None:
             headers.append((b"content-length", b"%d" % content.declared_bytes))
         url = card.endpoint + self._head.target
         upstream = self._gateway.upstream
-        with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
+        word = word_of(self._pool, card) if is_leg else nullcontext()
+        with word as said, self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
             async with upstream.request(self._head.method, url, headers, content, on_sent) as answer:
                 watched.answers(answer)
+                if said is not None:
+                    said.answers(answer)
                 if isinstance(content, ClientBody):
                     content.stop()
                 yield answer
@@ -60,10 +66,12 @@ class Dispatch:
         holds_key = self._gateway.keys.holds_any or bool(self._gateway.settings.rank_api_key)
         headers = websocket.for_rank(self._headers(card), hold_key=holds_key)
         url = card.endpoint + self._head.target
-        with self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
+        watch = self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls)
+        with word_of(self._pool, card) as said, watch as watched:
             request = self._gateway.upstream.request(self._head.method, url, headers, b"", on_sent, may_switch=True)
             async with request as answer:
                 watched.answers(answer)
+                said.answers(answer)
                 yield answer
 
     def _headers(self, card: RankCard) -> Headers:

@@ -93,7 +93,7 @@ class FanOut:
 
     async def _ask(self, head: Head, pool: Pool, card: RankCard, raw: bytes) -> Said:
         try:
-            async with Dispatch(self._gateway, pool, head).send(card, raw, _nothing) as answer:
+            async with Dispatch(self._gateway, pool, head).send(card, raw, _nothing, is_leg=False) as answer:
                 body = await read_whole(answer, SAID_BYTES)
                 return fan_out_answer.said(pool.name, card.rank, answer.status, body)
         except GatewayError as error:

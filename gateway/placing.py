@@ -50,6 +50,10 @@ class Pool(Protocol):
     def snapshot_age_s(self) -> float:
         """How long ago it was read."""
 
+    @property
+    def broken(self) -> frozenset[str]:
+        """The ranks that breakers leave out now."""
+
     async def place(
         self,
         shape: RequestShape,
@@ -78,6 +82,9 @@ class Pool(Protocol):
 
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""
+
+    def heard(self, card: RankCard, well: bool) -> None:
+        """Say how an attempt at this life of a rank went; returns at once."""
 
     def shun(self, rank: str) -> None:
         """Say that a rank took no connection: for a while others are preferred."""

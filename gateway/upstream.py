@@ -35,6 +35,9 @@ class RankAnswer:
         self.status = head.status
         self.headers = head.headers
         self._exchange = exchange
+        self._has_data = False
+        self.on_begun: Callable[[], None] | None = None
+        """Called once, when a reader who has had the first bytes of the body comes for more."""
 
     @cached_property
     def content_type(self) -> bytes:
@@ -53,13 +56,17 @@ class RankAnswer:
 
     async def read(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises RankFailedError, RankTimeoutError."""
-        return await self._exchange.read()
+        self._begun()
+        data = await self._exchange.read()
+        self._has_data = bool(data)
+        return data
 
     async def pour(self, sink: Sink) -> None:
         """Give all of the body that is still to come to a sink, as it comes; returns at its end.
 
         Raises RankFailedError, RankTimeoutError, and what the sink raises, which closes the connection.
         """
+        self._begun()
         await self._exchange.pour(sink)
 
     def pause(self) -> None:
@@ -69,6 +76,11 @@ class RankAnswer:
     def resume(self) -> None:
         """Go on after `pause`."""
         self._exchange.resume()
+
+    def _begun(self) -> None:
+        if self._has_data and self.on_begun is not None:
+            self.on_begun()
+            self.on_begun = None
 
 
 class RankTunnel(RankAnswer):

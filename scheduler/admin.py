@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from scheduler import draining
+from scheduler.breaker import Breaker, BreakerState, is_coming_back
 from scheduler.draining import Selection, pool_names, read_pool
 from scheduler.errors import StoreRejectedError
 from scheduler.gateway_name import life_and_address
@@ -19,7 +20,8 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One rank, as `forebay status` shows it. Prefill and decode ranks pair only within a `pair_class`.
 
     `reservations` are those of all gateways; `requests`, `queued_tokens` (prompt tokens to prefill) and `kv_tokens` are
-    the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node.
+    the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node. `breaker` says
+    whether it failed too often of late: "closed", "open" or "half-open", or "starting" where it came back (breaker.py).
     """
 
     pool: str
@@ -38,6 +40,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     kv_tokens: float
     kv_capacity_tokens: int
     prefill_tokens_per_s: float
+    breaker: str = "closed"
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +111,14 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         kv_tokens=loads.kv_tokens,
         kv_capacity_tokens=card.kv_capacity_tokens,
         prefill_tokens_per_s=seen.prefill_tokens_per_s,
+        breaker=_breaker(rank.breaker, pool_ms),
     )
+
+
+def _breaker(breaker: Breaker | None, pool_ms: int) -> str:
+    state = breaker.state(pool_ms) if breaker else BreakerState.CLOSED
+    is_starting = breaker is not None and state is BreakerState.CLOSED and is_coming_back(breaker, pool_ms)
+    return "starting" if is_starting else state.value
 
 
 async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[GatewayStatus], int]:

@@ -117,13 +117,20 @@ def report_row(
 
 def snapshot(keys: PoolKeys, lease_ms: int, epoch: str = "", version: int = -1) -> Call:
     """snapshot.lua: what changed since `version` of `epoch`; by default everything."""
-    return Call(Script.SNAPSHOT, (keys.head, keys.change, keys.card, keys.seen, keys.load), (lease_ms, epoch, version))
+    names = (keys.head, keys.change, keys.card, keys.seen, keys.load, keys.breaker)
+    return Call(Script.SNAPSHOT, names, (lease_ms, epoch, version))
 
 
 def drain(keys: PoolKeys, epoch: str, lease_ms: int, rank: str, *, undo: bool = False) -> Call:
     """drain.lua."""
     names = (keys.head, keys.seen, keys.drain, keys.change)
     return Call(Script.DRAIN, names, (epoch, lease_ms, rank, 0 if undo else 1))
+
+
+def breaker(keys: PoolKeys, epoch: str, lease_ms: int, changes: Iterable[tuple[str, str, str, str]]) -> Call:
+    """breaker.lua; each of the `changes` is a rank, its incarnation, its row as read, and as it is to be."""
+    names = (keys.head, keys.seen, keys.breaker, keys.change)
+    return Call(Script.BREAKER, names, (epoch, lease_ms, *(word for change in changes for word in change)))
 
 
 def prefix_look(blocks: Sequence[str]) -> Call:

@@ -73,7 +73,7 @@ class Emptying:
             return [Left(rank=rank, is_away=True) for rank in self._ranks[pool]]
         delta = Delta.read(reply)
         view = self._views[pool] = fold(view, delta)[0]
-        rows = {name.decode(errors="replace"): seen.decode(errors="replace") for name, seen, _, _ in delta.rows}
+        rows = {name.decode(errors="replace"): seen.decode(errors="replace") for name, seen, *_ in delta.rows}
         self._seen_rows |= {rank: rows[rank.rank] for rank in self._ranks[pool] if rank.rank in rows}
         return [self._left_on(rank, view.ranks.get(rank.rank), view.pool_ms) for rank in self._ranks[pool]]
 

@@ -54,6 +54,8 @@ class PoolKeys:
         """Hash: rank -> messages.RankCard as JSON. report.lua."""
         self.drain = f"{self._base}:drain"
         """Hash: rank -> how often it was drained and undrained; outlives epochs. drain.lua; report.lua restates it."""
+        self.breaker = f"{self._base}:breaker"
+        """Hash: rank -> breaker.Breaker as a row; only ranks that failed, or came back, of late. Gateways."""
         self.receipts = f"{self._base}:receipts"
         """Stream: why requests went where they went (receipt.py), the last ones only; outlives epochs. Gateways."""
 
@@ -81,5 +83,5 @@ class PoolKeys:
         """All keys that begin anew with an epoch, `head` first, but for the live sets."""
         return (
             *(self.head, self.gate, self.lease, self.load, self.hist),
-            *(self.group, self.change, self.seen, self.card),
+            *(self.group, self.change, self.seen, self.card, self.breaker),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from scheduler.breaker import NEVER, Breaker
 from scheduler.messages import RankCard, RankState, Role
 from scheduler.pairing import ZONE_LABEL
 from scheduler.rank_view import RankView
@@ -13,7 +14,8 @@ from scheduler.rows import BookLoad, SeenRank
 class KnownRank(msgspec.Struct, frozen=True, array_like=True):
     """What of a rank counts for placement: of its card, of its last report, and of the ledger, as the snapshot had it.
 
-    `placeable`: it was up, not drained, and in no broken group. Times in pool ms.
+    `placeable`: it was up, not drained, and in no broken group. `back_ms` is when it came back
+    (slow_start.py). Times in pool ms.
     """
 
     rank: str
@@ -34,6 +36,7 @@ class KnownRank(msgspec.Struct, frozen=True, array_like=True):
     prefill_tokens_per_s: float
     book: BookLoad
     placeable: bool
+    back_ms: int = NEVER
 
     @staticmethod
     def of(view: RankView, *, placeable: bool) -> KnownRank:
@@ -47,6 +50,7 @@ class KnownRank(msgspec.Struct, frozen=True, array_like=True):
             seen.prefill_tokens_per_s,
             view.book,
             placeable,
+            view.breaker.back_ms if view.breaker else NEVER,
         )
 
     def view(self) -> RankView:
@@ -79,4 +83,5 @@ class KnownRank(msgspec.Struct, frozen=True, array_like=True):
             heard_ms=self.heard_ms,
             running=0,
         )
-        return RankView(card, seen, self.book)
+        breaker = None if self.back_ms == NEVER else Breaker(self.incarnation, back_ms=self.back_ms)
+        return RankView(card, seen, self.book, breaker)

@@ -30,6 +30,7 @@ class Script(StrEnum):
     REPORT = "report"
     SNAPSHOT = "snapshot"
     DRAIN = "drain"
+    BREAKER = "breaker"
     PREFIX_LOOK = "prefix_look"
     PREFIX_TOUCH = "prefix_touch"
     PREFIX_BELIEVED = "prefix_believed"
@@ -49,6 +50,7 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.REPORT: (*_ROSTER, "leases", "samples", "drains"),
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock", "drains"),
+    Script.BREAKER: ("rows", "clock"),
     Script.PREFIX_LOOK: (),
     Script.PREFIX_TOUCH: (),
     Script.PREFIX_BELIEVED: (),

@@ -18,6 +18,7 @@ from scheduler.policies.policy import Policy
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation, ReservedLeg
 from scheduler.shortlist import MOST, cost_on, shortlist
+from scheduler.slow_start import ramped_all
 from scheduler.view import PoolView
 
 TIE_SHARE = 0.05
@@ -124,7 +125,7 @@ class _Prices:
     """What one request costs on the ranks that were picked for it."""
 
     def __init__(self, shape: RequestShape, policy: Policy, choice: Choice, picked: Picked, pool_ms: float) -> None:
-        self._shape, self._policy, self._picked = shape, policy, picked
+        self._shape, self._policy, self._picked, self._pool_ms = shape, policy, picked, pool_ms
         prefilling = [*picked.mixed.ranks, *picked.decode_whole.ranks]
         prefilling += [rank for pair in picked.pairs for rank in pair.prefill.ranks]
         decoding = [rank for pair in picked.pairs for rank in pair.decode.ranks]
@@ -183,7 +184,7 @@ class _Prices:
             least_queue_s=self._least_queue_s,
             later_s=0.0 if is_first else self._policy.later_s,
         )
-        candidates = self._policy.price(kind, self._shape, ranks, context)
+        candidates = ramped_all(self._policy.price(kind, self._shape, ranks, context), ranks, self._pool_ms)
         cached, uncached_tokens = self._shape.cached_tokens, self._shape.uncached_tokens
         if kind is LegKind.DECODE or not cached:
             return candidates

@@ -11,22 +11,21 @@ from random import Random
 import anyio
 import msgspec
 
+from scheduler.breakers import Breakers
+from scheduler.cases import Cases
 from scheduler.choice import choose, missing
 from scheduler.decision import Decision, Leg, Place, Reject, RequestShape, Wait
 from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
-from scheduler.messages import Phase
+from scheduler.messages import Phase, RankCard
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
 from scheduler.prefix_holders import nothing_held
 from scheduler.prefix_index import Found, PrefixIndex
 from scheduler.reach import Reach
 from scheduler.rebinding import plan_rebinding, shape_of, still_up
-from scheduler.receipt_making import Case
-from scheduler.receipts import Receipts, chance_of, maker_of, seed_for
-from scheduler.reservation import Reservation
+from scheduler.receipts import Receipts, chance_of, maker_of
 from scheduler.settings import SchedulerSettings
-from scheduler.shunned import ShunnedRanks
 from scheduler.snapshots import Snapshots
 from scheduler.store import Store
 from scheduler.view import PoolView
@@ -52,19 +51,17 @@ class Pool:
         rng: Random,
         clock: Callable[[], float],
     ) -> None:
-        self.name = name
-        keys = PoolKeys(name)
+        self.name, keys = name, PoolKeys(name)
         self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, rules))
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
         self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
-        self._snapshots = Snapshots(
-            store, keys, settings, statements=lambda: self._ledger.statements, on_read=self._alone.remember, clock=clock
-        )
+        self._snapshots = Snapshots(store, keys, settings, statements=lambda: self._ledger.statements, clock=clock)
         self._reach = Reach(self._ledger, self._snapshots)
         self._prefixes = PrefixIndex(store, keys, settings)
-        self._rules, self._rng, self._clock = rules, rng, clock
-        self._turns = itertools.count()
-        self._shunned = ShunnedRanks(clock)
+        self._rules, self._rng, self._turns = rules, rng, itertools.count()
+        self._cases = Cases(self._snapshots, rng)
+        self._breakers = Breakers(store, keys, settings, self._snapshots, self._reach, gateway, self._ledger.live)
+        self._snapshots.on_read += (self._alone.remember, self._breakers.look)
 
     @property
     def degraded(self) -> bool:
@@ -94,10 +91,17 @@ class Pool:
     @property
     def counters(self) -> Counter[str]:
         """Events since the start: resyncs (that the store asked for), place_misses, store_losses, snapshot_losses,
-        placed_alone, unreadable_rows, what PrefixIndex counts, receipts, receipts_lost.
+        placed_alone, unreadable_rows, what PrefixIndex and Breakers count, receipts, receipts_lost.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
-        return self._ledger.counters + self._prefixes.counters + self._receipts.counters + read
+        return (
+            self._ledger.counters + self._prefixes.counters + self._receipts.counters + self._breakers.counters + read
+        )
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The ranks that breakers leave out now."""
+        return self._breakers.out()
 
     @property
     def reservations(self) -> int:
@@ -149,7 +153,7 @@ class Pool:
         if held is None:
             return None
         self._prefixes.computed(reservation)
-        case = self._case(receipt_for, shape_of(held), avoid, held=held)
+        case = self._cases.case(receipt_for, shape_of(held), avoid | self._breakers.out(reservation), held=held)
         planned = plan_rebinding(
             held, case.view, self._rules, pool_ms=case.pool_ms, chance=chance_of(case, self._rng), avoid=case.avoid
         )
@@ -181,7 +185,11 @@ class Pool:
 
     def shun(self, rank: str) -> None:
         """The rank took no connection: for a while it is placed on only if there is no other."""
-        self._shunned.add(rank)
+        self._breakers.shun(rank)
+
+    def heard(self, card: RankCard, well: bool) -> None:
+        """An attempt at a rank ended so; returns at once."""
+        self._breakers.heard(card, well=well)
 
     async def refresh(self) -> None:
         """Reads a first snapshot, before `run`."""
@@ -191,11 +199,9 @@ class Pool:
         """Keeps the snapshot and the ledger until cancelled; then gives everything back."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._ledger.run(), name=f"ledger of {self.name}")
-                tasks.create_task(self._ledger.reaper.run(), name=f"reaper of {self.name}")
-                tasks.create_task(self._snapshots.run(), name=f"snapshots of {self.name}")
-                tasks.create_task(self._prefixes.run(), name=f"prefixes of {self.name}")
-                tasks.create_task(self._receipts.run(), name=f"receipts of {self.name}")
+                runs = (self._ledger.run, self._ledger.reaper.run, self._snapshots.run)
+                for run in (*runs, self._prefixes.run, self._receipts.run, self._breakers.run):
+                    tasks.create_task(run(), name=f"{run.__qualname__} of {self.name}")
         finally:
             with anyio.move_on_after(LEAVE_WITHIN_S, shield=True):
                 await self._ledger.leave()
@@ -204,6 +210,12 @@ class Pool:
     async def _place_once(
         self, shape: RequestShape, receipt_for: str, avoid: frozenset[str], instead_of: int | None = None
     ) -> Decision:
+        with self._breakers.trial() as trial:
+            return trial.ends(await self._decide(shape, receipt_for, avoid | trial.out, instead_of))
+
+    async def _decide(
+        self, shape: RequestShape, receipt_for: str, avoid: frozenset[str], instead_of: int | None
+    ) -> Decision:
         if self._reach.is_cut_off:
             self._give_back(instead_of)
             return self._place_alone(shape, receipt_for, avoid)
@@ -211,7 +223,7 @@ class Pool:
         if self._rules.policy.knows_prefixes:
             found = await self._prefixes.look_up(shape, self.view)
         known = msgspec.structs.replace(shape, cached_tokens=found.held.tokens)
-        case = self._case(receipt_for, known, avoid, turn=next(self._turns))
+        case = self._cases.case(receipt_for, known, avoid, turn=next(self._turns))
         chance = chance_of(case, self._rng)
         planned = plan(
             known, case.view, self._rules, pool_ms=case.pool_ms, turn=case.turn, chance=chance, avoid=case.avoid
@@ -223,9 +235,8 @@ class Pool:
             return self._place_alone(shape, receipt_for, avoid)
         self._receipts.keep_answer(case, planned, placed)
         if placed.reservation is None:
-            return (
-                Wait(retry_after_ms=RETRY_AFTER_MS) if placed.wait else Reject(reason=f"no rank of {self.name} is up")
-            )
+            no_rank = Reject(reason=f"no rank of {self.name} is up")
+            return Wait(retry_after_ms=RETRY_AFTER_MS) if placed.wait else no_rank
         self._alone.placed(known, placed.reservation, case.view)
         self._prefixes.placed(found, placed.reservation_id, placed.reservation, planned.ranks)
         return planned.place(placed.reservation_id, placed.reservation, cost_s=placed.cost_s, receipt=placed.receipt)
@@ -235,16 +246,5 @@ class Pool:
             self.release(reservation)
 
     def _place_alone(self, shape: RequestShape, receipt_for: str, avoid: frozenset[str]) -> Place | Reject:
-        case = self._case(receipt_for, shape, avoid)
+        case = self._cases.case(receipt_for, shape, avoid)
         return self._alone.place(shape, case.view, case.pool_ms, case.avoid, case)
-
-    def _case(
-        self,
-        receipt_for: str,
-        shape: RequestShape,
-        avoid: frozenset[str],
-        turn: int = 0,
-        held: Reservation | None = None,
-    ) -> Case:
-        pool_ms, avoid = self._snapshots.pool_ms, avoid | self._shunned.now()
-        return Case(receipt_for, seed_for(receipt_for, self._rng), shape, self.view, pool_ms, turn, avoid, held)

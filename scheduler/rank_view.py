@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from scheduler.breaker import Breaker
 from scheduler.loads import Loads, loads_at
 from scheduler.messages import RankCard, RankState
 from scheduler.prefix_calibration import CacheBelief
@@ -11,11 +12,12 @@ from scheduler.rows import BookLoad, SeenRank
 
 
 class RankView(msgspec.Struct, frozen=True):
-    """One rank as last read."""
+    """One rank as last read; most have no `breaker`: they did not fail of late."""
 
     card: RankCard
     seen: SeenRank
     book: BookLoad
+    breaker: Breaker | None = None
 
     @property
     def state(self) -> RankState:

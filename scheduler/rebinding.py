@@ -21,6 +21,7 @@ from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation, ReservedLeg
 from scheduler.shortlist import MOST, shortlist
+from scheduler.slow_start import ramped_all
 from scheduler.view import PoolView
 
 STAY_REQUESTS = 0.5
@@ -48,6 +49,7 @@ def plan_rebinding(
     if not ranks:
         return None
     candidates = rules.policy.price(LegKind.DECODE, shape_of(held), list(ranks.values()), Context(least_queue_s=0.0))
+    candidates = ramped_all(candidates, list(ranks.values()), pool_ms)
     if prefill and rules.policy.in_seconds:
         candidates = [_fetching(each, prefill, ranks[each.rank], held.prompt_tokens) for each in candidates]
     loads = {name: rank.loads(pool_ms) for name, rank in ranks.items()}

@@ -9,6 +9,7 @@ import msgspec
 from scheduler.choice import choose, decoding
 from scheduler.decision import Ask, Candidate, PricedRank, RequestShape
 from scheduler.known_rank import KnownRank
+from scheduler.left_out import left_out
 from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.pending import StoreAnswer
@@ -130,6 +131,7 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
         least_queue_s=least_queue_s(prefilling, planned.loads),
         known=tuple(KnownRank.of(each, placeable=each.card.rank in asked) for each in known),
         held=case.held,
+        broken=_broken(case, alone=outcome.alone),
         ask=case.explained(planned.ask),
         rows_ms=outcome.rows_ms,
         rows=outcome.rows,
@@ -141,6 +143,12 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
         loads=outcome.loads,
         reservation=outcome.reservation,
     )
+
+
+def _broken(case: Case, *, alone: bool) -> tuple[str, ...]:
+    """As all gateways knew of it; what this one doubted by itself is only among the ranks to avoid."""
+    out = left_out(case.view, {}, case.pool_ms, alone=alone).out
+    return tuple(sorted(out & case.avoid))[:MOST_AVOIDED]
 
 
 def _eligible(case: Case, planned: Plan, connectors: frozenset[str]) -> int:

@@ -27,6 +27,7 @@ from scheduler.rebinding import plan_rebinding
 from scheduler.receipt import Receipt
 from scheduler.receipt_making import Case, Maker, Outcome, make
 from scheduler.shortlist import MOST
+from scheduler.slow_start import ramped_all
 from scheduler.view import PoolView
 
 _PRICED = ("prompt_tokens", "output_tokens", "spill")
@@ -91,7 +92,8 @@ def _made_again(receipt: Receipt, view: PoolView, planned: Plan) -> Receipt:
     )
     kept = {name: getattr(receipt, name) for name in Outcome.__struct_fields__}
     about = {name: getattr(receipt, name) for name in ("pool", "gateway", "policy", "rules")}
-    return make(case, planned, Outcome(**kept), Maker(connectors=frozenset(receipt.connectors), **about))
+    made = make(case, planned, Outcome(**kept), Maker(connectors=frozenset(receipt.connectors), **about))
+    return msgspec.structs.replace(made, broken=receipt.broken)  # of these ranks nothing else is known
 
 
 def _of_its_turn(again: Candidate, recorded: Candidate) -> Candidate:
@@ -134,7 +136,7 @@ def _context(receipt: Receipt, ranks: Mapping[str, RankView]) -> Iterator[Misfit
 
 
 def _price(receipt: Receipt, policy: Policy, asked: Candidate, rank: RankView, context: Context) -> Candidate:
-    (again,) = policy.price(asked.kind, receipt.shape, [rank], context)
+    (again,) = ramped_all(policy.price(asked.kind, receipt.shape, [rank], context), [rank], receipt.pool_ms)
     again = msgspec.structs.replace(again, place_class=asked.place_class)
     if asked.kind is LegKind.DECODE or rank.card.rank not in receipt.shape.cached_tokens:
         return again

@@ -48,8 +48,9 @@ class _Rebuild(NamedTuple):
 class Snapshots:
     """The pool's last snapshot, read at monotonic time `read_at`.
 
-    `statements` answers how often the gateway stated its reservations; `on_read` is called after each snapshot. `clock`
-    answers monotonic seconds. `rebuilding`: the store began anew, not all ranks are back, and the last snapshot holds.
+    `statements` answers how often the gateway stated its reservations; what is in `on_read` is called after each
+    snapshot. `clock` answers monotonic seconds. `rebuilding`: the store began anew, not all ranks are back, and the
+    last snapshot holds.
     `complaint` is what the store answered last instead of a snapshot; `losses` counts those, one that is repeated once,
     and `unreadable` counts rows.
     """
@@ -61,11 +62,11 @@ class Snapshots:
         settings: SchedulerSettings,
         *,
         statements: Callable[[], int],
-        on_read: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._store, self._keys, self._settings = store, keys, settings
-        self._statements, self._on_read, self._clock = statements, on_read, clock
+        self._statements, self._clock = statements, clock
+        self.on_read: list[Callable[[], None]] = []
         self.view = PoolView()
         self.read_at = clock()
         self.was_read = False
@@ -158,7 +159,8 @@ class Snapshots:
             return
         self.view = view
         self.read_at = read_at
-        self._on_read()
+        for reader in self.on_read:
+            reader()
         self.awaited.read(view)
 
     def _lost(self, error: Exception) -> None:

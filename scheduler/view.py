@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from scheduler.breaker import known_breaker
 from scheduler.endpoints import AllowedHosts, EndpointError
 from scheduler.groups import Groups
 from scheduler.loads import FORGOTTEN_MS
@@ -50,6 +51,11 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
         return {role: Placeable(of_role) for role, of_role in ranks.items()}
 
     @cached_property
+    def with_breakers(self) -> tuple[RankView, ...]:
+        """The ranks that failed, or came back, of late."""
+        return tuple(rank for rank in self.ranks.values() if rank.breaker)
+
+    @cached_property
     def heard_by_role(self) -> Mapping[Role, Placeable]:
         """Those of them whose agents did not fall silent.
 
@@ -63,19 +69,20 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """What snapshot.lua answered: rows of (rank, seen, load, card), as text."""
+    """What snapshot.lua answered: rows of (rank, seen, load, card, breaker), as text."""
 
     epoch: str
     version: int
     pool_ms: int
-    rows: tuple[tuple[bytes, bytes, bytes, bytes], ...]
+    rows: tuple[tuple[bytes, bytes, bytes, bytes, bytes], ...]
 
     @staticmethod
     def read(reply: list[bytes]) -> Delta:
         """Reads a reply of snapshot.lua that is not `closed`."""
         cells = iter(reply[3:])
         return Delta(
-            reply[0].decode(), int(reply[1]), int(reply[2]), tuple(zip(cells, cells, cells, cells, strict=True))
+            *(reply[0].decode(), int(reply[1]), int(reply[2])),
+            tuple(zip(cells, cells, cells, cells, cells, strict=True)),
         )
 
 
@@ -114,20 +121,24 @@ class Folding:
         ranks = MappingProxyType(self._ranks)
         return PoolView(delta.epoch, delta.version, delta.pool_ms, ranks, self._groups.broken())
 
-    def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes) -> None:
+    def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes, breaker: bytes) -> None:
         former = self._ranks.pop(rank := name.decode(errors="replace"), None)
         if not seen:
             return
         try:
-            self._ranks[rank] = _rank_view(rank, former, seen.decode(), load.decode(), card)
+            view = _rank_view(rank, former, seen.decode(), load.decode(), card)
             if card:
-                self._allowed.require(self._ranks[rank].card.endpoint)
+                self._allowed.require(view.card.endpoint)
         except EndpointError as error:
-            del self._ranks[rank]
             self.skipped += 1
             self.refused[rank] = str(error)
+            return
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
             self.skipped += 1
+            return
+        if breaker and (known := known_breaker(breaker.decode(errors="replace"), view.card.incarnation)):
+            view = msgspec.structs.replace(view, breaker=known)
+        self._ranks[rank] = view
 
 
 def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:

@@ -1,9 +1,9 @@
 -- snapshot: every rank that changed since a version. Reads only, so that a replica can answer it.
 --
--- KEYS  head change card seen load
+-- KEYS  head change card seen load breaker
 -- ARGV  lease (ms), epoch, version already known ('-1': none; another epoch counts as none)
--- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card}
---       seen is '' for a rank that left; card is '' when it has not changed since
+-- reply {'closed'}: the pool has no epoch | {epoch, version, pool ms, then per rank: rank, seen, load, card, breaker}
+--       seen is '' for a rank that left; card is '' when it has not changed since; breaker is '' for most
 local LITTER = 1000
 local epoch, last, pool_ms, version = read_head(redis.call('GET', KEYS[1]))
 if not epoch then return {'closed'} end
@@ -15,6 +15,7 @@ local now = pool_ms + math.max(0, math.min(step, floor(ARGV[1] / 4)))
 local reply = {epoch, version, format('%d', now)}
 -- Nobody's changes lie there too, of ranks that left or of none. Who knows nothing need not be told of those.
 local is_littered = since < 0 and redis.call('ZCARD', KEYS[2]) > 2 * redis.call('HLEN', KEYS[4]) + LITTER
+local is_hash, breakers = pcall(redis.call, 'HLEN', KEYS[6])
 local ranks = is_littered and redis.call('HKEYS', KEYS[4])
   or redis.call('ZRANGEBYSCORE', KEYS[2], format('(%d', since), version)
 for first = 1, #ranks, 1000 do
@@ -23,12 +24,14 @@ for first = 1, #ranks, 1000 do
   local lives = {}
   for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. match(seens[i] or '', '^%S*') end
   local loads = redis.call('HMGET', KEYS[5], unpack(lives))
+  local broken = is_hash and breakers > 0 and redis.call('HMGET', KEYS[6], unpack(slice)) or {}
   for i, rank in ipairs(slice) do
     local card_version = tonumber(match(seens[i] or '', CARD_VERSION) or 0)
     reply[#reply + 1] = rank
     reply[#reply + 1] = seens[i] or ''
     reply[#reply + 1] = loads[i] or ''
     reply[#reply + 1] = card_version > since and cards[i] or ''
+    reply[#reply + 1] = broken[i] or ''
   end
 end
 return reply

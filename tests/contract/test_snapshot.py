@@ -17,7 +17,7 @@ async def taken(world: World, since: Delta | None = None) -> Delta:
 
 def ranks(delta: Delta) -> dict[str, tuple[bool, bool, bool]]:
     """By rank: whether its seen row, its load row and its card came along."""
-    return {rank.decode(): (bool(seen), bool(load), bool(card)) for rank, seen, load, card in delta.rows}
+    return {rank.decode(): (bool(seen), bool(load), bool(card)) for rank, seen, load, card, _ in delta.rows}
 
 
 async def test_a_first_snapshot_has_all_there_is(world: World, gateway: NumberedGateway) -> None:

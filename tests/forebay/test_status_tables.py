@@ -31,7 +31,7 @@ GATEWAY = GatewayStatus(pool="m[1]", gateway="g", address="h:8000", reservations
 
 
 def shown(status: Status) -> list[str]:
-    console = Console(width=120, force_terminal=False)
+    console = Console(width=130, force_terminal=False)
     with console.capture() as capture:
         console.print(*tables(status), sep="\n")
     return [" ".join(line.split()) for line in capture.get().splitlines()]
@@ -39,7 +39,7 @@ def shown(status: Status) -> list[str]:
 
 def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
     lines = shown(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0))
-    assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000" in lines
+    assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000 closed" in lines
     assert "m[1] g h:8000 3 1,900" in lines
     assert lines[-1] == "1 rank, 1 gateway, 3 requests placed"
 
@@ -103,3 +103,10 @@ def test_prefill_ranks_that_pair_with_no_decode_rank_are_named_with_what_there_i
     (line,) = warned(prefill, odd)
     assert line.startswith("prefill ranks of m[1] that are nixl/0.32.0/block16-auto pair with no decode rank")
     assert len(warned(prefill)) == 1
+
+
+@pytest.mark.parametrize("breaker", ["closed", "open", "half-open", "starting"])
+def test_a_rank_s_breaker_has_a_column(breaker: str) -> None:
+    one = msgspec.structs.replace(RANK, breaker=breaker)
+    lines = shown(Status(ranks=[one], gateways=[], reservations=0, unreadable=0))
+    assert any(line.endswith(f"8,000 {breaker}") for line in lines)

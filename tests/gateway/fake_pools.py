@@ -101,6 +101,8 @@ class FakePool:
         self.given_back = 0
         self.shunned: list[str] = []
         self.has_rank = anyio.Event()
+        self.heard_of: list[tuple[str, bool]] = []
+        self.broken: frozenset[str] = frozenset()
         self._random = Random(7)
 
     async def place(
@@ -169,6 +171,9 @@ class FakePool:
 
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
+
+    def heard(self, card: RankCard, well: bool) -> None:
+        self.heard_of.append((card.rank, well))
 
     def shun(self, rank: str) -> None:
         self.shunned.append(rank)

@@ -118,7 +118,7 @@ def test_a_snapshot_has_the_card_of_a_rank_whose_engine_holds_less_than_the_ledg
 def test_a_snapshot_tells_of_a_rank_that_left(pool: LossyPool) -> None:
     first = pool.snapshot()
     pool.report(Sample("r0", state="gone"))
-    assert pool.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b""),)
+    assert pool.snapshot(first.epoch, first.version).rows == ((b"r0", b"", b"", b"", b""),)
 
 
 def test_a_snapshot_is_not_longer_for_changes_of_nobody(pool: LossyPool, gateway: RawGateway) -> None:

@@ -54,6 +54,7 @@ async def work(pool: Pool, store: Store) -> None:
             pool.advance(place.reservation, phase)
         if len(place.legs) > 1:
             await pool.rebind(place.reservation)
+    pool.heard(pool.view.ranks["m1"].card, well=False)
     await admin.drain(store, "m1", SETTINGS)
     await store.run([calls.prefix_believed(KEYS.believed(["0a"]), 60_000, [1])])
     await Homes(store).keep("resp-1", Home("m", "m1", "i1"), 60)
@@ -81,8 +82,8 @@ async def test_nothing_expires_but_what_may_be_lost(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, server.client() as client:
         async with open_store(server.url) as store, a_pool_on(store) as pool:
             await work(pool, store)
-            written = {KEYS.receipts, *KEYS.blocks([bytes([1, 0])])}
-            await until(lambda: written <= lives(client).keys(), "receipts and prefixes are written down")
+            written = {KEYS.receipts, KEYS.breaker, *KEYS.blocks([bytes([1, 0])])}
+            await until(lambda: written <= lives(client).keys(), "receipts, breakers and prefixes are written down")
             found = lives(client)
         assert {key for key, expires in found.items() if expires} == {
             key for key in found if key.startswith((f"{PREFIX}:{{m/", f"{PREFIX}:response:"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from scheduler.breaker import Breaker
 from scheduler.messages import CARD_VERSION, RankCard, RankState
 from scheduler.view import Delta, Folding, PoolView, fold
 from tests.samples import card
@@ -15,19 +16,38 @@ LOAD = b"100 1 400 1 0 110 0 0"
 CARD = msgspec.json.encode(card("a"))
 
 
-def delta(*rows: tuple[bytes, bytes, bytes, bytes], epoch: str = "e1", version: int = 9) -> Delta:
-    return Delta(epoch, version, 600, rows)
+Row = tuple[bytes, bytes, bytes, bytes]
+"""Of a rank without a breaker."""
 
 
-def folded(*rows: tuple[bytes, bytes, bytes, bytes], former: PoolView | None = None, epoch: str = "e1") -> PoolView:
+def delta(*rows: Row, epoch: str = "e1", version: int = 9, breaker: bytes = b"") -> Delta:
+    return Delta(epoch, version, 600, tuple((*row, breaker) for row in rows))
+
+
+def folded(*rows: Row, former: PoolView | None = None, epoch: str = "e1") -> PoolView:
     result, skipped = fold(former or PoolView(), delta(*rows, epoch=epoch))
     assert skipped == 0
     return result
 
 
-def test_a_reply_is_read_in_rows_of_four() -> None:
-    reply = [b"e1", b"9", b"600", b"a", SEEN, LOAD, CARD, b"b", b"", b"", b""]
+def test_a_reply_is_read_in_rows_of_five() -> None:
+    reply = [b"e1", b"9", b"600", b"a", SEEN, LOAD, CARD, b"", b"b", b"", b"", b"", b""]
     assert Delta.read(reply) == delta((b"a", SEEN, LOAD, CARD), (b"b", b"", b"", b""))
+
+
+def test_a_rank_s_breaker_comes_with_it_and_goes_with_it() -> None:
+    breaker = Breaker("i1", trips=2, open_until_ms=900)
+    first, _ = fold(PoolView(), delta((b"a", SEEN, LOAD, CARD), breaker=breaker.row().encode()))
+    assert first.ranks["a"].breaker == breaker
+    assert [each.card.rank for each in first.with_breakers] == ["a"]
+    then, _ = fold(first, delta((b"a", SEEN, LOAD, b"")))
+    assert then.ranks["a"].breaker is None
+
+
+@pytest.mark.parametrize("breaker", [b"junk", b"\xff", b"i2 0 2 900 - 0 -1 -", b"i1 0 2 -900 - 0 -1 -"])
+def test_a_breaker_that_cannot_be_read_or_is_another_life_s_keeps_nobody_from_the_rank(breaker: bytes) -> None:
+    result, skipped = fold(PoolView(), delta((b"a", SEEN, LOAD, CARD), breaker=breaker))
+    assert (result.ranks["a"].breaker, skipped) == (None, 0)
 
 
 def test_a_new_rank_is_in_the_view() -> None:
@@ -100,7 +120,7 @@ def coded(changed: RankCard) -> bytes:
         pytest.param((b"c", SEEN, b"", b""), id="a rank without any card"),
     ],
 )
-def test_a_rank_that_cannot_be_read_is_skipped_and_counted(row: tuple[bytes, bytes, bytes, bytes]) -> None:
+def test_a_rank_that_cannot_be_read_is_skipped_and_counted(row: Row) -> None:
     result, skipped = fold(view(rank("a"), rank("b")), delta(row))
     assert row[0].decode() not in result.ranks
     assert "b" in result.ranks

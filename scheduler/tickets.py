@@ -1,0 +1,114 @@
+"""The tickets of one gateway to probe half-open ranks: each is good for one request at a time.
+
+A ticket is taken while a placement is decided, and is in use once the request was placed on its rank; in use it is
+kept until the rank has answered or the reservation is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+
+from scheduler.breaker import TICKET_MS
+from scheduler.decision import Decision, Place
+
+MARGIN_MS = TICKET_MS / 6
+"""A ticket is no longer begun with so shortly before its end."""
+
+
+class _Ticket:
+    def __init__(self, incarnation: str, until_ms: float) -> None:
+        self.incarnation, self.until_ms = incarnation, until_ms
+        self.is_taken = False
+        self.reservation: int | None = None
+
+
+class Trial:
+    """One placement that may use tickets: `out` are the ranks that it is not to go to."""
+
+    def __init__(self, out: frozenset[str], probes: frozenset[str]) -> None:
+        self.out = out - probes
+        self.probes = probes
+        self.placed: dict[str, int] = {}
+
+    def ends(self, decision: Decision) -> Decision:
+        """So it was decided."""
+        if isinstance(decision, Place) and self.probes:
+            ranks = self.probes.intersection(leg.card.rank for leg in decision.legs)
+            self.placed = dict.fromkeys(ranks, decision.reservation)
+        return decision
+
+
+class Tickets:
+    """Those that this gateway holds, by rank. `held` are the reservations that are live."""
+
+    def __init__(self, held: Container[int]) -> None:
+        self._held = held
+        self._tickets: dict[str, _Ticket] = {}
+
+    @contextmanager
+    def trial(self, out: frozenset[str], now_ms: float) -> Iterator[Trial]:
+        """A placement that may probe those of the ranks left out whose tickets nobody uses."""
+        free = {name: ticket for name, ticket in self._tickets.items() if name in out and _is_free(ticket, now_ms)}
+        for ticket in free.values():
+            ticket.is_taken = True
+        trial = Trial(out, frozenset(free))
+        try:
+            yield trial
+        finally:
+            for name, ticket in free.items():
+                ticket.is_taken = False
+                ticket.reservation = trial.placed.get(name)
+
+    def probed_by(self, reservation: int) -> frozenset[str]:
+        """The ranks that a request is the probe of."""
+        return frozenset(name for name, ticket in self._tickets.items() if ticket.reservation == reservation)
+
+    def won(self, rank: str, incarnation: str, until_ms: float) -> None:
+        """The store says so, or says so again."""
+        ticket = self._tickets.get(rank)
+        if ticket is None or ticket.incarnation != incarnation:
+            self._tickets[rank] = _Ticket(incarnation, until_ms)
+        else:
+            ticket.until_ms = until_ms
+
+    def lost(self, rank: str) -> None:
+        """The ticket is another's, or there is none any more."""
+        self._tickets.pop(rank, None)
+
+    def answered(self, rank: str, incarnation: str) -> bool:
+        """Whether the rank's answer is the one that its breaker waits for; the ticket is used up by it."""
+        ticket = self._tickets.get(rank)
+        if ticket is None or ticket.incarnation != incarnation:
+            return False
+        del self._tickets[rank]
+        return True
+
+    def in_use(self) -> dict[str, str]:
+        """The incarnations of ranks that are being probed, by rank."""
+        return {name: ticket.incarnation for name, ticket in self._tickets.items() if ticket.reservation is not None}
+
+    def unanswered(self) -> dict[str, str]:
+        """Those of them whose request has ended without an answer of theirs; they are no tickets any more."""
+        ended = {name for name, ticket in self._tickets.items() if not self._is_awaited(ticket)}
+        return {name: self._tickets.pop(name).incarnation for name in ended}
+
+    def drop_old(self, now_ms: float) -> None:
+        """Forget those that nobody used in time."""
+        for name in [name for name, ticket in self._tickets.items() if _is_idle(ticket) and now_ms > ticket.until_ms]:
+            del self._tickets[name]
+
+    def forget(self) -> None:
+        """None is valid any more."""
+        self._tickets.clear()
+
+    def _is_awaited(self, ticket: _Ticket) -> bool:
+        return ticket.reservation is None or ticket.reservation in self._held
+
+
+def _is_idle(ticket: _Ticket) -> bool:
+    return ticket.reservation is None and not ticket.is_taken
+
+
+def _is_free(ticket: _Ticket, now_ms: float) -> bool:
+    return _is_idle(ticket) and now_ms < ticket.until_ms - MARGIN_MS

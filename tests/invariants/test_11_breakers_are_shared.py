@@ -1,0 +1,270 @@
+"""Invariant 11: a rank that fails is left out by all gateways, tried by one, and back slowly; never more than half."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from scheduler import calls
+from scheduler.breaker import OPEN_MS, RAMP_MS, BreakerState
+from scheduler.calls import Reply
+from scheduler.decision import Place, RequestShape
+from scheduler.settings import SchedulerSettings
+from tests.invariants.lossy_pool import LossyPool, Sample
+from tests.invariants.virtual_fleet import Gateway, VirtualFleet
+
+SETTINGS = SchedulerSettings(policy="least_requests")
+SHAPE = RequestShape(prompt_tokens=10, output_tokens=10, prompt_key="k")
+
+
+@pytest.fixture
+def fleet() -> Iterator[VirtualFleet]:
+    fleet = VirtualFleet(SETTINGS, ranks=dict.fromkeys(("r0", "r1", "r2"), ""), report_ms=200, timeout_ms=700)
+    for _ in range(3):
+        fleet.start_gateway()
+    fleet.run(2_000)
+    yield fleet
+    fleet.close()
+
+
+def serve(fleet: VirtualFleet, gateway: Gateway, *, failing: frozenset[str] = frozenset()) -> str:
+    """The rank that one request went to; it answers at once."""
+    place = fleet.do(gateway.place(SHAPE))
+    assert isinstance(place, Place)
+    card = place.legs[0].card
+    gateway.pool.heard(card, card.rank not in failing)
+    fleet.do(gateway.release(place.reservation))
+    return card.rank
+
+
+def serve_for(
+    fleet: VirtualFleet, ms: int, *, failing: frozenset[str] = frozenset(), every_ms: int = 50
+) -> Counter[str]:
+    """By rank how many requests it got, of one of each gateway at a time."""
+    got: Counter[str] = Counter()
+    for _ in range(0, ms, every_ms):
+        got.update(serve(fleet, gateway, failing=failing) for gateway in fleet.gateways)
+        fleet.run(every_ms)
+    return got
+
+
+def hold(fleet: VirtualFleet, count: int) -> Counter[str]:
+    """By rank how many requests it holds, after each gateway has placed so many that stay."""
+    for number in range(count * len(fleet.gateways)):
+        fleet.do(fleet.gateways[number % len(fleet.gateways)].place(SHAPE))
+    held = [one.place.legs[0].card.rank for gateway in fleet.gateways for one in gateway.held.values()]
+    return Counter(held)
+
+
+def let_all_go(fleet: VirtualFleet) -> None:
+    for gateway in fleet.gateways:
+        for reservation in list(gateway.held):
+            fleet.do(gateway.release(reservation))
+    fleet.run(100)
+
+
+def states(fleet: VirtualFleet) -> list[dict[str, str]]:
+    """What each gateway knows of breakers that are not closed."""
+    found = []
+    for gateway in fleet.gateways:
+        view = gateway.pool.view
+        known = {each.card.rank: each.breaker.state(view.pool_ms) for each in view.with_breakers if each.breaker}
+        found.append({name: state.value for name, state in known.items() if state is not BreakerState.CLOSED})
+    return found
+
+
+def test_a_rank_that_fails_is_left_out_by_all_also_by_those_that_did_not_see_it(fleet: VirtualFleet) -> None:
+    first, *others = fleet.gateways
+    for _ in range(30):
+        serve(fleet, first, failing=frozenset({"r1"}))
+    assert first.pool.broken == {"r1"}, "who saw it acts at once"
+    fleet.run(1_200)
+    assert states(fleet) == [{"r1": "open"}] * 3
+    assert [gateway.pool.broken for gateway in others] == [{"r1"}] * 2
+    assert {serve(fleet, gateway) for gateway in others * 20} == {"r0", "r2"}
+
+
+def test_what_only_one_gateway_sees_fail_is_left_out_by_that_one_alone(fleet: VirtualFleet) -> None:
+    first, *others = fleet.gateways
+    for _ in range(40):
+        serve(fleet, first, failing=frozenset({"r1"}))
+        for gateway in others * 2:
+            serve(fleet, gateway)
+        fleet.run(50)
+    assert states(fleet) == [{}] * 3
+    assert [gateway.pool.broken for gateway in fleet.gateways] == [{"r1"}, set(), set()]
+
+
+def test_one_request_at_a_time_tries_it_and_the_wait_doubles(fleet: VirtualFleet) -> None:
+    failing = frozenset({"r1"})
+    serve_for(fleet, 2_000, failing=failing)
+    tried = serve_for(fleet, 60_000, failing=failing, every_ms=250)["r1"]
+    assert 3 <= tried <= 5, "after 2, 4, 8, 16 and 30 s"
+
+
+def test_a_rank_that_is_well_again_is_back_and_starts_slowly(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    assert states(fleet) == [{"r1": "open"}] * 3
+    got = serve_for(fleet, 3 * OPEN_MS)
+    assert states(fleet) == [{}] * 3
+    assert got["r1"] > 0
+    assert sum(gateway.pool.counters["breakers_opened"] for gateway in fleet.gateways) == 1
+    assert sum(gateway.pool.counters["breakers_closed"] for gateway in fleet.gateways) == 1
+    fleet.run(RAMP_MS + 2_000)
+    assert fleet.pool.rows(fleet.pool.keys.breaker) == {}, "nothing is remembered of it"
+
+
+def test_a_single_rank_is_never_left_out_and_of_three_that_fail_one_is() -> None:
+    for names, most in ((("r0",), 0), (("r0", "r1"), 1), (("r0", "r1", "r2"), 1), (("r0", "r1", "r2", "r3"), 2)):
+        fleet = VirtualFleet(SETTINGS, ranks=dict.fromkeys(names, ""), report_ms=200, timeout_ms=700)
+        for _ in range(2):
+            fleet.start_gateway()
+        fleet.run(2_000)
+        out = []
+        for _ in range(60):
+            for gateway in fleet.gateways:
+                serve(fleet, gateway, failing=frozenset(names))
+            fleet.run(100)
+            out += [len(gateway.pool.broken) for gateway in fleet.gateways]
+        assert max(out) == most
+        fleet.close()
+
+
+def test_a_probe_that_nobody_answers_is_the_only_one_until_its_request_is_over(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    probe = None
+    for _ in range(200):
+        for gateway in fleet.gateways:
+            place = fleet.do(gateway.place(SHAPE))
+            if place.legs[0].card.rank == "r1":
+                assert probe is None, "a second one is under way"
+                probe = (gateway, place)
+            else:
+                fleet.do(gateway.release(place.reservation))
+        fleet.run(50)
+    assert probe is not None
+    gateway, place = probe
+    fleet.do(gateway.release(place.reservation))  # its client left
+    serve_for(fleet, 5_000)
+    assert states(fleet) == [{}] * 3
+
+
+def test_the_ticket_of_a_gateway_that_died_is_another_s_soon(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    holder = None
+    for _ in range(200):
+        for gateway in list(fleet.gateways):
+            place = fleet.do(gateway.place(SHAPE))
+            if place.legs[0].card.rank == "r1":
+                holder = gateway
+                break
+            fleet.do(gateway.release(place.reservation))
+        if holder:
+            break
+        fleet.run(50)
+    assert holder is not None
+    fleet.kill(holder)
+    serve_for(fleet, 6_000)
+    assert states(fleet) == [{}] * 2
+
+
+def test_without_the_store_gateways_leave_out_what_they_knew_and_what_they_see(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    for gateway in fleet.gateways:
+        gateway.link.is_cut = True
+    assert "r1" not in serve_for(fleet, 400)
+    assert serve_for(fleet, 3_000)["r1"] > 0, "nobody can give a ticket, so all try"
+    first = fleet.gateways[0]
+    fleet.run(10_500)  # what went well before is forgotten
+    liked = serve(fleet, first)
+    for _ in range(10):
+        serve(fleet, first, failing=frozenset({liked}))
+    assert first.pool.broken == {liked}
+    for gateway in fleet.gateways:
+        gateway.link.is_cut = False
+    serve_for(fleet, 20_000)
+    assert states(fleet) == [{}] * 3
+
+
+def test_a_store_that_began_anew_has_no_breakers(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    fleet.pool.store.forget()
+    fleet.pool.store.data = {}
+    fleet.run(3_000)
+    assert states(fleet) == [{}] * 3
+    assert [gateway.pool.broken for gateway in fleet.gateways] == [set()] * 3
+
+
+def test_a_life_that_came_up_among_others_starts_slowly_on_all_gateways(fleet: VirtualFleet) -> None:
+    fleet.run(RAMP_MS)
+    fleet.lives["r1"] = 2
+    fleet.run(1_000)
+    held = hold(fleet, 10)
+    assert held["r1"] <= 2 < held["r0"] <= held["r2"] + 1, "of 8 requests that it runs at most it gets a tenth"
+    let_all_go(fleet)
+    fleet.run(RAMP_MS)
+    assert max(hold(fleet, 10).values()) == 10
+
+
+def test_a_pool_that_starts_as_a_whole_does_not_start_slowly(fleet: VirtualFleet) -> None:
+    assert max(hold(fleet, 10).values()) == 10
+    assert sum(gateway.pool.counters["ranks_back"] for gateway in fleet.gateways) == 0
+
+
+def test_a_gateway_that_comes_later_knows_which_ranks_start_slowly(fleet: VirtualFleet) -> None:
+    fleet.run(RAMP_MS)
+    fleet.lives["r1"] = 2
+    fleet.run(1_000)
+    late = fleet.start_gateway()
+    fleet.run(500)
+    for _ in range(12):
+        fleet.do(late.place(SHAPE))
+    assert Counter(one.place.legs[0].card.rank for one in late.held.values())["r1"] <= 2
+
+
+# --- the script alone -----------------------------------------------------------------------------------------------
+
+
+class Told:
+    """A pool of ranks a and b, and breaker rows as a gateway tells them."""
+
+    def __init__(self) -> None:
+        self.pool = LossyPool()
+        self.epoch = self.pool.open()
+        self.pool.report(Sample("a"), Sample("b"))
+
+    def tell(self, *changes: tuple[str, str, str, str], epoch: str = "") -> Reply:
+        return self.pool.send(calls.breaker(self.pool.keys, epoch or self.epoch, self.pool.lease_ms, changes))
+
+    @property
+    def rows(self) -> dict[str, str]:
+        return self.pool.rows(self.pool.keys.breaker)
+
+
+def test_only_who_has_read_the_row_writes_it_and_all_are_told_of_it() -> None:
+    told = Told()
+    before = told.pool.snapshot()
+    assert told.tell(("a", "i1", "", "i1 x"), ("b", "i1", "", "i1 y")) == [b"ok", 1, b"i1 x", 1, b"i1 y"]
+    assert told.tell(("a", "i1", "", "i1 z"), ("b", "i1", "i1 y", "")) == [b"ok", 0, b"i1 x", 1, b""]
+    assert told.rows == {"a": "i1 x"}
+    assert [row[4] for row in told.pool.snapshot(before.epoch, before.version).rows] == [b"i1 x", b""]
+    now = told.pool.snapshot()
+    assert told.tell(("a", "i1", "", "i1 z")) == [b"ok", 0, b"i1 x"]
+    assert told.pool.snapshot(now.epoch, now.version).rows == ()
+
+
+def test_of_a_life_that_is_gone_and_of_another_epoch_nothing_is_written() -> None:
+    told = Told()
+    assert told.tell(("a", "i0", "", "i0 x"), ("c", "i1", "", "i1 x")) == [b"ok", 0, b"", 0, b""]
+    assert told.tell(("a", "i1", "", "i1 x"), epoch="e0") == [b"resync"]
+    assert told.rows == {}
+
+
+def test_rows_of_ranks_that_left_are_swept_and_no_others() -> None:
+    told = Told()
+    told.tell(("a", "i1", "", "i1 x"), ("b", "i1", "", "i1 y"))
+    told.pool.report(Sample("a", state="gone"))
+    told.tell(("b", "i1", "i1 y", "i1 z"))
+    assert told.rows == {"b": "i1 z"}

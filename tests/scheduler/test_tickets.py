@@ -1,0 +1,95 @@
+"""Tickets to probe: one request at a time, kept until it is over."""
+
+from __future__ import annotations
+
+from scheduler.breaker import TICKET_MS
+from scheduler.decision import Leg, LegKind, Place, Reject
+from scheduler.tickets import Tickets
+from tests.samples import card
+
+NOW = 1_000
+OUT = frozenset({"a", "b"})
+
+
+def placed(*ranks: str, reservation: int = 7) -> Place:
+    legs = tuple(Leg(kind=LegKind.WHOLE, card=card(rank)) for rank in ranks)
+    return Place(reservation=reservation, legs=legs, cost_s=0.0, first_token_s=0.0)
+
+
+def with_ticket(held: set[int]) -> Tickets:
+    tickets = Tickets(held)
+    tickets.won("a", "i1", NOW + TICKET_MS)
+    return tickets
+
+
+def test_without_a_ticket_a_rank_is_left_out() -> None:
+    with Tickets(set()).trial(OUT, NOW) as trial:
+        assert trial.out == OUT
+
+
+def test_while_one_request_is_placed_no_other_has_the_ticket() -> None:
+    tickets = with_ticket({7})
+    with tickets.trial(OUT, NOW) as trial:
+        assert trial.out == {"b"}
+        with tickets.trial(OUT, NOW) as other:
+            assert other.out == OUT
+        trial.ends(placed("c"))
+    with tickets.trial(OUT, NOW) as trial:
+        assert trial.out == {"b"}, "it went elsewhere"
+        trial.ends(placed("a"))
+    with tickets.trial(OUT, NOW) as trial:
+        assert trial.out == OUT
+    assert tickets.in_use() == {"a": "i1"}
+    assert (tickets.probed_by(7), tickets.probed_by(8)) == (frozenset({"a"}), frozenset())
+
+
+def test_a_placement_that_was_cancelled_or_refused_used_no_ticket() -> None:
+    tickets = with_ticket(set())
+    with tickets.trial(OUT, NOW):
+        pass
+    with tickets.trial(OUT, NOW) as trial:
+        trial.ends(Reject(reason="none"))
+    with tickets.trial(OUT, NOW) as trial:
+        assert trial.out == {"b"}
+
+
+def test_the_answer_of_the_probe_uses_the_ticket_up() -> None:
+    tickets = with_ticket({7})
+    assert not tickets.answered("a", "i0")
+    assert tickets.answered("a", "i1")
+    assert not tickets.answered("a", "i1")
+
+
+def test_a_probe_that_ended_without_an_answer_is_given_back() -> None:
+    held = {7}
+    tickets = with_ticket(held)
+    with tickets.trial(OUT, NOW) as trial:
+        trial.ends(placed("a"))
+    assert tickets.unanswered() == {}
+    held.clear()
+    assert tickets.unanswered() == {"a": "i1"}
+    assert tickets.unanswered() == {}
+
+
+def test_a_ticket_that_nobody_used_ends_and_one_in_use_does_not() -> None:
+    tickets = with_ticket({7})
+    tickets.won("b", "i1", NOW + TICKET_MS)
+    with tickets.trial(frozenset({"a"}), NOW) as trial:
+        trial.ends(placed("a"))
+    with tickets.trial(OUT, NOW + TICKET_MS) as trial:
+        assert trial.out == OUT
+    tickets.drop_old(NOW + TICKET_MS + 1)
+    assert tickets.in_use() == {"a": "i1"}
+    assert not tickets.answered("b", "i1")
+
+
+def test_a_ticket_that_was_renewed_is_the_same() -> None:
+    tickets = with_ticket({7})
+    with tickets.trial(OUT, NOW) as trial:
+        trial.ends(placed("a"))
+    tickets.won("a", "i1", NOW + 2 * TICKET_MS)
+    assert tickets.in_use() == {"a": "i1"}
+    tickets.won("a", "i2", NOW + 2 * TICKET_MS)
+    assert tickets.in_use() == {}
+    tickets.lost("a")
+    tickets.forget()
