@@ -52,6 +52,17 @@ class DrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("timeout_s: it is for --wait")
 
 
+class KeyStoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where API keys are."""
+
+    keys: Annotated[str, Meta(description="file of API keys; without it they are in Redis")] = ""
+    redis: Annotated[str, Meta(description="URL of the shared store")] = ""
+
+    def __post_init__(self) -> None:
+        if not self.keys and not self.redis:
+            raise ValueError("keys: API keys are in a file (--keys) or in Redis (--redis); name one of them")
+
+
 class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A gateway's options, and how many processes share its port."""
 

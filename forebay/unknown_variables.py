@@ -32,4 +32,6 @@ def refuse_unknown_variables(group: click.Group, ctx: click.Context, names: Iter
 
 
 def _variables(command: click.Command) -> set[str]:
-    return {str(param.envvar) for param in command.params if param.envvar}
+    own = {str(param.envvar) for param in command.params if param.envvar}
+    inner = command.commands.values() if isinstance(command, click.Group) else ()
+    return own.union(*map(_variables, inner))

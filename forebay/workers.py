@@ -22,7 +22,7 @@ from forebay.supervise import CannotStartError, Household
 from forebay.worker import Shared, Worker, started
 from forebay.worker_totals import WorkerTotals
 from gateway.connection_counts import ConnectionCounts, create_shared_memory
-from gateway.server import ListenError, listening, name_of
+from gateway.listening import ListenError, listening, name_of
 from gateway.shared_listener import BACKLOG
 
 log = logging.getLogger(__name__)

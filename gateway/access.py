@@ -17,6 +17,7 @@ from gateway.headers import client_request_id
 from gateway.metrics import Metrics
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS
 from gateway.usage import Usage
+from scheduler.api_keys import ApiKey
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +33,9 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """What is known of one request, filled in while it lives.
 
     `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last attempt,
-    `tenant` how the client's key is called, `prefill_rank` and `rank` which ranks they were: the one that answers, and
-    the one before it, if any; `usage` what the one that answers has told. Times are monotonic, in seconds. A status of
-    0 means that nothing has been answered yet.
+    `tenant` how the client's key is called, `key` what is known of one with a name, `prefill_rank` and `rank` which
+    ranks they were: the one that answers, and the one before it, if any; `usage` what the one that answers has told.
+    Times are monotonic, in seconds. A status of 0 means that nothing has been answered yet.
     """
 
     id: str
@@ -43,6 +44,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     started_s: float
     status: int = 0
     tenant: str = ""
+    key: ApiKey | None = None
     pool: str = ""
     prefill_rank: str = ""
     rank: str = ""

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import error_shapes, errors, models
-from gateway.access import AccessLog
+from gateway.access import AccessLog, record_of
 from gateway.auth import KeyGuard
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
 from gateway.fan_out import FanOut
@@ -35,7 +35,11 @@ VERSION = version("forebay")
 CORS_METHODS = ("GET", "POST", "DELETE")
 CORS_MAX_AGE_S = 600
 """How long a browser remembers that it may ask."""
-EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-forebay-prefill", "x-forebay-decode", "x-forebay-gateway")
+EXPOSED_HEADERS = (
+    *("retry-after", "x-request-id", "x-forebay-prefill", "x-forebay-decode", "x-forebay-gateway"),
+    *("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    *("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+)
 """What scripts of a web page may read of an answer's head, beside what they always may."""
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
@@ -118,10 +122,12 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
         )
 
     @app.get("/v1/models")
-    async def list_models() -> Response:
-        """The models that have a pool."""
+    async def list_models(request: Request) -> Response:
+        """The models that have a pool, and that the key may use."""
         gateway.require_ready()
-        return JSONResponse(models.listing(gateway.pools, gateway.started_s))
+        key = record_of(request.scope).key
+        names = [name for name in gateway.pools.names() if key is None or not key.models or name in key.models]
+        return JSONResponse(models.listing(gateway.pools, names, gateway.started_s))
 
 
 async def _served_before() -> Response:
@@ -159,6 +165,8 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
             return JSONResponse({"ready": False, "reason": "shutting down"}, 503)
         if not gateway.pools.ready:
             return JSONResponse({"ready": False, "reason": NOT_REACHED}, 503)
+        if not gateway.is_ready:
+            return JSONResponse({"ready": False, "reason": "the keys have not been read yet"}, 503)
         return JSONResponse({"ready": True, "degraded": gateway.pools.degraded})
 
 

@@ -1,23 +1,29 @@
 """Keys: who may use the models and read the docs, and who may use /admin and what changes ranks.
 
-Keys are compared by their digests, all of them every time, so that neither a key's length nor its place in
-the list shows in the time taken. They are never logged.
+Keys are compared by their digests. Those of the command line, which people may have chosen, all of them every time, so
+that neither a key's length nor its place in the list shows in the time taken. Those with a name are looked up by digest
+in a dict. How far that gets tells of SHA-256(given) what SipHash under this process's own secret leaves of it, and
+digests like a chosen one nobody can make; nor would a few bytes of a digest help against 32 random ones.
+Keys are never logged.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import websocket
 from gateway.access import record_of
-from gateway.errors import GatewayError, UnauthorizedError, UnknownRouteError
+from gateway.errors import GatewayError, KeysNotReadError, UnauthorizedError, UnknownRouteError
 from gateway.headers import authorization_of
+from gateway.key_file import KeysByDigest
 from gateway.reply import fail
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, REALTIME
+from scheduler.api_keys import ApiKey, digest_of
 
 CLIENT_PREFIXES = ("/v1", "/docs", "/openapi.json")
 ADMIN_PREFIX = "/admin"
@@ -26,48 +32,102 @@ TENANT_DIGITS = 8
 """Of a key's SHA-256: enough to tell keys apart, and nothing of the key."""
 
 
-class KeyRing:
-    """The keys of one gateway."""
+RETRY_AFTER_MS = 1_000
 
-    def __init__(self, api_keys: Iterable[str], admin_key: str) -> None:
-        self._clients = [_digest(key.encode()) for key in api_keys]
+
+class Caller(NamedTuple):
+    """Who asks: how the key is called in metrics and log, "" without one; and the key, where it is one with a name."""
+
+    tenant: str = ""
+    key: ApiKey | None = None
+
+
+def _now_s() -> float:
+    return datetime.now(tz=UTC).timestamp()
+
+
+class KeyRing:
+    """The keys of one gateway: those given here, without limits, and those of `sources`, which are yet to be read.
+
+    `clock` answers Unix time, for when a key expires is a date.
+    """
+
+    def __init__(
+        self,
+        api_keys: Iterable[str],
+        admin_key: str,
+        sources: Iterable[str] = (),
+        *,
+        clock: Callable[[], float] = _now_s,
+    ) -> None:
+        self._clients = [digest_of(key.encode()) for key in api_keys]
         self._tenants = {digest: digest.hex()[:TENANT_DIGITS] for digest in self._clients}
-        self._admins = [_digest(admin_key.encode())] if admin_key else []
+        self._admins = [digest_of(admin_key.encode())] if admin_key else []
+        self._named: dict[str, KeysByDigest | None] = dict.fromkeys(sources)
+        self._clock = clock
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all sources have been read."""
+        return None not in self._named.values()
+
+    def replace(self, source: str, keys: KeysByDigest) -> None:
+        """The keys of one source from now on."""
+        self._named[source] = keys
+
+    @property
+    def _guards_clients(self) -> bool:
+        return bool(self._clients or self._named)
 
     @property
     def holds_any(self) -> bool:
         """Whether an Authorization header a client sends may be one of our keys."""
-        return bool(self._clients or self._admins)
+        return bool(self._guards_clients or self._admins)
 
-    def check(self, path: str, authorization: bytes | None) -> str:
-        """Let a request pass and return its tenant: how its client's key is called in metrics and log, "" without.
+    def check(self, path: str, authorization: bytes | None) -> Caller:
+        """Let a request pass and return who asks.
 
-        Raises UnauthorizedError (UnknownRouteError for an admin's where there is none).
+        Raises UnauthorizedError (UnknownRouteError for an admin's where there is none), KeysNotReadError.
         """
         if path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX):
             if not self._admins:
                 raise UnknownRouteError("Not Found")
-            _require(self._admins, authorization)
-        elif self._clients and (path in CLIENT_PATHS or any(_is_under(path, prefix) for prefix in CLIENT_PREFIXES)):
-            return self._tenants[_require(self._clients, authorization)]
-        return ""
+            if not _is_among(self._admins, _digest_in(authorization)):
+                raise UnauthorizedError("Unauthorized")
+        elif self._guards_clients and (
+            path in CLIENT_PATHS or any(_is_under(path, prefix) for prefix in CLIENT_PREFIXES)
+        ):
+            return self._caller(_digest_in(authorization))
+        return Caller()
+
+    def _caller(self, given: bytes | None) -> Caller:
+        if given is not None and _is_among(self._clients, given):
+            return Caller(self._tenants[given])
+        if given is not None and (key := self._found(given)):
+            if key.expires_s is not None and key.expires_s <= self._clock():
+                raise UnauthorizedError("The key has expired")
+            return Caller(key.name, key)
+        if given is not None and not self.is_read:
+            raise KeysNotReadError("The keys have not been read yet", retry_after_ms=RETRY_AFTER_MS)
+        raise UnauthorizedError("Unauthorized")
+
+    def _found(self, digest: bytes) -> ApiKey | None:
+        return next((key for keys in self._named.values() if keys and (key := keys.get(digest))), None)
 
 
 def _is_under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _require(digests: list[bytes], authorization: bytes | None) -> bytes:
+def _digest_in(authorization: bytes | None) -> bytes | None:
+    """The digest of the key in an Authorization header; None where there is none."""
     scheme, _, key = (authorization or b"").partition(b" ")
-    given = _digest(key.strip())
-    matches = [hmac.compare_digest(digest, given) for digest in digests]
-    if scheme.lower() != b"bearer" or not any(matches):
-        raise UnauthorizedError("Unauthorized")
-    return given
+    return digest_of(key.strip()) if scheme.lower() == b"bearer" else None
 
 
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
+def _is_among(digests: list[bytes], given: bytes | None) -> bool:
+    matches = [hmac.compare_digest(digest, given or b"") for digest in digests]
+    return any(matches)
 
 
 class KeyGuard:
@@ -84,9 +144,10 @@ class KeyGuard:
             if authorization is None and scope["path"] == REALTIME:
                 authorization = websocket.authorization_of(scope["headers"])
             try:
-                tenant = self._keys.check(scope["path"], authorization)
+                caller = self._keys.check(scope["path"], authorization)
             except GatewayError as error:
                 await fail(scope, send, error)
                 return
-            record_of(scope).tenant = tenant
+            record = record_of(scope)
+            record.tenant, record.key = caller
         await self._app(scope, receive, send)

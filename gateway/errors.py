@@ -85,6 +85,22 @@ class HeadTooLargeError(GatewayError):
     """The request line and headers are more than the gateway takes."""
 
 
+class KeysNotReadError(GatewayError):
+    """The keys that clients may bring have not been read since this gateway started."""
+
+
+class ForbiddenModelError(GatewayError):
+    """The key may not use the model."""
+
+
+class KeyLimitError(GatewayError):
+    """The key has used what it may; the request may come again."""
+
+
+class BeyondKeyLimitError(GatewayError):
+    """The request alone is more than the key may ever use at once."""
+
+
 class PoolFullError(GatewayError):
     """Every rank is full; the request may come again."""
 
@@ -153,6 +169,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         AmbiguousModelError: ErrorKind(400, "BadRequestError"),
         UnauthorizedError: ErrorKind(401, "AuthenticationError"),
         ForeignPageError: ErrorKind(403, "Forbidden"),
+        ForbiddenModelError: ErrorKind(403, "PermissionDeniedError"),
         UnknownModelError: ErrorKind(404, "NotFoundError"),
         UnknownResponseError: ErrorKind(404, "invalid_request_error"),
         UnknownRouteError: ErrorKind(404, "NotFoundError"),
@@ -160,6 +177,8 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         RequestTooSlowError: ErrorKind(408, "Request Timeout"),
         BodyTooLargeError: ErrorKind(413, "Content Too Large"),
         PoolFullError: ErrorKind(429, "RateLimitError"),
+        KeyLimitError: ErrorKind(429, "RateLimitError"),
+        BeyondKeyLimitError: ErrorKind(429, "RateLimitError"),
         NoWebSocketError: ErrorKind(426, "Upgrade Required"),
         HeadTooLargeError: ErrorKind(431, "Request Header Fields Too Large"),
         InternalError: ErrorKind(500, "InternalServerError"),
@@ -169,6 +188,7 @@ KINDS: Mapping[type[GatewayError], ErrorKind] = MappingProxyType(
         RankErrorAnswerError: ErrorKind(502, "Bad Gateway"),
         RecomputedError: ErrorKind(502, "Bad Gateway"),
         NoRankError: ErrorKind(503, "Service Unavailable"),
+        KeysNotReadError: ErrorKind(503, "Service Unavailable"),
         StoreLostError: ErrorKind(503, "Service Unavailable"),
         ShuttingDownError: ErrorKind(503, "Service Unavailable"),
         TooManyConnectionsError: ErrorKind(503, "Service Unavailable"),
@@ -206,6 +226,9 @@ def headers_of(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, NoWebSocketError):
         headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+    if isinstance(error, BeyondKeyLimitError):
+        # OpenAI's and Anthropic's clients would try a 429 again; this is how they are told not to.
+        headers.append((b"x-should-retry", b"false"))
     if isinstance(error, RequestTooSlowError):
         # Nobody knows when the rest of the request will be over (RFC 9110 section 15.5.9).
         headers.append((b"connection", b"close"))

@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client.metrics_core import Metric
 
 LEAST = {"forebay_gateway_ready", "process_start_time_seconds"}
-GREATEST = {"forebay_gateway_degraded", "forebay_gateway_snapshot_age_seconds"}
+GREATEST = {"forebay_gateway_degraded", "forebay_gateway_snapshot_age_seconds", "forebay_gateway_key_sharers"}
 CREATED = "_created"
 """Ends the samples that say since when a counter counts."""
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from gateway import key_sources
 from gateway.auth import KeyRing
 from gateway.errands import Errands
 from gateway.errors import (
@@ -34,6 +35,7 @@ from gateway.settings import GatewaySettings
 from gateway.upstream import Upstream
 from gateway.usage import Usage
 from scheduler.estimates import TokenEstimator
+from scheduler.limits import SharedLimits
 
 RETRY_AFTER_MS = 1_000
 """When to come back to a gateway that has no rank: about how long a rank's first report takes to be seen."""
@@ -49,6 +51,7 @@ class Gateway:
         pools: Pools,
         upstream: Upstream,
         *,
+        limits: SharedLimits,
         name: str,
         started_s: int,
     ) -> None:
@@ -57,7 +60,8 @@ class Gateway:
         self.upstream = upstream
         self.name = name
         self.started_s = started_s
-        self.keys = KeyRing(settings.api_key, settings.admin_key)
+        self.keys = KeyRing(settings.api_key, settings.admin_key, key_sources.named(settings))
+        self.limits = limits
         self.metrics = Metrics()
         self.errands = Errands()
         self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s)
@@ -66,7 +70,7 @@ class Gateway:
         self.hedging = Hedging() if settings.hedge else None
         self.retry_metrics = RetryMetrics(self.metrics.registry)
         self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
-        self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held))
+        self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held, limits))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
         self.patience = Patience(settings.client_idle_ms / 1000)
@@ -108,6 +112,11 @@ class Gateway:
                 f"The model `{quoted(model)}` does not exist. Valid aliases: {known}.", param="model"
             )
         return pool
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the store has been reached, and the keys in it."""
+        return self.pools.ready and self.keys.is_read
 
     def require_ready(self) -> None:
         """Raise NoRankError before the first contact with the store: which models there are is not known yet."""

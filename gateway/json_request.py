@@ -9,6 +9,7 @@ import msgspec
 
 from gateway import bounds, headers, prompt, response_id, transfer_params, wire
 from gateway.accounting import accounted
+from gateway.admission import admit
 from gateway.asked_usage import asking
 from gateway.gateway import Gateway
 from gateway.kept_responses import unknown
@@ -50,7 +51,8 @@ class JsonRequest:
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
         _, _, record, reply, explain, receipt_for = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain, receipt_for)
-        with accounted(self._gateway, record, 0 if asked is None else shape.prompt_tokens):
+        admission = await admit(self._gateway, pool, arrival, self._route, shape)
+        with accounted(self._gateway, record, 0 if asked is None else shape.prompt_tokens), admission:
             usage = await Serving(self._gateway, pool, request).run(shape)
         metrics = self._gateway.metrics
         if usage is not None and asked is not None and self._route.kind.generates:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from gateway.pace import Paces
 from gateway.placing import Pools
 from gateway.usage import Usage
+from scheduler.limits import SharedLimits
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300, 900)
 PLACE_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5)
@@ -64,7 +65,7 @@ class Metrics:
         self.pairs = PairMetrics(registry)
         self.paces = Paces()
         registry.register(self.paces)
-        self.tokens, self.unreported = _tokens(registry)
+        self.tokens, self.unreported, self.limited = _of_tenants(registry)
         self.estimate_ratio = Histogram(
             "forebay_gateway_prompt_estimate_ratio",
             "Prompt tokens estimated at placement, as a share of those the engine counted.",
@@ -100,12 +101,14 @@ class PairMetrics:
         )
 
 
-def _tokens(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+def _of_tenants(registry: CollectorRegistry) -> tuple[Counter, Counter, Counter]:
     what = "Tokens as engines report them, of the prompts and of the answers."
     left = "Estimated prompt tokens of requests that ranks worked on and clients left before their usage was told."
+    refused = "Requests refused by a limit of their key: `requests`, `tokens`, `at_once`, or `beyond` all it allows."
     return (
         Counter("forebay_gateway_tokens", what, ["pool", "tenant", "kind"], registry=registry),
         Counter("forebay_gateway_unreported_prompt_tokens", left, ["pool", "tenant"], registry=registry),
+        Counter("forebay_gateway_key_limited", refused, ["tenant", "limit"], registry=registry),
     )
 
 
@@ -120,8 +123,15 @@ class StateCollector(Collector):
     addresses, and their number must not grow for ever.
     """
 
-    def __init__(self, pools: Pools, placements: Tally[tuple[str, str]], held: Callable[[], dict[str, int]]) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        placements: Tally[tuple[str, str]],
+        held: Callable[[], dict[str, int]],
+        limits: SharedLimits,
+    ) -> None:
         self._pools = pools
+        self._limits = limits
         self._placements = placements
         self._held = held
 
@@ -146,6 +156,11 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             "forebay_gateway_degraded", "Whether any pool goes on without the store.", self._pools.degraded
         )
+        yield GaugeMetricFamily(
+            "forebay_gateway_key_sharers",
+            "Gateways among which limits of keys are shared out while the store is gone.",
+            self._limits.gateways,
+        )
         ages = GaugeMetricFamily(
             "forebay_gateway_snapshot_age_seconds", "Since the pool's ranks were last read.", labels=["pool"]
         )
@@ -156,7 +171,7 @@ class StateCollector(Collector):
         yield self._broken()
         yield from self._beliefs()
         events = CounterMetricFamily("forebay_scheduler_events", "What the scheduler counts.", labels=["event"])
-        for event, count in sorted(self._pools.counters.items()):
+        for event, count in sorted((self._limits.counters | Tally(self._pools.counters)).items()):
             events.add_metric([event], count)
         yield events
 

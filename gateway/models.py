@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from gateway.placing import Pools
 
 
-def listing(pools: Pools, created_s: int) -> dict[str, object]:
-    """The body of GET /v1/models. `created_s` is a Unix time, for all cards."""
-    return {"object": "list", "data": [_card(pools, name, created_s) for name in sorted(pools.names())]}
+def listing(pools: Pools, names: Iterable[str], created_s: int) -> dict[str, object]:
+    """The body of GET /v1/models, of these `names`. `created_s` is a Unix time, for all cards."""
+    return {"object": "list", "data": [_card(pools, name, created_s) for name in sorted(names)]}
 
 
 def _card(pools: Pools, name: str, created_s: int) -> dict[str, object]:

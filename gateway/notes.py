@@ -9,8 +9,9 @@ import msgspec
 from gateway.access import RequestRecord
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
-from gateway.headers import Headers
+from gateway.headers import OWN_PREFIX
 from gateway.placing import Pool
+from gateway.reply import Reply
 from gateway.request import Request
 from scheduler.decision import LegKind, Place
 from scheduler.messages import RankCard
@@ -18,10 +19,11 @@ from scheduler.messages import RankCard
 log = logging.getLogger(__name__)
 
 
-def shown_ranks(record: RequestRecord, gateway: str) -> Headers:
-    """The headers that tell a client where its request went."""
+def show_ranks(reply: Reply, record: RequestRecord, gateway: str) -> None:
+    """Have the answer's headers tell its client where the request went, and nothing of where it went before."""
     shown = {b"x-forebay-prefill": record.prefill_rank, b"x-forebay-decode": record.rank, b"x-forebay-gateway": gateway}
-    return [(name, value.encode()) for name, value in shown.items() if value]
+    others = (each for each in reply.extra if not each[0].startswith(OWN_PREFIX))
+    reply.extra = [*others, *((name, value.encode()) for name, value in shown.items() if value)]
 
 
 class Notes:
@@ -59,7 +61,7 @@ class Notes:
         self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
 
     def _show_ranks(self) -> None:
-        self._request.reply.extra = shown_ranks(self._request.record, self._gateway.name)
+        show_ranks(self._request.reply, self._request.record, self._gateway.name)
 
     def _log_receipt(self, place: Place) -> None:
         receipt = {

@@ -54,6 +54,9 @@ class Pool(Protocol):
     def broken(self) -> frozenset[str]:
         """The ranks that breakers leave out now."""
 
+    def foresee(self, shape: RequestShape) -> None:
+        """Have looked up at once what `place` will want to know of the prompt; returns at once."""
+
     async def place(
         self,
         shape: RequestShape,

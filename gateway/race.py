@@ -20,7 +20,7 @@ from gateway.first_byte_times import SizeClass
 from gateway.gateway import Gateway
 from gateway.hedging import Hedging, size_of
 from gateway.held import Held
-from gateway.notes import shown_ranks
+from gateway.notes import show_ranks
 from gateway.outcome import Failed, Outcome
 from gateway.placing import Pool
 from gateway.reply import ClientGoneError
@@ -130,7 +130,7 @@ class Race:
             if lane is not self._lanes[0]:
                 self._gateway.retry_metrics.hedges_won.labels(self._pool.name).inc()
             if self._request.explain:
-                self._request.reply.extra = shown_ranks(lane.record, self._gateway.name)
+                show_ranks(self._request.reply, lane.record, self._gateway.name)
         elif self._winner is not lane:
             await anyio.sleep_forever()  # it is cancelled already
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from gateway import websocket, wire
+from gateway.admission import admit
 from gateway.client_http.switched import Offer
 from gateway.errors import (
     AmbiguousModelError,
@@ -57,9 +58,9 @@ class Realtime:
         _, _, record, reply, explain, receipt_for = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, b"", read, None, record, reply, explain, receipt_for)
-        await Serving(self._gateway, pool, request, partial(RealtimeSession, self._gateway, pool, request, offer)).run(
-            shape
-        )
+        session = partial(RealtimeSession, self._gateway, pool, request, offer)
+        with await admit(self._gateway, pool, arrival, self._route, shape):
+            await Serving(self._gateway, pool, request, session).run(shape)
         if not reply.complete:
             await reply.end()
 

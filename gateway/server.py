@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from ipaddress import ip_address
 from signal import SIGINT, SIGTERM
 from typing import cast
 from uuid import uuid4
@@ -18,14 +17,17 @@ from uuid import uuid4
 import anyio
 import uvicorn
 
+from gateway import key_sources
 from gateway.app import create_app
 from gateway.client_http.protocol import ClientProtocol
 from gateway.connectors import CONNECTORS
 from gateway.gateway import Gateway
+from gateway.listening import listening, name_of, reachable_at
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
 from gateway.tls import ServerCertificate, rank_context
 from gateway.upstream import Deadlines, Upstream
+from scheduler.limits import SharedLimits
 from scheduler.pools import Pools
 from scheduler.store import open_store
 
@@ -36,10 +38,6 @@ POLL_S = 0.02
 
 LAST_WORDS_S = 5
 """How long requests that were cut may take to tell their clients."""
-
-
-class ListenError(OSError):
-    """The address to listen on cannot be had."""
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +68,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     A signal makes /readyz answer 503. After SIGTERM connections are taken for `lame_duck_ms` more, so that whoever
     sends clients here can see it; then the listening socket closes. Requests run for `drain_s` from the signal on, or
     until a second one; the rest is cut and everything given back. Cancelling cuts at once.
-    Raises ListenError, StoreUrlError, TlsFileError.
+    Raises ListenError, StoreUrlError, TlsFileError, KeyFileError.
     """
     async with open_gateway(settings, lambda: listening(settings.host, settings.port)) as (gateway, listener):
         await serve_http(gateway, listener, ready)
@@ -80,10 +78,10 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
 async def open_gateway(
     settings: GatewaySettings, listen: Callable[[], AbstractContextManager[socket.socket]]
 ) -> AsyncIterator[tuple[Gateway, socket.socket]]:
-    """A gateway that keeps its pools, and the socket that `listen` opens for it. Raises StoreUrlError."""
+    """A gateway that keeps its pools, and the socket that `listen` opens for it. Raises StoreUrlError, KeyFileError."""
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listen() as listener:
-            address = settings.advertise or _reachable_at(listener)
+            address = settings.advertise or reachable_at(listener)
             pools = Pools(
                 store,
                 life=uuid4().hex[:8],
@@ -92,9 +90,15 @@ async def open_gateway(
                 connectors=frozenset(CONNECTORS),
             )
             started_s = int(datetime.now(tz=UTC).timestamp())
-            gateway = Gateway(settings, pools, upstream, name=pools.gateway, started_s=started_s)
+            limits = SharedLimits(store, gateway=pools.gateway, settings=settings.scheduler, pools=pools.names)
+            gateway = Gateway(settings, pools, upstream, limits=limits, name=pools.gateway, started_s=started_s)
+            sources = dict(key_sources.opened(settings, gateway.keys, store))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(pools.run, name="pools")
+                for source, run in sources.items():
+                    tasks.start_soon(run, name=source)
+                if sources:
+                    tasks.start_soon(limits.run, name="limits")
                 yield gateway, listener
                 tasks.cancel_scope.cancel()
 
@@ -193,7 +197,7 @@ def _server(gateway: Gateway) -> _Server:
 
 async def _until_ready(gateway: Gateway) -> None:
     while True:
-        if gateway.pools.ready:
+        if gateway.is_ready:
             return
         await anyio.sleep(POLL_S)
 
@@ -218,29 +222,3 @@ async def _drain(
         stop_listening()
         await gateway.until_idle()
         tasks.cancel_scope.cancel()
-
-
-@contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound for `serve_http`. Raises ListenError."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
-    with listener:
-        # Accepted connections inherit it; asyncio would not set it for them, and a body would wait 40 ms for its head.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield listener
-
-
-def name_of(listener: socket.socket) -> str:
-    """HOST:PORT that it is bound to."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _reachable_at(listener: socket.socket) -> str:
-    """Where others reach the listener: its address, or this host's name if it listens on all of them."""
-    host, port = listener.getsockname()[:2]
-    return f"{socket.gethostname()}:{port}" if ip_address(host).is_unspecified else name_of(listener)

@@ -42,6 +42,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     api_key: Annotated[
         tuple[Key, ...], Meta(description="key that clients must bring; without any, the models are open")
     ] = ()
+    api_keys: Annotated[
+        str, Meta(description="file of keys with names and limits, by `forebay key`; read again when it changes")
+    ] = ""
+    redis_keys: Annotated[
+        bool, Meta(description="let in the keys with names and limits that `forebay key` has put into Redis")
+    ] = False
     admin_key: Annotated[
         str, Meta(description="key for /admin and for what every rank is sent; without it neither is there")
     ] = ""

@@ -9,6 +9,7 @@ import re
 from functools import partial
 from urllib.parse import quote
 
+from gateway.admission import require_model
 from gateway.dialects.apis import CHOICES
 from gateway.dispatch import Dispatch
 from gateway.edits import as_it_came
@@ -49,6 +50,7 @@ class Sticky:
         if len(response.encode()) > MAX_BYTES:
             raise unknown(response)
         pool, card = await self._gateway.kept.find(response)
+        require_model(arrival.record.key, pool)
         arrival.record.pool, arrival.record.rank = pool.name, card.rank
         passed = [each for each in arrival.head.headers if each[0] != b"content-type"]
         head = arrival.head._replace(path=before + quote(response, safe="") + after, headers=passed)

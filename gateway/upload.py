@@ -7,6 +7,7 @@ from functools import partial
 
 from gateway import wire
 from gateway.accounting import accounted
+from gateway.admission import admit
 from gateway.client_body import ClientBody
 from gateway.errors import AmbiguousModelError
 from gateway.form import FieldFinder, boundary_of
@@ -51,7 +52,8 @@ class Upload:
         _, _, record, reply, explain, receipt_for = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, body, read, None, record, reply, explain, receipt_for)
-        with accounted(self._gateway, record, 0):  # of a recording the estimate is none of tokens
+        admission = await admit(self._gateway, pool, arrival, self._route, shape)
+        with accounted(self._gateway, record, 0), admission:  # of a recording the estimate is none of tokens
             await Serving(self._gateway, pool, request).run(shape)
 
     def _pool_for(self, model: str | None) -> Pool:

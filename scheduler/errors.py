@@ -41,3 +41,11 @@ class UnreadableReceiptError(SchedulerError, ValueError):
 
 class NoReceiptError(SchedulerError, LookupError):
     """No pool keeps a receipt of a request; the message says how to get one."""
+
+
+class BadApiKeyError(SchedulerError, ValueError):
+    """What should describe an API key does not; the message says why, and shows nothing of it."""
+
+
+class ApiKeyNameError(SchedulerError, LookupError):
+    """No API key has this name, or one has it already; the message says which."""

@@ -21,11 +21,22 @@ PREFIX_SHARDS = 16
 """Slots of a cluster over which a pool's prefix index spreads; prompts that begin alike share one."""
 POOLS = f"{PREFIX}:pools"
 """Set of pool names. Agents add, gateways read."""
+API_KEYS = f"{PREFIX}:{{api-keys}}:rows"
+"""Hash: name -> api_keys.ApiKey as JSON, the key itself as SHA-256 only. Operators write, gateways read."""
+API_KEYS_VERSION = f"{PREFIX}:{{api-keys}}:version"
+"""String: another one with each change of API_KEYS, so that they are read when they have changed."""
 
 
 def response_home(response: str) -> str:
     """String: homes.Home as JSON. Gateways; expires. The id may be as long as a client likes, the key may not."""
     return f"{PREFIX}:response:{hashlib.blake2b(response.encode(), digest_size=16).hexdigest()}"
+
+
+def limit(name: str) -> str:
+    """String: what the API key of this name has used (scripts/limit.lua). Gateways; expires a day after its last use:
+    later than any block of the prefix index, so that a full Redis does not forget first who has used what.
+    """
+    return f"{PREFIX}:{{limit:{name}}}:used"
 
 
 class PoolKeys:

@@ -36,6 +36,9 @@ class Script(StrEnum):
     PREFIX_BELIEVED = "prefix_believed"
     RECEIPT_ADD = "receipt_add"
     RECEIPT_FIND = "receipt_find"
+    LIMIT = "limit"
+    API_KEY_PUT = "api_key_put"
+    API_KEYS_READ = "api_keys_read"
 
 
 _PARTS: dict[Script, tuple[str, ...]] = {
@@ -56,6 +59,9 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.PREFIX_BELIEVED: (),
     Script.RECEIPT_ADD: (),
     Script.RECEIPT_FIND: (),
+    Script.LIMIT: (),
+    Script.API_KEY_PUT: (),
+    Script.API_KEYS_READ: (),
 }
 
 

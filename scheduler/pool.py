@@ -20,8 +20,7 @@ from scheduler.ledger import Ledger
 from scheduler.messages import Phase, RankCard
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
-from scheduler.prefix_holders import nothing_held
-from scheduler.prefix_index import Found, PrefixIndex
+from scheduler.prefix_index import PrefixIndex
 from scheduler.reach import Reach
 from scheduler.rebinding import plan_rebinding, shape_of, still_up
 from scheduler.receipts import Receipts, chance_of, maker_of
@@ -57,7 +56,9 @@ class Pool:
         self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
         self._snapshots = Snapshots(store, keys, settings, statements=lambda: self._ledger.statements, clock=clock)
         self._reach = Reach(self._ledger, self._snapshots)
-        self._prefixes = PrefixIndex(store, keys, settings)
+        self._prefixes = PrefixIndex(store, keys, settings, is_asked=rules.policy.knows_prefixes)
+        self.foresee = self._prefixes.foresee
+        """Has the prompt of a shape looked up that is about to be placed; returns at once."""
         self._rules, self._rng, self._turns = rules, rng, itertools.count()
         self._cases = Cases(self._snapshots, rng)
         self._breakers = Breakers(store, keys, settings, self._snapshots, self._reach, gateway, self._ledger.live)
@@ -219,9 +220,7 @@ class Pool:
         if self._reach.is_cut_off:
             self._give_back(instead_of)
             return self._place_alone(shape, receipt_for, avoid)
-        found = Found(nothing_held())
-        if self._rules.policy.knows_prefixes:
-            found = await self._prefixes.look_up(shape, self.view)
+        found = await self._prefixes.look_up(shape, self.view)
         known = msgspec.structs.replace(shape, cached_tokens=found.held.tokens)
         case = self._cases.case(receipt_for, known, avoid, turn=next(self._turns))
         chance = chance_of(case, self._rng)

@@ -1,4 +1,4 @@
-"""Whether a gateway asks the prefix index, and tells it anything, from how that went lately.
+"""Whether a gateway asks the prefix index (or for limits), and tells it anything, from how that went lately.
 
 Nobody waits for an index that does not answer, and nobody fills a store that has no memory left: the ledger needs what
 there is. Neither makes the pool degraded.
@@ -32,6 +32,10 @@ class PrefixContact:
         self._misses += 1
         if self._misses >= MISSES_TO_DEGRADE and not self.is_silent:
             self.is_silent, self._probe_at_s = True, now_s + self._probe_s
+
+    def lost(self, now_s: float) -> None:
+        """An exchange failed, and for whoever asks so it is silent at once."""
+        self.is_silent, self._probe_at_s = True, now_s + self._probe_s
 
     def exchanged(self, took_s: float, *, in_time: bool) -> None:
         """Questions were answered, one of them `in_time` for who asked it."""

@@ -23,6 +23,7 @@ from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
 from scheduler.prefix_chain import chain_of, keyed
 from scheduler.prefix_contact import PrefixContact
+from scheduler.prefix_foreseen import Foreseen
 from scheduler.prefix_holders import Held, Holder, held, holders_of, nothing_held, tag_of, touch_of
 from scheduler.prefix_life import LONGEST_MS, PrefixLife
 from scheduler.rank_view import RankView
@@ -70,14 +71,15 @@ class PrefixIndex:
     tokens of computed prompts that were believed to be cached, prefix_believed_tokens.
     """
 
-    def __init__(self, store: Store, keys: PoolKeys, settings: SchedulerSettings) -> None:
+    def __init__(self, store: Store, keys: PoolKeys, settings: SchedulerSettings, *, is_asked: bool = True) -> None:
         self._secret = settings.prefix_secret.encode()
-        self._store, self._keys = store, keys
+        self._store, self._keys, self._is_asked = store, keys, is_asked
         self._contact = PrefixContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
         self._events: Counter[str] = Counter()
         self._beliefs = Beliefs()
         self._questions: list[_Question] = []
         self._asked = asyncio.Event()
+        self._foreseen = Foreseen(self._contact.deadline_s)
         self._unbound: dict[int, _Unbound] = {}
         self._untold: dict[tuple[str, str], Call] = {}
         self._to_tell = asyncio.Event()
@@ -90,9 +92,18 @@ class PrefixIndex:
         """See above."""
         return self._events + Counter(prefix_believed_tokens=self._beliefs.believed_tokens)
 
+    def foresee(self, shape: RequestShape) -> None:
+        """Asks now what `look_up` will want to know at once of this prompt; returns at once."""
+        if self._is_asked and shape.blocks and not self._contact.is_silent:
+            keys = self._keys.blocks(keyed(chain_of(shape.blocks).hashes, self._secret))
+            self._foreseen.keep(keys[-1], self._ask(keys), asyncio.get_running_loop().time())
+
     async def look_up(self, shape: RequestShape, view: PoolView) -> Found:
-        """What ranks hold of the prompt; nothing where that is not known in time. Safe to cancel."""
-        if not shape.blocks:
+        """What ranks hold of the prompt; nothing where that is not known in time, or nobody wants to know.
+
+        Safe to cancel.
+        """
+        if not self._is_asked or not shape.blocks:
             return Found(nothing_held())
         chain = chain_of(shape.blocks)
         keys = self._keys.blocks(keyed(chain.hashes, self._secret))
@@ -111,7 +122,7 @@ class PrefixIndex:
             return ()
         try:
             async with asyncio.timeout(self._contact.deadline_s):
-                return await self._ask(keys)
+                return await (self._foreseen.take(keys[-1], now_s) or self._ask(keys))
         except TimeoutError:
             self._events["prefix_misses"] += 1
             self._contact.missed(asyncio.get_running_loop().time())

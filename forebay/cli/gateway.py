@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 import click
 import msgspec
@@ -15,9 +16,18 @@ from forebay.service import run_service
 from forebay.settings import GatewayCommandSettings
 from forebay.supervise import run_supervised
 from forebay.workers import serve_by_workers
+from gateway.key_file import KeyFileError, read_keys
 from gateway.server import LAST_WORDS_S, serve
 
 STOP_MARGIN_S = 5.0
+
+
+def check_key_file(path: str) -> None:
+    """Raise click.UsageError for a file that is none of API keys; once, and not by each worker."""
+    try:
+        read_keys(Path(path))
+    except KeyFileError as error:
+        raise click.UsageError(f"--api-keys: {error}") from error
 
 
 @click.command("gateway")
@@ -28,6 +38,8 @@ def command(settings: GatewayCommandSettings) -> None:
     settings = msgspec.structs.replace(
         settings, gateway=msgspec.structs.replace(settings.gateway, rank_api_key=key), rank_api_key_file=""
     )
+    if settings.gateway.api_keys:
+        check_key_file(settings.gateway.api_keys)
     if settings.workers == 1:
         run_service(serve, settings.gateway)
     else:

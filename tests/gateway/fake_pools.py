@@ -93,6 +93,7 @@ class FakePool:
         self.rebound_avoiding: list[frozenset[str]] = []
         self.rebound_for: list[str] = []
         self.asked: list[RequestShape] = []
+        self.foreseen: list[RequestShape] = []
         self.avoided: list[frozenset[str]] = []
         self.explained: list[str] = []
         self.history: list[tuple[int, str]] = []
@@ -104,6 +105,9 @@ class FakePool:
         self.heard_of: list[tuple[str, bool]] = []
         self.broken: frozenset[str] = frozenset()
         self._random = Random(7)
+
+    def foresee(self, shape: RequestShape) -> None:
+        self.foreseen.append(shape)
 
     async def place(
         self,

@@ -12,8 +12,12 @@ import httpx
 import uvicorn.server
 
 from gateway.gateway import Gateway
-from gateway.server import listening, open_upstream, serve_http
+from gateway.listening import listening
+from gateway.server import open_upstream, serve_http
 from gateway.settings import GatewaySettings
+from scheduler.limits import SharedLimits
+from scheduler.settings import SchedulerSettings
+from simulator.store import VirtualStore
 from tests.gateway.fake_pools import FakePool, FakePools
 from tests.polling import until
 
@@ -95,14 +99,21 @@ def checked_error(status: int, body: bytes) -> dict[str, Any]:
     return dict(error)
 
 
+def no_limits() -> SharedLimits:
+    """Limits of a gateway whose keys have none."""
+    return SharedLimits(VirtualStore(), gateway="7@gateway", settings=SchedulerSettings(), pools=list)
+
+
 @asynccontextmanager
-async def serving(pools: FakePools, **options: Any) -> AsyncIterator[Served]:
-    """Serve these pools until the block ends."""
+async def serving(pools: FakePools, *, limits: Any = None, **options: Any) -> AsyncIterator[Served]:
+    """Serve these pools until the block ends, with limits of keys that somebody else keeps."""
     settings = GatewaySettings(redis="redis://unused", **options)
     with patch.object(uvicorn.server, "asyncio", HastyAsyncio()), listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_upstream(settings) as upstream:
-            gateway = Gateway(settings, pools, upstream, name="7@gateway", started_s=1_700_000_000)
+            gateway = Gateway(
+                settings, pools, upstream, limits=limits or no_limits(), name="7@gateway", started_s=1_700_000_000
+            )
             up = anyio.Event()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(serve_http, gateway, listener, lambda _: up.set())

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.server import ListenError, listening, serve
+from gateway.listening import ListenError, listening
+from gateway.server import serve
 from gateway.settings import GatewaySettings
 from scheduler.errors import StoreUrlError
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card

@@ -10,7 +10,8 @@ import anyio
 import uvicorn
 
 from gateway.connection_counts import ConnectionCounts, create_shared_memory
-from gateway.server import _Server, listening
+from gateway.listening import listening
+from gateway.server import _Server
 from gateway.shared_listener import LEAVE_TO_OTHERS_S, SharedListener
 from tests.polling import until
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.server import listening
+from gateway.listening import listening
 from tests.polling import until
 
 GET = b"GET / HTTP/1.1\r\nHost: g\r\n\r\n"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.invariants.mutation import Mutation
+from tests.invariants.mutations_of_keys import KEYS
 from tests.invariants.mutations_of_placing import ADMIT, PLACING
 
 _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
@@ -226,5 +227,7 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
 )
 
 MUTATIONS = tuple(
-    Mutation(invariant, part, old, new) for part, rows in {**_ROWS, **PLACING}.items() for invariant, old, new in rows
+    Mutation(invariant, part, old, new)
+    for part, rows in {**_ROWS, **PLACING, **KEYS}.items()
+    for invariant, old, new in rows
 )

@@ -1,0 +1,126 @@
+"""API keys in a file, one JSON object a line, read again whenever it changes; `forebay key` writes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+from anyio import to_thread
+
+from scheduler.api_keys import ApiKey, decode
+from scheduler.errors import BadApiKeyError
+
+LOOK_S = 1.0
+"""How often it is looked whether the file has changed."""
+MAX_BYTES = 64 << 20
+"""Some 300,000 keys."""
+FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+KeysByDigest = Mapping[bytes, ApiKey]
+
+log = logging.getLogger(__name__)
+
+
+class KeyFileError(OSError):
+    """The file cannot be read, or is none of keys; the message names file and line, and shows nothing of it."""
+
+
+class Seen(NamedTuple):
+    """By which a file is known to be the one that was read."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class KeyFile:
+    """The file at `path`. `use` is given the keys of each version that can be read."""
+
+    def __init__(self, path: str, use: Callable[[KeysByDigest], None]) -> None:
+        self._path = Path(path)
+        self._use = use
+        self._seen: Seen | None = None
+
+    def open(self) -> None:
+        """Read it for the first time. Raises KeyFileError."""
+        self._seen, keys = read_keys(self._path)
+        self._use(keys)
+        warn_if_open(self._path)
+
+    async def run(self) -> None:
+        """Read it whenever it has changed. What cannot be read leaves the keys as they are, and is said once."""
+        complaint = ""
+        while True:
+            await anyio.sleep(LOOK_S)
+            try:
+                changed = await to_thread.run_sync(self._changed)
+            except KeyFileError as error:
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.warning("keeping the API keys that were read before: %s", error)
+                continue
+            complaint = ""
+            if changed is not None:
+                self._seen, keys = changed
+                self._use(keys)
+                log.info("%d API keys read from %s", len(keys), self._path)
+
+    def _changed(self) -> tuple[Seen, KeysByDigest] | None:
+        """What it holds, if it is another file than the one that is in use. Raises KeyFileError."""
+        try:
+            seen = _seen(self._path.stat())
+        except OSError as error:
+            raise KeyFileError(f"{self._path}: {error.strerror or error}") from error
+        return None if seen == self._seen else read_keys(self._path)
+
+
+def _seen(about: os.stat_result) -> Seen:
+    return Seen(about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+def read_keys(path: Path) -> tuple[Seen, KeysByDigest]:
+    """The keys in a file, and by what it is known again. Raises KeyFileError."""
+    try:
+        with path.open("rb") as file:
+            seen = _seen(os.fstat(file.fileno()))
+            raw = file.read(MAX_BYTES + 1)
+        return seen, by_digest(raw)
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror or error}") from error
+    except BadApiKeyError as error:
+        raise KeyFileError(f"{path}: {error}") from error
+
+
+def warn_if_open(path: Path) -> None:
+    """Say so where others than the owner may read or write the file: whoever writes it lets himself in."""
+    if path.stat().st_mode & FOR_OTHERS:
+        log.warning("%s is open to others than its owner; chmod 600 is advised", path)
+
+
+def by_digest(raw: bytes) -> KeysByDigest:
+    """The keys in a file's content. Raises BadApiKeyError."""
+    found: dict[bytes, ApiKey] = {}
+    names: dict[str, int] = {}
+    for number, key in keys_in(raw):
+        if (other := names.setdefault(key.name, number)) != number:
+            raise BadApiKeyError(f"line {number}: {key.name!r} is the name of the key in line {other} too")
+        if found.setdefault(bytes.fromhex(key.sha256), key) is not key:
+            raise BadApiKeyError(f"line {number}: the key is that of another line too")
+    return found
+
+
+def keys_in(raw: bytes) -> Iterator[tuple[int, ApiKey]]:
+    """Each key with the number of its line; empty lines pass. Raises BadApiKeyError."""
+    if len(raw) > MAX_BYTES:
+        raise BadApiKeyError(f"more than {MAX_BYTES} bytes")
+    for number, line in enumerate(raw.splitlines(), 1):
+        if line.strip():
+            try:
+                yield number, decode(line)
+            except BadApiKeyError as error:
+                raise BadApiKeyError(f"line {number}: {error}") from error

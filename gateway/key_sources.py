@@ -1,0 +1,36 @@
+"""Where a gateway has its clients' keys from, beside its command line: a file, Redis, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gateway.key_file import KeyFile
+from gateway.redis_keys import RedisKeys
+from gateway.settings import GatewaySettings
+from scheduler.api_key_store import ApiKeyStore
+from scheduler.store import Store
+
+if TYPE_CHECKING:
+    from gateway.auth import KeyRing
+
+FILE, REDIS = "file", "redis"
+
+
+def named(settings: GatewaySettings) -> list[str]:
+    """The sources that there are; the first that has a key says what it may."""
+    return [source for source, is_there in ((FILE, settings.api_keys), (REDIS, settings.redis_keys)) if is_there]
+
+
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+def opened(settings: GatewaySettings, ring: KeyRing, store: Store) -> Iterator[tuple[str, Run]]:
+    """What keeps the ring's keys, by name, to be run for as long as the gateway. Raises KeyFileError."""
+    if settings.api_keys:
+        file = KeyFile(settings.api_keys, partial(ring.replace, FILE))
+        file.open()
+        yield "key file", file.run
+    if settings.redis_keys:
+        yield "keys in Redis", RedisKeys(ApiKeyStore(store), partial(ring.replace, REDIS)).run
