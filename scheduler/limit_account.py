@@ -29,11 +29,12 @@ class Account:
         return is_told and not self.running and EMPTY == self._own == self._unsaid
 
     def passes(self, now_ms: int, gateways: int, *, alone: bool) -> None:
-        """Time passes; what was used without the store drains by the gateway's share."""
+        """Time passes; what was used without the store drains by the gateway's share, what is to be given does not."""
         share = self.limits.share(gateways)
         self._own = drained(self._own, share, now_ms - self._at_ms)
-        if alone and self._unsaid != EMPTY:
-            self._unsaid = drained(self._unsaid, share, now_ms - self._at_ms)
+        if alone:
+            left, unsaid = drained(self._unsaid, share, now_ms - self._at_ms), self._unsaid
+            self._unsaid = Levels(min(unsaid.requests, left.requests), min(unsaid.tokens, left.tokens))
         self._at_ms = now_ms
 
     def admitted(self, gateways: int, tokens: int) -> None:

@@ -56,6 +56,7 @@ class SharedLimits:
         self._complaint = ""
         self._accounts: dict[str, Account] = {}
         self._questions: list[_Question] = []
+        self._in_flight: frozenset[str] = frozenset()
         self._wake = asyncio.Event()
         self._gathering = False
         self.gateways = 1
@@ -139,7 +140,9 @@ class SharedLimits:
             due_ms = _now_ms() - self._settings.renew_ms
             told = {name: each for name, each in self._accounts.items() if name in asked or each.is_due(due_ms)}
             if told:
+                self._in_flight = frozenset(told)
                 await self._exchange(questions, told)
+                self._in_flight = frozenset()
 
     async def _probe(self) -> None:
         """Tells a store that was silent how many run; with no word of what was used: what a frozen store was sent it
@@ -209,16 +212,19 @@ class SharedLimits:
     async def _count(self) -> None:
         """Keeps the number of gateways, and no account that there is nothing to say of."""
         while True:
-            now_ms = _now_ms()
-            for name, account in list(self._accounts.items()):
-                account.passes(now_ms, self.gateways, alone=self._contact.is_silent)
-                if account.is_idle:
-                    del self._accounts[name]
+            self._forget()
             try:
                 self.gateways = await self._counted() or self.gateways
             except (StoreUnavailableError, StoreRejectedError) as error:
                 log.debug("gateways are not counted: %s", error)
             await asyncio.sleep(COUNT_S)
+
+    def _forget(self) -> None:
+        now_ms, asked = _now_ms(), self._in_flight.union(each.name for each in self._questions)
+        for name, account in list(self._accounts.items()):
+            account.passes(now_ms, self.gateways, alone=self._contact.is_silent)
+            if account.is_idle and name not in asked:
+                del self._accounts[name]
 
     async def _counted(self) -> int:
         """How many gateways hold a lease on the first pool there is; all gateways have all pools."""
