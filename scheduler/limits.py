@@ -178,9 +178,7 @@ class SharedLimits:
             self._lost(error)
             for name, account in told.items():
                 account.untold(news[name])
-            for question in questions:
-                if not question.answer.done():
-                    question.answer.set_result(None)
+            _answer_none(questions)
             return
         self._contact.exchanged(_now_s() - asked_s, in_time=any(not each.answer.done() for each in questions))
         answers = {name: iter(limit_calls.limit_answers(reply)) for name, reply in zip(told, replies, strict=True)}
@@ -204,7 +202,9 @@ class SharedLimits:
 
     def _lost(self, error: Exception) -> None:
         self.counters["limit_losses"] += 1
-        self._contact.lost(_now_s())
+        self._contact.lost()
+        waiting, self._questions = self._questions, []
+        _answer_none(waiting)
         if str(error) != self._complaint:
             self._complaint = str(error)
             log.warning("each gateway holds its share of API keys' limits: %s", error)
@@ -233,6 +233,12 @@ class SharedLimits:
             return 0
         found: list[bytes] = await self._store.command("ZRANGEBYSCORE", PoolKeys(names[0]).lease, "-inf", "+inf")
         return len({life_and_address(name.decode(errors="replace")) for name in found})
+
+
+def _answer_none(questions: Sequence[_Question]) -> None:
+    for question in questions:
+        if not question.answer.done():
+            question.answer.set_result(None)
 
 
 def _now_s() -> float:

@@ -33,9 +33,9 @@ class PrefixContact:
         if self._misses >= MISSES_TO_DEGRADE and not self.is_silent:
             self.is_silent, self._probe_at_s = True, now_s + self._probe_s
 
-    def lost(self, now_s: float) -> None:
-        """An exchange failed, and for whoever asks so it is silent at once."""
-        self.is_silent, self._probe_at_s = True, now_s + self._probe_s
+    def lost(self) -> None:
+        """An exchange failed; to who takes it so, it is silent at once."""
+        self.is_silent = True
 
     def exchanged(self, took_s: float, *, in_time: bool) -> None:
         """Questions were answered, one of them `in_time` for who asked it."""

@@ -20,11 +20,13 @@ NAME = "team"
 
 
 class FaultyStore:
-    """A store that fails while `lost`, and answers only when `open` is set; what it was sent it does in any case."""
+    """A store that fails while `lost`, and answers only when `open` is set; what it was sent it does in any case. While
+    it `breaks` it says nothing of that.
+    """
 
     def __init__(self) -> None:
         self.store = VirtualStore()
-        self.lost = False
+        self.lost = self.breaks = False
         self.open = asyncio.Event()
         self.open.set()
         self.exchanges = 0
@@ -36,6 +38,8 @@ class FaultyStore:
             raise StoreUnavailableError("gone")
         replies = await self.store.run(calls)
         await self.open.wait()
+        if self.breaks:
+            raise StoreUnavailableError("closed before it has answered")
         return replies
 
     async def command(self, *words: Word) -> Reply:
@@ -138,6 +142,20 @@ async def test_without_the_store_each_gateway_lets_in_its_share_and_tells_of_it_
             return 4 < (await store.used())[0] <= 5
 
         await until(is_told, "the store has heard")
+
+
+async def test_who_waits_behind_an_exchange_that_fails_is_answered_at_once() -> None:
+    store, wanted = FaultyStore(), Limits(requests_per_minute=10)
+    async with asking(store) as limits, asyncio.TaskGroup() as tasks:
+        store.open.clear()
+        first = tasks.create_task(limits.ask(NAME, wanted, 0))
+        await until(lambda: store.exchanges > 0, "it is asked")
+        behind = tasks.create_task(limits.ask(NAME, wanted, 0))
+        await asyncio.sleep(0)
+        store.breaks = True
+        store.open.set()
+        assert [(await each).verdict for each in (first, behind)] == [ADMITTED] * 2
+        assert limits.counters["limits_alone"] == 2
 
 
 async def test_a_store_that_was_frozen_does_nothing_twice() -> None:

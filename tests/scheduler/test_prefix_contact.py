@@ -57,3 +57,11 @@ def test_a_store_that_is_full_again_and_again_is_left_alone_for_longer() -> None
         now_s += 2.5 * pauses[-1]
     assert pauses == [min(FULL_S * 2**times, LONGEST_FULL_S) for times in range(9)]
     assert contact.was_full(now_s + 1.5 * LONGEST_FULL_S) == FULL_S
+
+
+def test_who_takes_a_loss_so_asks_no_more_until_an_exchange_is_quick() -> None:
+    contact = PrefixContact(DEADLINE_S, PROBE_S)
+    contact.lost()
+    assert contact.is_silent
+    contact.exchanged(DEADLINE_S / 2, in_time=True)
+    assert not contact.is_silent
