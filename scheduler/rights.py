@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
-from scheduler.keys import POOLS, PREFIX, PoolKeys
+from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PREFIX, PoolKeys, limit
 
 ANY_POOL = ""
 """Stands for all pools there are and will be."""
@@ -30,8 +31,11 @@ OPENING = ("del hlen", LEDGER)
 """scripts/open.lua deletes a ledger whose epoch cannot be read."""
 
 
+OF_KEYS = MappingProxyType({"limit": limit("*"), "api_keys": API_KEYS, "api_keys_version": API_KEYS_VERSION})
+
+
 class ProcessRole(StrEnum):
-    """A user of Redis: gateways, agents, and who runs `forebay status`, `drain`, `undrain` and `explain`."""
+    """A user of Redis: gateways, agents, and who runs `forebay status`, `drain`, `undrain`, `explain` and `key`."""
 
     GATEWAY = "gateway"
     AGENT = "agent"
@@ -47,7 +51,7 @@ class Rights(NamedTuple):
 
 RIGHTS: dict[ProcessRole, Rights] = {
     ProcessRole.GATEWAY: Rights(
-        (*LEDGER, "receipts", "blocks", "believed"),
+        (*LEDGER, "receipts", "blocks", "believed", "limit", "api_keys", "api_keys_version"),
         (
             OPENING,
             ("smembers", ("pools",)),
@@ -63,6 +67,9 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("mget set", ("blocks", "believed")),
             ("xadd del", ("receipts",)),
             ("get set", ("response",)),
+            ("mget set", ("limit",)),
+            ("hgetall", ("api_keys",)),
+            ("get", ("api_keys_version",)),
         ),
     ),
     ProcessRole.AGENT: Rights(
@@ -83,7 +90,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
         ),
     ),
     ProcessRole.OPERATOR: Rights(
-        (*LEDGER, "receipts"),
+        (*LEDGER, "receipts", "api_keys", "api_keys_version"),
         (
             OPENING,
             ("smembers", ("pools",)),
@@ -95,6 +102,8 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("hget hmget hset hkeys", ("seen",)),
             ("hget hset", ("drain",)),
             ("xrevrange", ("receipts",)),
+            ("hget hset hdel hgetall", ("api_keys",)),
+            ("get set", ("api_keys_version",)),
         ),
     ),
 }
@@ -137,6 +146,8 @@ def _pattern(name: str, pool: str) -> str:
         return POOLS
     if name == "response":
         return f"{PREFIX}:response:*"
+    if name in OF_KEYS:
+        return OF_KEYS[name]
     keys = PoolKeys(pool or "ANY")
     if name == "live":
         found = keys.live("*")

@@ -18,6 +18,7 @@ CALLER = {
     Script.REPORT: ProcessRole.AGENT,
     Script.DRAIN: ProcessRole.OPERATOR,
     Script.RECEIPT_FIND: ProcessRole.OPERATOR,
+    Script.API_KEY_PUT: ProcessRole.OPERATOR,
 }
 """Who calls a script; gateways all others."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from scheduler import calls
+from scheduler import calls, limit_calls
 from scheduler.calls import Call, Head
+from scheduler.limit_rule import EMPTY, Limits
 from scheduler.lua import Script
 from tests.contract.world import AGENT, LEASE_MS, NumberedGateway, World, sample
 from tests.samples import ask, record, single
@@ -26,6 +27,8 @@ def _by_gateway(world: World, head: Head) -> dict[Script, Call]:
         Script.RESYNC: calls.resync(keys, other, ["g"], held),
         Script.PREFIX_LOOK: calls.prefix_look(keys.blocks([bytes(8)])),
         Script.PREFIX_TOUCH: calls.prefix_touch(keys.blocks([bytes(8)]), 1_000, ["0a=1"]),
+        Script.LIMIT: limit_calls.limit("team", "g", LEASE_MS, Limits(requests_per_minute=1), 0, EMPTY, [1]),
+        Script.API_KEYS_READ: limit_calls.api_keys_read(),
         Script.RECEIPT_ADD: calls.receipt_add(keys, 10, [("r", "d", b"receipt")]),
     }
 
@@ -39,5 +42,6 @@ def _by_others(world: World) -> dict[Script, Call]:
         Script.SNAPSHOT: calls.snapshot(keys, LEASE_MS),
         Script.DRAIN: calls.drain(keys, world.epoch, LEASE_MS, "a"),
         Script.PREFIX_BELIEVED: calls.prefix_believed(keys.believed(["0a"]), 1_000, [0] * 6),
+        Script.API_KEY_PUT: limit_calls.api_key_put("team", b"", b"row", "v1"),
         Script.RECEIPT_FIND: calls.receipt_find(keys, "r", "+", 10),
     }

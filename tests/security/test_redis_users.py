@@ -12,7 +12,7 @@ import redis
 
 from scheduler import calls
 from scheduler.errors import StoreRejectedError
-from scheduler.keys import POOLS, PoolKeys, response_home
+from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PoolKeys, limit, response_home
 from scheduler.lua import Script
 from scheduler.messages import RankState
 from scheduler.rights import ProcessRole, users
@@ -30,7 +30,14 @@ OWN: dict[ProcessRole, set[Script]] = {
     GATEWAY: set(Script) - CALLER.keys(),
     # What an agent says of a rank is its word, and drained is part of it (scheduler/rights.py).
     AGENT_ROLE: {Script.OPEN, Script.REPORT, Script.REAP, Script.PREFIX_BELIEVED, Script.DRAIN},
-    OPERATOR: {Script.OPEN, Script.SNAPSHOT, Script.DRAIN, Script.RECEIPT_FIND},
+    OPERATOR: {
+        Script.OPEN,
+        Script.SNAPSHOT,
+        Script.DRAIN,
+        Script.RECEIPT_FIND,
+        Script.API_KEY_PUT,
+        Script.API_KEYS_READ,
+    },
 }
 DENIED = "(?i)permission|the user executing the script can't"
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
@@ -107,6 +114,12 @@ OTHERS: list[tuple[ProcessRole, tuple[str, ...]]] = [
     (GATEWAY, ("HSET", KEYS.seen, "a", "x")),
     (GATEWAY, ("HSET", KEYS.drain, "a", "1")),
     (GATEWAY, ("XREVRANGE", KEYS.receipts, "+", "-")),
+    (GATEWAY, ("HSET", API_KEYS, "a", "{}")),
+    (GATEWAY, ("SET", API_KEYS_VERSION, "v")),
+    (AGENT_ROLE, ("HSET", API_KEYS, "a", "{}")),
+    (AGENT_ROLE, ("HGETALL", API_KEYS)),
+    (AGENT_ROLE, ("SET", limit("a"), "")),
+    (OPERATOR, ("SET", limit("a"), "")),
     (AGENT_ROLE, ("SMEMBERS", POOLS)),
     (AGENT_ROLE, ("DEL", POOLS)),
     (AGENT_ROLE, ("HSET", KEYS.live("g"), "1", "x")),
