@@ -13,7 +13,7 @@ from scheduler.api_key_store import ApiKeyStore
 from scheduler.store import Store
 
 if TYPE_CHECKING:
-    from gateway.auth import KeyRing
+    from gateway.gateway import Gateway
 
 FILE, REDIS = "file", "redis"
 
@@ -26,8 +26,11 @@ def named(settings: GatewaySettings) -> list[str]:
 Run = Callable[[], Coroutine[Any, Any, None]]
 
 
-def opened(settings: GatewaySettings, ring: KeyRing, store: Store) -> Iterator[tuple[str, Run]]:
-    """What keeps the ring's keys, by name, to be run for as long as the gateway. Raises KeyFileError."""
+def opened(gateway: Gateway, store: Store) -> Iterator[tuple[str, Run]]:
+    """What keeps a gateway's keys and their limits, by name, to be run for as long as it is. Raises KeyFileError."""
+    settings, ring = gateway.settings, gateway.keys
+    if named(settings):
+        yield "limits", gateway.limits.run
     if settings.api_keys:
         file = KeyFile(settings.api_keys, partial(ring.replace, FILE))
         file.open()

@@ -81,24 +81,20 @@ async def open_gateway(
     """A gateway that keeps its pools, and the socket that `listen` opens for it. Raises StoreUrlError, KeyFileError."""
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listen() as listener:
-            address = settings.advertise or reachable_at(listener)
             pools = Pools(
                 store,
                 life=uuid4().hex[:8],
-                address=address,
+                address=settings.advertise or reachable_at(listener),
                 settings=settings.scheduler,
                 connectors=frozenset(CONNECTORS),
             )
             started_s = int(datetime.now(tz=UTC).timestamp())
             limits = SharedLimits(store, gateway=pools.gateway, settings=settings.scheduler, pools=pools.names)
             gateway = Gateway(settings, pools, upstream, limits=limits, name=pools.gateway, started_s=started_s)
-            sources = dict(key_sources.opened(settings, gateway.keys, store))
+            kept = {"pools": pools.run, **dict(key_sources.opened(gateway, store))}
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(pools.run, name="pools")
-                for source, run in sources.items():
-                    tasks.start_soon(run, name=source)
-                if sources:
-                    tasks.start_soon(limits.run, name="limits")
+                for name, run in kept.items():
+                    tasks.start_soon(run, name=name)
                 yield gateway, listener
                 tasks.cancel_scope.cancel()
 
