@@ -58,6 +58,7 @@ class Pools:
         self.homes = Homes(store)
         """Where responses are kept."""
         self.ready = False
+        """Whether the store has been reached: a pool was read, or there is none. One that cannot be read hides none."""
 
     @property
     def degraded(self) -> bool:
@@ -108,6 +109,7 @@ class Pools:
                     if lost:
                         log.warning("Redis answers again")
                     lost = False
+                self.ready |= any(pool.was_read for pool in self._pools.values()) or not (lost or self._pools)
                 self._complain()
                 await asyncio.sleep(DISCOVER_S)
 
@@ -138,7 +140,6 @@ class Pools:
             is_vacant = name not in names or not await has_ranks(self._store, name)
             if is_vacant and self._has_rested(name):  # meanwhile its ranks may be back
                 self._end(name)
-        self.ready = self.ready or all(pool.was_read for pool in self._pools.values())
 
     async def _begin(self, name: str, tasks: asyncio.TaskGroup) -> None:
         pool = Pool(

@@ -32,6 +32,8 @@ ANSWER_TIMEOUT_S = 0.75
 """For all of an exchange, connecting included. The library's own timeout is not used: it goes through
 asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the bytes have just been sent."""
 
+CONNECTIONS = 256
+"""In use at once; who needs one more waits for it, within the time of its exchange. Each pool uses up to five."""
 SENTINEL_TIMEOUT_S = 0.2
 """For one Sentinel's answer, so that two that do not answer leave time for a third."""
 FOLLOW_S = 1.0
@@ -69,10 +71,11 @@ class RedisStore:
 
     def __init__(self, client: Redis | RedisCluster) -> None:
         self._client = client
+        self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def command(self, *words: Word) -> Reply:
         """See Store."""
-        async with self._exchange():
+        async with self._exchange(), self._turns:
             reply = await self._client.execute_command(*words)
         # redis-py makes dicts and sets of some replies; ours are as the server sent them.
         if isinstance(reply, dict):
@@ -96,7 +99,7 @@ class RedisStore:
 
     async def _send(self, scripts: Sequence[tuple[str, str, Call]]) -> list[Reply]:
         commands = [(verb, text, len(call.keys), *call.keys, *call.args) for verb, text, call in scripts]
-        async with self._exchange():
+        async with self._exchange(), self._turns:
             if isinstance(self._client, Redis):
                 return await _exchanged(self._client.connection_pool, commands)
             pipeline = self._client.pipeline(transaction=False)
@@ -227,6 +230,7 @@ def _clients(url: StoreUrl) -> Sequence[Redis | RedisCluster]:
     waits: dict[str, Any] = {
         "socket_timeout": None,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "max_connections": CONNECTIONS,
         "retry": Retry(NoBackoff(), 0),
     }
     options = {**waits, **url.options}

@@ -5,16 +5,19 @@ A name outlives its ranks, for an agent that ends need not be the pool's last.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from itertools import islice
 
-from scheduler.errors import StoreRejectedError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import PoolKeys
 from scheduler.store import Store
 
 LOOKS = 50
 """How many vacant pools are looked at in one round."""
+AT_ONCE = 8
+"""Looks that are on their way together: the first round looks at all names."""
 
 
 class VacantPools:
@@ -32,12 +35,28 @@ class VacantPools:
         """
         self._vacant = {name: None for name in self._vacant if name in names}
         turn = list(islice(self._vacant, LOOKS))
-        for name in [*sorted(names - self._vacant.keys()), *turn]:
-            self._vacant.pop(name, None)
-            self._vacant[name] = None  # at the end
-            if await has_ranks(self._store, name):
+        names_due = [*sorted(names - self._vacant.keys()), *turn]
+        for first in range(0, len(names_due), AT_ONCE):
+            group = names_due[first : first + AT_ONCE]
+            async with asyncio.TaskGroup() as tasks:
+                looks = [tasks.create_task(_look(self._store, name), name=f"look at {name}") for name in group]
+            found = dict(zip(group, (look.result() for look in looks), strict=True))
+            for name in group:
+                self._vacant.pop(name, None)
+                self._vacant[name] = None  # at the end
+            for name in [name for name, answer in found.items() if answer is True]:
                 del self._vacant[name]
                 yield name
+            for error in found.values():
+                if isinstance(error, StoreUnavailableError):
+                    raise error
+
+
+async def _look(store: Store, pool: str) -> bool | StoreUnavailableError:
+    try:
+        return await has_ranks(store, pool)
+    except StoreUnavailableError as error:
+        return error
 
 
 async def has_ranks(store: Store, pool: str) -> bool:

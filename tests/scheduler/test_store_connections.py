@@ -17,6 +17,8 @@ from tests.polling import RESTING_TURNS, TURN_S
 from tests.ports import HOST
 from tests.servers import RedisServer
 
+PAUSE_MS = 100
+ASKED_AT_ONCE = 120
 ASKS: dict[str, Callable[[Store], Coroutine[object, object, object]]] = {
     "a script": lambda store: store.run([Call(Script.OPEN, ("{x}:head",), ("e1",))]),
     "a command": lambda store: store.command("PING"),
@@ -40,3 +42,15 @@ async def used_after_a_reset(link: Link, ask: Callable[[Store], Coroutine[object
         with pytest.raises(StoreUnavailableError):
             await ask(store)
         await ask(store)
+
+
+def test_more_than_the_library_has_connections_for_are_answered_after_a_pause(redis_process: RedisServer) -> None:
+    with redis_process.client() as client:
+        client.client_pause(PAUSE_MS)
+    uvloop.run(many_at_once(redis_process.url))
+
+
+async def many_at_once(url: str) -> None:
+    async with open_store(url) as store, asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(store.command("ECHO", f"{n}"), name=f"ask {n}") for n in range(ASKED_AT_ONCE)]
+    assert [task.result() for task in asked] == [str(n).encode() for n in range(ASKED_AT_ONCE)]

@@ -2,79 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from scheduler.calls import Call, Reply, Word
 from scheduler.decision import Place
 from scheduler.errors import SchedulerError, StoreRejectedError, StoreUnavailableError
 from scheduler.keys import POOLS, PoolKeys
-from scheduler.pools import REST_S, Pools
-from scheduler.reporter import Reporter
-from scheduler.settings import SchedulerSettings
+from scheduler.pools import REST_S
 from scheduler.store import Store, open_store
 from scheduler.vacant_pools import LOOKS
-from simulator.store import VirtualStore
-from tests.invariants.virtual_loop import VirtualLoop
 from tests.polling import until
 from tests.samples import card, report
+from tests.scheduler.later_pools import CountingStore, Later
 from tests.scheduler.pools_at_work import reporter, running
 from tests.scheduler.samples import SHAPE
 from tests.servers import needs_redis, redis_server
 
 NAMES = [f"old{number}" for number in range(400)]
-
-
-class CountingStore:
-    """A store; how many conversations it had at once, and how many calls of scripts.
-
-    Cut off while it `is_down`. `withheld`: the error that is answered to whoever asks for a key. Answers to plain
-    commands come `late_s`.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.most_at_once = self._at_once = 0
-        self.calls = 0
-        self.is_down = False
-        self.withheld: dict[Word, SchedulerError] = {}
-        self.late_s = 0.0
-
-    async def run(self, calls: Sequence[Call]) -> list[Reply]:
-        """See scheduler.store.Store."""
-        self.calls += len(calls)
-        self._withhold([key for call in calls for key in call.keys])
-        async with self._conversation():
-            return await self._store.run(calls)
-
-    async def command(self, *words: Word) -> Reply:
-        """See scheduler.store.Store."""
-        self._withhold(words)
-        async with self._conversation():
-            reply = await self._store.command(*words)
-            await asyncio.sleep(self.late_s)
-            return reply
-
-    def _withhold(self, words: Sequence[Word]) -> None:
-        for word in words:
-            if word in self.withheld:
-                raise self.withheld[word]
-
-    @asynccontextmanager
-    async def _conversation(self) -> AsyncIterator[None]:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            if self.is_down:
-                raise StoreUnavailableError("the connection is closed")
-            yield
-        finally:
-            self._at_once -= 1
 
 
 async def tell(store: Store, pool: str, rank: str = "a") -> None:
@@ -103,37 +49,6 @@ async def test_hundreds_of_names_without_ranks_cost_no_placement(
                     assert not decision.alone
     assert store.most_at_once < 20
     assert caplog.records == []
-
-
-class Later:
-    """A gateway's pools on a store of their own, in virtual time; `tell` and `leave` are an agent's."""
-
-    def __init__(self) -> None:
-        self.store, self.loop = VirtualStore(), VirtualLoop()
-        self.wire = CountingStore(self.store)
-        self.pools = Pools(self.wire, life="g", address="h:1", settings=SchedulerSettings(), clock=self.loop.time)
-        self._running = self.loop.create_task(self.pools.run(), name="pools")
-
-    def tell(self, pool: str) -> Reporter:
-        agent = reporter(self.store, pool)
-        self.do(agent.report([report("a")], {"a": card("a", model=pool)}))
-        return agent
-
-    def do(self, deed: Awaitable[Any]) -> Any:
-        return self.loop.run_until_complete(deed)
-
-    def passes(self, seconds: float) -> None:
-        for _ in range(round(seconds / 0.1)):
-            self.do(asyncio.sleep(0.1))
-            self.store.now_ms += 100
-        assert not self._running.done()
-        assert not self.loop.unhandled, self.loop.unhandled
-
-    def close(self) -> None:
-        self._running.cancel()
-        with suppress(asyncio.CancelledError):
-            self.do(self._running)
-        self.loop.close()
 
 
 @pytest.fixture
@@ -257,3 +172,27 @@ def test_a_store_that_is_away_is_complained_of_once_for_all_pools(
     kept = [told for told in caplog.messages if told.startswith("keeping the last snapshot")]
     assert kept == 2 * ["keeping the last snapshot: the connection is closed"]
     assert later.pools.counters["snapshot_losses"] == 6
+
+
+@pytest.mark.parametrize("error", [StoreRejectedError("no permission"), StoreUnavailableError("its node is away")])
+@pytest.mark.parametrize("withheld", ["head", "seen"])
+def test_a_pool_that_cannot_be_read_keeps_no_gateway_from_serving_the_others(
+    later: Later, error: SchedulerError, withheld: str
+) -> None:
+    later.wire.withheld[vars(PoolKeys("a"))[withheld]] = error
+    for name in ("a", "m"):
+        later.tell(name)
+    later.start_anew()
+    later.passes(4)
+    assert (later.pools.ready, later.pools.names()) == (True, ["m"])
+
+
+def test_a_gateway_that_can_read_none_of_the_pools_is_not_ready(later: Later) -> None:
+    later.wire.withheld[PoolKeys("a").head] = StoreRejectedError("no permission")
+    later.tell("a")
+    later.start_anew()
+    later.passes(4)
+    assert not later.pools.ready
+    later.wire.withheld.clear()
+    later.passes(2)
+    assert later.pools.ready
