@@ -52,7 +52,7 @@ class Publisher:
         self._changed = asyncio.Event()
         self._sent = NodeReport((), {}, {})
         self._refused: Mapping[str, str] = {}
-        self._is_cut_off = False
+        self._complaints: set[str] = set()
 
     def changed(self) -> None:
         """The ranks may have changed: look soon."""
@@ -95,13 +95,14 @@ class Publisher:
         except SchedulerError as error:
             if isinstance(error, StoreRejectedError) and not self._sent.reports:
                 raise
-            if not self._is_cut_off:
+            if str(error) not in self._complaints:
                 log.warning("node %s cannot report: %s; going on without and trying again", self._node, error)
-            self._is_cut_off = True
+            # What broke the connection may not be what keeps it from being made again.
+            self._complaints.add(str(error))
             return False
-        if self._is_cut_off:
+        if self._complaints:
             log.info("node %s reports again", self._node)
-        self._is_cut_off = False
+        self._complaints.clear()
         self._interval_s = interval_s(reply.interval_ms)
         self._log_refusals(reply.refused)
         self._log_states(report, reply.refused)

@@ -22,12 +22,13 @@ class Contact:
         self.degraded = True
         self.counters: Counter[str] = Counter()
         self._misses = 0
-        self._complaint = ""
+        self._complaints: set[str] = set()
 
     def exchanged(self, took_s: float) -> None:
         """The store answered all that it was told."""
         if took_s < self.deadline_s:
-            self.degraded, self._complaint = False, ""
+            self.degraded = False
+            self._complaints.clear()
 
     def answered(self) -> None:
         """An ask was answered in time, or all is known to the store again."""
@@ -42,8 +43,8 @@ class Contact:
 
     def lost(self, error: Exception) -> None:
         """An exchange failed."""
-        if str(error) != self._complaint:
-            self._complaint = str(error)
+        if str(error) not in self._complaints:
+            self._complaints.add(str(error))
             self.counters["store_losses"] += 1
             log.warning("placing without the shared ledger: %s", error)
         self.degraded = True

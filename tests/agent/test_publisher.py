@@ -122,6 +122,17 @@ async def test_a_store_that_is_away_costs_two_lines_and_is_told_at_its_return(ca
     ]
 
 
+async def test_each_reason_why_a_store_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with publishing(heartbeat_ms=50) as node:
+        await until(lambda: bool(node.reporter.told), "a report is stored")
+        for reason in ("the connection was reset", "wrong password", "the connection was reset"):
+            node.reporter.fault = StoreUnavailableError(reason)
+            seen = node.reporter.attempts
+            await until(lambda seen=seen: node.reporter.attempts >= seen + 2, "it is tried again")  # type: ignore[misc]
+    told = [record.message for record in caplog.records if "cannot report" in record.message]
+    assert [line.split(": ")[1].partition(";")[0] for line in told] == ["the connection was reset", "wrong password"]
+
+
 async def test_a_store_that_never_had_us_ends_the_agent() -> None:
     node = Node(NEVER_MS)
     node.reporter.fault = StoreRejectedError("wrong password")

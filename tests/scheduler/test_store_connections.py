@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 import uvloop
@@ -19,6 +21,7 @@ from tests.servers import RedisServer
 
 PAUSE_MS = 100
 ASKED_AT_ONCE = 120
+NAME = "redis.example"
 ASKS: dict[str, Callable[[Store], Coroutine[object, object, object]]] = {
     "a script": lambda store: store.run([Call(Script.OPEN, ("{x}:head",), ("e1",))]),
     "a command": lambda store: store.command("PING"),
@@ -54,3 +57,23 @@ async def many_at_once(url: str) -> None:
     async with open_store(url) as store, asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(store.command("ECHO", f"{n}"), name=f"ask {n}") for n in range(ASKED_AT_ONCE)]
     assert [task.result() for task in asked] == [str(n).encode() for n in range(ASKED_AT_ONCE)]
+
+
+async def test_a_host_whose_name_does_not_resolve_for_a_while_is_used_once_it_does(
+    redis_process: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, str] = {}
+    resolve = socket.getaddrinfo
+
+    def look_up(host: str, *rest: Any, **options: Any) -> Any:
+        if host == NAME and host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(known.get(host, host), *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with open_store(f"redis://{NAME}:{redis_process.port}") as store:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError, match=f"{NAME}.*Name or service not known"):
+                await store.command("ECHO", "a")
+        known[NAME] = HOST
+        assert await store.command("ECHO", "a") == b"a"
