@@ -14,7 +14,7 @@ from tests.e2e.outages.site import Site
 from tests.e2e.outages.traffic import Traffic, traffic_to
 from tests.polling import until_now
 
-BEFORE, AFTER = 12, 8
+BEFORE, AFTER = 10, 5
 """Requests that are answered before the fault, and after it."""
 LONGEST_ADDED_S = 2.0
 SLACK = 2
