@@ -115,21 +115,22 @@ class RedisStore:
                 yield
         except (errors.RedisError, errors.RedisClusterException, OSError) as error:
             if _meaning(error) is Meaning.DEMOTED:
-                await self._leave_demoted()
+                await self._connect_anew(inuse_connections=True)
             raise _ours(error) from error
         except RuntimeError as error:
             if _WRITTEN_TO_CLOSED not in str(error):
                 raise
+            await self._connect_anew(inuse_connections=False)
             raise StoreUnavailableError("Redis does not answer: the connection was reset") from error
 
-    async def _leave_demoted(self) -> None:
-        """The next exchange connects anew: the name in the URL may lead to the master by now.
+    async def _connect_anew(self, *, inuse_connections: bool) -> None:
+        """All later exchanges do: a name may lead to another master by now, and who reset one connection reset all.
 
         A cluster's replica names the master, and the library follows it.
         """
         if isinstance(self._client, Redis):
             with suppress(errors.RedisError, OSError):
-                await self._client.connection_pool.disconnect()
+                await self._client.connection_pool.disconnect(inuse_connections)
 
 
 class _Sentinels(Sentinel):

@@ -47,6 +47,28 @@ async def used_after_a_reset(link: Link, ask: Callable[[Store], Coroutine[object
         await ask(store)
 
 
+def test_however_many_connections_were_reset_one_exchange_notices(redis_process: RedisServer) -> None:
+    with link_to(redis_process.port) as link:
+        uvloop.run(used_after_many_resets(link))
+
+
+async def used_after_many_resets(link: Link) -> None:
+    async with open_store(f"redis://{HOST}:{link.port}") as store:
+        await ask_at_once(store, 4)
+        link.reset()
+        for _ in range(RESTING_TURNS):
+            await asyncio.sleep(TURN_S)
+        with pytest.raises(StoreUnavailableError):
+            await store.command("PING")
+        await ask_at_once(store, 4)
+
+
+async def ask_at_once(store: Store, asks: int) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(store.command("ECHO", f"{n}"), name=f"ask {n}") for n in range(asks)]
+    assert [task.result() for task in asked] == [str(n).encode() for n in range(asks)]
+
+
 def test_more_than_the_library_has_connections_for_are_answered_after_a_pause(redis_process: RedisServer) -> None:
     with redis_process.client() as client:
         client.client_pause(PAUSE_MS)
@@ -54,9 +76,8 @@ def test_more_than_the_library_has_connections_for_are_answered_after_a_pause(re
 
 
 async def many_at_once(url: str) -> None:
-    async with open_store(url) as store, asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(store.command("ECHO", f"{n}"), name=f"ask {n}") for n in range(ASKED_AT_ONCE)]
-    assert [task.result() for task in asked] == [str(n).encode() for n in range(ASKED_AT_ONCE)]
+    async with open_store(url) as store:
+        await ask_at_once(store, ASKED_AT_ONCE)
 
 
 async def test_a_host_whose_name_does_not_resolve_for_a_while_is_used_once_it_does(
