@@ -36,8 +36,9 @@ CONNECTIONS = 256
 """In use at once; who needs one more waits for it, within the time of its exchange. Each pool uses up to five."""
 SENTINEL_TIMEOUT_S = 0.2
 """For one Sentinel's answer, so that two that do not answer leave time for a third."""
-FOLLOW_S = 1.0
-"""Between two questions who the master is: one that an operator has replaced serves on for 8 s before it is demoted."""
+LOOK_S, FOLLOW_S, UNANSWERED_S = 0.3, 0.5, 10.0
+"""For a question who the master is, to the next one, and to the next one where no Sentinel answers. A master that an
+operator has replaced serves on for 8 s before it is demoted."""
 
 _NO_LOGIN = ("HELLO must be called with the client already authenticated", "Authentication required", "NOAUTH")
 """How Redis begins to say so to a client that gave no password."""
@@ -159,9 +160,11 @@ class _FollowingPool(SentinelConnectionPool):
         """A connection to the master of at most `FOLLOW_S` ago."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._look_at_s:
-            self._look_at_s = now_s + FOLLOW_S
-            with suppress(MasterNotFoundError):
-                await self.get_master_address()  # type: ignore[no-untyped-call]
+            self._look_at_s = now_s + UNANSWERED_S
+            with suppress(MasterNotFoundError, TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self.get_master_address()  # type: ignore[no-untyped-call]
+                self._look_at_s = now_s + FOLLOW_S
         connection: Connection = await super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
         if (connection.host, connection.port) != self.master_address:  # it was in use when another master was found
             await connection.disconnect()

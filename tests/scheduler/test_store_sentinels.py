@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
-from scheduler.store import Store, open_store
-from tests.polling import until
+from scheduler.store import FOLLOW_S, Store, open_store
+from tests.polling import PAUSE_S, until
 from tests.sentinel_trio import SLOW, SentinelTrio, sentinel_trio
 from tests.servers import needs_redis
 
@@ -55,3 +56,19 @@ async def test_a_sentinel_that_is_frozen_keeps_nobody_from_the_master(trio: Sent
             assert await port_of(store) == master.port
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_master_is_used_on_while_no_sentinel_answers(trio: SentinelTrio) -> None:
+    port, loop = trio.master.port, asyncio.get_running_loop()
+    async with open_store(trio.url) as store:
+        assert await port_of(store) == port
+        for each in trio.sentinels:
+            os.kill(each.pid, signal.SIGSTOP)
+        try:
+            asked_until_s = loop.time() + 2 * FOLLOW_S
+            while loop.time() < asked_until_s:
+                assert await port_of(store) == port
+                await asyncio.sleep(PAUSE_S)
+        finally:
+            for each in trio.sentinels:
+                os.kill(each.pid, signal.SIGCONT)
