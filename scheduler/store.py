@@ -27,7 +27,7 @@ from scheduler.errors import StoreFullError, StoreRejectedError, StoreUnavailabl
 from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
 
-CONNECT_TIMEOUT_S = 0.25
+CONNECT_TIMEOUT_S = 0.5
 ANSWER_TIMEOUT_S = 0.75
 """For all of an exchange, connecting included. The library's own timeout is not used: it goes through
 asyncio.wait_for, which in Python 3.11 swallows a cancellation that comes as the bytes have just been sent."""

@@ -19,8 +19,8 @@ from tests.polling import RESTING_TURNS, TURN_S
 from tests.ports import HOST
 from tests.servers import RedisServer
 
-PAUSE_MS = 100
-ASKED_AT_ONCE = 120
+PAUSE_MS = 50
+ASKED_AT_ONCE = 105
 NAME = "redis.example"
 ASKS: dict[str, Callable[[Store], Coroutine[object, object, object]]] = {
     "a script": lambda store: store.run([Call(Script.OPEN, ("{x}:head",), ("e1",))]),

@@ -10,7 +10,7 @@ import redis
 
 from tests.e2e.outages.ledger import books_of
 from tests.e2e.outages.live import live_streams
-from tests.e2e.outages.site import Site
+from tests.e2e.outages.site import LOOK_S, Site
 from tests.e2e.outages.traffic import Traffic, traffic_to
 from tests.polling import until_now
 
@@ -69,7 +69,7 @@ def until_agreed(site: Site, store: redis.Redis, slack: int = 0) -> None:
         return not last
 
     try:
-        until_now(agreed, "gateways and ledger agree")
+        until_now(agreed, "gateways and ledger agree", pause_s=LOOK_S)
     except AssertionError as error:
         raise AssertionError(f"{error}: {last}") from error
 
@@ -81,5 +81,5 @@ def until_held(site: Site, store: redis.Redis, streams: int) -> None:
         books = books_of(store)
         return books.reservations == streams and books.is_exact
 
-    until_now(holds, f"the ledger holds {streams} streams")
+    until_now(holds, f"the ledger holds {streams} streams", pause_s=LOOK_S)
     until_agreed(site, store)

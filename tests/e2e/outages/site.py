@@ -27,6 +27,9 @@ RANK = ("--decode-step-ms", "4", "--max-num-seqs", "256")
 ADMIN_KEY = "an-administrator"
 GATEWAY = ("--lame-duck-ms", "0", "--drain-s", "1", "--admin-key", ADMIN_KEY)
 
+LOOK_S = 0.02
+"""Between two looks at processes that have other things to do."""
+
 Url = Callable[[], tuple[str, Link | None]]
 """Answers where a process finds the store, and its link if it has one."""
 
@@ -44,6 +47,12 @@ class Member(NamedTuple):
 
     def get(self, path: str) -> httpx.Response:
         return self.http.get(self.process.url + path, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+
+    def refuses(self, *paths: str) -> bool:
+        """Whether it listens, and answers 503 on all of these."""
+        with suppress(httpx.TransportError):
+            return {self.get(path).status_code for path in paths} == {503}
+        return False
 
     def state(self) -> dict[str, Any]:
         """What a gateway says it holds, and its name."""
@@ -110,7 +119,7 @@ class Site:
         for member in (self.agent, *self.gateways):
             member.process.wait_until_ready()
         for gateway in self.gateways:
-            until_now(partial(self.knows_all_ranks, gateway), "both ranks are known")
+            until_now(partial(self.knows_all_ranks, gateway), "both ranks are known", pause_s=LOOK_S)
 
     def until_degraded(self, *, is_so: bool = True) -> None:
         """Waits until all gateways say that they are, or are not."""
@@ -118,7 +127,7 @@ class Site:
         def say_so() -> bool:
             return {gateway.is_degraded() for gateway in self.gateways} == {is_so}
 
-        until_now(say_so, f"all gateways say that degraded is {is_so}")
+        until_now(say_so, f"all gateways say that degraded is {is_so}", pause_s=LOOK_S)
 
     def disagreement(self, store: redis.Redis, slack: int = 0) -> str:
         """How the ledger differs from what gateways hold, or that it cannot be asked; empty where all is well.

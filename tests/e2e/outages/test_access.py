@@ -13,7 +13,7 @@ import redis
 
 from tests.certificates import Authority, Pair
 from tests.e2e.outages.outage import undergo
-from tests.e2e.outages.site import Member, Site, site_on
+from tests.e2e.outages.site import LOOK_S, Site, site_on
 from tests.e2e.outages.traffic import traffic_to
 from tests.gateway.gateway_process import warnings_of
 from tests.polling import until_now
@@ -97,18 +97,13 @@ def test_requests_go_on_and_each_process_says_what_is_wrong_when_redis(
         assert len(told) == len(set(told))
 
 
-def says_503(gateway: Member) -> bool:
-    """To those who look whether it is ready, and to clients."""
-    return {gateway.process.status(path) for path in ("/readyz", "/v1/models")} == {503}
-
-
 def test_processes_that_are_started_before_redis_serve_once_it_is_there(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     (tmp_path / "site").mkdir()
     with ExitStack() as stack:
         site = Site(tmp_path / "site", stack, lambda: (server.url, None))
         for gateway in site.gateways:
-            until_now(partial(says_503, gateway), "it says that it is not ready")
+            until_now(partial(gateway.refuses, "/readyz", "/v1/models"), "it is not ready", pause_s=LOOK_S)
         server.start()
         stack.callback(server.stop)
         site.until_serving()
