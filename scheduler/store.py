@@ -243,8 +243,7 @@ def _clients(url: StoreUrl) -> Sequence[Redis | RedisCluster]:
     if url.service:
         # The login is the master's. The sentinels have none, but are asked over TLS as it is, by the same certificates.
         tls = {name: value for name, value in url.options.items() if name.startswith("ssl_")} | {"ssl": url.is_tls}
-        asking = {**waits, **tls}
-        sentinel = _Sentinels(url.hosts, sentinel_kwargs=asking, ssl=url.is_tls, **options)  # type: ignore[no-untyped-call]
+        sentinel = _Sentinels(url.hosts, sentinel_kwargs=waits | tls, ssl=url.is_tls, **options)  # type: ignore[no-untyped-call]
         return [sentinel.master_for(url.service, connection_pool_class=_FollowingPool), *sentinel.sentinels]
     ((host, port),) = url.hosts
     kind = RedisCluster if url.scheme.endswith("cluster") else Redis
