@@ -55,7 +55,7 @@ async def all_of_it(exchange: Exchange) -> None:
     if b'"stream":true' in exchange.request.body:
         await exchange.send(STREAM_HEAD, *(chunk(each) for each in EVENTS for _ in range(50)), NO_MORE)
     elif b"large" in exchange.request.body:
-        await exchange.answer("200 OK", b"x" * 3_000_000, "content-type: application/json")
+        await exchange.answer("200 OK", b'"%b"' % (b"x" * 3_000_000), "content-type: application/json")
     else:
         await exchange.answer("200 OK", COMPLETION, "content-type: application/json")
 
