@@ -16,6 +16,9 @@ class Full(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def can_write_eof(self) -> bool:
+        return True
+
 
 class Rank:
     """What a stream comes from."""
