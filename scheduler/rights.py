@@ -26,7 +26,7 @@ HASH_BYTES = 8
 """Of a block: its key has nothing but their digits, unlike any of the ledger's."""
 SCRIPTING = ("time", "eval", "evalsha")
 
-LEDGER = ("head", "gate", "lease", "load", "hist", "group", "change", "seen", "card", "drain", "live")
+LEDGER = ("head", "gate", "lease", "load", "hist", "group", "change", "seen", "card", "drain", "breaker", "live")
 OPENING = ("del hlen", LEDGER)
 """scripts/open.lua deletes a ledger whose epoch cannot be read."""
 
@@ -64,6 +64,8 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("hmget hincrby", ("group",)),
             ("zadd zcard zrangebyscore", ("change",)),
             ("hget hmget hkeys", ("seen", "card")),
+            ("hexists", ("seen",)),
+            ("hget hmget hset hdel hkeys", ("breaker",)),
             ("mget set", ("blocks", "believed")),
             ("xadd del", ("receipts",)),
             ("get set", ("response",)),
@@ -97,7 +99,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("get set", ("head",)),
             ("hgetall hkeys", ("gate",)),
             ("zscore zrangebyscore", ("lease",)),
-            ("hmget", ("load", "card")),
+            ("hmget", ("load", "card", "breaker")),
             ("zadd zcard zrangebyscore", ("change",)),
             ("hget hmget hset hkeys", ("seen",)),
             ("hget hset", ("drain",)),

@@ -27,6 +27,7 @@ def _by_gateway(world: World, head: Head) -> dict[Script, Call]:
         Script.RESYNC: calls.resync(keys, other, ["g"], held),
         Script.PREFIX_LOOK: calls.prefix_look(keys.blocks([bytes(8)])),
         Script.PREFIX_TOUCH: calls.prefix_touch(keys.blocks([bytes(8)]), 1_000, ["0a=1"]),
+        Script.BREAKER: calls.breaker(keys, world.epoch, LEASE_MS, [("a", "i1", "", "row")]),
         Script.LIMIT: limit_calls.limit("team", "g", LEASE_MS, Limits(requests_per_minute=1), 0, EMPTY, [1]),
         Script.API_KEYS_READ: limit_calls.api_keys_read(),
         Script.RECEIPT_ADD: calls.receipt_add(keys, 10, [("r", "d", b"receipt")]),
