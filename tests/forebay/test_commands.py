@@ -83,7 +83,7 @@ def test_a_url_in_the_wrong_place_is_not_repeated(arguments: list[str]) -> None:
 
 
 def test_why_a_url_is_refused_is_told_without_the_url() -> None:
-    result = run(*f"agent --redis {NOWHERE} --model m --role mixed --ranks http://h:1".split())
+    result = run(*f"agent --redis {NOWHERE} --model m --role mixed --ranks http://h:1/v1".split())
     assert result.exit_code == 2
     assert "'--ranks' (env var: 'FOREBAY_RANKS'): 'http://***' is not HOST:PORT" in result.output
 
