@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
 
+import msgspec
+
 from tests.chaos.figures import Injected
 from tests.chaos.fleet import Fleet, now_s
 from tests.chaos.injecting import injection
@@ -29,18 +31,30 @@ class Conductor:
         self.kills: list[GatewayKill] = []
         self.is_done = False
         self._fleet, self._planned, self._say = fleet, planned, say
+        self._seen: list[int] = []
         self._places = asyncio.Semaphore(overlap)
         self._parts: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def run(self) -> None:
         """All of them; returns when the last is mended."""
         begin_s = now_s()
+        self._seen = await self._retries()
         async with asyncio.TaskGroup() as tasks:
             for planned in self._planned:
                 await asyncio.sleep(max(0.0, begin_s + planned.at_s - now_s()))
                 await self._places.acquire()
                 tasks.create_task(self._one(planned), name=f"fault {planned.number}")
         self.is_done = True
+
+    async def count_retries(self) -> None:
+        """What gateways have tried again since this was called last is the doing of the last fault that is over: a
+        retry may come when its fault has been mended.
+        """
+        seen = await self._retries()
+        gained = sum(now - (then if now >= then else 0) for then, now in zip(self._seen, seen, strict=True))
+        self._seen = seen
+        if self.faults:
+            self.faults[-1] = msgspec.structs.replace(self.faults[-1], retries=self.faults[-1].retries + gained)
 
     async def _one(self, planned: Planned) -> None:
         # Promised is that any one thing may fail: of two ranks at once a request may meet both.
@@ -51,7 +65,7 @@ class Conductor:
             self._places.release()
 
     async def _inject(self, planned: Planned) -> None:
-        before = await self._retries()
+        await self.count_retries()
         async with contextlib.AsyncExitStack() as stack:
             begin_s = now_s()
             if planned.kind == "gateway-kill":
@@ -64,8 +78,6 @@ class Conductor:
             await stack.enter_async_context(fault)
             await asyncio.sleep(max(0.0, begin_s + planned.hold_s - now_s()))
         repaired_s = now_s()
-        after = await self._retries()
-        gained = sum(max(0, now - (then if now >= then else 0)) for then, now in zip(before, after, strict=True))
         self.faults.append(
             Injected(
                 number=planned.number,
@@ -73,12 +85,13 @@ class Conductor:
                 target=planned.target,
                 begin_s=begin_s,
                 repaired_s=repaired_s,
-                retries=gained,
             )
         )
         self._say(
             f"{len(self.faults)}/{len(self._planned)} {planned.kind} {planned.target}: {repaired_s - begin_s:.1f} s"
         )
+
+        await self.count_retries()
 
     async def _retries(self) -> list[int]:
         numbers = range(len(self._fleet.gateways))

@@ -52,6 +52,7 @@ async def run_stage(
             if not settings.against:
                 tasks.create_task(auditor.run(lambda: not sending.done()), name="audits")
         await asyncio.sleep(MENDED_WITHIN_S)
+        await conductor.count_retries()
         rest = None if settings.against else await _rest(running, load, auditor, before)
         _say_outcome(load, say)
         return StageReport(
