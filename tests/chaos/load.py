@@ -59,7 +59,7 @@ class Load:
             self._places.release()
 
     async def _one(self, asked: Asked) -> None:
-        died: list[int] = []
+        died, began_s = list[int](), now_s()
         for number in range(MOST_TRIES):
             gateway = (asked.number + number) % len(self._ports)
             seen = await ask(self._ports[gateway], asked, self._settings.patience_s)
@@ -68,7 +68,7 @@ class Load:
                 break
             died.append(gateway)
             await asyncio.sleep(PAUSE_S)
-        self.outcomes.append(Outcome.of(asked, seen, verdict, gateway, tuple(died)))
+        self.outcomes.append(Outcome.of(asked, seen, verdict, began_s=began_s, gateway=gateway, died=tuple(died)))
 
     def _own_gateway_died(self, gateway: int, verdict: Verdict, seen: Observed) -> bool:
         """Or was not ready, as /readyz would have told a balancer: it may refuse until then."""

@@ -9,13 +9,16 @@ from tests.chaos.workload import Asked
 
 
 class Outcome(NamedTuple):
-    """Times are of the last try; `died` are the gateways that died under earlier ones, `tokens` what was to come."""
+    """`began_s` is when its client sent it first, the other times are of the last try; `died` the gateways that died
+    under earlier ones, `tokens` what was to come, `events` how many with text had come.
+    """
 
     number: int
     id: str
     stream: bool
     is_long: bool
     tokens: int
+    began_s: float
     sent_s: float
     first_byte_s: float | None
     ended_s: float
@@ -26,7 +29,9 @@ class Outcome(NamedTuple):
     died: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, asked: Asked, seen: Observed, verdict: Verdict, gateway: int, died: tuple[int, ...]) -> Self:
+    def of(
+        cls, asked: Asked, seen: Observed, verdict: Verdict, *, began_s: float, gateway: int, died: tuple[int, ...]
+    ) -> Self:
         """From what was asked, seen and thought of it."""
         return cls(
             number=asked.number,
@@ -34,6 +39,7 @@ class Outcome(NamedTuple):
             stream=asked.stream,
             is_long=asked.is_long,
             tokens=len(asked.expected.ids),
+            began_s=began_s,
             sent_s=seen.sent_s,
             first_byte_s=seen.first_byte_s,
             ended_s=seen.ended_s,

@@ -110,6 +110,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "broken": self.broken(),
         }
 
+    def _broken_by(self, kills: Sequence[GatewayKill]) -> str:
+        """What broke at other gateways is among the lost and the cut."""
+        outcomes = [each for stage in self.stages for each in stage.outcomes]
+        under_way = [[each for each in outcomes if each.began_s < kill.killed_s <= each.ended_s] for kill in kills]
+        broke = [sum(kill.gateway in each.died for each in some) for kill, some in zip(kills, under_way, strict=True)]
+        return f"{sum(broke)} of {sum(map(len, under_way))}"
+
     def _of_kills(self) -> list[tuple[str, str]]:
         kills = [kill for stage in self.stages for kill in stage.kills]
         if not kills:
@@ -118,6 +125,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         facts = [
             ("a gateway killed: its reservations gone after, at most", f"{max(kill.ledger_s for kill in kills):.1f} s")
         ]
+        facts.append(("requests that broke with them, of those under way", self._broken_by(kills)))
         had, has = quantile_ms(before, 0.99), quantile_ms(after, 0.99)
         if had and has:
             counts = f"{max(before.values()):.0f} and {max(after.values()):.0f} placements, {len(kills)} kills"

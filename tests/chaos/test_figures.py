@@ -15,7 +15,7 @@ forebay_gateway_retries_total{pool="sim",reason="stalled"} 2.0
 
 
 def outcome(number: int = 0, sent_s: float = 0.0, first_s: float | None = 0.1, **more: object) -> Outcome:
-    found = Outcome(number, f"chaos-1-{number}", True, False, 10, sent_s, None, sent_s + 1.0, "whole")
+    found = Outcome(number, f"chaos-1-{number}", True, False, 10, sent_s, sent_s, None, sent_s + 1.0, "whole")
     return found._replace(first_byte_s=None if first_s is None else sent_s + first_s, **more)  # type: ignore[arg-type]
 
 

@@ -13,7 +13,7 @@ from tests.chaos.report import Report, StageReport
 
 MIB = 1 << 20
 FAULT = Injected(number=0, kind="store-kill", target=0, begin_s=10.0, repaired_s=12.0)
-GOOD = Outcome(0, "chaos-1-0", True, False, 10, 11.0, 11.1, 11.9, "whole")
+GOOD = Outcome(0, "chaos-1-0", True, False, 10, 11.0, 11.0, 11.1, 11.9, "whole")
 LONG_AGO = GOOD._replace(sent_s=1.0, first_byte_s=1.1, ended_s=1.9)
 FINE = AtRest(
     reservations=0,
@@ -93,6 +93,17 @@ def test_a_killed_gateway_must_leave_the_ledger_and_the_others_alone() -> None:
     assert broken_by_kills([kill(2.5, 4.0, 4.0)]) == []
     assert "still in the ledger" in broken_by_kills([kill(3.5, 4.0, 4.0)])[0]
     assert "p99 placement" in broken_by_kills([kill(2.5, 2.0, 8.0)])[0]
+
+
+def test_only_what_was_under_way_at_a_killed_gateway_counts_as_broken_with_it() -> None:
+    before = kill(2.0, 4.0, 4.0)
+    moved = GOOD._replace(began_s=0.5, sent_s=1.2, died=(1,))
+    refused = GOOD._replace(began_s=1.1, sent_s=1.3, died=(1,))
+    elsewhere = GOOD._replace(began_s=0.5, sent_s=0.5, ended_s=1.5)
+    stages = [msgspec.structs.replace(report(moved, refused, elsewhere, GOOD).stages[0], kills=[before])]
+    assert ("requests that broke with them, of those under way", "1 of 2") in msgspec.structs.replace(
+        report(), stages=stages
+    ).facts()
 
 
 def test_a_long_wait_for_a_redis_that_comes_back_breaks_a_promise() -> None:
