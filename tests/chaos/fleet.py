@@ -40,8 +40,10 @@ class Fleet:
         self.folder, self.stage, self.settings = folder, stage, settings
         theirs = bool(settings.against)
         agents, gateways = (0, 0) if theirs else (settings.agents, settings.gateways)
-        self.store = StoreTrio(folder) if stage.store == "sentinel" else StoreAlone(folder)
-        free = iter(free_ports(2 * settings.ranks + 2 * gateways + agents))
+        kind = StoreTrio if stage.store == "sentinel" else StoreAlone
+        # All at once: nobody listens yet on what was found free before.
+        free = iter(free_ports(kind.PORTS + 2 * settings.ranks + 2 * gateways + agents))
+        self.store: StoreTrio | StoreAlone = kind(folder, [next(free) for _ in range(kind.PORTS)])
         self.rank_ports = [next(free) for _ in range(settings.ranks)]
         own = [next(free) for _ in range(settings.ranks)]
         ports = [settings.ranks_port + n for n in range(settings.ranks)] if settings.ranks_port else own

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from tests.chaos.faketime import variables
 from tests.chaos.processes import Running
 from tests.polling import until
-from tests.ports import HOST, free_ports
+from tests.ports import HOST
 from tests.servers import BINARY
 
 SERVICE: Final = "forebay"
@@ -57,8 +57,10 @@ def redis_process(
 class StoreAlone:
     """One redis-server with an append-only file and, where libfaketime is, a clock that can be set."""
 
-    def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
+    PORTS = 1
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
+        (self.port,) = ports
         self._data, self._clock = folder / "redis", folder / "clock"
         self._clock.write_text("+0")
         options = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
@@ -96,8 +98,9 @@ class StoreAlone:
 class StoreTrio:
     """A master, a replica, and three Sentinels of which two agree on a failover."""
 
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(5)
+    PORTS = 5
+
+    def __init__(self, folder: Path, ports: Sequence[int]) -> None:
         self.data_ports, self.sentinel_ports = ports[:2], ports[2:]
         self._folder = folder
         self._servers = {port: redis_process(f"redis-{port}", port, folder) for port in self.data_ports}
