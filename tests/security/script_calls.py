@@ -30,6 +30,7 @@ def _by_gateway(world: World, head: Head) -> dict[Script, Call]:
         Script.BREAKER: calls.breaker(keys, world.epoch, LEASE_MS, [("a", "i1", "", "row")]),
         Script.LIMIT: limit_calls.limit("team", "g", LEASE_MS, Limits(requests_per_minute=1), 0, EMPTY, [1]),
         Script.API_KEYS_READ: limit_calls.api_keys_read(),
+        Script.BREAKER: calls.breaker(keys, world.epoch, LEASE_MS, [("a", "i1", "", "i1 x")]),
         Script.RECEIPT_ADD: calls.receipt_add(keys, 10, [("r", "d", b"receipt")]),
     }
 
