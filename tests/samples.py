@@ -13,7 +13,7 @@ from scheduler.messages import RankCard, RankReport, RankState, Role
 def card(rank: str = "a", incarnation: str = "i1", **fields: Any) -> RankCard:
     known: dict[str, Any] = {
         "rank": rank,
-        "endpoint": f"http://{rank}",
+        "endpoint": f"http://{rank.partition('#')[0]}",
         "role": Role.MIXED,
         "model": "m",
         "incarnation": incarnation,
