@@ -9,8 +9,9 @@ from importlib.resources import files
 from scheduler.lua import Script, source
 
 MODULES = (
-    *("alone", "ask_columns", "breaker", "choice", "decision", "groups", "loads", "messages", "pairing", "picks"),
-    *("placeable", "planning", "rank_view", "rebinding", "reservation", "rows", "shortlist", "slow_start", "view"),
+    *("alone", "ask_columns", "breaker", "choice", "decision", "endpoints", "groups", "loads", "messages", "pairing"),
+    *("picks", "placeable", "planning", "rank_view", "rebinding", "reservation", "rows", "shortlist", "slow_start"),
+    "view",
 )
 """Those that plan, besides the policies."""
 
