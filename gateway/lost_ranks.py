@@ -3,8 +3,9 @@
 A vLLM that is told to stop kills its engine and closes its listener, but leaves the connections of whole answers open,
 without a byte, for minutes (seen on 0.32.0). The agent beside it has the rank down within a second or two, so an
 attempt need not wait until its patience with a silent rank is over. A rank that stalls may get over it: only what can
-be had elsewhere, because its client has nothing of it yet, does not wait for that. Silence of an agent is no evidence,
-and a rank that left the pool may still answer what it has.
+be had elsewhere, because its client has nothing of it yet, does not wait for that. It leaves at once, for a stall is
+said after `stall_ms` of nothing. Silence of an agent is no evidence, and a rank that left the pool may still answer
+what it has.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Watched:
     def __init__(self, began_s: float, *, bears_stalls: Callable[[], bool]) -> None:
         self.scope = anyio.CancelScope()
         self.bears_stalls = bears_stalls
-        self._began_s = began_s
+        self.began_s = began_s
         self._answer: Awaited | None = None
 
     def answers(self, answer: Awaited) -> None:
@@ -67,7 +68,7 @@ class Watched:
     def silent_since_s(self, now_s: float) -> float:
         """Since when the rank is waited for; a client that reads slowly makes nobody wait for the rank."""
         if self._answer is None:
-            return self._began_s
+            return self.began_s
         return now_s if self._answer.awaited_since_s is None else self._answer.awaited_since_s
 
 
@@ -78,7 +79,6 @@ class LostRanks:
         self._clock, self.grace_s = clock, grace_s
         self._attempts: defaultdict[Life, set[Watched]] = defaultdict(set)
         self._lost_since: dict[Life, float] = {}
-        self._stalled_since: dict[Life, float] = {}
 
     @contextmanager
     def watch(self, pool: Pool, card: RankCard, *, bears_stalls: Callable[[], bool] = always) -> Iterator[Watched]:
@@ -106,14 +106,18 @@ class LostRanks:
             self.look()
 
     def look(self) -> None:
-        """End the attempts whose rank has been lost, or stalled, and silent for `grace_s`."""
+        """End the attempts whose rank has been lost, and silent, for `grace_s`, or that do not bear its stall."""
         now_s = self._clock()
         self._lost_since = _since(self._lost_since, filter(_is_lost, self._attempts), now_s)
-        self._stalled_since = _since(self._stalled_since, filter(_is_stalled, self._attempts), now_s)
-        for life, since_s in (self._stalled_since | self._lost_since).items():
+        for life, since_s in self._lost_since.items():
             for watched in self._attempts[life]:
-                bears_it = life not in self._lost_since and watched.bears_stalls()
-                if not bears_it and now_s - max(since_s, watched.silent_since_s(now_s)) > self.grace_s:
+                if now_s - max(since_s, watched.silent_since_s(now_s)) > self.grace_s:
+                    watched.scope.cancel()
+        for life in filter(_is_stalled, self._attempts):
+            # Who was placed since the snapshot was read was placed on a rank that is over its stall.
+            said_s = now_s - life.pool.snapshot_age_s
+            for watched in self._attempts[life]:
+                if watched.began_s <= said_s and not watched.bears_stalls():
                     watched.scope.cancel()
 
 

@@ -95,10 +95,33 @@ async def test_a_rank_that_is_not_down_is_waited_for(lost: LostRanks, clock: Clo
     await attempt(lost, clock, pool, 1_000)
 
 
-async def test_a_leg_that_does_not_bear_stalls_fails_at_a_stalled_rank(lost: LostRanks, clock: Clock) -> None:
+@pytest.mark.parametrize("awaited_since_s", [100.0, None])
+async def test_a_leg_that_does_not_bear_stalls_fails_as_soon_as_its_rank_is_said_to_stall(
+    lost: LostRanks, clock: Clock, awaited_since_s: float | None
+) -> None:
+    answer = Answer()
+    answer.awaited_since_s = awaited_since_s
+
+    async def attempt_it() -> None:
+        with lost.watch(pool, RANK, bears_stalls=lambda: False) as watched:
+            watched.answers(answer)
+            await look_again(lost, clock, pool.snapshot_age_s)
+            say(pool, RankState.STALLED)
+            await look_again(lost, clock, 0.0)
+
+    pool = FakePool(RANK)
+    with pytest.raises(RankFailedError, match="stalled"):
+        await attempt_it()
+
+
+async def test_a_leg_that_was_placed_since_its_rank_was_said_to_stall_is_left_where_it_is(
+    lost: LostRanks, clock: Clock
+) -> None:
     say(pool := FakePool(RANK), RankState.STALLED)
-    with pytest.raises(RankFailedError):
-        await attempt(lost, clock, pool, GRACE_S + 0.1, bears_stalls=False)
+    with lost.watch(pool, RANK, bears_stalls=lambda: False):
+        for age_s in (0.1, 0.2, 0.3):
+            pool.snapshot_age_s = age_s
+            await look_again(lost, clock, 0.05)
 
 
 async def test_a_prefill_is_had_elsewhere_when_its_rank_stalls() -> None:
@@ -109,7 +132,6 @@ async def test_a_prefill_is_had_elsewhere_when_its_rank_stalls() -> None:
         await exchange.until_closed()
 
     async with scripted_pair(stalls_once_begun) as pair, anyio.create_task_group() as tasks:
-        pair.served.gateway.lost_ranks.grace_s = 0.0
 
         async def stall() -> None:
             await begun.wait()
@@ -151,9 +173,9 @@ async def test_a_leg_bears_stalls_from_the_moment_its_client_has_something(lost:
     async def attempt_it() -> None:
         nonlocal has_something
         with lost.watch(pool, RANK, bears_stalls=lambda: has_something):
-            await look_again(lost, clock, GRACE_S + 0.1)
+            await look_again(lost, clock, GRACE_S)
             has_something = False
-            await look_again(lost, clock, 0.1)
+            await look_again(lost, clock, 0.0)
 
     with pytest.raises(RankFailedError, match="stalled"):
         await attempt_it()
