@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.errors import GatewayError, RankUnreachableError, RecomputedError
+from gateway.errors import GatewayError, RankTimeoutError, RankUnreachableError, RecomputedError
 from gateway.notes import Notes
 from gateway.outcome import Failed, Trouble, trouble_of
 from gateway.placing import Pool
@@ -37,7 +37,8 @@ class LegFailures:
         if trouble is None:
             raise error
         kv_of = kv_of if trouble is Trouble.DECODE_FAILED else ""
-        return Failed(trouble, card.rank, error, kv_of, others=self._likely(kind, card, error))
+        silent = frozenset({card.rank} if isinstance(error, RankTimeoutError) else ())
+        return Failed(trouble, card.rank, error, kv_of, others=self._likely(kind, card, error), silent=silent)
 
     def _likely(self, kind: LegKind, card: RankCard, error: GatewayError) -> frozenset[str]:
         """Who would fail of the same. A prefill rank to avoid is not taken at all, so none is avoided by a guess."""

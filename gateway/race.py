@@ -147,7 +147,8 @@ class Race:
         failed = [lane.outcome for lane in lanes if isinstance(lane.outcome, Failed)]
         if failed and self._winner is None:
             others = frozenset[str]().union(*(one.suspects for one in failed))
-            return msgspec.structs.replace(failed[0], others=others, placements=len(self._lanes))
+            silent = frozenset[str]().union(*(one.silent for one in failed))
+            return msgspec.structs.replace(failed[0], others=others, silent=silent, placements=len(self._lanes))
         if lanes[0].record.usage is not None:  # else it may have been refused, which says nothing
             self._hedging.learn(self._pool.name, self._size, self._first_byte_s)
         assert lanes[0].outcome is not None, "an attempt answers, or raises"

@@ -2,7 +2,9 @@
 
 A prefill rank that fails is replaced by another, then done without. Whatever fails after a prefill takes a whole new
 pair: KV that was offered once is never fetched twice. A decode rank may have failed of the KV it was given, so its
-prefill rank is avoided with it. The last try needs no prefill rank. What one rank serves whole is had of another.
+prefill rank is avoided with it. The last try needs no prefill rank. What one rank serves whole is had of another; where
+there is no other it is had of the same one, which may have been restarted, but not if that was silent for too long: it
+would be so again, for as long as its client waits.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from gateway.errors import GatewayError, RankUnreachableError
 from gateway.outcome import Failed, Outcome, Served, Trouble
 from gateway.retriable import Again
 from gateway.usage import Usage
+from scheduler.decision import Place
 
 MAX_PLACEMENTS = 3
 """More would add a queue's length each to a wait that is already long."""
@@ -27,7 +30,8 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts at one request, the present one included.
 
     `again` says when the request may be tried anew at all; `avoid` are the ranks that failed, or may be why another one
-    did; `pairable` says whether a prefill rank may still be used.
+    did; `pairable` says whether a prefill rank may still be used. The `silent` ones among them let it come to a
+    `time_out`.
     """
 
     pairable: bool
@@ -35,6 +39,8 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     placements: int = 1
     failed_prefills: int = 0
     avoid: frozenset[str] = frozenset()
+    silent: frozenset[str] = frozenset()
+    time_out: GatewayError | None = None
 
     @property
     def is_last(self) -> bool:
@@ -45,6 +51,10 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     def holds_back(self) -> bool:
         """Whether nothing goes to the client before the answer is known to be no failure: another try may follow."""
         return self.again is Again.WHATEVER and not self.is_last
+
+    def end_before(self, place: Place) -> GatewayError | None:
+        """The error to end with instead of trying what was placed on a silent rank, for it was the only one left."""
+        return self.time_out if any(leg.card.rank in self.silent for leg in place.legs) else None
 
 
 class Finish(msgspec.Struct, frozen=True):
@@ -87,7 +97,13 @@ def next_step(tries: Tries, outcome: Outcome) -> Step:
 
 def _after(tries: Tries, failed: Failed) -> Tries:
     placements = tries.placements + failed.placements
-    more = msgspec.structs.replace(tries, placements=placements, avoid=tries.avoid | failed.suspects)
+    more = msgspec.structs.replace(
+        tries,
+        placements=placements,
+        avoid=tries.avoid | failed.suspects,
+        silent=tries.silent | failed.silent,
+        time_out=failed.error if failed.silent else tries.time_out,
+    )
     if more.is_last:
         more = msgspec.structs.replace(more, pairable=False)
     match failed.trouble:

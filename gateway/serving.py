@@ -62,13 +62,15 @@ class Serving:
             while True:
                 asked = msgspec.structs.replace(shape, pairable=tries.pairable)
                 place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
+                if (error := tries.end_before(place)) is not None:
+                    await self._give_up(held, error)
+                    return None
                 outcome = await self._attempt(held, asked, place, tries)
                 match self._affordable(next_step(tries, outcome)):
                     case Finish(usage):
                         return usage
                     case GiveUp(error):
-                        held.release()
-                        await self._tell(error)
+                        await self._give_up(held, error)
                         return None
                     case PlaceAgain() as step:
                         await self._wait(held, step)
@@ -116,8 +118,9 @@ class Serving:
         if wait_s:
             await anyio.sleep(wait_s)
 
-    async def _tell(self, error: GatewayError) -> None:
+    async def _give_up(self, held: Held, error: GatewayError) -> None:
         """Give the client the error of the last attempt: what its rank said, if it said something."""
+        held.release()
         if not isinstance(error, RankErrorAnswerError):
             raise error
         await self._request.reply.whole(error.status, error.headers, error.body)

@@ -1,6 +1,8 @@
 """What becomes of a request that one rank serves whole when that fails: another rank, while its client has nothing."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -8,8 +10,8 @@ import msgspec
 import pytest
 
 from scheduler.messages import RankState
-from tests.gateway.fake_pools import FakePoolView, FakeRankView, card
-from tests.gateway.running import COMPLETIONS, checked_error, eventually
+from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
+from tests.gateway.running import COMPLETIONS, Served, checked_error, eventually, nothing_is_held, serving
 from tests.gateway.scripted_pair import answers
 from tests.gateway.scripted_rank import (
     COMPLETION,
@@ -21,10 +23,11 @@ from tests.gateway.scripted_rank import (
     breaks_off,
     chunk,
     dies_in_its_answer,
+    scripted_rank,
     stalls,
     streaming,
 )
-from tests.gateway.scripted_ranks import Ranks, scripted_ranks
+from tests.gateway.scripted_ranks import Ranks, answers_well, scripted_ranks
 
 ERROR = b'{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}'
 STREAM = b"".join(EVENTS)
@@ -193,6 +196,36 @@ async def test_where_there_were_too_many_retries_the_client_gets_the_error_it_wa
     assert ranks.names() == "A"
     assert 'forebay_gateway_retries_refused_total{pool="sim",reason=' in page
     assert ranks.pool.releases() == {1: 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_only_rank_is_asked_once_if_it_is_silent_for_too_long(stream: bool) -> None:
+    async with scripted_rank(stalls) as rank, one_rank(rank.url, first_byte_ms=200) as (served, pool):
+        response = await served.complete(stream=stream)
+        await eventually(lambda: nothing_is_held(served, pool))
+    assert response.status_code == 504
+    assert "did not answer within 0.2 s" in checked_error(504, response.content)["message"]
+    assert len(rank.requests) == 1
+    assert pool.releases() == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_only_rank_is_asked_again_if_it_breaks_off(stream: bool) -> None:
+    async def breaks_off_once(exchange: Exchange) -> None:
+        await (answers_well if len(rank.requests) > 1 else breaks_off)(exchange)
+
+    async with scripted_rank(breaks_off_once) as rank, one_rank(rank.url) as (served, _):
+        response = await served.complete(stream=stream)
+    assert response.content == (STREAM if stream else COMPLETION)
+    assert len(rank.requests) == 2
+
+
+@asynccontextmanager
+async def one_rank(url: str, **options: Any) -> AsyncIterator[tuple[Served, FakePool]]:
+    """A gateway with one rank."""
+    pool = FakePool(card(url))
+    async with serving(FakePools(pool), **options) as served:
+        yield served, pool
 
 
 async def is_left_while(ranks: Ranks, holds: Callable[[], bool]) -> None:

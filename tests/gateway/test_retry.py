@@ -3,12 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import RankFailedError
+from gateway.errors import RankFailedError, RankTimeoutError
 from gateway.outcome import Failed, Outcome, Served, Trouble
 from gateway.retry import MAX_PLACEMENTS, Finish, GiveUp, PlaceAgain, Tries, next_step
 from gateway.usage import Usage
+from scheduler.decision import Leg, LegKind, Place
+from tests.gateway.fake_pools import card
 
 ERROR = RankFailedError("broke off")
+SILENCE = RankTimeoutError("silent")
 FIRST = Tries(pairable=True)
 TROUBLES = st.sampled_from(Trouble)
 RANKS = st.sampled_from(["", "a", "b"])
@@ -72,6 +75,20 @@ def test_every_rank_that_failed_is_avoided_and_what_is_not_pairable_never_become
         assert step.after is outcome
         tries = step.tries
     assert tries.avoid == {outcome.rank for outcome in outcomes} - {""}
+
+
+def placed_on(*ranks: str) -> Place:
+    cards = [card("http://127.0.0.1:9", rank=rank) for rank in ranks]
+    return Place(
+        reservation=1, legs=tuple(Leg(kind=LegKind.WHOLE, card=each) for each in cards), cost_s=0.0, first_token_s=0.0
+    )
+
+
+def test_what_was_silent_for_too_long_is_not_tried_again_and_what_failed_otherwise_may_be() -> None:
+    tries = after(Failed(Trouble.SILENT, "a", SILENCE, silent=frozenset("a")), failed(Trouble.UNREACHABLE, "b"))
+    assert tries.end_before(placed_on("a")) is SILENCE
+    assert tries.end_before(placed_on("c", "a")) is SILENCE
+    assert tries.end_before(placed_on("b")) is None
 
 
 def test_the_last_try_needs_no_prefill_rank() -> None:
