@@ -21,9 +21,10 @@ from gateway.access import AccessLog, record_of
 from gateway.auth import KeyGuard
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
 from gateway.fan_out import FanOut
-from gateway.gateway import NOT_REACHED, Gateway
+from gateway.gateway import Gateway
 from gateway.json_request import JsonRequest
 from gateway.life import Life, Serve
+from gateway.readiness import NOT_REACHED
 from gateway.realtime import Realtime
 from gateway.reply import fail
 from gateway.routes import ROUTES, Kind, Route, template_of
@@ -53,7 +54,8 @@ def create_app(gateway: Gateway) -> ASGIApp:
     """
     api = _api_of(gateway)
     routes = frozenset(route.path for route in api.routes if isinstance(route, routing.Route))
-    app: ASGIApp = KeyGuard(_PathGuard(_RankRoutes(api, gateway)), keys=gateway.keys)
+    app: ASGIApp = _PathGuard(_RankRoutes(api, gateway))
+    app = KeyGuard(app, keys=gateway.keys, until_read=gateway.readiness.of_keys)
     app = ServerErrorMiddleware(app, handler=_on_exception)
     if origins := gateway.settings.cors_origin:
         # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused. Outside
@@ -124,7 +126,7 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/v1/models")
     async def list_models(request: Request) -> Response:
         """The models that have a pool, and that the key may use."""
-        gateway.require_ready()
+        await gateway.readiness.of_pools()
         key = record_of(request.scope).key
         names = [name for name in gateway.pools.names() if key is None or not key.models or name in key.models]
         return JSONResponse(models.listing(gateway.pools, names, gateway.started_s))
@@ -165,7 +167,7 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
             return JSONResponse({"ready": False, "reason": "shutting down"}, 503)
         if not gateway.pools.ready:
             return JSONResponse({"ready": False, "reason": NOT_REACHED}, 503)
-        if not gateway.is_ready:
+        if not gateway.readiness.is_complete:
             return JSONResponse({"ready": False, "reason": "the keys have not been read yet"}, 503)
         return JSONResponse({"ready": True, "degraded": gateway.pools.degraded})
 

@@ -10,7 +10,7 @@ Keys are never logged.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -131,11 +131,15 @@ def _is_among(digests: list[bytes], given: bytes | None) -> bool:
 
 
 class KeyGuard:
-    """ASGI middleware that asks for the key before a route is looked for."""
+    """ASGI middleware that asks for the key before a route is looked for.
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+    A key that may be among those that have not been read waits `until_read`, which may return too early.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, until_read: Callable[[], Awaitable[None]]) -> None:
         self._app = app
         self._keys = keys
+        self._until_read = until_read
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with what `KeyRing.check` raises."""
@@ -144,10 +148,17 @@ class KeyGuard:
             if authorization is None and scope["path"] == REALTIME:
                 authorization = websocket.authorization_of(scope["headers"])
             try:
-                caller = self._keys.check(scope["path"], authorization)
+                caller = await self._check(scope["path"], authorization)
             except GatewayError as error:
                 await fail(scope, send, error)
                 return
             record = record_of(scope)
             record.tenant, record.key = caller
         await self._app(scope, receive, send)
+
+    async def _check(self, path: str, authorization: bytes | None) -> Caller:
+        try:
+            return self._keys.check(path, authorization)
+        except KeysNotReadError:
+            await self._until_read()
+            return self._keys.check(path, authorization)

@@ -50,7 +50,7 @@ class FanOut:
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         head = arrival.head
-        pools = self._pools_for(value_of(head.query, "pool"))
+        pools = await self._pools_for(value_of(head.query, "pool"))
         if len(pools) == 1:
             arrival.record.pool = pools[0].name
         said = await self._ask_all(head._replace(query=without(head.query, "pool")), _targets(pools), raw)
@@ -59,16 +59,16 @@ class FanOut:
         content_type = (b"content-type", b"application/json")
         await arrival.reply.whole(fan_out_answer.status_of(said), [content_type], fan_out_answer.body_of(said))
 
-    def _pools_for(self, name: str | None) -> list[Pool]:
+    async def _pools_for(self, name: str | None) -> list[Pool]:
         """Raises AmbiguousModelError, UnknownModelError, NoRankError."""
         if name != ALL_POOLS:
             try:
-                return [self._gateway.pool_for(name)]
+                return [await self._gateway.pool_for(name)]
             except AmbiguousModelError as error:
                 known = ", ".join(sorted(self._gateway.pools.names()))
                 message = f"`?pool=` is required; it may be `{ALL_POOLS}` for all, or one of: {known}."
                 raise AmbiguousModelError(message, param="pool") from error
-        self._gateway.require_ready()
+        await self._gateway.readiness.of_pools()
         pools = map(self._gateway.pools.get, sorted(self._gateway.pools.names()))
         return [pool for pool in pools if pool is not None]
 

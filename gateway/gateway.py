@@ -29,6 +29,7 @@ from gateway.patience import Patience
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
 from gateway.rank_wait import RankWait
+from gateway.readiness import Readiness
 from gateway.retry_budget import RetryBudget
 from gateway.retry_metrics import RetryMetrics
 from gateway.settings import GatewaySettings
@@ -39,7 +40,6 @@ from scheduler.limits import SharedLimits
 
 RETRY_AFTER_MS = 1_000
 """When to come back to a gateway that has no rank: about how long a rank's first report takes to be seen."""
-NOT_REACHED = "the store has not been reached yet"
 
 
 class Gateway:
@@ -70,6 +70,7 @@ class Gateway:
         self.hedging = Hedging() if settings.hedge else None
         self.retry_metrics = RetryMetrics(self.metrics.registry)
         self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
+        self.readiness = Readiness(pools, self.keys, self.rank_wait)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held, limits))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
@@ -91,12 +92,12 @@ class Gateway:
         """How many requests for ranks are being served."""
         return len(self._alive)
 
-    def pool_for(self, model: str | None) -> Pool:
-        """The pool of a request; it may have lost its ranks a moment ago.
+    async def pool_for(self, model: str | None) -> Pool:
+        """The pool of a request, as soon as it is known which there are; it may have lost its ranks a moment ago.
 
         Raises AmbiguousModelError, UnknownModelError, NoRankError.
         """
-        self.require_ready()
+        await self.readiness.of_pools()
         if not model:  # to vLLM an empty name is none
             names = self.pools.names() or self.pools.known_names()
             if len(names) > 1:
@@ -112,16 +113,6 @@ class Gateway:
                 f"The model `{quoted(model)}` does not exist. Valid aliases: {known}.", param="model"
             )
         return pool
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the store has been reached, and the keys in it."""
-        return self.pools.ready and self.keys.is_read
-
-    def require_ready(self) -> None:
-        """Raise NoRankError before the first contact with the store: which models there are is not known yet."""
-        if not self.pools.ready:
-            raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
 
     def estimator(self, pool: Pool) -> TokenEstimator:
         """What has been learned of a pool's tokens."""

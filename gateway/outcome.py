@@ -69,8 +69,8 @@ class Failed(msgspec.Struct, frozen=True):
     """Nothing was answered. `rank` failed, if any; `error` is for the client if it was the last try.
 
     `kv_of` is the prefill rank whose KV the one that failed was to fetch, where that may be what it failed of. It took
-    so many `placements`; `others` have failed beside it, or are likely to; the `silent` ones had all the time that a rank
-    may take.
+    so many `placements`; `others` have failed beside it, or are likely to; the `silent` ones had all the time that a
+    rank may take.
     """
 
     trouble: Trouble

@@ -1,12 +1,14 @@
 """Requests that no rank can take now wait for one: a pool whose ranks, or whose agent, restart has some in a moment.
 
-Snapshots wake them, those that bring a rank for them; nobody asks again and again.
+Snapshots wake them, those that bring a rank for them; nobody asks again and again. So do those that come before their
+gateway knows any pool.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 from prometheus_client import CollectorRegistry, Gauge, Histogram
@@ -18,6 +20,8 @@ MOST_WAITING = 1_000
 """Requests of one process, which hold their bodies meanwhile; whoever comes beyond these is told at once."""
 PLACED_AT_ONCE = 32
 """Of those that one snapshot wakes: all at once would be late for one another's deadlines."""
+TURN_S = 0.005
+"""How long so many have to be placed before the next ones may, where nobody sees them end."""
 WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 30, 60, 300)
 
 
@@ -31,7 +35,7 @@ class RankWait:
         text = "How long requests that no rank could take waited for one, those that got none or were left too."
         name = "forebay_gateway_rank_wait_seconds"
         self._waited = Histogram(name, text, ["pool"], buckets=WAIT_SECONDS, registry=registry)
-        self._waiting = 0
+        self.waiting = 0
         self._turns = anyio.Semaphore(PLACED_AT_ONCE)
 
     async def decide(
@@ -39,17 +43,38 @@ class RankWait:
     ) -> Decision:
         """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel."""
         decision = await place()
-        if not isinstance(decision, Reject) or not self._wait_s or self._waiting >= MOST_WAITING:
+        if not isinstance(decision, Reject) or not self._may_wait:
             return decision
         since_s = time.monotonic()
-        self._waiting += 1
         try:
-            with anyio.move_on_after(self._wait_s), self._waiting_now.track_inprogress():
+            with self._one_more():
                 while isinstance(decision, Reject):
                     await pool.rank_comes(shape, avoid)
                     async with self._turns:
                         decision = await place()
         finally:
-            self._waiting -= 1
             self._waited.labels(pool.name).observe(time.monotonic() - since_s)
         return decision
+
+    async def until(self, there: anyio.Event) -> None:
+        """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
+        if there.is_set() or not self._may_wait:
+            return
+        with self._one_more():
+            await there.wait()
+            async with self._turns:
+                await anyio.sleep(TURN_S)
+
+    @property
+    def _may_wait(self) -> bool:
+        return self._wait_s > 0 and self.waiting < MOST_WAITING
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """One more waits, until the context is left or its time is over."""
+        self.waiting += 1
+        try:
+            with anyio.move_on_after(self._wait_s), self._waiting_now.track_inprogress():
+                yield
+        finally:
+            self.waiting -= 1

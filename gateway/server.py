@@ -33,9 +33,6 @@ from scheduler.store import open_store
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.02
-"""How often it is looked whether the store has been reached."""
-
 LAST_WORDS_S = 5
 """How long requests that were cut may take to tell their clients."""
 
@@ -141,7 +138,7 @@ async def serve_http(
 
     async def announce() -> None:
         await server.up.wait()
-        await _until_ready(gateway)
+        await gateway.readiness.run()
         ready(f"gateway {gateway.name} ready: {gateway.settings.scheme}://{name_of(listener)}")
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
@@ -189,13 +186,6 @@ def _server(gateway: Gateway) -> _Server:
         ),
         certificate,
     )
-
-
-async def _until_ready(gateway: Gateway) -> None:
-    while True:
-        if gateway.is_ready:
-            return
-        await anyio.sleep(POLL_S)
 
 
 async def _drain(

@@ -43,7 +43,7 @@ class Sticky:
         await answer_until_gone(arrival, partial(self._answer, arrival))
 
     async def _answer(self, arrival: Arrival) -> None:
-        self._gateway.require_ready()
+        await self._gateway.readiness.of_pools()
         asked = PATH.fullmatch(arrival.head.path)
         assert asked is not None, "the route matched"
         before, response, after = asked.groups()

@@ -46,7 +46,7 @@ class Upload:
 
     async def _answer(self, arrival: Arrival, boundary: bytes, body: ClientBody) -> None:
         model = await _model_of(body, FieldFinder(boundary, "model"))
-        pool = self._pool_for(model)
+        pool = await self._pool_for(model)
         arrival.record.pool = pool.name
         shape = shape_of_audio(body.declared_bytes, self._route.learned_as, self._gateway.estimator(pool))
         _, _, record, reply, explain, receipt_for = arrival
@@ -56,9 +56,9 @@ class Upload:
         with accounted(self._gateway, record, 0), admission:  # of a recording the estimate is none of tokens
             await Serving(self._gateway, pool, request).run(shape)
 
-    def _pool_for(self, model: str | None) -> Pool:
+    async def _pool_for(self, model: str | None) -> Pool:
         try:
-            return self._gateway.pool_for(model)
+            return await self._gateway.pool_for(model)
         except AmbiguousModelError as error:
             where = f"It must be a field among the first {LOOK_AHEAD_BYTES} bytes of the form: put it before `file`"
             raise AmbiguousModelError(f"{error.message} {where}.", param="model") from error

@@ -38,10 +38,11 @@ async def test_a_gateway_is_ready_from_the_first_contact_with_the_store_on() -> 
     assert (degraded.status_code, degraded.json()) == (200, {"ready": True, "degraded": True})
 
 
-async def test_before_the_first_contact_no_model_is_said_not_to_exist() -> None:
+@pytest.mark.parametrize("rank_wait_ms", [0, 20])
+async def test_before_the_first_contact_no_model_is_said_not_to_exist(rank_wait_ms: int) -> None:
     fakes = FakePools()
     fakes.ready = False
-    async with serving(fakes) as served:
+    async with serving(fakes, rank_wait_ms=rank_wait_ms) as served:
         answers = [await served.complete(model="sim"), await served.client.get("/v1/models")]
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

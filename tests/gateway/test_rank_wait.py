@@ -14,6 +14,7 @@ from gateway import rank_wait
 from scheduler.decision import Decision, Reject, RequestShape, Wait
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.hanging_up import at_once, send_and_hang_up
+from tests.gateway.named_keys import bearing, by_digest, named
 from tests.gateway.running import COMPLETIONS, Served, error_of, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_rank import scripted_rank
 
@@ -86,6 +87,35 @@ async def test_a_pool_that_lost_its_ranks_a_moment_ago_is_waited_for(model: str 
             await eventually(lambda: len(pool.asked) == 1)
             there_is_a_rank(pool)
             assert (await asking).status_code == 200
+
+
+async def test_a_request_to_a_gateway_that_has_just_started_waits_until_it_knows_its_pools() -> None:
+    async with scripted_rank() as rank:
+        fakes = FakePools(pool := FakePool(card(rank.url)))
+        fakes.ready = False
+        async with serving(fakes, rank_wait_ms=LONG_MS) as served, asyncio.TaskGroup() as clients:
+            asking = [clients.create_task(served.complete(model=model)) for model in ("sim", None) for _ in range(40)]
+            asking.append(clients.create_task(served.client.get("/v1/models")))
+            await eventually(lambda: served.gateway.rank_wait.waiting == len(asking))
+            assert (await served.client.get("/readyz")).status_code == 503
+            await send_and_hang_up(served.port, post(COMPLETIONS, BODY), Random(1), within_s=0.02, earliest=at_once)
+            fakes.ready = True
+            assert {(await each).status_code for each in asking} == {200}
+            await eventually(lambda: nothing_is_held(served, pool))
+            assert served.gateway.rank_wait.waiting == 0
+
+
+async def test_a_key_waits_until_the_keys_have_been_read() -> None:
+    async with scripted_rank() as rank:
+        fakes = FakePools(FakePool(card(rank.url)))
+        fakes.ready = False
+        async with serving(fakes, rank_wait_ms=LONG_MS, redis_keys=True) as served, asyncio.TaskGroup() as clients:
+            fakes.ready = True
+            asking = [clients.create_task(served.complete(bearing(name))) for name in ("team", "nobody")]
+            await eventually(lambda: served.gateway.rank_wait.waiting == len(asking))
+            assert (await served.complete()).status_code == 401
+            served.gateway.keys.replace("redis", by_digest(named("team")))
+            assert [(await each).status_code for each in asking] == [200, 401]
 
 
 async def test_for_an_unknown_model_or_a_full_pool_nobody_waits() -> None:

@@ -184,7 +184,7 @@ async def test_what_cannot_be_understood_is_refused_at_the_start() -> None:
 @needs_redis
 def test_a_gateway_without_redis_lives_says_so_once_and_becomes_ready_when_it_comes(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path)
-    with forebay_process(tmp_path, "gateway", "--redis", redis.url) as gateway:
+    with forebay_process(tmp_path, "gateway", "--redis", redis.url, "--rank-wait-ms", "100") as gateway:
         until_now(lambda: gateway.status("/healthz") == 200, "the gateway lives", within_s=30)
         assert gateway.status("/readyz") == 503
         assert httpx.post(gateway.url + COMPLETIONS, json={"prompt": "x"}, trust_env=False).status_code == 503

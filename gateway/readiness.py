@@ -1,0 +1,53 @@
+"""What a gateway that has just started waits for: its pools and its keys. Requests that come before wait with it.
+
+Whoever sends them may not have asked `/readyz`; it takes a moment where Redis is there.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from gateway.auth import KeyRing
+from gateway.errors import NoRankError
+from gateway.placing import Pools
+from gateway.rank_wait import RankWait
+
+POLL_S = 0.02
+"""How often it is looked whether they are there."""
+RETRY_AFTER_MS = 1_000
+NOT_REACHED = "the store has not been reached yet"
+
+
+class Readiness:
+    """Of one gateway; whoever waits does so within the bounds of `rank_wait`."""
+
+    def __init__(self, pools: Pools, keys: KeyRing, rank_wait: RankWait) -> None:
+        self._pools, self._keys, self._rank_wait = pools, keys, rank_wait
+        self._knows_pools, self._knows_keys = anyio.Event(), anyio.Event()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the store has been reached, and the keys in it."""
+        return self._pools.ready and self._keys.is_read
+
+    async def run(self) -> None:
+        """Wake whoever waits; returns when nobody has to wait any more."""
+        while True:
+            if self._pools.ready:
+                self._knows_pools.set()
+            if self._keys.is_read:
+                self._knows_keys.set()
+            if self.is_complete:
+                return
+            await anyio.sleep(POLL_S)
+
+    async def of_pools(self) -> None:
+        """Return when it is known which models there are. Raises NoRankError where that takes too long."""
+        if not self._pools.ready:
+            await self._rank_wait.until(self._knows_pools)
+            if not self._pools.ready:
+                raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
+
+    async def of_keys(self) -> None:
+        """Return when the keys have been read, or that takes too long."""
+        await self._rank_wait.until(self._knows_keys)
