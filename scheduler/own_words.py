@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scheduler.breaker import OPEN_MS, Heard, failed_too_often, of_late
+from scheduler.breaker import OPEN_MS, WINDOW_S, Heard, failed_too_often, of_late
 from scheduler.rank_view import RankView
 
 SHUN_MS = 2_000
@@ -22,19 +22,19 @@ class OwnWords:
     """What was heard of lives of ranks; times are pool time in ms."""
 
     def __init__(self) -> None:
-        self._heard: dict[Life, list[Heard]] = {}
+        self._heard: dict[Life, dict[int, Heard]] = {}
         self._told: dict[Life, dict[int, Heard]] = {}
         self._doubted_until_ms: dict[Life, float] = {}
         self._shunned_until_ms: dict[str, float] = {}
 
     def add(self, life: Life, now_ms: float, *, well: bool) -> None:
         """An attempt at a rank ended so."""
-        seconds, second = self._heard.setdefault(life, []), int(now_ms) // 1000
-        if not seconds or seconds[-1].second != second:
-            seconds[:] = [*of_late(seconds, now_ms), Heard(second, 0, 0)]
-        _, badly, went_well = seconds[-1]
-        seconds[-1] = Heard(second, badly + (not well), went_well + well)
-        if not well and failed_too_often(of_late(seconds, now_ms)):
+        seconds, second = self._heard.setdefault(life, {}), int(now_ms) // 1000
+        if second not in seconds:
+            self._drop_old(life, second)
+        _, badly, went_well = seconds.get(second, Heard(second, 0, 0))
+        seconds[second] = Heard(second, badly + (not well), went_well + well)
+        if not well and failed_too_often(of_late(seconds.values(), now_ms)):
             self._doubted_until_ms[life] = now_ms + OPEN_MS
 
     def shun(self, rank: str, now_ms: float) -> None:
@@ -53,7 +53,7 @@ class OwnWords:
         if not self._doubted_until_ms:
             return {}
         return {
-            life[0]: sum(each.badly for each in self._heard.get(life, ()))
+            life[0]: sum(each.badly for each in self._heard.get(life, {}).values())
             for life, until_ms in self._doubted_until_ms.items()
             if now_ms < until_ms
         }
@@ -70,7 +70,8 @@ class OwnWords:
         """What nobody was told of; from now on it counts as told. What is lost on its way is not told again."""
         untold = self._untold(life, now_ms)
         if untold:
-            self._told[life] = {each.second: each for each in of_late(self._heard[life], now_ms)}
+            told = {each.second: each for each in of_late(self._heard[life].values(), now_ms)}
+            self._told[life] = self._told.get(life, {}) | told
         return untold
 
     def keep(self, ranks: Mapping[str, RankView]) -> None:
@@ -88,11 +89,17 @@ class OwnWords:
         self._doubted_until_ms.clear()
         self._shunned_until_ms.clear()
 
+    def _drop_old(self, life: Life, second: int) -> None:
+        """Of each second there is one count, though pool time as a gateway knows it goes back a little now and then."""
+        for counts in (self._heard[life], self._told.get(life, {})):
+            for old in [each for each in counts if each <= second - WINDOW_S]:
+                del counts[old]
+
     def _untold(self, life: Life, now_ms: float) -> tuple[Heard, ...]:
         told = self._told.get(life, {})
         more = [
             Heard(second, badly - before.badly, well - before.well)
-            for second, badly, well in of_late(self._heard.get(life, ()), now_ms)
+            for second, badly, well in of_late(self._heard.get(life, {}).values(), now_ms)
             for before in [told.get(second, Heard(second, 0, 0))]
         ]
         return tuple(each for each in more if each.badly or each.well)

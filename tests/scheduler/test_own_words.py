@@ -73,3 +73,21 @@ def test_when_pool_time_begins_anew_nothing_is_remembered() -> None:
     own.shun("a", NOW)
     own.forget()
     assert [*own.doubts(5), *own.shunned(5), *own.failing(5)] == []
+
+
+def test_what_was_heard_around_a_second_s_end_is_told_once_though_time_goes_back_a_little() -> None:
+    own = OwnWords()
+    for at_ms, well in ((NOW, True), (NOW - 1, True), (NOW, False), (NOW + 1, True)):
+        own.add(A, at_ms, well=well)
+    assert set(own.take(A, NOW + 1)) == {Heard(999, 0, 1), Heard(1_000, 1, 2)}
+    assert not own.has_untold(A, NOW + 1)
+
+
+def test_what_was_told_is_not_told_again_when_time_went_back_by_seconds() -> None:
+    own = heard(False, False, False)
+    own.take(A, NOW)
+    own.add(A, NOW - 3_000, well=False)
+    assert own.take(A, NOW - 3_000) == (Heard(997, 1, 0),)
+    assert own.failing(NOW) == []
+    own.add(A, NOW, well=False)
+    assert own.take(A, NOW) == (Heard(1_000, 1, 0),)
