@@ -17,6 +17,8 @@ from scheduler.errors import BadApiKeyError
 
 LOOK_S = 1.0
 """How often it is looked whether the file has changed."""
+NO_FILE = "Not a regular file"
+"""A FIFO would be waited for until somebody writes, and a device has no end."""
 MAX_BYTES = 64 << 20
 """Some 300,000 keys."""
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -48,8 +50,7 @@ class KeyFile:
 
     def open(self) -> None:
         """Read it for the first time. Raises KeyFileError."""
-        self._seen, keys = read_keys(self._path)
-        self._use(keys)
+        self._use(self._read())
         warn_if_open(self._path)
 
     async def run(self) -> None:
@@ -66,32 +67,59 @@ class KeyFile:
                 continue
             complaint = ""
             if changed is not None:
-                self._seen, keys = changed
-                self._use(keys)
-                log.info("%d API keys read from %s", len(keys), self._path)
+                self._use(changed)
+                log.info("%d API keys read from %s", len(changed), self._path)
 
-    def _changed(self) -> tuple[Seen, KeysByDigest] | None:
-        """What it holds, if it is another file than the one that is in use. Raises KeyFileError."""
+    def _changed(self) -> KeysByDigest | None:
+        """What it holds, if it is another file than the one that was read last. Raises KeyFileError."""
         try:
             seen = _seen(self._path.stat())
         except OSError as error:
             raise KeyFileError(f"{self._path}: {error.strerror or error}") from error
-        return None if seen == self._seen else read_keys(self._path)
+        return None if seen == self._seen else self._read()
+
+    def _read(self) -> KeysByDigest:
+        """Raises KeyFileError. Of one that is none of keys it is known, too, that it was read."""
+        self._seen, raw = _content(self._path)
+        return _keys(self._path, raw)
 
 
 def _seen(about: os.stat_result) -> Seen:
     return Seen(about.st_ino, about.st_size, about.st_mtime_ns)
 
 
-def read_keys(path: Path) -> tuple[Seen, KeysByDigest]:
-    """The keys in a file, and by what it is known again. Raises KeyFileError."""
+def read_keys(path: Path) -> KeysByDigest:
+    """The keys in a file. Raises KeyFileError."""
+    return _keys(path, _content(path)[1])
+
+
+def _content(path: Path) -> tuple[Seen, bytes]:
+    """A file's content, and by what it is known again."""
     try:
-        with path.open("rb") as file:
-            seen = _seen(os.fstat(file.fileno()))
-            raw = file.read(MAX_BYTES + 1)
-        return seen, by_digest(raw)
+        with open(path, "rb", opener=_opened_at_once) as file:
+            about = os.fstat(file.fileno())
+            fault = _fault_of(about)
+            if fault is None:
+                return _seen(about), file.read(MAX_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror or error}") from error
+    raise KeyFileError(f"{path}: {fault}")
+
+
+def _fault_of(about: os.stat_result) -> str | None:
+    """Why a file is not read at all."""
+    if not stat.S_ISREG(about.st_mode):
+        return NO_FILE
+    return f"more than {MAX_BYTES} bytes" if about.st_size > MAX_BYTES else None
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _keys(path: Path, raw: bytes) -> KeysByDigest:
+    try:
+        return by_digest(raw)
     except BadApiKeyError as error:
         raise KeyFileError(f"{path}: {error}") from error
 

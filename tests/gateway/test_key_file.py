@@ -1,6 +1,7 @@
 """API keys in a file: what is taken, what is not, and what changes while a gateway runs."""
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def names(keys: KeysByDigest) -> list[str]:
 
 def test_keys_are_read_a_line_each_and_empty_lines_pass(path: Path) -> None:
     write(path, named("a", tokens_per_minute=5), b"", b"  ", named("b"))
-    _, keys = read_keys(path)
+    keys = read_keys(path)
     assert sorted(keys.values(), key=lambda key: key.name) == [named("a", tokens_per_minute=5), named("b")]
 
 
@@ -77,7 +78,7 @@ def test_ten_megabytes_of_keys_are_read(path: Path) -> None:
     count = 80_000
     write(path, *(named(f"team-{number}") for number in range(count)))
     assert path.stat().st_size > 10_000_000
-    assert len(read_keys(path)[1]) == count
+    assert len(read_keys(path)) == count
 
 
 def test_a_file_beyond_any_size_is_refused_unread(path: Path) -> None:
@@ -91,6 +92,45 @@ def test_a_file_beyond_any_size_is_refused_unread(path: Path) -> None:
 def test_what_cannot_be_read_is_an_error(path: Path) -> None:
     with pytest.raises(KeyFileError, match=str(path)):
         read_keys(path)
+
+
+def test_a_fifo_is_refused_and_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(KeyFileError, match="Not a regular file"):
+        read_keys(path)
+
+
+def test_a_device_is_refused_unread() -> None:
+    with pytest.raises(KeyFileError, match="Not a regular file"):
+        read_keys(Path("/dev/zero"))
+
+
+async def test_a_broken_file_is_not_read_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.key_file.LOOK_S", 0.001)
+    write(path, named("a"))
+    file = KeyFile(str(path), lambda _: None)
+    file.open()
+    write(path, b"garbage")
+    looks, reads = 0, 0
+    changed, read = file._changed, file._read
+
+    def counted_look() -> object:
+        nonlocal looks
+        looks += 1
+        return changed()
+
+    def counted_read() -> KeysByDigest:
+        nonlocal reads
+        reads += 1
+        return read()
+
+    monkeypatch.setattr(file, "_changed", counted_look)
+    monkeypatch.setattr(file, "_read", counted_read)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(file.run)
+        await until(lambda: looks > 5, "it is looked at")
+        tasks.cancel_scope.cancel()
+    assert reads == 1
 
 
 async def test_a_file_that_changes_is_read_again_and_a_broken_one_leaves_the_keys(
