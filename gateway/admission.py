@@ -3,7 +3,8 @@
 Of a key without limits nothing is asked. What counts is whatever a rank is asked to do for a client; tokens are those
 that placement expects, of recordings and WebSockets an estimate of the same kind, and of the tokenize family none. When
 the request is over, what its rank has counted takes their place. A failure of ours costs nobody tokens; an answer that
-tells no usage, or that its client has left, costs what was expected, or leaving early would be a way around the limit.
+tells no usage, or that its client has left, costs what was expected, or what was seen to pass if that is more: else to
+leave early would be a way around the limit.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ async def admit(
     if answer.verdict is not Verdict.ADMITTED:
         gateway.metrics.limited.labels(key.name, answer.verdict.name.lower()).inc()
         raise _refusal(key, answer, tokens)
+    arrival.record.seen_tokens = min(tokens, shape.prompt_tokens)
     return _running(gateway, key.name, arrival.record, tokens)
 
 
@@ -84,9 +86,9 @@ def _running(gateway: Gateway, name: str, record: RequestRecord, charged_tokens:
     used = 0
     try:
         yield
-        used = charged_tokens if record.status < 400 else 0
+        used = max(charged_tokens, record.seen_tokens) if record.status < 400 else 0
     except (ClientGoneError, anyio.get_cancelled_exc_class()):
-        used = charged_tokens if record.attempt_id and not gateway.stopping else 0
+        used = max(charged_tokens, record.seen_tokens) if record.attempt_id and not gateway.stopping else 0
         raise
     finally:
         if record.usage is not None:

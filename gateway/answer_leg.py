@@ -21,6 +21,7 @@ from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
+from gateway.seen_events import SeenEvents
 from gateway.shape import answers_of
 from gateway.usage import Usage
 from gateway.usage_reader import UsageReader
@@ -99,7 +100,10 @@ class AnswerLeg:
         )
 
     def _taps(self) -> tuple[Tap, ...]:
-        return (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()
+        paces = (self._gateway.metrics.paces.tap(self._pool.name),) if self._gateway.settings.pace else ()
+        record = self._request.record
+        has_limit = record.key is not None and record.key.tokens_per_minute
+        return (*paces, SeenEvents(record)) if has_limit else paces
 
     def _withheld(self) -> WithheldUsage | None:
         _, _, _, body, asked, *_ = self._request

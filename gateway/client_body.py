@@ -15,8 +15,9 @@ from gateway.patience import Waiting
 class ClientBody:
     """The parts of one body, to be iterated over once, while `watch` runs.
 
-    To be closed with `close`. `declared_bytes` is its length, None where the client does not say. A part is not asked
-    for before the one ahead of it is taken, so that a rank that reads slowly makes its client write slowly.
+    To be closed with `close`. `declared_bytes` is its length, None where the client does not say, `taken_bytes` what
+    has come of it. A part is not asked for before the one ahead of it is taken, so that a rank that reads slowly makes
+    its client write slowly.
     """
 
     def __init__(self, receive: Receive, headers: Headers, *, max_bytes: int, waiting: Waiting) -> None:
@@ -26,6 +27,7 @@ class ClientBody:
         if self.declared_bytes is not None and self.declared_bytes > max_bytes:
             raise too_large(max_bytes)
         self._receive = receive
+        self.taken_bytes = 0
         self._max_bytes = max_bytes
         self._waiting = waiting
         self._ahead: deque[bytes] = deque()
@@ -42,15 +44,14 @@ class ClientBody:
 
     async def _take_in(self) -> bool:
         """Whether the client is still there at its body's end."""
-        size = 0
         more = True
         while more:
-            message = await self._waiting.next(self._receive, size)
+            message = await self._waiting.next(self._receive, self.taken_bytes)
             if message["type"] == "http.disconnect":
                 return False
             part = message.get("body", b"")
-            size += len(part)
-            if size > self._max_bytes:
+            self.taken_bytes += len(part)
+            if self.taken_bytes > self._max_bytes:
                 raise too_large(self._max_bytes)
             more = message.get("more_body", False)
             if part:

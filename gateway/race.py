@@ -30,7 +30,7 @@ from gateway.shared_fate import likely_to_fail_with
 from scheduler.decision import Place, RequestShape
 from scheduler.messages import RankCard
 
-OF_AN_ATTEMPT = ("attempt_id", "rank", "prefill_rank", "usage", "first_token_s")
+OF_AN_ATTEMPT = ("attempt_id", "rank", "prefill_rank", "usage", "seen_tokens", "first_token_s")
 """What a record says of the attempt that answered."""
 
 

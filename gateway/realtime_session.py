@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from gateway import websocket
+from gateway.access import RequestRecord
 from gateway.client_http.switched import Offer, Switched
 from gateway.dialects.apis import CHOICES
 from gateway.dispatch import Dispatch
@@ -20,6 +21,7 @@ from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
 from gateway.retry import Tries
+from gateway.shape import SPOKEN_BYTES_PER_TOKEN
 from gateway.upstream import RankTunnel
 from gateway.usage_reader import UsageReader
 from scheduler.decision import LegKind, Place
@@ -69,7 +71,7 @@ class RealtimeSession:
             if isinstance(answer, RankTunnel):
                 self._offer.prepare()
                 await reply.switch(websocket.for_client(for_client(answer.headers), self._request.head.headers))
-                await _carry(self._offer.switch(), answer)
+                await _carry(self._offer.switch(), answer, self._request.record)
             else:
                 manner = Manner(
                     usage=UsageReader(),
@@ -81,7 +83,7 @@ class RealtimeSession:
                 await relay(answer, reply, manner)
 
 
-async def _carry(client: Switched, rank: RankTunnel) -> None:
+async def _carry(client: Switched, rank: RankTunnel, record: RequestRecord) -> None:
     """Pass on what comes from either side until the rank closes its own, or `HALF_CLOSED_S` after the client has.
 
     Neither side is read while the other does not take what came. Raises RankFailedError, RankTimeoutError.
@@ -89,7 +91,10 @@ async def _carry(client: Switched, rank: RankTunnel) -> None:
     errors = []  # carried out by hand: the group would wrap them
 
     async def pass_up() -> None:
+        passed_bytes = 0
         while data := await client.read():
+            passed_bytes += len(data)
+            record.seen_tokens = max(record.seen_tokens, passed_bytes // SPOKEN_BYTES_PER_TOKEN)
             await rank.send(data)
         rank.end()
         ways.cancel_scope.deadline = anyio.current_time() + HALF_CLOSED_S

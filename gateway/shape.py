@@ -20,6 +20,9 @@ NO_LOAD = RequestShape(prompt_tokens=1, output_tokens=0, prompt_key="")
 AUDIO_BYTES_PER_TOKEN = 320
 """Speech models have 50 frames a second, and common recordings 16,000 bytes."""
 
+SPOKEN_BYTES_PER_TOKEN = 850
+"""On a WebSocket they come as 16,000 samples of two bytes a second, in Base64."""
+
 UNDECLARED_BYTES = 480_000
 """Half a minute: what such a model takes at once, and the guess for a recording of unknown length."""
 

@@ -18,7 +18,7 @@ from gateway.placing import Pool
 from gateway.request import Arrival, Request
 from gateway.routes import Route
 from gateway.serving import Serving
-from gateway.shape import shape_of_audio
+from gateway.shape import AUDIO_BYTES_PER_TOKEN, shape_of_audio
 
 LOOK_AHEAD_BYTES = 1 << 20
 """How much of a form is held back to look for `model` in it: a minute of speech may stand before it."""
@@ -54,7 +54,10 @@ class Upload:
         request = Request(self._route, arrival.head, body, read, None, record, reply, explain, receipt_for)
         admission = await admit(self._gateway, pool, arrival, self._route, shape)
         with accounted(self._gateway, record, 0), admission:  # of a recording the estimate is none of tokens
-            await Serving(self._gateway, pool, request).run(shape)
+            try:
+                await Serving(self._gateway, pool, request).run(shape)
+            finally:
+                record.seen_tokens += max(0, body.taken_bytes // AUDIO_BYTES_PER_TOKEN - shape.prompt_tokens)
 
     async def _pool_for(self, model: str | None) -> Pool:
         try:

@@ -1,16 +1,31 @@
 """What counts for a key's limits, and for how much."""
 
+import os
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
 from scheduler.decision import Reject
 from scheduler.messages import Role
 from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
+from tests.gateway.form import FORM_TYPE, field, file, form
 from tests.gateway.limited import eventually_used, limited, used
 from tests.gateway.named_keys import bearing, named
+from tests.gateway.receiving_rank import receiving_rank
 from tests.gateway.running import COMPLETIONS, eventually, nothing_is_held
 from tests.gateway.scripted_rank import Exchange, completes, scripted_rank, stalls
+from tests.gateway.websocket_rank import connecting, sent, websocket_rank
 from tests.polling import until
+
+EVENTS = 400
+
+
+async def streams_on(exchange: Exchange) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    event = b'data: {"choices":[{"index":0,"text":"a"}]}\n\n'
+    await exchange.send(head, *[b"%x\r\n%b\r\n" % (len(event), event)] * EVENTS)
+    await exchange.until_closed()
 
 
 async def refuses(exchange: Exchange) -> None:
@@ -125,3 +140,49 @@ async def test_a_client_that_leaves_costs_what_was_expected() -> None:
                 return (await served.complete(bearing("team"))).status_code == 200
 
             await until(is_let_in, "it does not count as running any more")
+
+
+async def test_a_client_that_leaves_a_stream_costs_what_it_was_given() -> None:
+    key = named("team", tokens_per_minute=1_000)
+    async with scripted_rank(streams_on) as rank:
+        pool = FakePool(card(rank.url))
+        async with limited(FakePools(pool), key) as (served, store):
+            body = {"model": "sim", "prompt": "x", "max_tokens": 900, "stream": True}
+            request = served.client.stream("POST", COMPLETIONS, json=body, headers=bearing("team"))
+            async with request as answer:
+                lines = answer.aiter_lines()
+                for _ in range(2 * EVENTS):
+                    await anext(lines)
+            await eventually_used(store, pool.asked[0].prompt_tokens + EVENTS)
+
+
+async def test_a_recording_that_does_not_say_how_long_it_is_costs_what_has_come() -> None:
+    whole = form(field("model", "sim"), file(bytes(6_400_000)))
+    key = named("team", tokens_per_minute=100_000)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(whole), 1 << 20):
+            yield whole[start : start + (1 << 20)]
+
+    async with (
+        receiving_rank() as rank,
+        limited(FakePools(pool := FakePool(card(rank.url))), key) as (served, store),
+    ):
+        headers = bearing("team") | {"content-type": FORM_TYPE}
+        answer = await served.client.post("/v1/audio/transcriptions", content=pieces(), headers=headers)
+        assert answer.status_code == 200
+        assert pool.asked[0].prompt_tokens == 1_500
+        await eventually_used(store, len(whole) // 320)
+
+
+async def test_a_websocket_costs_what_was_said_on_it() -> None:
+    key = named("team", tokens_per_minute=100_000)
+    async with websocket_rank() as rank, limited(FakePools(FakePool(card(rank.url))), key) as (served, store):
+        async with connecting(served, additional_headers=bearing("team")) as client:
+            for _ in range(2):
+                await sent(client, os.urandom(1_700_000))
+
+        async def is_charged() -> bool:
+            return 4_000 <= (await used(store, "team"))[1] < 4_100
+
+        await until(is_charged, "what was said is charged")
