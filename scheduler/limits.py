@@ -39,6 +39,7 @@ class _Question(NamedTuple):
     """Answered with None where the store was lost."""
 
     name: str
+    limits: Limits
     tokens: int
     answer: asyncio.Future[Answer | None]
 
@@ -67,10 +68,10 @@ class SharedLimits:
 
         Never fails for Redis. Safe to cancel: what was let in for nobody is given back.
         """
-        account = self._account(name, limits)
         if self._contact.is_silent:
-            return self._ask_alone(account, tokens)
-        question = _Question(name, tokens, asyncio.get_running_loop().create_future())
+            return self._ask_alone(name, limits, tokens)
+        self._account(name, limits)
+        question = _Question(name, limits, tokens, asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._wake.set()
         try:
@@ -78,15 +79,15 @@ class SharedLimits:
                 answer = await question.answer
         except TimeoutError:
             if not question.answer.cancelled():
-                return question.answer.result() or self._ask_alone(account, tokens)
+                return question.answer.result() or self._ask_alone(name, limits, tokens)
             self.counters["limit_misses"] += 1
             self._contact.missed(_now_s())
-            return self._ask_alone(account, tokens)
+            return self._ask_alone(name, limits, tokens)
         except asyncio.CancelledError:
             if not question.answer.cancelled() and (told := question.answer.result()) and not told.verdict:
                 self.ended(name, tokens, 0)
             raise
-        return answer or self._ask_alone(account, tokens)
+        return answer or self._ask_alone(name, limits, tokens)
 
     def ended(self, name: str, charged_tokens: int, used_tokens: int) -> None:
         """A request that was let in for so many tokens is over and has used so many. Returns at once."""
@@ -106,11 +107,12 @@ class SharedLimits:
         account.limits = limits
         return account
 
-    def _ask_alone(self, account: Account, tokens: int) -> Answer:
+    def _ask_alone(self, name: str, limits: Limits, tokens: int) -> Answer:
         self.counters["limits_alone"] += 1
+        account = self._account(name, limits)  # the one it had may be forgotten by now
         account.passes(_now_ms(), self.gateways, alone=self._contact.is_silent)
         verdict, levels = account.ask_alone(self.gateways, tokens)
-        return Answer(verdict, levels, account.limits.share(self.gateways))
+        return Answer(verdict, levels, limits.share(self.gateways))
 
     async def run(self) -> None:
         """Converses with the store until cancelled; then says that nothing runs here any more."""
@@ -167,13 +169,12 @@ class SharedLimits:
         for name, account in told.items():
             account.passes(_now_ms(), self.gateways, alone=False)
             news[name] = account.take(_now_ms())
+        asked: dict[str, list[int]] = {name: [] for name in told}
+        for question in questions:
+            asked[question.name].append(question.tokens)
         try:
-            replies = await self._store.run(
-                [
-                    self._call(name, account, news[name], [each.tokens for each in questions if each.name == name])
-                    for name, account in told.items()
-                ]
-            )
+            calls = [self._call(name, account, news[name], asked[name]) for name, account in told.items()]
+            replies = await self._store.run(calls)
         except (StoreUnavailableError, StoreRejectedError) as error:
             self._lost(error)
             for name, account in told.items():
@@ -190,7 +191,7 @@ class SharedLimits:
         if not question.answer.done():
             if verdict is Verdict.ADMITTED:
                 account.admitted(self.gateways, question.tokens)
-            question.answer.set_result(Answer(verdict, levels, account.limits))
+            question.answer.set_result(Answer(verdict, levels, question.limits))
         elif verdict is Verdict.ADMITTED:
             # Its client has left, or it did not wait any longer: then what became of it was noted.
             account.note(-1, -question.tokens)

@@ -180,3 +180,15 @@ async def test_gateways_that_leave_run_nothing() -> None:
         assert (await limits.ask(NAME, wanted, 0)).verdict is ADMITTED
     async with asking(store, "b@h:1") as limits:
         assert (await limits.ask(NAME, wanted, 0)).verdict is ADMITTED
+
+
+async def test_who_asked_before_a_keys_limits_were_changed_is_answered_by_those_it_asked_for() -> None:
+    store, before, after = FaultyStore(), Limits(requests_per_minute=5), Limits(tokens_per_minute=100)
+    async with asking(store) as limits, asyncio.TaskGroup() as tasks:
+        store.open.clear()
+        first = tasks.create_task(limits.ask(NAME, before, 7))
+        await until(lambda: store.exchanges > 0, "it is asked")
+        second = tasks.create_task(limits.ask(NAME, after, 7))
+        await asyncio.sleep(0)
+        store.open.set()
+        assert ((await first).limits, (await second).limits) == (before, after)
