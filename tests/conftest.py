@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.polling import PATIENCE_S
 
 settings.register_profile("the same examples", derandomize=True, database=None)
 
@@ -13,3 +16,10 @@ def pytest_configure() -> None:
     """
     if os.environ.get("HYPOTHESIS_PROFILE") != "long":
         settings.load_profile("the same examples")
+
+
+@pytest.fixture
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held is what the store answers, not how soon: a busy machine may take its time."""
+    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)

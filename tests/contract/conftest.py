@@ -16,9 +16,6 @@ from tests.contract.world import NumberedGateway, World
 from tests.redis_users import ADMIN, ADMIN_PASSWORD, redis_with_users, store_by_role
 from tests.servers import RedisServer, cluster_server, needs_redis, redis_server
 
-PATIENCE_S = 30.0
-"""Long enough for a store on a busy machine: what is held here is what a call does, not how soon."""
-
 
 @pytest.fixture(scope="session")
 def fakeredis_url() -> Iterator[str]:
@@ -59,7 +56,7 @@ def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         pytest.param("users", marks=needs_redis),
     ]
 )
-async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, patient_store: None) -> AsyncIterator[World]:
     """An open, empty pool, once in each store."""
     if request.param == "virtual":
         world = virtual_world()
@@ -67,8 +64,6 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         await world.drain("nobody")  # the first look at the clock is a jump
         yield world
         return
-    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
-    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)
     async with _emptied(request) as store:
         world = World(store, _write_back)
         await world.begin()

@@ -143,9 +143,8 @@ async def under_load(fleet: Fleet) -> AsyncIterator[SteadyLoad]:
         sending.cancel()
 
 
-async def test_everything_is_restarted_and_no_request_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", START_S)  # of our own questions
-    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", START_S)
+@pytest.mark.usefixtures("patient_store")  # for our own questions
+async def test_everything_is_restarted_and_no_request_fails(tmp_path: Path) -> None:
     with redis_server(tmp_path) as redis:
         fleet = Fleet(tmp_path, redis.url)
         with ending_all(fleet.processes):

@@ -18,7 +18,7 @@ from scheduler.messages import RankState
 from scheduler.rights import ProcessRole, users
 from scheduler.store import open_store
 from tests.contract.world import POOL, NumberedGateway, World, sample
-from tests.polling import PATIENCE_S, until
+from tests.polling import until
 from tests.redis_users import ADMIN, ADMIN_PASSWORD, CALLER, redis_with_users, store_by_role, url_of
 from tests.samples import ask, card, report, single
 from tests.scheduler.pools_at_work import reporter, running
@@ -50,10 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def world(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A pool with a rank. On a busy machine: what is held here is what a call may do, not how soon."""
-    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
-    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)
+async def world(server: RedisServer, patient_store: None) -> AsyncIterator[World]:
+    """A pool with a rank."""
 
     async def stands_still(_world: World, _ms: int) -> None:
         return
