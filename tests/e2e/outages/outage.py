@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 
 import redis
@@ -16,11 +14,8 @@ from tests.polling import until_now
 
 BEFORE, AFTER = 10, 5
 """Requests that are answered before the fault, and after it."""
-LONGEST_ADDED_S = 2.0
 SLACK = 2
 """Requests of one gateway that come or go while the ledger and the gateways are looked at, one after the other."""
-
-log = logging.getLogger(__name__)
 
 
 def undergo(site: Site, store: redis.Redis, fault: Callable[[], None]) -> None:
@@ -31,22 +26,10 @@ def undergo(site: Site, store: redis.Redis, fault: Callable[[], None]) -> None:
     with live_streams(site.urls) as streams:
         with traffic_to(site.urls) as traffic:
             until_more(traffic, BEFORE)
-            begun_s = time.monotonic()
             fault()
-            ended_s = time.monotonic()
-            until_agreed(site, store)
-            agreed_s = time.monotonic()
+            until_agreed(site, store, SLACK)
             until_more(traffic, AFTER)
-        longest_s = traffic.longest_added_s(begun_s)
-        log.info(
-            "fault %.2f s, agreed %.2f s later, longest added %.2f s, %d requests",
-            ended_s - begun_s,
-            agreed_s - ended_s,
-            longest_s,
-            len(traffic.outcomes),
-        )
         assert not traffic.problems(), traffic.problems()
-        assert longest_s < LONGEST_ADDED_S
         for stream in streams:
             stream.goes_on()
         until_held(site, store, len(streams))

@@ -90,6 +90,13 @@ class Site:
         rank.process.wait()
         self.ranks[index] = self._stack.enter_context(running_rank(*RANK, "--port", str(rank.port)))
 
+    def answers(self) -> None:
+        """Has each gateway answer a request now, whatever state it is in."""
+        for gateway in self.gateways:
+            body = {"model": "sim", "prompt": "One more", "max_tokens": 1}
+            answer = self._http.post(f"{gateway.process.url}/v1/completions", json=body)
+            assert answer.status_code == 200, answer.text
+
     def status(self) -> dict[str, Any]:
         """What `forebay status` shows."""
         ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
@@ -107,27 +114,33 @@ class Site:
         return Member(process, link, self._http)
 
     @property
+    def members(self) -> list[Member]:
+        return [self.agent, *self.gateways]
+
+    @property
     def urls(self) -> list[str]:
         return [gateway.process.url for gateway in self.gateways]
 
     @property
     def links(self) -> list[Link]:
-        return [member.link for member in (self.agent, *self.gateways) if member.link]
+        return [member.link for member in self.members if member.link]
 
     def until_serving(self) -> None:
         """Waits until all gateways are ready and know both ranks."""
-        for member in (self.agent, *self.gateways):
+        for member in self.members:
             member.process.wait_until_ready()
         for gateway in self.gateways:
             until_now(partial(self.knows_all_ranks, gateway), "both ranks are known", pause_s=LOOK_S)
 
-    def until_degraded(self, *, is_so: bool = True) -> None:
-        """Waits until all gateways say that they are, or are not."""
+    def until_degraded(self, *gateways: Member) -> None:
+        """Waits until these gateways, or all if none is given, say that they are and the others do not; all serve."""
+        these = list(gateways) or self.gateways
 
         def say_so() -> bool:
-            return {gateway.is_degraded() for gateway in self.gateways} == {is_so}
+            return [gateway for gateway in self.gateways if gateway.is_degraded()] == these
 
-        until_now(say_so, f"all gateways say that degraded is {is_so}", pause_s=LOOK_S)
+        until_now(say_so, f"{len(these)} gateways say that they are degraded", pause_s=LOOK_S)
+        self.answers()
 
     def disagreement(self, store: redis.Redis, slack: int = 0) -> str:
         """How the ledger differs from what gateways hold, or that it cannot be asked; empty where all is well.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -21,7 +20,6 @@ from tests.polling import until_now
 from tests.servers import needs_redis, redis_server
 
 pytestmark = needs_redis
-log = logging.getLogger(__name__)
 
 FREEZE_S = 3.0
 """More than a lease, and than agents keep their ranks claimed."""
@@ -65,9 +63,7 @@ def test_what_a_killed_gateway_held_is_given_back_while_the_others(scene: Scene,
         with traffic_to([survivor.process.url]) if others == "serve requests" else nullcontext() as traffic:
             name = doomed.state()["gateway"]
             doomed.process.process.kill()
-            killed_s = time.monotonic()
             until_now(lambda: not books_of(scene.client).held.get(name), "nothing of it is held")
-            log.info("given back after %.2f s", time.monotonic() - killed_s)
         assert not traffic or not traffic.problems()
         spared.goes_on()
         until_held(site, scene.client, 1)
@@ -81,9 +77,7 @@ def test_a_gateway_that_was_frozen_for_longer_than_its_lease_has_its_streams_bac
         until_now(lambda: name in books_of(scene.client).held, "its stream is in the ledger")
         with frozen(ice.pid):
             until_now(lambda: not books_of(scene.client).held.get(name), "nothing of it is held any more")
-        thawed_s = time.monotonic()
         until_now(lambda: len(books_of(scene.client).held.get(name, ())) == 1, "its stream is in the ledger again")
-        log.info("stated anew after %.2f s", time.monotonic() - thawed_s)
         traffic.end()
         for stream in streams:
             stream.goes_on()

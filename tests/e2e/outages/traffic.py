@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import statistics
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -23,12 +21,9 @@ PATIENCE_S = 30.0
 
 
 class Outcome(NamedTuple):
-    """One request. `waited_s`: to the first event of a stream, to the end of a whole answer. No problem: all of it."""
+    """One request; without a `problem` all of its answer came."""
 
     gateway: str
-    begun_s: float
-    is_stream: bool
-    waited_s: float
     problem: str
 
 
@@ -43,15 +38,6 @@ class Traffic:
     def problems(self) -> list[Outcome]:
         """What did not go well."""
         return [each for each in self.outcomes if each.problem]
-
-    def longest_added_s(self, since_s: float) -> float:
-        """How much longer than it was normal before `since_s`, a monotonic time, somebody waited after it."""
-        added = [0.0]
-        for is_stream in (True, False):
-            alike = [each for each in self.outcomes if each.is_stream is is_stream]
-            normal_s = statistics.median(each.waited_s for each in alike if each.begun_s + each.waited_s < since_s)
-            added += [each.waited_s - normal_s for each in alike if each.begun_s + each.waited_s >= since_s]
-        return max(added)
 
     async def run(self) -> None:
         """Sends until told to end, then awaits what is under way."""
@@ -69,21 +55,15 @@ class Traffic:
 
     async def _ask(self, client: httpx.AsyncClient, gateway: str, turn: int) -> None:
         is_stream = turn % 2 == 0
-        begun_s = time.monotonic()
         body = {"model": "sim", "prompt": f"{gateway} {turn}", "max_tokens": TOKENS, "ignore_eos": True}
         body |= {"stream": True, "stream_options": {"include_usage": True}} if is_stream else {}
-        first_s, problem = 0.0, ""
         try:
             async with client.stream("POST", f"{gateway}/v1/completions", json=body) as answer:
-                text = ""
-                async for part in answer.aiter_text():
-                    first_s = first_s or time.monotonic()
-                    text += part
+                text = "".join([part async for part in answer.aiter_text()])
             problem = _problem(answer, text, is_stream=is_stream)
         except httpx.HTTPError as error:
             problem = repr(error)
-        waited_s = (first_s if is_stream and first_s else time.monotonic()) - begun_s
-        self.outcomes.append(Outcome(gateway, begun_s, is_stream, waited_s, problem))
+        self.outcomes.append(Outcome(gateway, problem))
 
 
 def _problem(answer: httpx.Response, text: str, *, is_stream: bool) -> str:
