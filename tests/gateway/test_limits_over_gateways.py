@@ -98,7 +98,8 @@ async def test_bursts_on_all_gateways_together_stay_within_the_limit(fleet: Flee
     assert {answer.status_code for answer in answers} == {200, 429}
     assert limit <= len(admitted) <= limit + limit * passed_s / 60
     refused = next(answer for answer in answers if answer.status_code == 429)
-    assert (int(refused.headers["retry-after"]), refused.headers["x-ratelimit-limit-requests"]) == (2, str(limit))
+    assert refused.headers["x-ratelimit-limit-requests"] == str(limit)
+    assert 1 <= int(refused.headers["retry-after"]) <= 2
 
 
 async def test_tokens_that_were_not_used_are_given_back_to_all_gateways(fleet: Fleet) -> None:
