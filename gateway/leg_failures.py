@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from gateway.errors import GatewayError, RankTimeoutError, RankUnreachableError, RecomputedError
 from gateway.notes import Notes
-from gateway.outcome import Failed, Trouble, trouble_of
+from gateway.outcome import Failed, Trouble
 from gateway.placing import Pool
 from gateway.reply import Reply
-from gateway.retriable import Again
+from gateway.retriable import Again, trouble_of
 from gateway.shared_fate import behind_the_port_of, likely_to_fail_with
 from scheduler.decision import LegKind
 from scheduler.messages import RankCard

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import assert_never
 
 import msgspec
 
@@ -16,9 +15,7 @@ from gateway.errors import (
     RankUnreachableError,
     RecomputedError,
 )
-from gateway.retriable import Again
 from gateway.usage import Usage
-from scheduler.decision import LegKind
 
 RANK_ERRORS = (
     RankUnreachableError,
@@ -88,32 +85,3 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 Outcome = Served | Failed
-
-
-def trouble_of(kind: LegKind, error: GatewayError, again: Again, *, answer_begun: bool) -> Trouble | None:
-    """Why an error of a leg lets the request be tried anew; None where the client is to hear of it."""
-    if answer_begun or not isinstance(error, RANK_ERRORS):
-        return None
-    if again is Again.UNREACHED and not isinstance(error, RankUnreachableError):
-        return None
-    if isinstance(error, RecomputedError):
-        return Trouble.RECOMPUTED
-    match kind:
-        case LegKind.PREFILL:
-            return Trouble.PREFILL_FAILED
-        case LegKind.DECODE:
-            return Trouble.DECODE_FAILED
-        case LegKind.WHOLE:
-            return _trouble_of_whole(error)
-        case _:
-            assert_never(kind)
-
-
-def _trouble_of_whole(error: GatewayError) -> Trouble:
-    match error:
-        case RankUnreachableError():
-            return Trouble.UNREACHABLE
-        case RankTimeoutError():
-            return Trouble.SILENT
-        case _:
-            return Trouble.RANK_FAILED

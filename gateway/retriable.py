@@ -1,4 +1,6 @@
-"""How far a request may have got and still be tried anew, as long as its client has nothing of an answer. Pure.
+"""Whether a failure lets its request be tried anew: never once its client has something of an answer. Pure.
+
+By what failed (`trouble_of`), and by how far a request of its kind may have got (`again_of`):
 
 | request | is tried anew |
 |---|---|
@@ -19,11 +21,15 @@ until a deadline, a rank that is lost or stalls. It is never what a rank refuses
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
+from gateway.errors import GatewayError, RankTimeoutError, RankUnreachableError, RecomputedError
+from gateway.outcome import RANK_ERRORS, Trouble
 from gateway.routes import Kind
 from gateway.wire import Fields, boolean_of
+from scheduler.decision import LegKind
 
 RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 """A rank's answers that another rank may not give."""
@@ -50,3 +56,32 @@ def _is_in_background(fields: Fields) -> bool:
         return bool(boolean_of(fields["background"]))
     except msgspec.DecodeError:
         return False
+
+
+def trouble_of(kind: LegKind, error: GatewayError, again: Again, *, answer_begun: bool) -> Trouble | None:
+    """Why an error of a leg lets the request be tried anew; None where the client is to hear of it."""
+    if answer_begun or not isinstance(error, RANK_ERRORS):
+        return None
+    if again is Again.UNREACHED and not isinstance(error, RankUnreachableError):
+        return None
+    if isinstance(error, RecomputedError):
+        return Trouble.RECOMPUTED
+    match kind:
+        case LegKind.PREFILL:
+            return Trouble.PREFILL_FAILED
+        case LegKind.DECODE:
+            return Trouble.DECODE_FAILED
+        case LegKind.WHOLE:
+            return _trouble_of_whole(error)
+        case _:
+            assert_never(kind)
+
+
+def _trouble_of_whole(error: GatewayError) -> Trouble:
+    match error:
+        case RankUnreachableError():
+            return Trouble.UNREACHABLE
+        case RankTimeoutError():
+            return Trouble.SILENT
+        case _:
+            return Trouble.RANK_FAILED

@@ -11,8 +11,8 @@ from gateway.errors import (
     RankUnreachableError,
     RecomputedError,
 )
-from gateway.outcome import Trouble, trouble_of
-from gateway.retriable import Again
+from gateway.outcome import Trouble
+from gateway.retriable import Again, trouble_of
 from scheduler.decision import LegKind
 from tests.gateway.scripted_pair import prefills, scripted_pair
 from tests.gateway.scripted_rank import COMPLETION, Exchange, chunk, stalls
