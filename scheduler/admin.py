@@ -7,7 +7,7 @@ import msgspec
 from scheduler import draining
 from scheduler.breaker import Breaker, BreakerState, is_coming_back
 from scheduler.draining import Selection, pool_names, read_pool
-from scheduler.errors import StoreRejectedError
+from scheduler.errors import StoreDeniedError, StoreRejectedError
 from scheduler.gateway_name import life_and_address
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankState, Role
@@ -68,21 +68,27 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 async def status(store: Store, settings: SchedulerSettings) -> Status:
     """Reads all pools; one that cannot be read at all counts as unreadable.
 
-    Raises StoreUnavailableError, or StoreRejectedError where not even the pools' names can be read.
+    Raises StoreUnavailableError, StoreDeniedError where it is the user who may read none of them, or
+    StoreRejectedError where not even the pools' names can be read.
     """
     ranks: list[RankStatus] = []
     gateways: list[GatewayStatus] = []
     unreadable = 0
-    for pool in await pool_names(store):
+    denied: list[StoreDeniedError] = []
+    names = await pool_names(store)
+    for pool in names:
         try:
             view, skipped = await read_pool(store, pool, settings)
             more, unknown = await _gateways(store, pool, view.pool_ms)
-        except StoreRejectedError:
-            unreadable += 1  # a key of the wrong type; the other pools are shown all the same
+        except StoreRejectedError as error:
+            unreadable += 1  # a key of the wrong type, or another team's; the other pools are shown all the same
+            denied += [error] if isinstance(error, StoreDeniedError) else []
             continue
         ranks += [_rank(pool, view.ranks[name], view.pool_ms) for name in sorted(view.ranks)]
         gateways += more
         unreadable += skipped + unknown
+    if denied and len(denied) == len(names):
+        raise denied[0]
     held = sum(gateway.reservations for gateway in gateways)
     return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable)
 

@@ -19,6 +19,10 @@ class StoreRejectedError(SchedulerError):
     """Redis answered with an error that asking again will not cure: a wrong password, a missing permission."""
 
 
+class StoreDeniedError(StoreRejectedError):
+    """Redis does not let this user in, or not do this."""
+
+
 class StoreWrongTypeError(StoreRejectedError):
     """A key is not of the type that scheduler/keys.py says: somebody else wrote it, and the pool has to begin anew."""
 

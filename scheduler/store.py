@@ -22,8 +22,9 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnec
 from redis.backoff import NoBackoff
 
 from scheduler.calls import Call, Reply, Word
-from scheduler.error_replies import Meaning, meaning_of
-from scheduler.errors import StoreFullError, StoreRejectedError, StoreUnavailableError, StoreWrongTypeError
+from scheduler.error_replies import Meaning, meaning_of, shown
+from scheduler.errors import StoreDeniedError, StoreFullError, StoreRejectedError, StoreUnavailableError
+from scheduler.errors import StoreWrongTypeError as WrongTypeError
 from scheduler.lua import digest, source
 from scheduler.store_url import StoreUrl, parse_store_url
 
@@ -193,16 +194,14 @@ async def _reply_on(connection: AbstractConnection) -> Reply:
 
 
 def _ours(error: Exception) -> Exception:
-    # A server that does not know a command, such as HELLO, repeats its arguments: with HELLO that is the password.
-    text, _, _ = str(error).partition(", with args beginning with")
+    text, meaning = shown(str(error)), _meaning(error)
     if isinstance(error, _REFUSED) and text.startswith(_NO_LOGIN):
-        return StoreRejectedError("Redis wants a password: redis://:PASSWORD@host")
-    if isinstance(error, _REFUSED):
-        return StoreRejectedError(f"Redis refuses us: {text}")
-    meaning = _meaning(error)
+        return StoreDeniedError("Redis wants a password: redis://:PASSWORD@host")
+    if isinstance(error, _REFUSED) or meaning is Meaning.DENIED:
+        return StoreDeniedError(f"Redis refuses us: {text}")
     if isinstance(error, _GONE) or meaning in {Meaning.PASSING, Meaning.DEMOTED}:
         return StoreUnavailableError(f"Redis does not answer: {text or type(error).__name__}")
-    kinds = {Meaning.FULL: StoreFullError, Meaning.WRONG_TYPE: StoreWrongTypeError}
+    kinds = {Meaning.FULL: StoreFullError, Meaning.WRONG_TYPE: WrongTypeError}
     return kinds.get(meaning, StoreRejectedError)(f"Redis answered: {text}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.error_replies import Meaning, meaning_of
+from scheduler.error_replies import Meaning, meaning_of, shown
 
 REPLIES = {
     "LOADING Redis is loading the dataset in memory": Meaning.PASSING,
@@ -17,9 +17,12 @@ REPLIES = {
     "OOM command not allowed when used memory > 'maxmemory'.": Meaning.FULL,
     "READONLY You can't write against a read only replica.": Meaning.DEMOTED,
     "WRONGTYPE Operation against a key holding the wrong kind of value": Meaning.WRONG_TYPE,
-    "NOAUTH Authentication required.": Meaning.REFUSED,
-    "WRONGPASS invalid username-password pair or user is disabled.": Meaning.REFUSED,
-    "NOPERM this user has no permissions to run the 'eval' command": Meaning.REFUSED,
+    "NOAUTH Authentication required.": Meaning.DENIED,
+    "WRONGPASS invalid username-password pair or user is disabled.": Meaning.DENIED,
+    "NOPERM this user has no permissions to run the 'eval' command": Meaning.DENIED,
+    "NOPERM ACL failure in script: User agent has no permissions to run the 'hset' command": Meaning.DENIED,
+    "ERR The user executing the script can't run this command or subcommand": Meaning.DENIED,
+    "The user executing the script can't access at least one of the keys": Meaning.DENIED,
     "CROSSSLOT Keys in request don't hash to the same slot": Meaning.REFUSED,
     "ERR unknown command 'EVALSHA'": Meaning.REFUSED,
     "": Meaning.REFUSED,
@@ -37,6 +40,7 @@ def test_a_reply_means(reply: str, meaning: Meaning) -> None:
         pytest.param("-READONLY You can't write against a read only replica. ", Meaning.DEMOTED, id="demoted"),
         pytest.param("-OOM command not allowed when used memory > 'maxmemory'. ", Meaning.FULL, id="full"),
         pytest.param("WRONGTYPE Operation against a key holding the wrong kind", Meaning.WRONG_TYPE, id="wrong type"),
+        pytest.param("-NOPERM this user has no permissions to run the 'hset' command ", Meaning.DENIED, id="denied"),
         pytest.param("attempt to index a nil value", Meaning.REFUSED, id="a mistake"),
     ],
 )
@@ -44,3 +48,22 @@ def test_redis_6_says_it_inside_a_script_s_error(told: str, meaning: Meaning) ->
     head = "ERR Error running script (call to f_c664a3bf70bd1d45c4284ffebb65a6f2299bfc9f): @user_script:37: "
     assert meaning_of(f"{head}@user_script: 37: {told}") is meaning
     assert meaning_of(f"{head}{told}") is meaning
+
+
+NO_COMMAND = "unknown command 'HELLO'"
+CANNOT = "can't run this command or subcommand"
+NO_RIGHT = "ACL failure in script: User agent has no permissions to run the 'hset' command"
+WHERE = " script: 6f068d04b3364796b478eb15c7bcf189ac0e8fb8, on @user_script:7."
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (f"{NO_COMMAND}, with args beginning with: '3' 'AUTH' 'u' 's3cret' ", NO_COMMAND),
+        (f"The user executing the script {CANNOT}{WHERE}", f"this user {CANNOT}"),
+        (NO_RIGHT + WHERE, NO_RIGHT),
+        ("Error compiling script (new function)", "Error compiling script (new function)"),
+    ],
+)
+def test_people_are_told_what_helps_them(reply: str, text: str) -> None:
+    assert shown(reply) == text
