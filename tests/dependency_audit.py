@@ -53,6 +53,8 @@ def verdict(printed: bytes, complaint: str) -> Verdict:
     try:
         report = msgspec.json.decode(printed, type=Report)
     except msgspec.DecodeError:
+        if complaint.rstrip().endswith("No module named pip_audit"):
+            return Verdict(("dependency audit: pip-audit is not installed; make check installs it",), passes=False)
         why = (complaint.strip().splitlines() or ["no word of why"])[-1]
         return Verdict((f"dependency audit: not done, the advisories cannot be reached ({why[:200]})",), passes=True)
     unknown = [package for package in report.dependencies if package.skip_reason]

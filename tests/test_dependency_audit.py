@@ -39,3 +39,8 @@ def test_where_nothing_answers_it_says_why_in_one_line() -> None:
     (line,) = said.lines
     assert "not done" in line
     assert "Name or service not known" in line
+
+
+def test_without_pip_audit_it_fails_and_says_how_to_get_it() -> None:
+    said = verdict(b"", "/venv/bin/python: No module named pip_audit")
+    assert said == (("dependency audit: pip-audit is not installed; make check installs it",), False)
