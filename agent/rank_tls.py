@@ -30,4 +30,6 @@ def rank_context(settings: AgentSettings) -> ssl.SSLContext | None:
 
 def _unusable(option: str, files: str, error: Exception) -> TlsFileError:
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, ssl.SSLError) and error.reason is None:
+        why = "no certificate and its key, as PEM and without a passphrase"
     return TlsFileError(f"--{option}: cannot use {files}: {why}")

@@ -90,4 +90,6 @@ def _load(context: ssl.SSLContext, option: str, cert: str, key: str) -> None:
 
 def _unusable(option: str, files: str, error: Exception) -> TlsFileError:
     why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, ssl.SSLError) and error.reason is None:
+        why = "no certificate and its key, as PEM and without a passphrase"
     return TlsFileError(f"--{option}: cannot use {files}: {why}")

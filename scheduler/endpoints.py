@@ -54,7 +54,7 @@ class AllowedHosts:
             self._ranges.append(ip_network(item.strip("[]")))
         except ValueError as error:
             if not _NAME.fullmatch(item) or _ENDS_AS_A_NUMBER.fullmatch(item):
-                raise AllowedHostError(f"{item!r} is no range of addresses (192.0.2.0/24) and no host") from error
+                raise AllowedHostError(f"{item!r} is {_no_range(item)} and no host") from error
             self._names.add(item)
 
     def require(self, endpoint: str) -> None:
@@ -72,3 +72,12 @@ class AllowedHosts:
         except ValueError:
             return False
         return any(address in each for each in self._ranges)
+
+
+def _no_range(item: str) -> str:
+    """What is wrong with an item that was to be a range."""
+    try:
+        meant = ip_network(item.strip("[]"), strict=False)
+    except ValueError:
+        return "no range of addresses (192.0.2.0/24)"
+    return f"no range of addresses, as {meant} is,"

@@ -72,6 +72,11 @@ def test_an_item_that_allows_nothing_is_refused(item: str) -> None:
         AllowedHosts([item])
 
 
+def test_a_range_with_an_address_inside_is_shown_as_it_should_be() -> None:
+    with pytest.raises(AllowedHostError, match="'10.0.0.1/8' is no range of addresses, as 10.0.0.0/8 is, and no host"):
+        AllowedHosts(["10.0.0.1/8"])
+
+
 @pytest.mark.parametrize(
     "endpoint", ["http://203.0.113.9:80", "http://10.0.0.1:80@203.0.113.9:80", "http://10.0.0.1/x"]
 )
