@@ -15,6 +15,8 @@ from tests import compose_file, house_rules
 from tests.compose_file import ROOT
 
 USERS = {"REDIS_USERS": "./users.acl", "GATEWAY_PASSWORD": "g", "AGENT_PASSWORD": "a"}
+KEYS = {"KEYS": "./keys", "KEYS_USER": "1000"}
+TLS = {"TLS": "./tls", "TLS_USER": "1000"}
 NODE = {"NODE_ADDRESS": "192.0.2.10", "FOREBAY_MODEL": "some-model", "REDIS_PASSWORD": "s3cret"}
 
 
@@ -48,11 +50,36 @@ def test_with_users_each_service_has_its_own() -> None:
     assert [*redis["command"][:users], *redis["command"][users + 2 :]] == bare
 
 
-@pytest.mark.parametrize("missing", USERS)
-def test_the_users_override_insists_on_what_has_no_default(missing: str) -> None:
-    given = {name: value for name, value in USERS.items() if name != missing}
-    with pytest.raises(compose_file.MissingVariableError, match=missing):
-        compose_file.load("compose.yaml", "deploy/compose.users.yaml", variables=given)
+def test_users_and_real_nodes_go_together() -> None:
+    paths = ("compose.yaml", "deploy/compose.vllm.yaml", "deploy/compose.users.yaml")
+    file = compose_file.load(*paths, variables=NODE | USERS | {"REDIS_HOST": "127.0.0.1"})
+    jsonschema.validate(file, schema())
+    agent = file["services"]["agent"]
+    assert agent["network_mode"] == "host"
+    assert agent["environment"]["FOREBAY_REDIS"] == "redis://agent:a@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "folder"), [("keys", KEYS, "./keys:/keys:ro"), ("tls", TLS, "./tls:/tls:ro")]
+)
+def test_gateways_read_secrets_from_a_folder_as_its_owner(name: str, variables: dict[str, str], folder: str) -> None:
+    file = compose_file.load("compose.yaml", f"deploy/compose.{name}.yaml", variables=variables)
+    jsonschema.validate(file, schema())
+    gateway = file["services"]["gateway"]
+    assert (gateway["user"], gateway["volumes"]) == ("1000", [folder])
+    files = [value for value in gateway["environment"].values() if value and str(value).startswith("/")]
+    assert files
+    assert all(file.startswith(folder.split(":")[1] + "/") for file in files)
+
+
+@pytest.mark.parametrize(
+    ("name", "needed", "missing"),
+    [(name, needed, each) for name, needed in {"users": USERS, "keys": KEYS, "tls": TLS}.items() for each in needed],
+)
+def test_an_override_insists_on_what_has_no_default(name: str, needed: dict[str, str], missing: str) -> None:
+    given = {variable: value for variable, value in needed.items() if variable != missing}
+    with pytest.raises(compose_file.MissingVariableError, match=rf"^{missing}:"):
+        compose_file.load("compose.yaml", f"deploy/compose.{name}.yaml", variables=given)
 
 
 def test_the_schema_refuses_a_misspelt_key() -> None:
@@ -84,14 +111,20 @@ def test_a_stopping_gateway_has_the_time_it_gives_its_requests() -> None:
     assert float(gateway["stop_grace_period"].removesuffix("s")) > GatewaySettings(redis="redis://r").drain_s
 
 
-@pytest.mark.parametrize("paths", [("compose.yaml",), ("compose.yaml", "deploy/compose.vllm.yaml")])
-def test_every_variable_of_a_service_is_an_option_of_its_command(paths: tuple[str, ...]) -> None:
-    for name, service in compose_file.load(*paths, variables=NODE)["services"].items():
+@pytest.mark.parametrize("override", ["vllm", "users", "keys", "tls"])
+def test_every_variable_of_a_service_is_an_option_of_its_command(override: str) -> None:
+    file = compose_file.load("compose.yaml", f"deploy/compose.{override}.yaml", variables=NODE | USERS | KEYS | TLS)
+    for name, service in file["services"].items():
         given = {variable for variable in service.get("environment", {}) if variable.startswith("FOREBAY_")}
         if given:
             command = main.get_command(click.Context(main), service["command"][0])
             assert command is not None
             assert given <= {str(parameter.envvar) for parameter in command.params}, name
+
+
+def test_gateways_may_be_told_what_reliability_and_security_need() -> None:
+    handed_through = compose_file.load("compose.yaml", variables={})["services"]["gateway"]["environment"].keys()
+    assert handed_through >= {"FOREBAY_RANK_WAIT_MS", "FOREBAY_HEDGE", "FOREBAY_ALLOW_RANKS", "FOREBAY_PREFIX_SECRET"}
 
 
 def test_the_balancer_starts_only_when_asked_for() -> None:
