@@ -26,6 +26,7 @@ from scheduler.error_replies import Meaning, meaning_of, shown
 from scheduler.errors import StoreDeniedError, StoreFullError, StoreRejectedError, StoreUnavailableError
 from scheduler.errors import StoreWrongTypeError as WrongTypeError
 from scheduler.lua import digest, source
+from scheduler.store_files import with_files
 from scheduler.store_url import StoreUrl, parse_store_url
 
 CONNECT_TIMEOUT_S = 0.5
@@ -218,7 +219,7 @@ async def open_store(url: str) -> AsyncIterator[Store]:
 
     Raises StoreUrlError saying what is wrong.
     """
-    client, *sentinels = _clients(parse_store_url(url))
+    client, *sentinels = _clients(with_files(parse_store_url(url)))
     try:
         yield RedisStore(client)
     finally:

@@ -55,6 +55,8 @@ class TestUrls:
             pytest.param("redis+sentinel://localhost:port/service", "[Pp]ort", id="a word for a sentinel's port"),
             pytest.param("redis+sentinel://localhost/service/db", "db", id="a word for a database"),
             pytest.param("redis+cluster://localhost:port", "[Pp]ort", id="a word for a cluster's port"),
+            pytest.param("rediss://localhost?ssl_ca_certs=nowhere", "ssl_ca_certs: No such file", id="no authorities"),
+            pytest.param("rediss://localhost?ssl_certfile=/", "ssl_certfile: Is a directory", id="no certificate"),
         ],
     )
     async def test_a_bad_url_is_named(self, url: str, complaint: str) -> None:
