@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from scheduler import draining
-from scheduler.breaker import Breaker, BreakerState, is_coming_back
+from scheduler.breaker import BreakerState, is_coming_back
 from scheduler.draining import Selection, pool_names, read_pool
 from scheduler.errors import StoreDeniedError, StoreRejectedError
 from scheduler.gateway_name import life_and_address
@@ -117,14 +117,17 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         kv_tokens=loads.kv_tokens,
         kv_capacity_tokens=card.kv_capacity_tokens,
         prefill_tokens_per_s=seen.prefill_tokens_per_s,
-        breaker=_breaker(rank.breaker, pool_ms),
+        breaker=_breaker(rank, pool_ms),
     )
 
 
-def _breaker(breaker: Breaker | None, pool_ms: int) -> str:
-    state = breaker.state(pool_ms) if breaker else BreakerState.CLOSED
-    is_starting = breaker is not None and state is BreakerState.CLOSED and is_coming_back(breaker, pool_ms)
-    return "starting" if is_starting else state.value
+def _breaker(rank: RankView, pool_ms: int) -> str:
+    breaker = rank.breaker
+    if breaker is None:
+        return BreakerState.CLOSED.value
+    state = breaker.state(pool_ms)
+    is_back = state is BreakerState.CLOSED and rank.seen.state is RankState.UP
+    return "starting" if is_back and is_coming_back(breaker, pool_ms) else state.value
 
 
 async def _gateways(store: Store, pool: str, pool_ms: int) -> tuple[list[GatewayStatus], int]:

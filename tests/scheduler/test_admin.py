@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler import admin
+from scheduler.breaker import Breaker
 from scheduler.errors import UnknownRankError
 from scheduler.keys import POOLS, PoolKeys
 from scheduler.messages import RankState
@@ -46,6 +47,15 @@ class TestAdmin:
         store = VirtualStore()
         await store.command("SADD", POOLS, "m")
         assert (await admin.status(store, SETTINGS)).ranks == []
+
+    async def test_only_a_rank_that_is_up_is_shown_to_start_slowly(self) -> None:
+        store = VirtualStore()
+        agent, told = reporter(store), card("a")
+        await agent.report([report("a")], {"a": told})
+        await store.command("HSET", PoolKeys("m").breaker, "a", Breaker(told.incarnation, back_ms=0).row())
+        assert [rank.breaker for rank in (await admin.status(store, SETTINGS)).ranks] == ["starting"]
+        await agent.report([report("a", state=RankState.DOWN)], {"a": told})
+        assert [rank.breaker for rank in (await admin.status(store, SETTINGS)).ranks] == ["closed"]
 
     async def test_a_rank_is_drained_in_the_pool_that_has_it(self) -> None:
         store = VirtualStore()
