@@ -125,10 +125,10 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
 
     @app.get("/v1/models")
     async def list_models(request: Request) -> Response:
-        """The models that have a pool, and that the key may use."""
+        """The models that have a pool, with ranks now or until a moment ago, and that the key may use."""
         await gateway.readiness.of_pools()
         key = record_of(request.scope).key
-        names = [name for name in gateway.pools.names() if key is None or not key.models or name in key.models]
+        names = [name for name in gateway.pools.known_names() if key is None or not key.models or name in key.models]
         return JSONResponse(models.listing(gateway.pools, names, gateway.started_s))
 
 

@@ -64,12 +64,12 @@ class Gateway:
         self.limits = limits
         self.metrics = Metrics()
         self.errands = Errands()
-        self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s)
+        self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
+        self.kept = KeptResponses(pools, self.metrics, self.errands, settings.response_ttl_s, self.rank_wait)
         self.lost_ranks = LostRanks(time.monotonic)
         self.retry_budget = RetryBudget(time.monotonic)
         self.hedging = Hedging() if settings.hedge else None
         self.retry_metrics = RetryMetrics(self.metrics.registry)
-        self.rank_wait = RankWait(settings.rank_wait_ms / 1000, self.metrics.registry)
         self.readiness = Readiness(pools, self.keys, self.rank_wait)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held, limits))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
@@ -108,7 +108,7 @@ class Gateway:
             model = names[0]
         pool = self.pools.known(model)
         if pool is None:
-            known = ", ".join(sorted(self.pools.names())) or "none"
+            known = ", ".join(sorted(self.pools.known_names())) or "none"
             raise UnknownModelError(
                 f"The model `{quoted(model)}` does not exist. Valid aliases: {known}.", param="model"
             )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import anyio
+import msgspec
 
 from gateway.errands import Errands
 from gateway.errors import StoreLostError, UnknownResponseError, quoted
 from gateway.metrics import Metrics
 from gateway.placing import Pool, Pools
+from gateway.rank_wait import RankWait
+from gateway.shape import NO_LOAD
 from scheduler.errors import SchedulerError
 from scheduler.homes import Home
 from scheduler.messages import RankCard
@@ -26,8 +29,9 @@ MOST_UNWRITTEN = 20_000
 class KeptResponses:
     """Those of all pools, for `ttl_s` seconds each; 0 notes none."""
 
-    def __init__(self, pools: Pools, metrics: Metrics, errands: Errands, ttl_s: int) -> None:
+    def __init__(self, pools: Pools, metrics: Metrics, errands: Errands, ttl_s: int, rank_wait: RankWait) -> None:
         self._pools = pools
+        self._rank_wait = rank_wait
         self._metrics = metrics
         self._errands = errands
         self._ttl_s = ttl_s
@@ -79,14 +83,18 @@ class KeptResponses:
         self._metrics.responses_noted.labels(pool, str(kept).lower()).inc()
 
     async def find(self, response: str) -> tuple[Pool, RankCard]:
-        """The rank that has a response, and its pool.
+        """The rank that has a response, and its pool; one that left is waited for: its agent may be restarting.
 
         Raises UnknownResponseError, also where the rank was restarted since, and StoreLostError.
         """
         home = self._unwritten.get(response) or await self._look_up(response)
-        pool = self._pools.get(home.pool) if home else None
-        rank = pool.view.ranks.get(home.rank) if home and pool else None
-        if home is None or pool is None or rank is None or rank.card.incarnation != home.incarnation:
+        pool = self._pools.known(home.pool) if home else None
+        if home is None or pool is None:
+            raise unknown(response)
+        if home.rank not in pool.view.ranks:
+            await self._rank_wait.comes(pool, msgspec.structs.replace(NO_LOAD, only_on=home.rank))
+        rank = pool.view.ranks.get(home.rank)
+        if rank is None or rank.card.incarnation != home.incarnation:
             raise unknown(response)
         return pool, rank.card
 

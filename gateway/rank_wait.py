@@ -56,6 +56,12 @@ class RankWait:
             self._waited.labels(pool.name).observe(time.monotonic() - since_s)
         return decision
 
+    async def comes(self, pool: Pool, shape: RequestShape) -> None:
+        """Wait until the pool has a rank for such a request, or the time is over. Safe to cancel."""
+        if self._may_wait:
+            with self._one_more():
+                await pool.rank_comes(shape, frozenset())
+
     async def until(self, there: anyio.Event) -> None:
         """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
         if there.is_set() or not self._may_wait:

@@ -16,11 +16,12 @@ from gateway import response_id
 from gateway.errands import Errands
 from gateway.kept_responses import AT_ONCE, KeptResponses
 from gateway.metrics import Metrics
+from gateway.rank_wait import RankWait
 from gateway.wire import read
 from scheduler.errors import StoreUnavailableError
 from scheduler.homes import Home, Homes
 from scheduler.store import open_store
-from tests.gateway.fake_pools import FakeHomes, FakePool, FakePools, card
+from tests.gateway.fake_pools import FakeHomes, FakePool, FakePools, FakePoolView, card
 from tests.gateway.running import DEADLINE_S, Served, checked_error, error_of, eventually, nothing_is_held, serving
 from tests.gateway.scripted_apis import RESPONSES, STREAMED, of_responses
 from tests.gateway.scripted_pair import answers, scripted_pair
@@ -153,7 +154,8 @@ async def test_a_client_that_leaves_does_not_break_off_what_the_store_is_asked(m
     monkeypatch.setattr("gateway.kept_responses.READ_WITHIN_S", DEADLINE_S)
     async with kept() as it:
         it.pools.homes = homes = Held()
-        it.served.gateway.kept = KeptResponses(it.pools, it.served.gateway.metrics, it.served.gateway.errands, KEPT_S)
+        gateway = it.served.gateway
+        gateway.kept = KeptResponses(it.pools, gateway.metrics, gateway.errands, KEPT_S, gateway.rank_wait)
         _, writer = await asyncio.open_connection("127.0.0.1", it.served.port)
         writer.write(f"GET {RESPONSES}/resp_1 HTTP/1.1\r\nHost: g\r\n\r\n".encode())
         await homes.asked.wait()
@@ -168,7 +170,8 @@ async def test_at_the_end_all_that_was_noted_is_written(is_writing: bool, monkey
     monkeypatch.setattr("gateway.kept_responses.WRITE_WITHIN_S", DEADLINE_S)
     pools = FakePools(FakePool(a := card("http://127.0.0.1:9", rank="A")))
     pools.homes = homes = Held()
-    notes = KeptResponses(pools, Metrics(), Errands(), KEPT_S)
+    metrics = Metrics()
+    notes = KeptResponses(pools, metrics, Errands(), KEPT_S, RankWait(0.0, metrics.registry))
     names = {f"resp_{number}" for number in range(3 * AT_ONCE)}
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(notes.run, name="kept responses")
@@ -229,7 +232,7 @@ GONE = {
 
 @pytest.mark.parametrize("home", GONE.values(), ids=GONE)
 async def test_a_response_that_no_rank_has_is_not_found_in_vllms_words(home: Home | None) -> None:
-    async with kept() as it:
+    async with kept(rank_wait_ms=20) as it:
         if home is not None:
             it.pools.homes.kept["resp_1"] = home, KEPT_S
         told = [
@@ -247,6 +250,21 @@ async def test_a_response_that_no_rank_has_is_not_found_in_vllms_words(home: Hom
         }
     assert it.a.requests == it.b.requests == []
     assert it.pools.placed == 0
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_while_its_agent_restarts_the_rank_that_has_a_response_is_waited_for(goes_on: bool) -> None:
+    async with kept(rank_wait_ms=600_000) as it, asyncio.TaskGroup() as tasks:
+        it.pools.homes.kept["resp_1"] = it.home("B")
+        there = it.pool.view
+        it.pool.view = FakePoolView({"A": there.ranks["A"]})
+        ask = it.create(previous_response_id="resp_1") if goes_on else it.served.client.get(f"{RESPONSES}/resp_1")
+        asking = tasks.create_task(ask)
+        await eventually(lambda: it.served.gateway.rank_wait.waiting == 1)
+        it.pool.view = there
+        it.pool.has_rank.set()
+        assert (await asking).status_code == 200
+    assert (it.a.requests, len(it.b.requests)) == ([], 1)
 
 
 async def test_an_id_cannot_change_what_a_rank_is_asked() -> None:

@@ -61,6 +61,14 @@ async def test_models_are_the_pools_in_vllms_shape() -> None:
     assert model["permission"][0]["object"] == "model_permission"
 
 
+async def test_a_model_whose_ranks_are_away_for_a_moment_is_listed() -> None:
+    fakes = FakePools(FakePool(card("http://a:1")))
+    fakes.lost["away"] = FakePool(name="away")
+    async with serving(fakes) as served:
+        listing = (await served.client.get("/v1/models")).json()
+    assert [(model["id"], model["max_model_len"]) for model in listing["data"]] == [("away", None), ("sim", 4096)]
+
+
 async def test_the_version_is_forebays() -> None:
     async with serving(FakePools()) as served:
         assert (await served.client.get("/version")).json() == {"version": version("forebay")}

@@ -108,7 +108,7 @@ def test_processes_that_are_started_before_redis_serve_once_it_is_there(tmp_path
     with ExitStack() as stack:
         site = Site(tmp_path / "site", stack, lambda: (server.url, None))
         for gateway in site.gateways:
-            until_now(partial(gateway.refuses, "/readyz", "/v1/models"), "it is not ready", pause_s=LOOK_S)
+            until_now(partial(gateway.refuses, "/readyz"), "it is not ready", pause_s=LOOK_S)
         server.start()
         stack.callback(server.stop)
         site.until_serving()
