@@ -46,7 +46,7 @@ class PullPair:
         request.record.attempt_id = self._dispatch.attempt_id
 
     async def run(self, reservation: int, legs: tuple[Leg, Leg], tries: Tries) -> Outcome:
-        """Serve the request, or say why not; its decode rank is none to avoid if there is another.
+        """Serve the request, or say why not; its decode rank is none to avoid if there is another, and no silent one.
 
         Raises what is not to be tried anew.
         """
@@ -67,7 +67,7 @@ class PullPair:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
             by_s = anyio.current_time() + connector.reach_within_s
             bound = await self._pool.rebind(reservation, receipt_for=self._request.receipt_for, avoid=tries.avoid)
-            if bound is None:
+            if bound is None or bound.card.rank in tries.silent:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
                 return Failed(Trouble.DECODE_GONE, decode.rank, gone)
             decode = bound.card

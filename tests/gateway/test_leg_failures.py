@@ -14,6 +14,7 @@ from gateway.errors import (
 from gateway.outcome import Trouble
 from gateway.retriable import Again, trouble_of
 from scheduler.decision import LegKind
+from tests.gateway.running import eventually
 from tests.gateway.scripted_pair import prefills, scripted_pair
 from tests.gateway.scripted_rank import COMPLETION, Exchange, chunk, stalls
 
@@ -66,3 +67,14 @@ async def test_a_decode_rank_that_stays_silent_is_counted_and_replaced() -> None
     assert response.content == COMPLETION
     assert pair.names() == ["P", "P2", "D", "D2"]
     assert 'forebay_gateway_rank_errors_total{error="RankTimeoutError",pool="sim"} 1.0' in page
+
+
+async def test_a_decode_rank_that_was_silent_is_not_bound_to_either() -> None:
+    async with scripted_pair(prefills, stalls, first_byte_ms=500) as pair:
+        # The second time it is the only one that is left.
+        pair.pool.rebinds = [pair.pool.view.ranks["D"].card] * 2
+        response = await pair.served.complete()
+        await eventually(pair.nothing_is_held)
+    assert response.status_code == 504
+    assert len(pair.decode.requests) == 1
+    assert set(pair.pool.releases().values()) == {1}
