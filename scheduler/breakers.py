@@ -208,7 +208,7 @@ class Breakers:
         if reply[0] == b"resync":
             return {}  # the pool began anew, and so do its breakers
         for (name, incarnation, before, wanted), written, found in zip(told, reply[1::2], reply[2::2], strict=True):
-            self._rows[name] = row = found.decode(errors="replace")
+            self._rows[name] = row = found.decode(errors=calls.AS_READ)
             if written:
                 self._count(known_breaker(before, incarnation), known_breaker(row, incarnation))
             if row == wanted:

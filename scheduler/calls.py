@@ -21,6 +21,9 @@ Word = str | bytes | int | float
 Reply = Any
 """What Redis answers: bytes, int, None, or a list of these."""
 
+AS_READ = "surrogateescape"
+"""What should be text is told again to the last byte, or nothing would take the place of what is none."""
+
 ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, str]
 """What report.lua is told of one rank."""
 
@@ -130,7 +133,8 @@ def drain(keys: PoolKeys, epoch: str, lease_ms: int, rank: str, *, undo: bool = 
 def breaker(keys: PoolKeys, epoch: str, lease_ms: int, changes: Iterable[tuple[str, str, str, str]]) -> Call:
     """breaker.lua; each of the `changes` is a rank, its incarnation, its row as read, and as it is to be."""
     names = (keys.head, keys.seen, keys.breaker, keys.change)
-    return Call(Script.BREAKER, names, (epoch, lease_ms, *(word for change in changes for word in change)))
+    words = (word.encode(errors=AS_READ) for change in changes for word in change)
+    return Call(Script.BREAKER, names, (epoch, lease_ms, *words))
 
 
 def prefix_look(blocks: Sequence[str]) -> Call:

@@ -161,3 +161,16 @@ async def test_on_redis_two_gateways_leave_a_rank_out_try_it_once_and_take_it_ba
                 assert await breaker() == "starting"
                 counters = one.counters + two.counters
                 assert (counters["breakers_opened"], counters["breakers_closed"]) == (1, 1)
+
+
+async def test_a_row_that_is_no_text_gives_way() -> None:
+    async with at_work("a", "b") as scene:
+        key = scene.keys.breaker
+        await scene.wire.store.command("HSET", key, "a", b"\xff\xfe 1 2")
+        fail(scene.pool, "a")
+
+        async def is_told() -> bool:
+            return b":3:0" in await scene.wire.store.command("HGET", key, "a")
+
+        await until(is_told, "the failures are told")
+        assert told(scene) < 5
