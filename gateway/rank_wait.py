@@ -17,7 +17,9 @@ from gateway.placing import Pool
 from scheduler.decision import Decision, Reject, RequestShape
 
 MOST_WAITING = 1_000
-"""Requests of one process, which hold their bodies meanwhile; whoever comes beyond these is told at once."""
+"""Requests of one process; whoever comes beyond these is told at once."""
+MOST_WAITING_BYTES = 1 << 28
+"""And the bodies that they hold meanwhile."""
 PLACED_AT_ONCE = 32
 """Of those that one snapshot wakes: all at once would be late for one another's deadlines."""
 TURN_S = 0.005
@@ -35,19 +37,27 @@ class RankWait:
         text = "How long requests that no rank could take waited for one, those that got none or were left too."
         name = "forebay_gateway_rank_wait_seconds"
         self._waited = Histogram(name, text, ["pool"], buckets=WAIT_SECONDS, registry=registry)
-        self.waiting = 0
+        self.waiting = self._waiting_bytes = 0
         self._turns = anyio.Semaphore(PLACED_AT_ONCE)
 
     async def decide(
-        self, pool: Pool, shape: RequestShape, avoid: frozenset[str], place: Callable[[], Awaitable[Decision]]
+        self,
+        pool: Pool,
+        shape: RequestShape,
+        avoid: frozenset[str],
+        place: Callable[[], Awaitable[Decision]],
+        body_bytes: int = 0,
     ) -> Decision:
-        """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel."""
+        """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel.
+
+        `body_bytes` is what the request holds.
+        """
         decision = await place()
-        if not isinstance(decision, Reject) or not self._may_wait:
+        if not isinstance(decision, Reject) or not self._may_wait(body_bytes):
             return decision
         since_s = time.monotonic()
         try:
-            with self._one_more():
+            with self._one_more(body_bytes):
                 while isinstance(decision, Reject):
                     await pool.rank_comes(shape, avoid)
                     async with self._turns:
@@ -64,23 +74,25 @@ class RankWait:
 
     async def until(self, there: anyio.Event) -> None:
         """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
-        if there.is_set() or not self._may_wait:
+        if there.is_set() or not self._may_wait():
             return
         with self._one_more():
             await there.wait()
             async with self._turns:
                 await anyio.sleep(TURN_S)
 
-    @property
-    def _may_wait(self) -> bool:
-        return self._wait_s > 0 and self.waiting < MOST_WAITING
+    def _may_wait(self, body_bytes: int = 0) -> bool:
+        fits = self.waiting < MOST_WAITING and self._waiting_bytes + body_bytes <= MOST_WAITING_BYTES
+        return fits and self._wait_s > 0
 
     @contextmanager
-    def _one_more(self) -> Iterator[None]:
+    def _one_more(self, body_bytes: int = 0) -> Iterator[None]:
         """One more waits, until the context is left or its time is over."""
         self.waiting += 1
+        self._waiting_bytes += body_bytes
         try:
             with anyio.move_on_after(self._wait_s), self._waiting_now.track_inprogress():
                 yield
         finally:
             self.waiting -= 1
+            self._waiting_bytes -= body_bytes

@@ -132,7 +132,9 @@ class Serving:
             self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
             return decision
 
-        return await self._gateway.rank_wait.decide(self._pool, shape, avoid, place)
+        content = self._request.content
+        held_bytes = len(content) if isinstance(content, bytes) else 0
+        return await self._gateway.rank_wait.decide(self._pool, shape, avoid, place, held_bytes)
 
     def _place_or_raise(self, decision: Decision) -> Place:
         match decision:

@@ -152,6 +152,20 @@ async def test_beyond_the_most_that_may_wait_it_is_a_503_at_once() -> None:
             assert (await served.complete()).status_code == 200
 
 
+async def test_beyond_the_bytes_that_may_wait_it_is_a_503_at_once() -> None:
+    prompt = "x" * 400_000
+    with patch.object(rank_wait, "MOST_WAITING_BYTES", 1_000_000):
+        async with without_a_rank() as (served, pool), asyncio.TaskGroup() as clients:
+            asking = [clients.create_task(served.complete(prompt=prompt)) for _ in range(5)]
+            await eventually(lambda: sum(each.done() for each in asking) == 3)
+            small = clients.create_task(served.complete())
+            await eventually(lambda: len(pool.asked) == 6)
+            there_is_a_rank(pool)
+            assert sorted([(await each).status_code for each in asking]) == [200, 200, 503, 503, 503]
+            assert (await small).status_code == 200
+            assert (await served.complete(prompt=prompt)).status_code == 200
+
+
 async def test_of_many_that_wait_only_some_are_placed_at_once() -> None:
     most, placing = 0, 0
 
