@@ -76,7 +76,7 @@ class ServerCertificate:
             except OSError:
                 found.append(None)
             else:
-                found.append((stat.st_mtime_ns, stat.st_ino))
+                found.append((stat.st_ctime_ns, stat.st_ino))  # rights count, too
         return found
 
 

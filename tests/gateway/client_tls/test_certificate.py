@@ -1,6 +1,7 @@
 """The certificate that clients are shown: read at the start, and again when it changes."""
 
 import asyncio
+import logging
 import shutil
 import ssl
 from pathlib import Path
@@ -50,6 +51,20 @@ async def test_a_certificate_that_changes_is_shown_from_then_on(
             return await shown_by(served, authority) == "second"
 
         await until(is_second, "the second one is shown")
+
+
+async def test_a_file_whose_rights_have_changed_is_looked_at_again(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_S", 0.005)
+    caplog.set_level(logging.INFO)
+    files = put(authority.signs("gateway"), tmp_path)
+    certificate = ServerCertificate(str(files.cert), str(files.key))
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(certificate.run())
+        files.key.chmod(0o640)
+        await until(lambda: "the certificate was read again" in caplog.text, "what could not be read may be readable")
+        looking.cancel()
 
 
 @pytest.mark.parametrize(
