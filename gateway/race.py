@@ -96,7 +96,7 @@ class Race:
 
     async def _placed_elsewhere(self, held: Held, card: RankCard) -> Place | None:
         """A second placement, if there may be one and there is another rank; none if the first has ended meanwhile."""
-        if not (self._hedging.take() and self._gateway.retry_budget.take()):
+        if not (self._hedging.take() and self._gateway.retry_budget.take(is_first=False)):
             return None
         shape = msgspec.structs.replace(self._shape, pairable=False)
         avoid = likely_to_fail_with(card, (rank.card for rank in self._pool.view.ranks.values()))

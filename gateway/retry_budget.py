@@ -1,7 +1,7 @@
 """How many retries a gateway allows itself, so that they cannot multiply a load that ranks fail of. Pure.
 
 Each request may lose one rank: a whole rank's requests are tried anew when it dies. What fails again and again cannot
-more than double the load.
+more than double the load, nor take from others their first retry.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ class RecentCount:
 
 class RetryBudget:
     """The retries of one process: fewer in the window than `FLOOR`, the requests under way and those that have ended
-    in it together. `clock` answers monotonic seconds.
+    in it together. First retries are counted without the others, so each request has its own, whatever requests that
+    nobody can serve have taken. `clock` answers monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._under_way = 0
         self._ended = RecentCount()
-        self._retries = RecentCount()
+        self._first_retries, self._others = RecentCount(), RecentCount()
 
     def __enter__(self) -> None:
         """One more request is under way, while the context is open."""
@@ -61,10 +62,11 @@ class RetryBudget:
         self._under_way -= 1
         self._ended.add(self._clock())
 
-    def take(self) -> bool:
-        """Whether there may be one more retry; it counts then."""
+    def take(self, *, is_first: bool) -> bool:
+        """Whether there may be one more retry, a request's first or not; it counts then."""
         now_s = self._clock()
-        if self._retries.total(now_s) >= FLOOR + self._under_way + self._ended.total(now_s):
+        taken = self._first_retries.total(now_s) + (0 if is_first else self._others.total(now_s))
+        if taken >= FLOOR + self._under_way + self._ended.total(now_s):
             return False
-        self._retries.add(now_s)
+        (self._first_retries if is_first else self._others).add(now_s)
         return True

@@ -29,6 +29,9 @@ from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
 
 log = logging.getLogger(__name__)
 
+FIRST_RETRY = 2
+"""Which placement it is."""
+
 HELD_S = 0.05
 """What has failed is held no longer before it is moved to the next placement; for a longer wait it is given back."""
 
@@ -92,7 +95,7 @@ class Serving:
         if not isinstance(step, PlaceAgain):
             return step
         failed, metrics = step.after, self._gateway.retry_metrics
-        if not self._gateway.retry_budget.take():
+        if not self._gateway.retry_budget.take(is_first=step.tries.placements == FIRST_RETRY):
             metrics.refused.labels(self._pool.name, failed.trouble.value).inc()
             return GiveUp(failed.error)
         metrics.retries.labels(self._pool.name, failed.trouble.value).inc()

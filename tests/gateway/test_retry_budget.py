@@ -20,14 +20,14 @@ class Clock:
 
 
 def taken(budget: RetryBudget, at_most: int = 10_000) -> int:
-    """How many retries it allows now."""
-    return next(count for count in range(at_most) if not budget.take())
+    """How many second retries it allows now."""
+    return next(count for count in range(at_most) if not budget.take(is_first=False))
 
 
 def test_a_gateway_with_nothing_to_do_may_retry_a_little() -> None:
     budget = RetryBudget(Clock())
     assert taken(budget) == FLOOR
-    assert not budget.take()
+    assert not budget.take(is_first=False)
 
 
 def test_each_request_under_way_or_ended_lately_allows_one_more() -> None:
@@ -36,9 +36,23 @@ def test_each_request_under_way_or_ended_lately_allows_one_more() -> None:
         for _ in range(30):
             under_way.enter_context(budget)
         assert taken(budget) == FLOOR + 30
-    assert not budget.take()
+    assert not budget.take(is_first=False)
     with budget:
         assert taken(budget) == 1
+
+
+def test_a_request_keeps_its_first_retry_whatever_others_have_used_up() -> None:
+    budget = RetryBudget(Clock())
+    with ExitStack() as under_way:
+        for _ in range(30):
+            under_way.enter_context(budget)
+        for _ in range(100):
+            with budget:
+                assert budget.take(is_first=True)
+                budget.take(is_first=False)
+        assert taken(budget) == 0
+        assert all(budget.take(is_first=True) for _ in range(30))
+    assert taken(budget) == 0
 
 
 def test_what_happened_long_ago_counts_no_more() -> None:
@@ -57,7 +71,7 @@ def test_retries_at_most_double_a_load_of_which_everything_fails() -> None:
     for _ in range(seconds * per_second):
         clock.now_s += 1 / per_second
         with budget:
-            retries += sum(budget.take() for _ in range(2))
+            retries += sum(budget.take(is_first=is_first) for is_first in (True, False))
     assert retries <= FLOOR * seconds / WINDOW_S + seconds * per_second + 2 * WINDOW_S * per_second
 
 
