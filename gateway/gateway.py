@@ -92,12 +92,12 @@ class Gateway:
         """How many requests for ranks are being served."""
         return len(self._alive)
 
-    async def pool_for(self, model: str | None) -> Pool:
+    async def pool_for(self, model: str | None, body_bytes: int = 0) -> Pool:
         """The pool of a request, as soon as it is known which there are; it may have lost its ranks a moment ago.
 
-        Raises AmbiguousModelError, UnknownModelError, NoRankError.
+        `body_bytes` is what the request holds. Raises AmbiguousModelError, UnknownModelError, NoRankError.
         """
-        await self.readiness.of_pools()
+        await self.readiness.of_pools(body_bytes)
         if not model:  # to vLLM an empty name is none
             names = self.pools.names() or self.pools.known_names()
             if len(names) > 1:

@@ -45,7 +45,7 @@ class JsonRequest:
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         body = await self._read(arrival, raw)
         asked = self._prompt_of(body)
-        pool = await self._gateway.pool_for(body.model)
+        pool = await self._gateway.pool_for(body.model, len(raw))
         arrival.record.pool = pool.name
         shape = await self._bound(self._shape_of(pool, body, asked), pool, body)
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)

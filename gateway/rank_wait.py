@@ -68,25 +68,25 @@ class RankWait:
 
     async def comes(self, pool: Pool, shape: RequestShape) -> None:
         """Wait until the pool has a rank for such a request, or the time is over. Safe to cancel."""
-        if self._may_wait:
-            with self._one_more():
+        if self._may_wait(0):
+            with self._one_more(0):
                 await pool.rank_comes(shape, frozenset())
 
-    async def until(self, there: anyio.Event) -> None:
+    async def until(self, there: anyio.Event, body_bytes: int = 0) -> None:
         """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
-        if there.is_set() or not self._may_wait():
+        if there.is_set() or not self._may_wait(body_bytes):
             return
-        with self._one_more():
+        with self._one_more(body_bytes):
             await there.wait()
             async with self._turns:
                 await anyio.sleep(TURN_S)
 
-    def _may_wait(self, body_bytes: int = 0) -> bool:
+    def _may_wait(self, body_bytes: int) -> bool:
         fits = self.waiting < MOST_WAITING and self._waiting_bytes + body_bytes <= MOST_WAITING_BYTES
         return fits and self._wait_s > 0
 
     @contextmanager
-    def _one_more(self, body_bytes: int = 0) -> Iterator[None]:
+    def _one_more(self, body_bytes: int) -> Iterator[None]:
         """One more waits, until the context is left or its time is over."""
         self.waiting += 1
         self._waiting_bytes += body_bytes

@@ -41,10 +41,13 @@ class Readiness:
                 return
             await anyio.sleep(POLL_S)
 
-    async def of_pools(self) -> None:
-        """Return when it is known which models there are. Raises NoRankError where that takes too long."""
+    async def of_pools(self, body_bytes: int = 0) -> None:
+        """Return when it is known which models there are, to a request that holds a body of so many bytes.
+
+        Raises NoRankError where that takes too long.
+        """
         if not self._pools.ready:
-            await self._rank_wait.until(self._knows_pools)
+            await self._rank_wait.until(self._knows_pools, body_bytes)
             if not self._pools.ready:
                 raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
 
