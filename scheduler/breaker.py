@@ -112,6 +112,11 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     gives_back: bool = False
     came_back: bool = False
 
+    @property
+    def is_by_ticket(self) -> bool:
+        """Whether it counts only of who holds the ticket, which a row that was read too early does not say."""
+        return self.gives_back or self.probe_went_well is not None
+
 
 @lru_cache(KEPT)
 def parse_breaker(row: str) -> Breaker:

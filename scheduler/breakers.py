@@ -3,7 +3,7 @@
 Python thinks, Lua commits: what a gateway has to say of a rank makes the rank's next row of the one that it knows
 (breaker.py), and the store takes it if nobody else was faster; else it is made anew of what is there. Requests leave a
 word and go on. One task tells the store, of ranks that failed, came back, or wait for a probe; of others nothing is
-told. What the store does not take is lost, and harms nobody.
+told. What the store does not take is lost, and harms nobody; how a probe went is told again while its ticket lasts.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ class Breakers:
         self.counters: Counter[str] = Counter()
         self._own = OwnWords()
         self._tickets = Tickets(held)
-        self._answers: dict[str, tuple[str, bool]] = {}
         self._claims: set[str] = set()
         self._back: dict[str, str] = {}
         self._to_look_at: dict[str, str] = {}
@@ -80,10 +79,7 @@ class Breakers:
         if rank is None or rank.card.incarnation != card.incarnation:
             return
         self._own.add((card.rank, card.incarnation), self._snapshots.pool_ms, well=well)
-        is_answer = self._tickets.answered(card.rank, card.incarnation)
-        if is_answer:
-            self._answers[card.rank] = (card.incarnation, well)
-        if is_answer or not well:
+        if self._tickets.answered(card.rank, card.incarnation, well=well) or not well:
             self._wake.set()
 
     def shun(self, rank: str) -> None:
@@ -145,6 +141,9 @@ class Breakers:
                 if isinstance(error, StoreWrongTypeError):
                     await self._begin_anew()
                 await asyncio.sleep(self._settings.probe_ms / 1000)
+                await self._snapshots.newer()  # pool time stood still while the store was away
+            if self._tickets.answers(self._snapshots.pool_ms):
+                self._wake.set()
             await asyncio.sleep(REST_S)
 
     def _left_out(self, pool_ms: float) -> LeftOut:
@@ -163,20 +162,20 @@ class Breakers:
     def _edits(self, now_ms: int) -> dict[str, Edit]:
         """What there is to say of each rank."""
         self._tickets.drop_old(now_ms)
-        view, given_back, answers = self._snapshots.view, self._tickets.unanswered(), self._answers
+        view, given_back, answers = self._snapshots.view, self._tickets.unanswered(), self._tickets.answers(now_ms)
         probing, back, claims = self._tickets.in_use(), self._back, self._claims
         failing = dict(self._own.failing(now_ms))
         suspects = {each.card.rank for each in view.with_breakers if each.breaker and each.breaker.is_suspect}
         lives = failing | back | self._to_look_at
         lives |= {name: view.ranks[name].card.incarnation for name in claims if name in view.ranks}
-        lives |= probing | given_back | {name: incarnation for name, (incarnation, _) in answers.items()}
-        self._answers, self._back, self._claims, self._to_look_at = {}, {}, set(), {}
+        lives |= probing | given_back | {name: answer.incarnation for name, answer in answers.items()}
+        self._back, self._claims, self._to_look_at = {}, set(), {}
         return {
             name: Edit(
                 by=self._me,
                 incarnation=incarnation,
                 heard=self._own.take((name, incarnation), now_ms) if name in failing.keys() | suspects else (),
-                probe_went_well=answers[name][1] if name in answers else None,
+                probe_went_well=answers[name].well if name in answers else None,
                 claims=name in claims or name in probing,
                 gives_back=name in given_back,
                 came_back=name in back,
@@ -197,9 +196,9 @@ class Breakers:
         """Those for which others were faster."""
         now_ms = int(self._snapshots.pool_ms)
         changes = [(name, edit.incarnation, *self._change(name, edit, now_ms)) for name, edit in edits.items()]
-        told = [change for change in changes if change[2] != change[3]]
+        told = [change for change in changes if change[2] != change[3] or edits[change[0]].is_by_ticket]
         for name, _, row, same in changes:
-            if row == same:
+            if row == same and not edits[name].is_by_ticket:
                 self._settled(edits[name], name, row)
         if not told:
             return {}
@@ -211,9 +210,9 @@ class Breakers:
             self._rows[name] = row = found.decode(errors=calls.AS_READ)
             if written:
                 self._count(known_breaker(before, incarnation), known_breaker(row, incarnation))
-            if row == wanted:
+            if row in {before, wanted}:  # as it was before and not written: the life is gone
                 self._settled(edits[name], name, row)
-        return {name: edits[name] for name, _, _, wanted in told if self._rows[name] != wanted}
+        return {name: edits[name] for name, _, before, wanted in told if self._rows[name] not in {before, wanted}}
 
     def _change(self, name: str, edit: Edit, now_ms: int) -> tuple[str, str]:
         """The row as it was last read, and as it is to be."""
@@ -224,7 +223,9 @@ class Breakers:
 
     def _settled(self, edit: Edit, name: str, row: str) -> None:
         """What is in the store has what was to be said in it."""
-        if not edit.claims or name in self._answers:
+        if edit.probe_went_well is not None:
+            self._tickets.told(name)
+        if not edit.claims or self._tickets.has_answer(name):
             return
         breaker = known_breaker(row, edit.incarnation)
         if breaker and breaker.trips and breaker.holder == self._me:

@@ -1,13 +1,15 @@
 """The tickets of one gateway to probe half-open ranks: each is good for one request at a time.
 
 A ticket is taken while a placement is decided, and is in use once the request was placed on its rank; in use it is
-kept until the rank has answered or the reservation is gone.
+kept until the rank has answered or the reservation is gone. The answer is kept until the store has it, or the ticket
+would have ended there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from scheduler.breaker import TICKET_MS
 from scheduler.decision import Decision, Place
@@ -21,6 +23,14 @@ class _Ticket:
         self.incarnation, self.until_ms = incarnation, until_ms
         self.is_taken = False
         self.reservation: int | None = None
+
+
+class Answer(NamedTuple):
+    """How a probe of a life went; of use until then."""
+
+    incarnation: str
+    well: bool
+    until_ms: float
 
 
 class Trial:
@@ -45,6 +55,7 @@ class Tickets:
     def __init__(self, held: Container[int]) -> None:
         self._held = held
         self._tickets: dict[str, _Ticket] = {}
+        self._answers: dict[str, Answer] = {}
 
     @contextmanager
     def trial(self, out: frozenset[str], now_ms: float) -> Iterator[Trial]:
@@ -76,13 +87,27 @@ class Tickets:
         """The ticket is another's, or there is none any more."""
         self._tickets.pop(rank, None)
 
-    def answered(self, rank: str, incarnation: str) -> bool:
+    def answered(self, rank: str, incarnation: str, *, well: bool) -> bool:
         """Whether the rank's answer is the one that its breaker waits for; the ticket is used up by it."""
         ticket = self._tickets.get(rank)
         if ticket is None or ticket.incarnation != incarnation:
             return False
         del self._tickets[rank]
+        self._answers[rank] = Answer(incarnation, well, ticket.until_ms)
         return True
+
+    def answers(self, now_ms: float) -> dict[str, Answer]:
+        """Those that the store is to be told, by rank."""
+        self._answers = {name: answer for name, answer in self._answers.items() if now_ms <= answer.until_ms}
+        return self._answers.copy()
+
+    def has_answer(self, rank: str) -> bool:
+        """Whether the store is to be told how the rank's probe went."""
+        return rank in self._answers
+
+    def told(self, rank: str) -> None:
+        """The store has the rank's answer."""
+        self._answers.pop(rank, None)
 
     def in_use(self) -> dict[str, str]:
         """The incarnations of ranks that are being probed, by rank."""
@@ -101,6 +126,7 @@ class Tickets:
     def forget(self) -> None:
         """None is valid any more."""
         self._tickets.clear()
+        self._answers.clear()
 
     def _is_awaited(self, ticket: _Ticket) -> bool:
         return ticket.reservation is None or ticket.reservation in self._held

@@ -51,6 +51,9 @@ class Wire:
         self.reaps_asked = 0
         self.may_reap = asyncio.Event()
         self.may_reap.set()
+        self.snapshots_arrive = asyncio.Event()
+        self.snapshots_arrive.set()
+        self.snapshots_held = 0
         self._at_once = 0
         self._free = asyncio.Event()
         self._free.set()
@@ -62,6 +65,16 @@ class Wire:
     def let_go(self) -> None:
         self._free.set()
 
+    async def hold_snapshots(self) -> None:
+        """From now on nobody hears what the store answers to a snapshot; one has been asked for."""
+        self.snapshots_arrive.clear()
+        await until(lambda: self.snapshots_held > 0, "a snapshot is on its way")
+
+    def let_one_snapshot_arrive(self) -> None:
+        """The one that is on its way."""
+        self.snapshots_arrive.set()
+        self.snapshots_arrive.clear()
+
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
         """See scheduler.store.Store. Snapshots and reaping are other conversations than the ledger's."""
         if calls and calls[0].script in {Script.PREFIX_LOOK, Script.PREFIX_TOUCH, Script.PREFIX_BELIEVED}:
@@ -71,7 +84,12 @@ class Wire:
             if calls[0].script is Script.REAP:
                 await self.may_reap.wait()
             await self._travel()
-            return await self.store.run(calls)
+            replies = await self.store.run(calls)
+            if calls[0].script is Script.SNAPSHOT:
+                self.snapshots_held += 1
+                await self.snapshots_arrive.wait()
+                self.snapshots_held -= 1
+            return replies
         self.batches.append([call.script for call in calls])
         self.most_keys = max([self.most_keys, *(len(call.keys) for call in calls)])
         self._at_once += 1

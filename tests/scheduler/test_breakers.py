@@ -100,6 +100,16 @@ async def test_words_of_a_rank_that_is_not_there_are_none() -> None:
         assert told(scene) == 0
 
 
+async def test_of_a_life_that_is_gone_the_store_is_told_once() -> None:
+    async with at_work("a", "b") as scene:
+        await scene.wire.hold_snapshots()
+        await scene.report("a", "b", incarnation="i2")
+        fail(scene.pool, "a")
+        await until(lambda: told(scene) > 0, "the store was told")
+        await asyncio.sleep(0.1)
+        assert told(scene) == 1
+
+
 @asynccontextmanager
 async def gateway(store: Store, name: str) -> AsyncIterator[Pool]:
     pool = Pool(

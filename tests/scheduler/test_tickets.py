@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler.breaker import TICKET_MS
 from scheduler.decision import Leg, LegKind, Place, Reject
-from scheduler.tickets import Tickets
+from scheduler.tickets import Answer, Tickets
 from tests.samples import card
 
 NOW = 1_000
@@ -55,9 +57,29 @@ def test_a_placement_that_was_cancelled_or_refused_used_no_ticket() -> None:
 
 def test_the_answer_of_the_probe_uses_the_ticket_up() -> None:
     tickets = with_ticket({7})
-    assert not tickets.answered("a", "i0")
-    assert tickets.answered("a", "i1")
-    assert not tickets.answered("a", "i1")
+    assert not tickets.answered("a", "i0", well=True)
+    assert tickets.answered("a", "i1", well=True)
+    assert not tickets.answered("a", "i1", well=True)
+
+
+def test_an_answer_is_kept_until_it_is_told_or_its_ticket_would_have_ended() -> None:
+    tickets = with_ticket({7})
+    tickets.answered("a", "i1", well=False)
+    assert tickets.answers(NOW + TICKET_MS) == {"a": Answer("i1", False, NOW + TICKET_MS)}
+    assert tickets.has_answer("a")
+    assert tickets.answers(NOW + TICKET_MS + 1) == {}
+    assert not tickets.has_answer("a")
+
+
+@pytest.mark.parametrize("all_end", [False, True])
+def test_an_answer_that_was_told_or_is_of_another_epoch_is_kept_no_longer(all_end: bool) -> None:
+    tickets = with_ticket({7})
+    tickets.answered("a", "i1", well=True)
+    if all_end:
+        tickets.forget()
+    else:
+        tickets.told("a")
+    assert tickets.answers(NOW) == {}
 
 
 def test_a_probe_that_ended_without_an_answer_is_given_back() -> None:
@@ -80,7 +102,7 @@ def test_a_ticket_that_nobody_used_ends_and_one_in_use_does_not() -> None:
         assert trial.out == OUT
     tickets.drop_old(NOW + TICKET_MS + 1)
     assert tickets.in_use() == {"a": "i1"}
-    assert not tickets.answered("b", "i1")
+    assert not tickets.answered("b", "i1", well=True)
 
 
 def test_a_ticket_that_was_renewed_is_the_same() -> None:
