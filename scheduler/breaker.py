@@ -35,6 +35,8 @@ UNPROBED_MS = 60_000
 """So long without a probe there are hardly any requests: the next one may as well try the rank."""
 RAMP_MS = 10_000
 """How long a rank that came back starts slowly."""
+SKEW_MS = 5_000
+"""By no more pool time differs as two gateways know it: each counts on from its last snapshot."""
 NEVER = -1
 NOBODY = "-"
 KEPT = 1_024
@@ -89,13 +91,13 @@ class Breaker(msgspec.Struct, frozen=True):
         if not self.trips:
             return BreakerState.OPEN if is_due(self, now_ms) else BreakerState.CLOSED
         left_ms = self.open_until_ms - now_ms
-        if left_ms > OPEN_MOST_MS or left_ms <= -UNPROBED_MS:
+        if left_ms > OPEN_MOST_MS + SKEW_MS or left_ms <= -UNPROBED_MS:
             return BreakerState.CLOSED
         return BreakerState.OPEN if left_ms > 0 else BreakerState.HALF_OPEN
 
     def can_be_claimed(self, now_ms: float) -> bool:
         """Whether it waits for somebody to probe its rank."""
-        is_free = self.holder == NOBODY or not 0 < self.ticket_until_ms - now_ms <= TICKET_MS
+        is_free = self.holder == NOBODY or not 0 < self.ticket_until_ms - now_ms <= TICKET_MS + SKEW_MS
         return is_free and self.state(now_ms) is BreakerState.HALF_OPEN
 
 

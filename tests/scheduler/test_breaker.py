@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +122,16 @@ def test_one_gateway_at_a_time_has_the_ticket() -> None:
     taken = edited(given_back, other, HALF_OPEN_MS + 6)
     assert taken is not None
     assert taken.holder == "another"
+
+
+def test_who_is_behind_in_pool_time_takes_no_ticket_and_closes_nothing() -> None:
+    longest = after(after(opened(9), HALF_OPEN_MS, claims=True), HALF_OPEN_MS, probe_went_well=False)
+    assert longest.open_until_ms == HALF_OPEN_MS + OPEN_MOST_MS
+    for behind_ms in (1, 20, 1_000):
+        now_ms, other = HALF_OPEN_MS - behind_ms, Edit(by="another", incarnation="i1", claims=True)
+        kept = msgspec.structs.replace(CLAIMED, open_until_ms=NOW)
+        assert edited(kept, other, now_ms) == kept
+        assert edited(longest, other, now_ms) == longest
 
 
 def test_who_keeps_saying_so_keeps_the_ticket() -> None:
