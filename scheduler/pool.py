@@ -132,7 +132,7 @@ class Pool:
             if isinstance(decision, Reject):
                 if not self._reach.is_cut_off:
                     await self._snapshots.newer()
-                decision = await self._place_once(shape, receipt_for, avoid)
+                decision = await self._place_once(shape, receipt_for, avoid, instead_of)
             return decision
         finally:
             self._give_back(instead_of)
@@ -209,7 +209,7 @@ class Pool:
                 await self._receipts.leave()
 
     async def _place_once(
-        self, shape: RequestShape, receipt_for: str, avoid: frozenset[str], instead_of: int | None = None
+        self, shape: RequestShape, receipt_for: str, avoid: frozenset[str], instead_of: int | None
     ) -> Decision:
         with self._breakers.trial() as trial:
             return trial.ends(await self._decide(shape, receipt_for, avoid | trial.out, instead_of))

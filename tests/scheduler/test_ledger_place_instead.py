@@ -56,6 +56,22 @@ class TestAnswers:
             assert scene.pool.reservations == 0
             await scene.becomes_exact()
 
+    async def test_when_ranks_are_looked_up_once_more_its_own_load_does_not_drive_it_away(self) -> None:
+        async with at_work("a", "b", settings=RARELY) as scene:
+            failed = (await scene.place(2))[0]
+            await scene.becomes_exact()
+            await scene.agent.goodbye()
+            await until(lambda: not scene.pool.view.ranks, "the ranks have gone")
+            await scene.wire.hold_snapshots()
+            await scene.report("a", "b")
+            start = len(scene.wire.batches)
+            scene.wire.snapshots_arrive.set()
+            place = await scene.pool.place(SHAPE, instead_of=failed.reservation)
+            assert isinstance(place, Place)
+            assert place.legs[0].card.rank == failed.legs[0].card.rank
+            await scene.becomes_exact()
+            assert scene.batches_since(start) == [[Script.PLACE]]
+
     async def test_one_that_is_not_held_any_more_is_no_hindrance(self) -> None:
         async with at_work("a") as scene:
             held = await placed(scene)
