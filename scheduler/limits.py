@@ -21,6 +21,7 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.gateway_name import life_and_address
 from scheduler.keys import PoolKeys
 from scheduler.limit_account import Account
+from scheduler.limit_news import News
 from scheduler.limit_rule import EMPTY, Answer, Levels, Limits, Verdict
 from scheduler.prefix_contact import PrefixContact
 from scheduler.settings import SchedulerSettings
@@ -59,7 +60,7 @@ class SharedLimits:
         self._questions: list[_Question] = []
         self._in_flight: frozenset[str] = frozenset()
         self._wake = asyncio.Event()
-        self._gathering = False
+        self._news = News(settings.renew_ms)
         self.gateways = 1
         self.counters: Counter[str] = Counter()
 
@@ -92,13 +93,11 @@ class SharedLimits:
     def ended(self, name: str, charged_tokens: int, used_tokens: int) -> None:
         """A request that was let in for so many tokens is over and has used so many. Returns at once."""
         self._accounts[name].ended(charged_tokens, used_tokens)
-        if not self._gathering:
-            self._gathering = True
-            asyncio.get_running_loop().call_later(GATHER_S, self._gathered)
+        self._tell_soon(name)
 
-    def _gathered(self) -> None:
-        self._gathering = False
-        self._wake.set()
+    def _tell_soon(self, name: str) -> None:
+        if self._news.add(name):
+            asyncio.get_running_loop().call_later(GATHER_S, self._wake.set)
 
     def _account(self, name: str, limits: Limits) -> Account:
         account = self._accounts.get(name)
@@ -138,9 +137,7 @@ class SharedLimits:
                 pass  # what runs here is to be said again
             self._wake.clear()
             questions, self._questions = [each for each in self._questions if not each.answer.done()], []
-            asked = {each.name for each in questions}
-            due_ms = _now_ms() - self._settings.renew_ms
-            told = {name: each for name, each in self._accounts.items() if name in asked or each.is_due(due_ms)}
+            told = self._news.take(self._accounts, {each.name for each in questions}, _now_ms())
             if told:
                 self._in_flight = frozenset(told)
                 await self._exchange(questions, told)
@@ -195,6 +192,7 @@ class SharedLimits:
         elif verdict is Verdict.ADMITTED:
             # Its client has left, or it did not wait any longer: then what became of it was noted.
             account.note(-1, -question.tokens)
+            self._tell_soon(question.name)
 
     def _call(self, name: str, account: Account, more: Levels, asked_tokens: Sequence[int]) -> Call:
         return limit_calls.limit(

@@ -182,6 +182,21 @@ async def test_gateways_that_leave_run_nothing() -> None:
         assert (await limits.ask(NAME, wanted, 0)).verdict is ADMITTED
 
 
+async def test_an_account_forgotten_at_the_wrong_moment_is_there_when_its_request_ends() -> None:
+    class Forgetting(FaultyStore):
+        """Its asker hears of the loss after the accounts were looked through."""
+
+        async def run(self, calls: Sequence[Call]) -> list[Reply]:
+            asyncio.get_running_loop().call_soon(limits._forget)
+            return await super().run(calls)
+
+    store = Forgetting()
+    async with asking(store) as limits:
+        store.lost = True
+        assert (await limits.ask(NAME, Limits(requests_per_minute=5), 0)).verdict is ADMITTED
+        limits.ended(NAME, 0, 0)
+
+
 async def test_who_asked_before_a_keys_limits_were_changed_is_answered_by_those_it_asked_for() -> None:
     store, before, after = FaultyStore(), Limits(requests_per_minute=5), Limits(tokens_per_minute=100)
     async with asking(store) as limits, asyncio.TaskGroup() as tasks:
