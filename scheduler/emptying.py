@@ -72,6 +72,9 @@ class Emptying:
         if reply[0] == b"closed":
             return [Left(rank=rank, is_away=True) for rank in self._ranks[pool]]
         delta = Delta.read(reply)
+        if delta.epoch != view.epoch:  # its time begins anew
+            for rank in self._ranks[pool]:
+                self._free_since_ms.pop(rank, None)
         view = self._views[pool] = fold(view, delta)[0]
         rows = {name.decode(errors="replace"): seen.decode(errors="replace") for name, seen, *_ in delta.rows}
         self._seen_rows |= {rank: rows[rank.rank] for rank in self._ranks[pool] if rank.rank in rows}

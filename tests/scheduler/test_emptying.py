@@ -102,6 +102,8 @@ class TestWhatIsLeft:
     async def test_a_store_that_began_anew_is_waited_for(self) -> None:
         async with at_work("a") as scene:
             emptying = Emptying(scene.wire.store, [A], SETTINGS)
+            for _ in range(20):  # to a pool time that the next epoch does not reach soon
+                await says(scene, running=1)
             await emptying.look()
             scene.wire.store.data.clear()
             assert await left_on(emptying) == "a: its agent has left"
