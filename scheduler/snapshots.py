@@ -144,7 +144,7 @@ class Snapshots:
             return  # a pool that is being rebuilt keeps its last snapshot
         self._statements_then = statements
         read_at = self._clock()
-        folding = Folding(known, Delta.read(reply), self._allowed)
+        folding = Folding(known, Delta.read(reply), self._allowed, self._refused)
         for _ in folding.slices(SLICE_ROWS):
             await asyncio.sleep(0)
         view = folding.view()
@@ -152,8 +152,8 @@ class Snapshots:
             self._reread_at = None
         if folding.skipped and self._reread_at is None:
             self._reread_at = read_at + REREAD_S
-        self.unreadable += folding.skipped
-        self._note_refused(folding.refused, whole=known.version < 0)
+        self.unreadable += folding.skipped + folding.refusals
+        self._note_refused(folding.refused)
         self.rebuilding = self._is_being_rebuilt(view)
         if self.rebuilding:
             return
@@ -168,11 +168,11 @@ class Snapshots:
             self.complaint = str(error)
             self.losses += 1
 
-    def _note_refused(self, refused: dict[str, str], *, whole: bool) -> None:
+    def _note_refused(self, refused: dict[str, str]) -> None:
         for rank, why in refused.items():
             if self._refused.get(rank) != why:
                 log.warning("rank %r is not placed on: %s", rank, why)
-        self._refused = refused if whole else self._refused | refused
+        self._refused = refused
 
     def _known(self) -> PoolView:
         """What the next delta is laid over: nothing after a doubt."""

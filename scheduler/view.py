@@ -90,17 +90,24 @@ class Folding:
     """A delta being laid over a view, slice by slice, so that thousands of ranks do not hold up an event loop.
 
     A rank whose row is unreadable, or whose card is of a version newer than ours, is not in the next view: what is not
-    understood is not placed on. `skipped` counts them, those among them whose endpoint must not be asked are `refused`,
-    by why.
+    understood is not placed on. `skipped` counts them. Nor is one whose endpoint must not be asked: by name why, in
+    `refused`, as far as it was there before and its card is the same, or its card came now, which `refusals` counts.
     """
 
-    def __init__(self, view: PoolView, delta: Delta, allowed: AllowedHosts | None = None) -> None:
+    def __init__(
+        self,
+        view: PoolView,
+        delta: Delta,
+        allowed: AllowedHosts | None = None,
+        refused: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._delta = delta
         self._allowed = allowed or AllowedHosts()
-        self.refused: dict[str, str] = {}
         # An older version is of a store that lost what it had told us, and then it tells all it knows.
         follows = view.epoch == delta.epoch and view.version <= delta.version
         self._ranks = view.ranks.copy() if follows else {}
+        self.refused = dict(refused) if follows else {}
+        self.refusals = 0
         self._groups = Groups(delta.pool_ms)
         self.skipped = 0
 
@@ -123,14 +130,18 @@ class Folding:
 
     def _fold(self, name: bytes, seen: bytes, load: bytes, card: bytes, breaker: bytes) -> None:
         former = self._ranks.pop(rank := name.decode(errors="replace"), None)
+        why = self.refused.pop(rank, None)
         if not seen:
+            return
+        if why and not card:
+            self.refused[rank] = why
             return
         try:
             view = _rank_view(rank, former, seen.decode(), load.decode(), card)
             if card:
                 self._allowed.require(view.card.endpoint)
         except EndpointError as error:
-            self.skipped += 1
+            self.refusals += 1
             self.refused[rank] = str(error)
             return
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
@@ -146,7 +157,7 @@ def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
     folding = Folding(view, delta)
     for _ in folding.slices(max(1, len(delta.rows))):
         pass
-    return folding.view(), folding.skipped
+    return folding.view(), folding.skipped + folding.refusals
 
 
 def _rank_view(rank: str, former: RankView | None, seen_row: str, load_row: str, card_json: bytes) -> RankView:
