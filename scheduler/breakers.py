@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from scheduler import calls
@@ -23,6 +23,7 @@ from scheduler.left_out import LeftOut, left_out
 from scheduler.messages import RankCard, Role
 from scheduler.own_words import OwnWords
 from scheduler.reach import Reach
+from scheduler.reservation import Reservation
 from scheduler.settings import SchedulerSettings
 from scheduler.slow_start import came_back, established
 from scheduler.snapshots import Snapshots
@@ -57,7 +58,7 @@ class Breakers:
         snapshots: Snapshots,
         reach: Reach,
         gateway: str,
-        held: Container[int],
+        held: Mapping[int, Reservation],
     ) -> None:
         self._store, self._keys, self._settings = store, keys, settings
         self._snapshots, self._reach = snapshots, reach

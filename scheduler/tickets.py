@@ -1,18 +1,19 @@
 """The tickets of one gateway to probe half-open ranks: each is good for one request at a time.
 
 A ticket is taken while a placement is decided, and is in use once the request was placed on its rank; in use it is
-kept until the rank has answered or the reservation is gone. The answer is kept until the store has it, or the ticket
-would have ended there.
+kept until the rank has answered, or the reservation is gone or on another rank. The answer is kept until the store has
+it, or the ticket would have ended there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from scheduler.breaker import TICKET_MS
 from scheduler.decision import Decision, Place
+from scheduler.reservation import Reservation
 
 MARGIN_MS = TICKET_MS / 6
 """A ticket is no longer begun with so shortly before its end."""
@@ -52,7 +53,7 @@ class Trial:
 class Tickets:
     """Those that this gateway holds, by rank. `held` are the reservations that are live."""
 
-    def __init__(self, held: Container[int]) -> None:
+    def __init__(self, held: Mapping[int, Reservation]) -> None:
         self._held = held
         self._tickets: dict[str, _Ticket] = {}
         self._answers: dict[str, Answer] = {}
@@ -114,8 +115,8 @@ class Tickets:
         return {name: ticket.incarnation for name, ticket in self._tickets.items() if ticket.reservation is not None}
 
     def unanswered(self) -> dict[str, str]:
-        """Those of them whose request has ended without an answer of theirs; they are no tickets any more."""
-        ended = {name for name, ticket in self._tickets.items() if not self._is_awaited(ticket)}
+        """Those of them whose request ended, or went elsewhere, without their answer; they are no tickets any more."""
+        ended = {name for name, ticket in self._tickets.items() if not self._is_awaited(name, ticket)}
         return {name: self._tickets.pop(name).incarnation for name in ended}
 
     def drop_old(self, now_ms: float) -> None:
@@ -128,8 +129,11 @@ class Tickets:
         self._tickets.clear()
         self._answers.clear()
 
-    def _is_awaited(self, ticket: _Ticket) -> bool:
-        return ticket.reservation is None or ticket.reservation in self._held
+    def _is_awaited(self, rank: str, ticket: _Ticket) -> bool:
+        if ticket.reservation is None:
+            return True
+        held = self._held.get(ticket.reservation)
+        return held is not None and any(leg.rank == rank for leg in held.legs)
 
 
 def _is_idle(ticket: _Ticket) -> bool:

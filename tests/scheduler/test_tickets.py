@@ -6,8 +6,9 @@ import pytest
 
 from scheduler.breaker import TICKET_MS
 from scheduler.decision import Leg, LegKind, Place, Reject
+from scheduler.reservation import Reservation, reserve
 from scheduler.tickets import Answer, Tickets
-from tests.samples import card
+from tests.samples import ask, card, single
 
 NOW = 1_000
 OUT = frozenset({"a", "b"})
@@ -18,19 +19,23 @@ def placed(*ranks: str, reservation: int = 7) -> Place:
     return Place(reservation=reservation, legs=legs, cost_s=0.0, first_token_s=0.0)
 
 
-def with_ticket(held: set[int]) -> Tickets:
+def on(*ranks: str) -> Reservation:
+    return reserve(ask(), tuple(single(rank) for rank in ranks))
+
+
+def with_ticket(held: dict[int, Reservation]) -> Tickets:
     tickets = Tickets(held)
     tickets.won("a", "i1", NOW + TICKET_MS)
     return tickets
 
 
 def test_without_a_ticket_a_rank_is_left_out() -> None:
-    with Tickets(set()).trial(OUT, NOW) as trial:
+    with Tickets({}).trial(OUT, NOW) as trial:
         assert trial.out == OUT
 
 
 def test_while_one_request_is_placed_no_other_has_the_ticket() -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     with tickets.trial(OUT, NOW) as trial:
         assert trial.out == {"b"}
         with tickets.trial(OUT, NOW) as other:
@@ -46,7 +51,7 @@ def test_while_one_request_is_placed_no_other_has_the_ticket() -> None:
 
 
 def test_a_placement_that_was_cancelled_or_refused_used_no_ticket() -> None:
-    tickets = with_ticket(set())
+    tickets = with_ticket({})
     with tickets.trial(OUT, NOW):
         pass
     with tickets.trial(OUT, NOW) as trial:
@@ -56,14 +61,14 @@ def test_a_placement_that_was_cancelled_or_refused_used_no_ticket() -> None:
 
 
 def test_the_answer_of_the_probe_uses_the_ticket_up() -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     assert not tickets.answered("a", "i0", well=True)
     assert tickets.answered("a", "i1", well=True)
     assert not tickets.answered("a", "i1", well=True)
 
 
 def test_an_answer_is_kept_until_it_is_told_or_its_ticket_would_have_ended() -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     tickets.answered("a", "i1", well=False)
     assert tickets.answers(NOW + TICKET_MS) == {"a": Answer("i1", False, NOW + TICKET_MS)}
     assert tickets.has_answer("a")
@@ -73,7 +78,7 @@ def test_an_answer_is_kept_until_it_is_told_or_its_ticket_would_have_ended() -> 
 
 @pytest.mark.parametrize("all_end", [False, True])
 def test_an_answer_that_was_told_or_is_of_another_epoch_is_kept_no_longer(all_end: bool) -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     tickets.answered("a", "i1", well=True)
     if all_end:
         tickets.forget()
@@ -83,7 +88,7 @@ def test_an_answer_that_was_told_or_is_of_another_epoch_is_kept_no_longer(all_en
 
 
 def test_a_probe_that_ended_without_an_answer_is_given_back() -> None:
-    held = {7}
+    held = {7: on("a")}
     tickets = with_ticket(held)
     with tickets.trial(OUT, NOW) as trial:
         trial.ends(placed("a"))
@@ -93,8 +98,18 @@ def test_a_probe_that_ended_without_an_answer_is_given_back() -> None:
     assert tickets.unanswered() == {}
 
 
+def test_a_probe_whose_decode_rank_is_another_by_now_is_given_back() -> None:
+    held = {7: on("b", "a")}
+    tickets = with_ticket(held)
+    with tickets.trial(OUT, NOW) as trial:
+        trial.ends(placed("b", "a"))
+    assert tickets.unanswered() == {}
+    held[7] = on("b", "c")
+    assert tickets.unanswered() == {"a": "i1"}
+
+
 def test_a_ticket_that_nobody_used_ends_and_one_in_use_does_not() -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     tickets.won("b", "i1", NOW + TICKET_MS)
     with tickets.trial(frozenset({"a"}), NOW) as trial:
         trial.ends(placed("a"))
@@ -106,7 +121,7 @@ def test_a_ticket_that_nobody_used_ends_and_one_in_use_does_not() -> None:
 
 
 def test_a_ticket_that_was_renewed_is_the_same() -> None:
-    tickets = with_ticket({7})
+    tickets = with_ticket({7: on("a")})
     with tickets.trial(OUT, NOW) as trial:
         trial.ends(placed("a"))
     tickets.won("a", "i1", NOW + 2 * TICKET_MS)
