@@ -23,7 +23,7 @@ from scheduler.keys import PoolKeys
 from scheduler.limit_account import Account
 from scheduler.limit_news import News
 from scheduler.limit_rule import EMPTY, Answer, Levels, Limits, Verdict
-from scheduler.prefix_contact import PrefixContact
+from scheduler.side_contact import SideContact
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
 
@@ -54,7 +54,7 @@ class SharedLimits:
         self, store: Store, *, gateway: str, settings: SchedulerSettings, pools: Callable[[], Sequence[str]]
     ) -> None:
         self._store, self._gateway, self._settings, self._pools = store, gateway, settings, pools
-        self._contact = PrefixContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
+        self._contact = SideContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
         self._complaint = ""
         self._accounts: dict[str, Account] = {}
         self._questions: list[_Question] = []

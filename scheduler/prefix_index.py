@@ -22,7 +22,7 @@ from scheduler.keys import PoolKeys
 from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
 from scheduler.prefix_chain import chain_of, keyed
-from scheduler.prefix_contact import PrefixContact
+from scheduler.side_contact import SideContact
 from scheduler.prefix_foreseen import Foreseen
 from scheduler.prefix_holders import Held, Holder, held, holders_of, nothing_held, tag_of, touch_of
 from scheduler.prefix_life import LONGEST_MS, PrefixLife
@@ -74,7 +74,7 @@ class PrefixIndex:
     def __init__(self, store: Store, keys: PoolKeys, settings: SchedulerSettings, *, is_asked: bool = True) -> None:
         self._secret = settings.prefix_secret.encode()
         self._store, self._keys, self._is_asked = store, keys, is_asked
-        self._contact = PrefixContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
+        self._contact = SideContact(settings.place_deadline_ms / 1000, settings.probe_ms / 1000)
         self._events: Counter[str] = Counter()
         self._beliefs = Beliefs()
         self._questions: list[_Question] = []

@@ -12,7 +12,7 @@ FULL_S = 10.0
 LONGEST_FULL_S = 1_280.0
 
 
-class PrefixContact:
+class SideContact:
     """`is_silent` from three questions in a row on that went unanswered for `deadline_s`, until an exchange takes less.
 
     Meanwhile one question each `probe_s` is asked that nobody waits for. All times are monotonic seconds.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from scheduler.contact import MISSES_TO_DEGRADE
-from scheduler.prefix_contact import FULL_S, LONGEST_FULL_S, PrefixContact
+from scheduler.side_contact import FULL_S, LONGEST_FULL_S, SideContact
 
 DEADLINE_S = 0.05
 PROBE_S = 0.25
 
 
-def silent_at(now_s: float) -> PrefixContact:
-    contact = PrefixContact(DEADLINE_S, PROBE_S)
+def silent_at(now_s: float) -> SideContact:
+    contact = SideContact(DEADLINE_S, PROBE_S)
     for _ in range(MISSES_TO_DEGRADE):
         assert not contact.is_silent
         contact.missed(now_s)
@@ -31,7 +31,7 @@ def test_a_miss_too_late_to_count_puts_no_probe_off() -> None:
 
 
 def test_an_answer_in_time_breaks_the_row() -> None:
-    contact = PrefixContact(DEADLINE_S, PROBE_S)
+    contact = SideContact(DEADLINE_S, PROBE_S)
     for _ in range(2 * MISSES_TO_DEGRADE):
         contact.missed(100.0)
         contact.exchanged(2 * DEADLINE_S, in_time=True)
@@ -47,7 +47,7 @@ def test_a_silent_index_is_used_again_once_an_exchange_is_quick() -> None:
 
 
 def test_a_store_that_is_full_again_and_again_is_left_alone_for_longer() -> None:
-    contact = PrefixContact(DEADLINE_S, PROBE_S)
+    contact = SideContact(DEADLINE_S, PROBE_S)
     now_s, pauses = 100.0, []
     for _ in range(9):
         assert contact.may_tell(now_s)
@@ -60,7 +60,7 @@ def test_a_store_that_is_full_again_and_again_is_left_alone_for_longer() -> None
 
 
 def test_who_takes_a_loss_so_asks_no_more_until_an_exchange_is_quick() -> None:
-    contact = PrefixContact(DEADLINE_S, PROBE_S)
+    contact = SideContact(DEADLINE_S, PROBE_S)
     contact.lost()
     assert contact.is_silent
     contact.exchanged(DEADLINE_S / 2, in_time=True)
