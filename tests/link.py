@@ -1,143 +1,167 @@
-"""A connection to a server that can be cut, slowed and reset: a TCP proxy in a thread of its own."""
+"""A link that can go wrong: a TCP port that passes everything on, late, not at all, or not as it came.
+
+A partition here is what it is to TCP: nothing passes and nobody is told; what was sent meanwhile arrives when it ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Literal, NamedTuple
 
+from tests.polling import until
 from tests.ports import HOST
 
-RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+PIECE_BYTES: Final = 65_536
+Concerns = Literal["all", "looks", "requests"]
+"""Which connections: all, those that begin with a GET (an agent's), those that do not."""
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a link: each piece of data `delay_s` late, `partition`, `reset`, or `garbage` for answers."""
+
+    concerns: Concerns = "all"
+    partition: bool = False
+    delay_s: float = 0.0
+    reset: bool = False
+    garbage: bytes = b""
+
+
+FINE: Final = Trouble()
 
 
 class Link:
-    """Listens on `port` of the loopback address and passes all on to a port there."""
+    """Leads to a port of this machine; at work within `link`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, leads_to: int) -> None:
-        self.port = 0
-        self._loop, self._leads_to = loop, leads_to
-        self._sides: set[_Side] = set()
-        self.is_cut = False
-        self.delay_s = 0.0
+    def __init__(self, leads_to: int, port: int) -> None:
+        self.leads_to, self.port = leads_to, port
+        self._trouble = FINE
+        self._changed = asyncio.Event()
+        self._writers: dict[asyncio.StreamWriter, bool] = {}
+        self._server: asyncio.Server | None = None
+        self._serving = 0
 
-    def cut(self) -> None:
-        """Nothing arrives any more, in neither direction, and nobody is told; new connections hear nothing either."""
-        self.is_cut = True
+    @property
+    def is_idle(self) -> bool:
+        """Whether no connection is left."""
+        return not self._serving
 
-    def mend(self) -> None:
-        """What was on its way arrives after all, as TCP has it."""
-        self.is_cut = False
-        self._for_all(lambda side: side.arrive(b""))
+    async def open(self) -> None:
+        """Takes connections."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, HOST, self.port, backlog=512)
 
-    def slow(self, delay_s: float) -> None:
-        """From now on each byte takes so long."""
-        self.delay_s = delay_s
+    def close(self) -> None:
+        """Takes none any more, as a port that nobody listens on; those there are stay."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
-    def reset(self) -> None:
-        """All connections are reset; new ones are taken."""
-        self._for_all(lambda side: side.abort())
+    def suffer(self, trouble: Trouble) -> None:
+        """This is wrong with the link from now on, in place of what was."""
+        self._trouble = trouble
+        if trouble.reset:
+            self.reset(trouble.concerns)
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    async def serve(self, ready: threading.Event, ended: asyncio.Event) -> None:
-        """Until `ended`."""
-        server = await self._loop.create_server(self._near_side, HOST, 0)
-        self.port = server.sockets[0].getsockname()[1]
-        ready.set()
-        await ended.wait()
-        server.close()
-        for side in list(self._sides):
-            side.abort()
-        await asyncio.sleep(0)
+    def reset(self, concerns: Concerns = "all") -> None:
+        """All its connections of this kind are reset, at both ends."""
+        for writer, looks in list(self._writers.items()):
+            if concerns == "all" or looks == (concerns == "looks"):
+                _reset(writer)
 
-    def _near_side(self) -> _Side:
-        return _Side(self, self._loop, self._sides, self._leads_to)
+    def _trouble_of(self, *, looks: bool) -> Trouble:
+        trouble = self._trouble
+        return trouble if trouble.concerns == "all" or looks == (trouble.concerns == "looks") else FINE
 
-    def _for_all(self, act: Callable[[_Side], None]) -> None:
-        done = threading.Event()
-
-        def act_on_all() -> None:
-            for side in list(self._sides):
-                act(side)
-            done.set()
-
-        self._loop.call_soon_threadsafe(act_on_all)
-        done.wait()
-
-
-class _Side(asyncio.Protocol):
-    """One side of a connection; the near one opens the far one."""
-
-    def __init__(
-        self, link: Link, loop: asyncio.AbstractEventLoop, sides: set[_Side], leads_to: int, near: _Side | None = None
-    ) -> None:
-        self._link, self._loop, self._sides, self._leads_to = link, loop, sides, leads_to
-        self._peer = near
-        self._transport: asyncio.Transport | None = None
-        self._held = bytearray()
-        self._opening: asyncio.Task[object] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._sides.add(self)
-        if self._peer is None:
-            self._opening = self._loop.create_task(self._open(), name="the far side")
-        else:
-            self._peer.arrive(b"")
-
-    def data_received(self, data: bytes) -> None:
-        self._loop.call_later(self._link.delay_s, self.arrive, data)
-
-    def arrive(self, data: bytes) -> None:
-        """What this side has read comes to the other one, and before it what was held up."""
-        self._held += data
-        if self._held and not self._link.is_cut and self._peer and self._peer.writes(bytes(self._held)):
-            self._held.clear()
-
-    def writes(self, data: bytes) -> bool:
-        """Whether it took the data."""
-        if self._transport is None:
-            return False
-        self._transport.write(data)
-        return True
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._sides.discard(self)
-        if self._peer and self._peer in self._sides:
-            self._peer.abort()
-
-    def abort(self) -> None:
-        """Resets this side, and so the other."""
-        if self._transport is not None:
-            raw: socket.socket = self._transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
-            self._transport.abort()
-
-    async def _open(self) -> None:
-        far = _Side(self._link, self._loop, self._sides, self._leads_to, near=self)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_writer: asyncio.StreamWriter | None = None
+        self._writers[writer] = False
+        self._serving += 1
         try:
-            await self._loop.create_connection(lambda: far, HOST, self._leads_to)
-        except OSError:
-            self.abort()
-        else:
-            self._peer = far
-            self.arrive(b"")
+            with suppress(OSError):
+                first = await reader.read(PIECE_BYTES)
+                looks = first.startswith(b"GET ")
+                self._writers[writer] = looks
+                await self._passable(looks=looks)
+                if self._trouble_of(looks=looks).reset:
+                    _reset(writer)
+                elif first:
+                    far_reader, far_writer = await asyncio.open_connection(HOST, self.leads_to)
+                    self._writers[far_writer] = looks
+                    await self._both_ways((reader, writer), (far_reader, far_writer), first, looks=looks)
+        finally:
+            self._serving -= 1
+            for each in (writer, far_writer):
+                if each is not None:
+                    self._writers.pop(each, None)
+                    each.transport.abort()
+
+    async def _both_ways(
+        self,
+        near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        first: bytes,
+        *,
+        looks: bool,
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            there = tasks.create_task(self._pump(near[0], far[1], first, looks=looks, answers=False), name="there")
+            back = tasks.create_task(self._pump(far[0], near[1], b"", looks=looks, answers=True), name="back")
+            done, _ = await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
+            for each in (there, back):
+                each.cancel()
+        if back in done and not back.cancelled() and back.result():
+            near[1].close()
+            with suppress(OSError):
+                await near[1].wait_closed()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, *, looks: bool, answers: bool
+    ) -> bool:
+        """True when its side closed in order, False when it broke."""
+        with suppress(OSError):
+            while piece or (piece := await reader.read(PIECE_BYTES)):
+                read_s = time.monotonic()
+                await self._passable(looks=looks)
+                trouble = self._trouble_of(looks=looks)
+                if (rest_s := read_s + trouble.delay_s - time.monotonic()) > 0:
+                    await asyncio.sleep(rest_s)
+                if answers and trouble.garbage:
+                    writer.write(trouble.garbage)
+                    return True
+                writer.write(piece)
+                await writer.drain()
+                piece = b""
+            return True
+        return False
+
+    async def _passable(self, *, looks: bool) -> None:
+        while self._trouble_of(looks=looks).partition:
+            await self._changed.wait()
 
 
-@contextmanager
-def link_to(port: int) -> Iterator[Link]:
-    """A link at work until the block ends."""
-    loop = asyncio.new_event_loop()
-    link, ready, ended = Link(loop, port), threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(link.serve(ready, ended)), name="link")
-    thread.start()
-    ready.wait()
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Closes so that the other side gets a RST; a plain abort sends a FIN where nothing is left unread."""
+    connection = writer.get_extra_info("socket")
+    if connection is not None and not writer.transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def link(made: Link) -> AsyncIterator[Link]:
+    """The link at work until the block ends."""
+    await made.open()
     try:
-        yield link
+        yield made
     finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join()
-        loop.close()
+        made.close()
+        made.suffer(FINE)
+        made.reset()
+        await until(lambda: made.is_idle, "a link's connections have ended")

@@ -16,10 +16,10 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
-from tests.chaos.link import Link, link
 from tests.chaos.processes import Running, forebay
 from tests.chaos.settings import MODEL, ChaosSettings, Stage
 from tests.chaos.store_side import StoreAlone, StoreTrio
+from tests.link import Link, link
 from tests.polling import until
 from tests.ports import HOST, free_ports
 

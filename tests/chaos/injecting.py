@@ -9,9 +9,9 @@ from random import Random
 from typing import Final
 
 from tests.chaos.fleet import Fleet
-from tests.chaos.link import FINE, Link, Trouble
 from tests.chaos.processes import Running
 from tests.chaos.store_side import StoreAlone, StoreTrio
+from tests.link import FINE, Link, Trouble
 
 Injection = AbstractAsyncContextManager[None]
 

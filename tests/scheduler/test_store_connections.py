@@ -14,7 +14,7 @@ from scheduler.calls import Call
 from scheduler.errors import StoreUnavailableError
 from scheduler.lua import Script
 from scheduler.store import Store, open_store
-from tests.link import Link, link_to
+from tests.link_thread import LinkThread, link_to
 from tests.polling import RESTING_TURNS, TURN_S
 from tests.ports import HOST
 from tests.servers import RedisServer
@@ -38,7 +38,7 @@ def test_a_connection_that_was_reset_while_idle_is_a_store_that_does_not_answer_
         uvloop.run(used_after_a_reset(link, ASKS[ask]))
 
 
-async def used_after_a_reset(link: Link, ask: Callable[[Store], Coroutine[object, object, object]]) -> None:
+async def used_after_a_reset(link: LinkThread, ask: Callable[[Store], Coroutine[object, object, object]]) -> None:
     async with open_store(f"redis://{HOST}:{link.port}") as store:
         await ask(store)
         link.reset()
@@ -54,7 +54,7 @@ def test_however_many_connections_were_reset_one_exchange_notices(redis_process:
         uvloop.run(used_after_many_resets(link))
 
 
-async def used_after_many_resets(link: Link) -> None:
+async def used_after_many_resets(link: LinkThread) -> None:
     async with open_store(f"redis://{HOST}:{link.port}") as store:
         await ask_at_once(store, 4)
         link.reset()

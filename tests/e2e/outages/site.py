@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from forebay.main import main
 from tests.e2e.outages.ledger import books_of
 from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process
-from tests.link import Link, link_to
+from tests.link_thread import LinkThread, link_to
 from tests.polling import until_now
 from tests.ports import HOST
 from tests.servers import RedisServer
@@ -30,7 +30,7 @@ GATEWAY = ("--lame-duck-ms", "0", "--drain-s", "1", "--admin-key", ADMIN_KEY)
 LOOK_S = 0.02
 """Between two looks at processes that have other things to do."""
 
-Url = Callable[[], tuple[str, Link | None]]
+Url = Callable[[], tuple[str, LinkThread | None]]
 """Answers where a process finds the store, and its link if it has one."""
 
 
@@ -38,7 +38,7 @@ class Member(NamedTuple):
     """A process that uses the store."""
 
     process: ForebayProcess
-    link: Link | None
+    link: LinkThread | None
     http: httpx.Client
 
     @property
@@ -122,7 +122,7 @@ class Site:
         return [gateway.process.url for gateway in self.gateways]
 
     @property
-    def links(self) -> list[Link]:
+    def links(self) -> list[LinkThread]:
         return [member.link for member in self.members if member.link]
 
     def until_serving(self) -> None:
@@ -176,7 +176,7 @@ def linked_site(folder: Path, store: RedisServer) -> Iterator[Site]:
     """A site whose processes each reach the server by a link of their own."""
     with ExitStack() as stack:
 
-        def url() -> tuple[str, Link]:
+        def url() -> tuple[str, LinkThread]:
             link = stack.enter_context(link_to(store.port))
             return f"redis://{HOST}:{link.port}", link
 

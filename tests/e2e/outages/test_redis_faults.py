@@ -109,7 +109,7 @@ def is_slow(scene: Scene) -> None:
     scene.site.until_degraded()
     time.sleep(1)
     for link in scene.site.links:
-        link.slow(0)
+        link.mend()
 
 
 def pauses_its_clients(scene: Scene) -> None:

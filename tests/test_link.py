@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.chaos.link import FINE, Link, Trouble, link
+from tests.link import FINE, Link, Trouble, link
 from tests.polling import until
 from tests.ports import HOST, free_port
 
