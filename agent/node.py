@@ -12,10 +12,10 @@ import anyio
 from agent.node_report import NodeReport, node_report
 from agent.probe import Probe, open_http
 from agent.publisher import NodeReporter, Publisher
-from agent.rank_tls import rank_context
 from agent.settings import AgentSettings
 from agent.watcher import Watcher
 from scheduler.errors import SchedulerError
+from scheduler.rank_tls import rank_context
 
 log = logging.getLogger(__name__)
 _GOODBYE_DEADLINE_S = 2.0
@@ -39,7 +39,8 @@ async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Calla
         heartbeat_ms=settings.heartbeat_ms,
         accepted=_ReadyLine(settings, ready).accepted,
     )
-    async with open_http(rank_context(settings)) as http:
+    tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
+    async with open_http(tls) as http:
         for target in settings.targets:
             probe = Probe(http, target.url, settings)
             watchers.append(Watcher(target, probe, settings, publisher.changed))

@@ -25,10 +25,11 @@ from gateway.gateway import Gateway
 from gateway.listening import listening, name_of, reachable_at
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
-from gateway.tls import ServerCertificate, rank_context
+from gateway.tls import ServerCertificate
 from gateway.upstream import Deadlines, Upstream
 from scheduler.limits import SharedLimits
 from scheduler.pools import Pools
+from scheduler.rank_tls import rank_context
 from scheduler.store import open_store
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,8 @@ async def open_gateway(
 async def open_upstream(settings: GatewaySettings) -> AsyncIterator[Upstream]:
     """The connections to ranks that the settings ask for. Raises TlsFileError."""
     deadlines = Deadlines(settings.connect_ms / 1000, settings.first_byte_ms / 1000, settings.idle_ms / 1000)
-    upstream = Upstream(deadlines, settings.rank_connections, rank_context(settings), settings.allow_ranks)
+    tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
+    upstream = Upstream(deadlines, settings.rank_connections, tls, settings.allow_ranks)
     try:
         yield upstream
     finally:

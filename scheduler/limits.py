@@ -23,8 +23,8 @@ from scheduler.keys import PoolKeys
 from scheduler.limit_account import Account
 from scheduler.limit_news import News
 from scheduler.limit_rule import EMPTY, Answer, Levels, Limits, Verdict
-from scheduler.side_contact import SideContact
 from scheduler.settings import SchedulerSettings
+from scheduler.side_contact import SideContact
 from scheduler.store import Store
 
 GATHER_S = 0.010

@@ -22,13 +22,13 @@ from scheduler.keys import PoolKeys
 from scheduler.prefix_beliefs import Belief, Beliefs
 from scheduler.prefix_calibration import age_class
 from scheduler.prefix_chain import chain_of, keyed
-from scheduler.side_contact import SideContact
 from scheduler.prefix_foreseen import Foreseen
 from scheduler.prefix_holders import Held, Holder, held, holders_of, nothing_held, tag_of, touch_of
 from scheduler.prefix_life import LONGEST_MS, PrefixLife
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
 from scheduler.settings import SchedulerSettings
+from scheduler.side_contact import SideContact
 from scheduler.store import Store
 from scheduler.view import PoolView
 

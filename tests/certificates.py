@@ -13,6 +13,8 @@ from tests.ports import HOST
 
 DAYS = 2
 EXPIRED_DAYS = -1
+UNVERIFIABLE = ("expired", "of another host", "of another authority")
+"""What may be wrong with a certificate, for `unverifiable`."""
 
 
 class Pair(NamedTuple):
@@ -51,6 +53,17 @@ class Authority:
             *("-CAcreateserial", "-days", str(days), "-extfile", str(extensions), "-out", str(pair.cert)),
         )
         return pair
+
+
+def unverifiable(authority: Authority, folder: Path, what: str) -> Pair:
+    """A certificate that who trusts the authority refuses; `what` is one of `UNVERIFIABLE`."""
+    match what:
+        case "expired":
+            return authority.signs("expired", days=EXPIRED_DAYS)
+        case "of another host":
+            return authority.signs("elsewhere", alt="DNS:elsewhere.example")
+        case _:
+            return Authority(folder / "other").signs("stranger")
 
 
 def _new_key(key: Path) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ import pytest
 
 from agent.evidence import Answered, Broken
 from agent.probe import Probe, open_http
-from agent.rank_tls import TlsFileError, rank_context
 from agent.settings import AgentSettings
+from scheduler.rank_tls import rank_context
 from tests.agent.fakes import healthy_answers, scripted_rank
 from tests.agent.samples import page_bytes, settings
-from tests.certificates import EXPIRED_DAYS, Authority, Pair
+from tests.certificates import UNVERIFIABLE, Authority, Pair, unverifiable
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def trusting(authority: Authority) -> AgentSettings:
     own = authority.signs("agent")
     return settings(rank_ca=str(authority.ca), rank_cert=str(own.cert), rank_key=str(own.key))
+
+
+def context_of(known: AgentSettings) -> ssl.SSLContext | None:
+    return rank_context(known.rank_ca, known.rank_cert, known.rank_key)
 
 
 @asynccontextmanager
@@ -49,21 +53,16 @@ async def rank_showing(pair: Pair, authority: Authority) -> AsyncIterator[str]:
 
 async def test_a_rank_is_verified_and_shown_a_certificate(authority: Authority) -> None:
     known = trusting(authority)
-    async with rank_showing(authority.signs("rank"), authority) as url, open_http(rank_context(known)) as http:
+    async with rank_showing(authority.signs("rank"), authority) as url, open_http(context_of(known)) as http:
         assert isinstance(await Probe(http, url, known).look(), Answered)
 
 
-@pytest.mark.parametrize("fault", ["expired", "of another host", "of another authority"])
+@pytest.mark.parametrize("fault", UNVERIFIABLE)
 async def test_a_rank_that_cannot_be_verified_is_broken_for_gateways_will_not_ask_it_either(
     authority: Authority, tmp_path: Path, fault: str
 ) -> None:
-    shown = {
-        "expired": authority.signs("expired", days=EXPIRED_DAYS),
-        "of another host": authority.signs("elsewhere", alt="DNS:elsewhere.example"),
-        "of another authority": Authority(tmp_path / "other").signs("rank"),
-    }[fault]
-    known = trusting(authority)
-    async with rank_showing(shown, authority) as url, open_http(rank_context(known)) as http:
+    shown, known = unverifiable(authority, tmp_path, fault), trusting(authority)
+    async with rank_showing(shown, authority) as url, open_http(context_of(known)) as http:
         evidence = await Probe(http, url, known).look()
     assert isinstance(evidence, Broken)
     assert "certificate verify failed" in evidence.detail
@@ -92,17 +91,9 @@ async def test_nobody_is_followed_elsewhere() -> None:
 
 
 async def test_without_files_the_systems_authorities_are_asked() -> None:
-    assert rank_context(settings()) is None
+    assert context_of(settings()) is None
     async with scripted_rank(healthy_answers()) as rank, open_http() as http:
         assert isinstance(await Probe(http, f"http://127.0.0.1:{rank.port}", settings()).look(), Answered)
-
-
-@pytest.mark.parametrize("option", ["rank_ca", "rank_cert"])
-def test_a_file_that_cannot_be_used_is_named_by_its_option(authority: Authority, tmp_path: Path, option: str) -> None:
-    files = {"rank_ca": str(authority.ca), "rank_cert": str(authority.ca), "rank_key": str(authority.ca)}
-    known = settings(**(files | {option: str(tmp_path / "missing")}))
-    with pytest.raises(TlsFileError, match=f"--{option.replace('_', '-')}: cannot use .*missing.*: No such file"):
-        rank_context(known)
 
 
 def test_a_certificate_and_its_key_go_together() -> None:

@@ -12,7 +12,7 @@ from scheduler.errors import StoreUnavailableError
 from scheduler.lua import Script
 from scheduler.rights import ProcessRole
 from scheduler.store import open_store
-from tests.certificates import EXPIRED_DAYS, Authority, Pair
+from tests.certificates import UNVERIFIABLE, Authority, Pair, unverifiable
 from tests.polling import until, until_now
 from tests.ports import HOST, free_port
 from tests.redis_users import password_of, redis_with_users
@@ -59,17 +59,12 @@ async def test_a_server_that_asks_for_certificates_is_used_by_a_user_of_its_own(
                 await store.run([CALL])
 
 
-@pytest.mark.parametrize("fault", ["expired", "of another host", "of another authority", "no TLS"])
+@pytest.mark.parametrize("fault", [*UNVERIFIABLE, "no TLS"])
 async def test_a_server_that_cannot_be_verified_is_told_nothing(
     tmp_path: Path, authority: Authority, pair: Pair, fault: str
 ) -> None:
     port = free_port()
-    shown = {
-        "expired": authority.signs("expired", days=EXPIRED_DAYS),
-        "of another host": authority.signs("elsewhere", alt="DNS:elsewhere.example"),
-        "of another authority": Authority(tmp_path / "other").signs("redis"),
-        "no TLS": pair,
-    }[fault]
+    shown = pair if fault == "no TLS" else unverifiable(authority, tmp_path, fault)
     with redis_server(tmp_path, *tls(port, shown, authority)) as server:
         asked = server.port if fault == "no TLS" else port
         async with open_store(f"rediss://:secret@{HOST}:{asked}?ssl_ca_certs={authority.ca}") as store:

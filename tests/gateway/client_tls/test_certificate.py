@@ -11,7 +11,8 @@ import pytest
 
 from gateway import tls
 from gateway.settings import GatewaySettings
-from gateway.tls import ServerCertificate, TlsFileError
+from gateway.tls import ServerCertificate
+from scheduler.rank_tls import TlsFileError
 from tests.certificates import Authority, Pair
 from tests.gateway.fake_pools import pools_of_nobody
 from tests.gateway.running import Served, eventually, serving

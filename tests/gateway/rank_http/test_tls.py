@@ -6,15 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gateway import websocket
 from gateway.errors import RankFailedError, RankUnreachableError
-from gateway.settings import GatewaySettings
-from gateway.tls import TlsFileError, rank_context
 from gateway.upstream import RankTunnel
-from tests.certificates import EXPIRED_DAYS, Authority, Pair
+from scheduler.rank_tls import rank_context
+from tests.certificates import UNVERIFIABLE, Authority, Pair, unverifiable
 from tests.gateway.rank_http.raw_rank import OK, PATIENCE_S, answering, ask, open_upstream, raw_rank
 from tests.polling import until
 
@@ -98,12 +96,10 @@ async def test_a_rank_that_is_not_trusted_is_not_reached() -> None:
             await ask(upstream, url)
 
 
-VERIFIED = GatewaySettings(redis="redis://unused")
-
-
-def trusting(authority: Authority, **files: Path) -> ssl.SSLContext:
-    named = {name: str(file) for name, file in files.items()}
-    context = rank_context(msgspec.structs.replace(VERIFIED, rank_ca=str(authority.ca), **named))
+def trusting(authority: Authority, own: Pair | None = None) -> ssl.SSLContext:
+    """Of a gateway that has a certificate of its own, too, or has none."""
+    cert, key = map(str, own or ("", ""))
+    context = rank_context(str(authority.ca), cert, key)
     assert context is not None
     return context
 
@@ -141,15 +137,11 @@ async def test_ranks_are_verified_by_the_authority_that_was_given(authority: Aut
         assert await ask(upstream, url, body=b"") == (200, b"ok")
 
 
-@pytest.mark.parametrize("fault", ["expired", "of another host", "of another authority"])
+@pytest.mark.parametrize("fault", UNVERIFIABLE)
 async def test_a_rank_that_cannot_be_verified_is_sent_nothing_and_named_once(
     authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
-    shown = {
-        "expired": authority.signs("expired", days=EXPIRED_DAYS),
-        "of another host": authority.signs("elsewhere", alt="DNS:elsewhere.example"),
-        "of another authority": Authority(tmp_path / "other").signs("rank"),
-    }[fault]
+    shown = unverifiable(authority, tmp_path, fault)
     async with rank_showing(shown) as url, open_upstream(tls=trusting(authority)) as upstream:
         for _ in range(3):
             with pytest.raises(RankUnreachableError):
@@ -168,7 +160,7 @@ async def test_a_rank_on_http_is_no_rank_on_https(authority: Authority) -> None:
 async def test_a_rank_that_wants_a_certificate_gets_it(authority: Authority) -> None:
     own = authority.signs("gateway")
     async with rank_showing(authority.signs("rank"), authority) as url:
-        async with open_upstream(tls=trusting(authority, rank_cert=own.cert, rank_key=own.key)) as upstream:
+        async with open_upstream(tls=trusting(authority, own)) as upstream:
             assert await ask(upstream, url, body=b"") == (200, b"ok")
         async with open_upstream(tls=trusting(authority)) as upstream:
             # With TLS 1.3 a rank says so only when it has been sent something.
@@ -192,11 +184,3 @@ async def test_nobody_is_followed_elsewhere() -> None:
         async with raw_rank(answering(away)) as rank, open_upstream() as upstream:
             assert await ask(upstream, rank.url) == (307, b"")
         assert other.connections == 0
-
-
-@pytest.mark.parametrize("option", ["rank_ca", "rank_cert"])
-def test_a_file_that_cannot_be_used_is_named_by_its_option(authority: Authority, tmp_path: Path, option: str) -> None:
-    files = {"rank_ca": str(authority.ca), "rank_cert": str(authority.ca), "rank_key": str(authority.ca)}
-    bad = files | {option: str(tmp_path / "missing")}
-    with pytest.raises(TlsFileError, match=f"--{option.replace('_', '-')}: cannot use .*missing.*: No such file"):
-        rank_context(msgspec.structs.replace(VERIFIED, **bad))
