@@ -12,11 +12,10 @@ from redis.sentinel import Sentinel
 
 from tests.polling import until_now
 from tests.ports import HOST, free_ports
-from tests.servers import RedisServer, redis_server, replica_server
+from tests.servers import RedisServer, Watch, redis_server, replica_server, watching_sentinel
 
 SERVICE = "forebay"
-QUORUM = 2
-DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS = 500, 1_000
+WATCH = Watch(SERVICE, quorum=2, down_after_ms=500, failover_timeout_ms=1_000)
 SLOW = {"INFO-PERIOD": 500, "PING-PERIOD": 300, "ASK-PERIOD": 200, "SLAVE-RECONF-TIMEOUT": 1_000}
 """Milliseconds; a few times faster than Sentinel's own. It makes an old master a replica after four PUBLISH-PERIODs."""
 FAST = {**SLOW, "PUBLISH-PERIOD": 500}
@@ -128,18 +127,8 @@ def _knows_all(client: redis.Redis) -> bool:
 
 @contextmanager
 def _sentinel(folder: Path, master: RedisServer, port: int, pace: Mapping[str, int]) -> Iterator[RedisServer]:
-    config = folder / f"sentinel-{port}.conf"
-    config.write_text(
-        f"sentinel monitor {SERVICE} {HOST} {master.port} {QUORUM}\n"
-        f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-        f"sentinel failover-timeout {SERVICE} {FAILOVER_TIMEOUT_MS}\n"
-    )
-    server = RedisServer(folder, str(config), "--sentinel", port=port)
-    try:
-        server.start()
+    with watching_sentinel(folder, master, WATCH, port) as server:
         with server.client() as client:
             for name, milliseconds in pace.items():
                 client.execute_command("SENTINEL", "DEBUG", name, milliseconds)
         yield server
-    finally:
-        server.stop()

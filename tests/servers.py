@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -120,21 +120,42 @@ def cluster_server(folder: Path, *options: str) -> Iterator[RedisServer]:
         server.stop()
 
 
+class Watch(NamedTuple):
+    """How Sentinels watch the master of `service`: how many have to agree that it is down, and how fast they are."""
+
+    service: str
+    quorum: int = 1
+    down_after_ms: int = 200
+    failover_timeout_ms: int = 2_000
+
+    def config(self, master_port: int) -> str:
+        """A Sentinel's configuration file."""
+        return (
+            f"sentinel monitor {self.service} {HOST} {master_port} {self.quorum}\n"
+            f"sentinel down-after-milliseconds {self.service} {self.down_after_ms}\n"
+            f"sentinel failover-timeout {self.service} {self.failover_timeout_ms}\n"
+        )
+
+
 @contextmanager
-def sentinel_server(folder: Path, master: RedisServer, service: str) -> Iterator[RedisServer]:
-    """A running Sentinel that alone decides who is the master of `service`, and has found its replica."""
-    port = free_port()
+def watching_sentinel(
+    folder: Path, master: RedisServer, watch: Watch, port: int | None = None
+) -> Iterator[RedisServer]:
+    """A running Sentinel, which may have found nobody yet."""
+    port = port or free_port()
     config = folder / f"sentinel-{port}.conf"
-    config.write_text(
-        f"sentinel monitor {service} {HOST} {master.port} 1\n"
-        f"sentinel down-after-milliseconds {service} 200\n"
-        f"sentinel failover-timeout {service} 2000\n"
-    )
+    config.write_text(watch.config(master.port))
     server = RedisServer(folder, str(config), "--sentinel", port=port)
     try:
         server.start()
-        with server.client() as client:
-            until_now(lambda: client.sentinel_master(service)["num-slaves"] == 1, "the Sentinel found the replica")
         yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def sentinel_server(folder: Path, master: RedisServer, service: str) -> Iterator[RedisServer]:
+    """A running Sentinel that alone decides who is the master of `service`, and has found its replica."""
+    with watching_sentinel(folder, master, Watch(service)) as server, server.client() as client:
+        until_now(lambda: client.sentinel_master(service)["num-slaves"] == 1, "the Sentinel found the replica")
+        yield server

@@ -17,10 +17,10 @@ from tests.chaos.faketime import variables
 from tests.chaos.processes import Running
 from tests.polling import until
 from tests.ports import HOST
-from tests.servers import BINARY
+from tests.servers import BINARY, Watch
 
 SERVICE: Final = "forebay"
-DOWN_AFTER_MS: Final = 1500
+WATCH: Final = Watch(SERVICE, quorum=2, down_after_ms=1_500, failover_timeout_ms=1_000)
 FAILOVER_WITHIN_S: Final = 30.0
 LAG_S: Final = 0.5
 """So much of the master's last life a replica that is stopped before it dies does not know."""
@@ -181,9 +181,5 @@ class StoreTrio:
 
     def _sentinel(self, port: int) -> Running:
         config = self._folder / f"sentinel-{port}.conf"
-        config.write_text(
-            f"sentinel monitor {SERVICE} {HOST} {self.data_ports[0]} 2\n"
-            f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-            f"sentinel failover-timeout {SERVICE} 1000\n"
-        )
+        config.write_text(WATCH.config(self.data_ports[0]))
         return redis_process(f"sentinel-{port}", port, self._folder, str(config), "--sentinel")
