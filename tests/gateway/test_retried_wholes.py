@@ -1,22 +1,17 @@
 """What becomes of a request that one rank serves whole when that fails: another rank, while its client has nothing."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
-import anyio.lowlevel
-import msgspec
 import pytest
 
-from scheduler.messages import RankState
-from tests.gateway.fake_pools import FakePool, FakePools, FakePoolView, FakeRankView, card
-from tests.gateway.running import COMPLETIONS, Served, checked_error, eventually, nothing_is_held, serving
+from tests.gateway.fake_pools import FakePool, FakePools, card
+from tests.gateway.running import Served, checked_error, eventually, nothing_is_held, serving
 from tests.gateway.scripted_pair import answers
 from tests.gateway.scripted_rank import (
     COMPLETION,
     EVENTS,
-    NO_MORE,
     STREAM_HEAD,
     Exchange,
     Script,
@@ -27,7 +22,7 @@ from tests.gateway.scripted_rank import (
     stalls,
     streaming,
 )
-from tests.gateway.scripted_ranks import Ranks, answers_well, scripted_ranks
+from tests.gateway.scripted_ranks import answers_well, scripted_ranks
 
 ERROR = b'{"error":{"message":"Internal server error","type":"InternalServerError","param":null,"code":500}}'
 STREAM = b"".join(EVENTS)
@@ -151,14 +146,6 @@ async def test_a_request_that_every_rank_fails_of_costs_three_placements_and_get
     assert ranks.pool.moved[0] == 1  # the second wait may be too long for that
 
 
-async def test_a_client_that_leaves_while_its_request_is_placed_anew_leaves_nothing() -> None:
-    async with scripted_ranks(breaks_off) as ranks:
-        ranks.pool.stalls_from = 2
-        await is_left_while(ranks, lambda: ranks.pool.stalled == 1)
-    assert ranks.pool.moved == [1]
-    assert ranks.pool.given_back == 1
-
-
 async def test_a_stream_that_every_rank_begins_with_an_error_gets_the_last_ones_events() -> None:
     script = streaming(b"data: " + ERROR + b"\n\n", b"data: [DONE]\n\n")
     async with scripted_ranks(script, script, script) as ranks:
@@ -226,139 +213,3 @@ async def one_rank(url: str, **options: Any) -> AsyncIterator[tuple[Served, Fake
     pool = FakePool(card(url))
     async with serving(FakePools(pool), **options) as served:
         yield served, pool
-
-
-async def is_left_while(ranks: Ranks, holds: Callable[[], bool]) -> None:
-    """A client asks, and leaves once something holds."""
-    async with anyio.create_task_group() as client:
-
-        async def leave() -> None:
-            await eventually(holds)
-            client.cancel_scope.cancel()
-
-        client.start_soon(leave)
-        await ranks.served.complete()
-    await eventually(ranks.nothing_is_held)
-
-
-async def test_a_client_that_leaves_while_its_request_waits_ends_the_wait_and_nothing_is_held(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("gateway.backoff.BASE_S", 3_600.0)
-    async with scripted_ranks(breaks_off) as ranks:
-        # What has failed is no load any more, however long the wait.
-        await is_left_while(ranks, lambda: ranks.names() == "A" and not ranks.pool.live and ranks.pool.words() != [])
-    assert ranks.names() == "A"
-    assert ranks.pool.releases() == {1: 1}
-    assert ranks.pool.moved == []
-
-
-async def test_a_client_that_leaves_during_a_retry_closes_it_and_nothing_is_held() -> None:
-    async with scripted_ranks(breaks_off, stalls) as ranks:
-        await is_left_while(ranks, lambda: ranks.names() == "AB")
-        await eventually(lambda: ranks.second.open_connections == 0)
-    assert ranks.pool.releases() == {1: 1, 2: 1}
-
-
-def stall(ranks: Ranks, name: str) -> None:
-    view = ranks.pool.view.ranks
-    ranks.pool.view = FakePoolView({**view, name: FakeRankView(view[name].card, RankState.STALLED)})
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_rank_that_stalls_is_given_up_while_the_client_has_nothing(stream: bool) -> None:
-    async with scripted_ranks(stalls) as ranks, anyio.create_task_group() as tasks:
-        ranks.served.gateway.lost_ranks.grace_s = 0.0
-        tasks.start_soon(once, lambda: ranks.names() == "A", lambda: stall(ranks, "A"))
-        response = await ranks.served.complete(stream=stream)
-    assert response.content == (STREAM if stream else COMPLETION)
-    assert ranks.names() == "AB"
-
-
-async def once(holds: Callable[[], bool], act: Callable[[], None]) -> None:
-    await eventually(holds)
-    act()
-
-
-async def test_a_stream_that_has_begun_bears_that_its_rank_stalls() -> None:
-    seen = anyio.Event()
-
-    async def pauses(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
-        await seen.wait()
-        await exchange.send(chunk(EVENTS[1]), chunk(EVENTS[2]), NO_MORE)
-
-    async with scripted_ranks(pauses) as ranks:
-        lost = ranks.served.gateway.lost_ranks
-        lost.grace_s = 0.0
-        body = {"model": "sim", "prompt": "x", "stream": True}
-        async with ranks.served.client.stream("POST", COMPLETIONS, json=body) as response:
-            parts = response.aiter_bytes()
-            assert await anext(parts) == EVENTS[0]
-            stall(ranks, "A")
-            for _ in range(3):
-                lost.look()
-                await anyio.lowlevel.checkpoint()
-            seen.set()
-            rest = b"".join([part async for part in parts])
-    assert rest == EVENTS[1] + EVENTS[2]
-
-
-async def test_a_rank_that_goes_down_in_silence_is_given_up_and_another_asked() -> None:
-    async with scripted_ranks(stalls) as ranks, anyio.create_task_group() as tasks:
-        ranks.served.gateway.lost_ranks.grace_s = 0.0
-        down = FakeRankView(ranks.pool.view.ranks["A"].card, RankState.DOWN)
-        views = FakePoolView({**ranks.pool.view.ranks, "A": down})
-        tasks.start_soon(once, lambda: ranks.names() == "A", lambda: setattr(ranks.pool, "view", views))
-        response = await ranks.served.complete()
-    assert response.content == COMPLETION
-    assert ranks.names() == "AB"
-
-
-async def test_a_response_made_in_the_background_is_had_elsewhere_only_if_its_rank_never_got_it() -> None:
-    body = {"model": "sim", "input": "x", "background": True}
-    async with scripted_ranks(breaks_off) as ranks:
-        broken = await ranks.served.client.post("/v1/responses", json=body)
-        assert (broken.status_code, ranks.names()) == (502, "A")
-        ranks.replace("A", card("http://127.0.0.1:9", rank="A"))
-        refused = await ranks.served.client.post("/v1/responses", json=body)
-        assert (refused.status_code, ranks.names()) == (200, "AB")
-
-
-async def test_a_response_that_is_only_stored_is_had_elsewhere_whatever_failed() -> None:
-    async with scripted_ranks(breaks_off) as ranks:
-        response = await ranks.served.client.post("/v1/responses", json={"model": "sim", "input": "x", "store": True})
-    assert (response.status_code, ranks.names()) == (200, "AB")
-
-
-async def test_what_goes_on_from_a_response_is_never_tried_on_a_rank_that_has_it_not() -> None:
-    async with scripted_ranks(breaks_off) as ranks:
-        ranks.served.gateway.kept.note("resp_1", "sim", ranks.pool.view.ranks["A"].card)
-        body = {"model": "sim", "input": "x", "previous_response_id": "resp_1"}
-        broken = await ranks.served.client.post("/v1/responses", json=body)
-        assert (broken.status_code, ranks.names()) == (502, "A")
-        ranks.replace("A", card("http://127.0.0.1:9", rank="A"))
-        refused = await ranks.served.client.post("/v1/responses", json=body)
-    assert (refused.status_code, ranks.names()) == (502, "A")
-    assert [shape.only_on for shape in ranks.pool.asked] == ["A"] * 4
-
-
-async def test_of_ranks_behind_a_port_that_takes_no_connection_one_is_asked() -> None:
-    async with scripted_ranks() as ranks:
-        for name in "AB":
-            ranks.replace(name, card("http://127.0.0.1:9", rank=name, local_index="AB".index(name)))
-        response = await ranks.served.complete()
-    assert (response.content, ranks.names()) == (COMPLETION, "C")
-    assert ranks.pool.avoided == [frozenset(), {"A", "B"}]
-    assert sorted(ranks.pool.shunned) == ["A", "B"]
-
-
-@pytest.mark.parametrize("script", [breaks_off, answers(ERROR, "500 Oh no")])
-async def test_a_rank_whose_group_steps_with_one_that_failed_is_the_last_to_be_asked(script: Script) -> None:
-    async with scripted_ranks(script) as ranks:
-        for name in "AB":
-            ranks.replace(name, msgspec.structs.replace(ranks.pool.view.ranks[name].card, dp_group="g"))
-        response = await ranks.served.complete()
-    assert (response.content, ranks.names()) == (COMPLETION, "AC")
-    assert ranks.pool.avoided == [frozenset(), {"A", "B"}]
-    assert ranks.pool.shunned == []
