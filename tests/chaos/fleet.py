@@ -94,6 +94,11 @@ class Fleet:
         found = await self.status()
         return found is not None and sum(rank.state == RankState.UP for rank in found.ranks) == len(self.ranks)
 
+    async def all_known(self) -> bool:
+        """Whether every gateway has read of every rank."""
+        pages = await asyncio.gather(*(self.metrics(number) for number in range(len(self.gateways))))
+        return all(page.count("forebay_gateway_rank_broken{") == len(self.ranks) for page in pages)
+
     async def metrics(self, gateway: int) -> str:
         """The page of a gateway, empty if it does not answer."""
         return await get_text(self.gateway_ports[gateway], "/metrics")
@@ -119,7 +124,7 @@ class Fleet:
         await _start(self.gateways)
         if self.gateways:
             await until(self.all_up, "all ranks are up", within_s=60.0, pause_s=0.1)
-        await asyncio.sleep(1.0)  # some snapshots, so that every gateway knows them
+            await until(self.all_known, "every gateway knows all ranks", pause_s=0.1)
 
     def _store_link(self, port: int) -> Link:
         leads_to = self.store.port if isinstance(self.store, StoreAlone) else 0
