@@ -31,8 +31,8 @@ ADMIN_PREFIX = "/admin"
 TENANT_DIGITS = 8
 """Of a key's SHA-256: enough to tell keys apart, and nothing of the key."""
 
-
 RETRY_AFTER_MS = 1_000
+"""When to come back to a gateway that has just started and not read its keys yet."""
 
 
 class Caller(NamedTuple):

@@ -48,8 +48,7 @@ class Manner(NamedTuple):
     when a stream has its first token; `edits` are made in an answer. `of_any_size`: the rank shares no KV, so it has
     nothing to hide, and what is too large to be read whole passes. `may_retry`: there is somebody else to ask, so
     nothing goes to the client before the answer is known to be no failure, and then not before `claim` returns.
-    `on_beginning` is given what a stream says
-    before its first token, or a good answer that is not streamed.
+    `on_beginning` is given what a stream says before its first token, or a good answer that is not streamed.
     """
 
     usage: UsageReader
