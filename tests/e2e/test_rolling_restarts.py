@@ -25,6 +25,8 @@ from tests.servers import needs_redis, redis_server
 
 pytestmark = needs_redis
 
+PATIENT = ("--rank-wait-ms", "30000", "--place-deadline-ms", "2000", "--lame-duck-ms", "3000")
+"""On a busy machine ranks and clients take their time."""
 WAITED = re.compile(r'^forebay_gateway_rank_wait_seconds_count{pool="sim"} (\S+)$', re.MULTILINE)
 
 
@@ -47,8 +49,7 @@ class Fleet:
             about = ("--model", "sim", "--role", role, "--ranks", ranks, "--node", role)
             self._add(f"{role} agent", "agent", "--redis", redis_url, *about)
         for url in self.urls:
-            options = ("--port", url.rpartition(":")[2], "--rank-wait-ms", "30000", "--place-deadline-ms", "2000")
-            self._add(url, "gateway", "--redis", redis_url, *options)
+            self._add(url, "gateway", "--redis", redis_url, "--port", url.rpartition(":")[2], *PATIENT)
 
     def _add(self, name: str, *arguments: str) -> None:
         file_name = name.replace("/", "_").replace(":", "_").replace(" ", "_")
@@ -67,7 +68,7 @@ class Fleet:
         for process in self.processes:
             await process.ready()
         await self.until_all_are_up()
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=START_S) as client:
 
             async def knows(url: str) -> bool:
                 return bool((await client.get(f"{url}/v1/models")).json()["data"])
@@ -93,7 +94,7 @@ class Fleet:
 
     async def waited_for_a_rank(self) -> float:
         """How many requests have, over all gateways."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=START_S) as client:
             pages = [(await client.get(f"{url}/metrics")).text for url in self.urls]
         return sum(float(count) for page in pages for count in WAITED.findall(page))
 
@@ -120,7 +121,7 @@ class Fleet:
     async def restart_gateway(self, url: str, load: SteadyLoad) -> None:
         """Clients are sent to it until it says that it ends."""
         self[url].tell_to_end()
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=START_S) as client:
 
             async def is_lame() -> bool:
                 return (await client.get(f"{url}/readyz")).status_code == 503

@@ -14,7 +14,7 @@ import pytest
 from gateway import key_file
 from gateway.key_file import KeyFile, KeyFileError, KeysByDigest, read_keys
 from scheduler.api_keys import ApiKey, encode
-from tests.gateway.gateway_process import forebay_process
+from tests.gateway.gateway_process import START_S, forebay_process
 from tests.gateway.named_keys import named
 from tests.polling import until, until_now
 
@@ -201,7 +201,8 @@ def test_a_gateway_lets_the_keys_of_its_file_in_though_there_is_no_redis(path: P
         def status(key: str) -> int:
             try:
                 headers = {"authorization": f"Bearer {key}"}
-                return httpx.get(f"{gateway.url}/v1/models", headers=headers, trust_env=False).status_code
+                url = f"{gateway.url}/v1/models"
+                return httpx.get(url, headers=headers, trust_env=False, timeout=START_S).status_code
             except httpx.TransportError:
                 return 0
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.gateway.gateway_process import ForebayProcess, forebay_process, warnings_of
+from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process, warnings_of
 from tests.gateway.running import COMPLETIONS
 from tests.polling import until, until_now
 from tests.servers import RedisServer, needs_redis, redis_server
@@ -39,7 +39,7 @@ class Fleet(NamedTuple):
         return key
 
     def lets_in(self, gateway: ForebayProcess, key: str) -> bool:
-        models = httpx.get(f"{gateway.url}/v1/models", headers=bearing(key), trust_env=False)
+        models = httpx.get(f"{gateway.url}/v1/models", headers=bearing(key), trust_env=False, timeout=START_S)
         return models.status_code == 200 and bool(models.json()["data"])
 
 
@@ -200,5 +200,5 @@ def is_told(gateway: ForebayProcess, text: str) -> bool:
 
 
 def counted(gateway: ForebayProcess) -> bool:
-    page = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
+    page = httpx.get(f"{gateway.url}/metrics", trust_env=False, timeout=START_S).text
     return "forebay_gateway_key_sharers 2.0" in page

@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.keys import PoolKeys
 from scheduler.store import Store, open_store
-from tests.gateway.gateway_process import forebay_process
+from tests.gateway.gateway_process import START_S, forebay_process
 from tests.gateway.running import COMPLETIONS
 from tests.gateway.test_with_the_real_scheduler import Fleet, knows_the_model
 from tests.invariants.recount import count_of, recount
@@ -84,7 +84,7 @@ def text_of(answer: httpx.Response) -> str:
 
 
 def retried(fleet: Fleet) -> int:
-    pages = [httpx.get(f"{gateway.url}/metrics", trust_env=False).text for gateway in fleet.gateways]
+    pages = [httpx.get(f"{gateway.url}/metrics", trust_env=False, timeout=START_S).text for gateway in fleet.gateways]
     return sum('forebay_gateway_retries_total{pool="sim",reason=' in page for page in pages)
 
 

@@ -18,7 +18,7 @@ from scheduler.admin import Status, drain, status
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
 from tests.gateway.form import FORM_TYPE, field, file, form
-from tests.gateway.gateway_process import ForebayProcess, forebay_process
+from tests.gateway.gateway_process import START_S, ForebayProcess, forebay_process
 from tests.gateway.hanging_up import after_an_event, at_once, send_and_hang_up
 from tests.gateway.running import CHAT, COMPLETIONS, post
 from tests.polling import until, until_now
@@ -82,7 +82,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 def knows_the_model(gateway: ForebayProcess) -> bool:
-    return bool(httpx.get(f"{gateway.url}/v1/models", trust_env=False).json()["data"])
+    return bool(httpx.get(f"{gateway.url}/v1/models", trust_env=False, timeout=START_S).json()["data"])
 
 
 @asynccontextmanager
