@@ -4,7 +4,8 @@ A prefill rank that fails is replaced by another, then done without. Whatever fa
 pair: KV that was offered once is never fetched twice. A decode rank may have failed of the KV it was given, so its
 prefill rank is avoided with it. The last try needs no prefill rank. What one rank serves whole is had of another; where
 there is no other it is had of the same one, which may have been restarted, but not if that was silent for too long: it
-would be so again, for as long as its client waits.
+would be so again, for as long as its client waits. One that takes no connection is asked for a while, as the request
+would wait for a rank if there were none: it dies and starts sooner than its agent can tell.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from scheduler.decision import Place
 MAX_PLACEMENTS = 3
 """More would add a queue's length each to a wait that is already long."""
 
+ASKED_AGAIN_S = 0.25
+"""From one connection that the last rank refused to the next one. They cost it nothing, so they are no placements."""
+
 MAX_FAILED_PREFILLS = 2
 """After so many the decode rank prefills by itself."""
 
@@ -31,10 +35,11 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
 
     `again` says when the request may be tried anew at all; `avoid` are the ranks that failed, or may be why another one
     did; `pairable` says whether a prefill rank may still be used. The `silent` ones among them let it come to a
-    `time_out`.
+    `time_out`. So many `askings` are left of a rank that takes no connection and has failed before: there is no other.
     """
 
     pairable: bool
+    askings: int = 0
     again: Again = Again.WHATEVER
     placements: int = 1
     failed_prefills: int = 0
@@ -64,10 +69,11 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class PlaceAgain(msgspec.Struct, frozen=True):
-    """Another placement, `after` this failure."""
+    """Another placement, `after` this failure; of the same rank, by one more asking of it, if it `asks_again`."""
 
     tries: Tries
     after: Failed
+    asks_again: bool = False
 
     @property
     def was_refused(self) -> bool:
@@ -90,6 +96,9 @@ def next_step(tries: Tries, outcome: Outcome) -> Step:
         case Served():
             return Finish(outcome.usage)
         case Failed():
+            if tries.askings and outcome.rank in tries.avoid and isinstance(outcome.error, RankUnreachableError):
+                more = msgspec.structs.replace(tries, askings=tries.askings - 1, pairable=False)
+                return PlaceAgain(more, outcome, asks_again=True)
             return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome)
         case _:
             assert_never(outcome)

@@ -23,7 +23,7 @@ from gateway.placing import Pool
 from gateway.race import Contest, Race
 from gateway.request import Request
 from gateway.retriable import Again, again_of
-from gateway.retry import Finish, GiveUp, PlaceAgain, Step, Tries, next_step
+from gateway.retry import ASKED_AGAIN_S, Finish, GiveUp, PlaceAgain, Step, Tries, next_step
 from gateway.usage import Usage
 from scheduler.decision import Decision, Place, Reject, RequestShape, Wait
 
@@ -60,7 +60,8 @@ class Serving:
 
         Raises PoolFullError, NoRankError, and whatever error is the client's to hear.
         """
-        tries = Tries(pairable=shape.pairable, again=self._again(shape))
+        askings = round(self._gateway.settings.rank_wait_ms / 1000 / ASKED_AGAIN_S)
+        tries = Tries(pairable=shape.pairable, again=self._again(shape), askings=askings)
         with self._gateway.retry_budget, Held(self._pool) as held:
             while True:
                 asked = msgspec.structs.replace(shape, pairable=tries.pairable)
@@ -92,7 +93,7 @@ class Serving:
 
     def _affordable(self, step: Step) -> Step:
         """The step, unless it is one more retry than there may be."""
-        if not isinstance(step, PlaceAgain):
+        if not isinstance(step, PlaceAgain) or step.asks_again:
             return step
         failed, metrics = step.after, self._gateway.retry_metrics
         if not self._gateway.retry_budget.take(is_first=step.tries.placements == FIRST_RETRY):
@@ -115,7 +116,8 @@ class Serving:
     async def _wait(self, held: Held, step: PlaceAgain) -> None:
         """Before the next placement. What has failed counts as load no longer than a placement takes."""
         retry = step.tries.placements - 1
-        wait_s = backoff.wait_s(retry, random.random(), refused=step.was_refused)
+        jittered_s = backoff.wait_s(retry, random.random(), refused=step.was_refused)
+        wait_s = ASKED_AGAIN_S if step.asks_again else jittered_s
         if wait_s > HELD_S:
             held.release()
         if wait_s:

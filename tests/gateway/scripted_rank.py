@@ -146,11 +146,11 @@ async def _read(reader: asyncio.StreamReader) -> RankRequest | None:
 
 
 @asynccontextmanager
-async def scripted_rank(script: Script = completes) -> AsyncIterator[ScriptedRank]:
-    """A scripted rank on a port of its own."""
+async def scripted_rank(script: Script = completes, port: int = 0) -> AsyncIterator[ScriptedRank]:
+    """A scripted rank on a port of its own, or this one."""
     rank = ScriptedRank()
     rank.script = script
-    server = await asyncio.start_server(rank.handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(rank.handle, "127.0.0.1", port)
     rank.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield rank
