@@ -25,7 +25,8 @@ for i = 1, 2 do
 end
 local own, running, kept = tonumber(ARGV[6]), tonumber(ARGV[6]), {}
 for name, ends, count in string.gmatch(others or '', ' (%S+)=(%d+)/(%d+)') do
-  if name ~= gateway and tonumber(ends) >= ms then
+  local left = tonumber(ends) - ms
+  if name ~= gateway and left >= 0 and left <= SPAN then  -- no gateway takes a lease of more than a minute
     running = running + count
     kept[#kept + 1] = format(' %s=%s/%s', name, ends, count)
   end

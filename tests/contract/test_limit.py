@@ -92,6 +92,15 @@ async def test_what_a_gateway_that_died_has_run_counts_until_its_lease_ends(worl
     assert verdicts(await ask(world, limits, 0, 0, gateway="c@h:1")) == [ADMITTED, AT_ONCE]
 
 
+async def test_a_lease_that_nobody_can_have_taken_counts_for_nothing(world: World) -> None:
+    far_off_ms = 10**15
+    await world.store.command("SET", keys.limit(NAME), f"1 1 0 0 x@h:1={far_off_ms}/9 y@h:1={'9' * 400}/{'9' * 400}")
+    assert verdicts(await ask(world, Limits(requests_at_once=1), 0, 0)) == [ADMITTED, AT_ONCE]
+    row: bytes = await world.store.command("GET", keys.limit(NAME))
+    assert b"x@h:1" not in row
+    assert b"y@h:1" not in row
+
+
 async def test_an_empty_bucket_takes_any_request(world: World) -> None:
     assert verdicts(await ask(world, Limits(tokens_per_minute=10), 500, 1)) == [ADMITTED, TOKENS]
 

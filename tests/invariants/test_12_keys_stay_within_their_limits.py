@@ -141,6 +141,12 @@ def test_a_key_of_another_type_is_an_empty_bucket(script: Script) -> None:
     assert said(script, Limits(requests_per_minute=1), 0, 0) == [ADMITTED, REQUESTS]
 
 
+async def test_a_lease_that_nobody_can_have_taken_is_none(script: Script) -> None:
+    row = f"{script.store.now_ms} 5 0 0 x@h:1={6 + SPAN}/9"
+    await script.store.command("SET", keys.limit(NAME), row)
+    assert said(script, Limits(requests_at_once=1), 0, 0) == [ADMITTED, AT_ONCE]
+
+
 async def test_what_nobody_uses_for_a_day_is_forgotten(script: Script) -> None:
     said(script, Limits(requests_per_minute=1), 0)
     script.store.now_ms += DAY_MS - 1
