@@ -24,6 +24,7 @@ class OwnWords:
     def __init__(self) -> None:
         self._heard: dict[Life, dict[int, Heard]] = {}
         self._told: dict[Life, dict[int, Heard]] = {}
+        self._failed: dict[Life, None] = {}
         self._doubted_until_ms: dict[Life, float] = {}
         self._shunned_until_ms: dict[str, float] = {}
 
@@ -34,6 +35,8 @@ class OwnWords:
             self._drop_old(life, second)
         _, badly, went_well = seconds.get(second, Heard(second, 0, 0))
         seconds[second] = Heard(second, badly + (not well), went_well + well)
+        if not well:
+            self._failed[life] = None
         if not well and failed_too_often(of_late(seconds.values(), now_ms)):
             self._doubted_until_ms[life] = now_ms + OPEN_MS
 
@@ -52,15 +55,20 @@ class OwnWords:
         """How many failures it saw of each rank that it doubts."""
         if not self._doubted_until_ms:
             return {}
+        self._doubted_until_ms = {life: until for life, until in self._doubted_until_ms.items() if now_ms < until}
         return {
-            life[0]: sum(each.badly for each in self._heard.get(life, {}).values())
-            for life, until_ms in self._doubted_until_ms.items()
-            if now_ms < until_ms
+            life[0]: sum(each.badly for each in self._heard.get(life, {}).values()) for life in self._doubted_until_ms
         }
 
     def failing(self, now_ms: float) -> list[Life]:
-        """Lives with failures that nobody was told of."""
-        return [life for life in self._heard if any(each.badly for each in self._untold(life, now_ms))]
+        """Lives with failures that nobody was told of. Only those that failed of late are looked at, not all."""
+        since = int(now_ms) // 1000 - WINDOW_S
+        self._failed = {
+            life: None
+            for life in self._failed
+            if any(each.badly and each.second > since for each in self._heard.get(life, {}).values())
+        }
+        return [life for life in self._failed if any(each.badly for each in self._untold(life, now_ms))]
 
     def has_untold(self, life: Life, now_ms: float) -> bool:
         """Whether nobody was told of some attempts."""
@@ -86,6 +94,7 @@ class OwnWords:
         """Pool time begins anew."""
         self._heard.clear()
         self._told.clear()
+        self._failed.clear()
         self._doubted_until_ms.clear()
         self._shunned_until_ms.clear()
 

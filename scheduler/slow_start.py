@@ -54,14 +54,14 @@ def established(since_ms: Mapping[Role, int], view: PoolView) -> dict[Role, int]
 def came_back(before: PoolView, view: PoolView, since_ms: Mapping[Role, int]) -> list[RankView]:
     """The ranks that came up between two snapshots of an epoch; `since_ms` is what is `established`."""
     slow = {role for role, from_ms in since_ms.items() if view.pool_ms - from_ms >= RAMP_MS}
-    return [
+    if not slow:
+        return []
+    up, known = RankState.UP, before.ranks.get  # a look-up of each costs time where there are thousands
+    anew = [
         rank
         for name, rank in view.ranks.items()
-        if (was := before.ranks.get(name)) is not rank and rank.card.role in slow and _is_anew(was, rank)
+        if (was := known(name)) is not rank
+        and rank.seen.state is up
+        and (was is None or was.seen.state is not up or was.seen.incarnation != rank.seen.incarnation)
     ]
-
-
-def _is_anew(was: RankView | None, rank: RankView) -> bool:
-    if rank.state is not RankState.UP:
-        return False
-    return was is None or was.state is not RankState.UP or was.card.incarnation != rank.card.incarnation
+    return [rank for rank in anew if rank.card.role in slow]
