@@ -6,7 +6,7 @@ what a gateway doubts for itself has what is left of the half. A single rank of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from scheduler.breaker import BreakerState
@@ -36,27 +36,31 @@ def left_out(view: PoolView, doubts: Mapping[str, int], pool_ms: float, *, alone
         return NONE
     out: set[str] = set()
     half_open: set[str] = set()
+    tripped = sorted(_tripped(view, pool_ms, alone=alone), reverse=True)
     for role in Role:
         up = view.by_role[role]
-        tripped = [each for each in view.with_breakers if each in up and _is_out(each, pool_ms, alone=alone)]
-        half_open.update(each.card.rank for each in tripped if _state(each, pool_ms) is BreakerState.HALF_OPEN)
-        shared = [each.card.rank for each in sorted(tripped, key=lambda each: _badness(each, pool_ms), reverse=True)]
+        shared = [each for each in tripped if each.view in up]
+        half_open.update(each.rank for each in shared if not each.is_open)
+        names = [each.rank for each in shared]
         own = sorted((rank.card.rank for rank in up.named(doubts)), key=lambda name: (-doubts[name], name))
-        out.update([*shared, *(name for name in own if name not in shared)][: len(up) // 2])
+        out.update([*names, *(name for name in own if name not in names)][: len(up) // 2])
     return LeftOut(frozenset(out), frozenset(half_open))
 
 
-def _state(rank: RankView, pool_ms: float) -> BreakerState:
-    return rank.breaker.state(pool_ms) if rank.breaker else BreakerState.CLOSED
+class _Tripped(NamedTuple):
+    """A rank that its breaker would leave out; the larger, the worse it is."""
+
+    is_open: bool
+    trips: int
+    failures: int
+    rank: str
+    view: RankView
 
 
-def _is_out(rank: RankView, pool_ms: float, *, alone: bool) -> bool:
-    state = _state(rank, pool_ms)
-    return state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and not alone)
-
-
-def _badness(rank: RankView, pool_ms: float) -> tuple[bool, int, int, str]:
-    breaker = rank.breaker
-    assert breaker is not None, "only ranks with a breaker are left out by it"
-    failures = sum(each.badly for each in breaker.heard)
-    return _state(rank, pool_ms) is BreakerState.OPEN, max(1, breaker.trips), failures, rank.card.rank
+def _tripped(view: PoolView, pool_ms: float, *, alone: bool) -> Iterator[_Tripped]:
+    for each in view.with_breakers:
+        breaker = each.breaker
+        state = breaker.state(pool_ms) if breaker else BreakerState.CLOSED
+        if breaker and (state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and not alone)):
+            failures = sum(heard.badly for heard in breaker.heard)
+            yield _Tripped(state is BreakerState.OPEN, max(1, breaker.trips), failures, each.card.rank, each)
