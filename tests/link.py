@@ -132,6 +132,8 @@ class Link:
                 trouble = self._trouble_of(looks=looks)
                 if (rest_s := read_s + trouble.delay_s - time.monotonic()) > 0:
                     await asyncio.sleep(rest_s)
+                if writer.transport.is_closing():
+                    return False  # uvloop refuses to write to it, which is no OSError
                 if answers and trouble.garbage:
                     writer.write(trouble.garbage)
                     return True

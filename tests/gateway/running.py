@@ -106,8 +106,11 @@ def no_limits() -> SharedLimits:
 
 @asynccontextmanager
 async def serving(pools: FakePools, *, limits: Any = None, **options: Any) -> AsyncIterator[Served]:
-    """Serve these pools until the block ends, with limits of keys that somebody else keeps."""
-    settings = GatewaySettings(redis="redis://unused", **options)
+    """Serve these pools until the block ends, with limits of keys that somebody else keeps.
+
+    Nobody waits for a rank unless the options say so.
+    """
+    settings = GatewaySettings(redis="redis://unused", **({"rank_wait_ms": 0} | options))
     with patch.object(uvicorn.server, "asyncio", HastyAsyncio()), listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_upstream(settings) as upstream:

@@ -106,15 +106,16 @@ async def test_a_request_to_a_gateway_that_has_just_started_waits_until_it_knows
 
 
 async def test_the_bodies_that_wait_for_a_gateway_to_start_are_bounded_too() -> None:
-    fakes = FakePools(FakePool(NOWHERE))
-    fakes.ready = False
-    with patch.object(rank_wait, "MOST_WAITING_BYTES", 1_000_000):
-        async with serving(fakes, rank_wait_ms=LONG_MS) as served, asyncio.TaskGroup() as clients:
-            asking = [clients.create_task(served.complete(prompt="x" * 400_000)) for _ in range(5)]
-            await eventually(lambda: sum(each.done() for each in asking) == 3)
-            assert served.gateway.rank_wait.waiting == 2
-            fakes.ready = True
-            assert sorted([(await each).status_code for each in asking]) == [502, 502, 503, 503, 503]
+    async with scripted_rank() as rank:
+        fakes = FakePools(FakePool(card(rank.url)))
+        fakes.ready = False
+        with patch.object(rank_wait, "MOST_WAITING_BYTES", 1_000_000):
+            async with serving(fakes, rank_wait_ms=LONG_MS) as served, asyncio.TaskGroup() as clients:
+                asking = [clients.create_task(served.complete(prompt="x" * 400_000)) for _ in range(5)]
+                await eventually(lambda: sum(each.done() for each in asking) == 3)
+                assert served.gateway.rank_wait.waiting == 2
+                fakes.ready = True
+                assert sorted([(await each).status_code for each in asking]) == [200, 200, 503, 503, 503]
 
 
 async def test_a_key_waits_until_the_keys_have_been_read() -> None:
