@@ -8,16 +8,8 @@ from tests.chaos.settings import ChaosSettings, Stage
 from tests.chaos.stage_run import run_stage
 from tests.servers import BINARY, MISSING
 
-KINDS = (
-    "rank-kill",
-    "rank-5xx",
-    "rank-garbage",
-    "rank-reset",
-    "gateway-kill",
-    "agent-kill",
-    "store-kill",
-    "store-clock",
-)
+KINDS = ("rank-kill", "rank-garbage", "gateway-kill", "agent-kill", "store-kill", "store-clock")
+"""Two of ranks: three that follow on each other in a second can take all three placements of a request."""
 SHORT = ChaosSettings(
     seed=8,
     requests=60,
