@@ -36,8 +36,8 @@ LONG = ChaosSettings(
     rate=15.0,
     rounds=5,
     every_s=3.5,
-    # Placements around a gateway's end need many of them for a p99.
-    stages=(*STAGES.values(), Stage("mixed", "alone", kinds=("gateway-kill",), rate=60.0, rounds=10)),
+    # Placements around a gateway's end need many of them for a p99: more than ranks of the usual speed could serve.
+    stages=(*STAGES.values(), Stage("mixed", "alone", kinds=("gateway-kill",), rate=60.0, rounds=10, speed=4.0)),
 )
 
 

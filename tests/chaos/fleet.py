@@ -135,7 +135,8 @@ class Fleet:
 
     def _rank(self, number: int) -> Running:
         words = ("--port", str(self.rank_ports[number]), "--role", self.role(number), "--model", MODEL)
-        return Running(f"rank-{number}", forebay("--log-level", "warning", "rank", *words), self.folder)
+        speed = ("--speed", str(self.stage.speed))
+        return Running(f"rank-{number}", forebay("--log-level", "warning", "rank", *words, *speed), self.folder)
 
     def _agent(self, number: int) -> Running:
         each = self.settings.ranks // self.settings.agents

@@ -15,7 +15,8 @@ from tests.chaos.workload import Asked, request
 
 MOST_AT_ONCE = 300
 MOST_TRIES = 8
-PAUSE_S = 0.1
+PAUSE_S, LONGEST_PAUSE_S, PAUSE_JITTER = 0.5, 8.0, 0.25
+"""Before another try, as OpenAI's Python client: doubled each time, and up to so much of it less."""
 UNREADY = 503
 
 Excuse = Callable[[int, float, float, int], bool]
@@ -60,6 +61,7 @@ class Load:
 
     async def _one(self, asked: Asked) -> None:
         died, began_s = list[int](), now_s()
+        chance = Random(f"pauses {self._settings.seed} {asked.number}")
         for number in range(MOST_TRIES):
             gateway = (asked.number + number) % len(self._ports)
             seen = await ask(self._ports[gateway], asked, self._settings.patience_s)
@@ -67,7 +69,8 @@ class Load:
             if not self._own_gateway_died(gateway, verdict, seen):
                 break
             died.append(gateway)
-            await asyncio.sleep(PAUSE_S)
+            pause_s = min(PAUSE_S * 2**number, LONGEST_PAUSE_S)
+            await asyncio.sleep(pause_s * (1 - PAUSE_JITTER * chance.random()))
         self.outcomes.append(Outcome.of(asked, seen, verdict, began_s=began_s, gateway=gateway, died=tuple(died)))
 
     def _own_gateway_died(self, gateway: int, verdict: Verdict, seen: Observed) -> bool:

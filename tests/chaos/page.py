@@ -20,11 +20,11 @@ One whose client has had an event when its rank dies may end by the error event 
 silence, no cut. An error after a mere head is a request *lost*, as is any other status. Time is *added* to a request by
 what its first byte comes later than such requests' do when nothing is wrong: what a failed attempt took is part of it.
 *Retried* is counted by the gateways; *moved* are requests whose own gateway died: their clients send them again, to the
-next one. A request belongs to the fault that was there when it was sent, or came before its end, or had been repaired
-{mended:g} s ago at most. The ledger is compared with a recount of its own reservations twice a second, both read at one
-instant. Partitions, resets, delays and garbage are made by a TCP proxy before each rank and each use of Redis.
-Gateways wait 6 s for a rank's first byte (`--first-byte-ms`), and agents call 2 s without progress a stall
-(`--stall-ms`).
+next one, after the pauses of OpenAI's Python client (0.5 s at first, up to a quarter of it less). A request belongs to
+the fault that was there when it was sent, or came before its end, or had been repaired {mended:g} s ago at most. The
+ledger is compared with a recount of its own reservations twice a second, both read at one instant. Partitions, resets,
+delays and garbage are made by a TCP proxy before each rank and each use of Redis. Gateways wait 6 s for a rank's first
+byte (`--first-byte-ms`), and agents call 2 s without progress a stall (`--stall-ms`).
 """
 
 

@@ -13,20 +13,26 @@ MODEL = "sim"
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One fleet, with its share of the run; what is given here counts in place of the run's own."""
+    """One fleet, with its share of the run; what is given here counts in place of the run's own.
+
+    `speed` divides the times of its simulated ranks.
+    """
 
     ranks: Ranks
     store: StoreKind
     kinds: tuple[str, ...] = ()
     rate: float = 0.0
     rounds: int = 0
+    speed: float = 1.0
 
     @property
     def name(self) -> str:
         """For people."""
         ranks = "mixed ranks" if self.ranks == "mixed" else "prefill and decode ranks"
+        speed = "" if self.speed == 1.0 else f" {self.speed:g} times as fast"
         only = f", {' and '.join(self.kinds)} only" if self.kinds else ""
-        return f"{ranks}, Redis {'with Sentinels' if self.store == 'sentinel' else 'alone'}{only}"
+        rate = f", {self.rate:g} requests/s" if self.rate else ""
+        return f"{ranks}{speed}, Redis {'with Sentinels' if self.store == 'sentinel' else 'alone'}{only}{rate}"
 
     def of(self, settings: ChaosSettings) -> ChaosSettings:
         """The run's settings as they are on this fleet."""
