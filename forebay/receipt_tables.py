@@ -63,9 +63,9 @@ def _inputs(receipt: Receipt) -> str:
     asked = f"asked about {len({each.rank for each in receipt.candidates})} of {receipt.eligible:,} ranks"
     snapshot = f"snapshot {max(0.0, receipt.pool_ms - receipt.snapshot_ms):,.0f} ms old"
     avoided = f", avoiding {', '.join(receipt.avoid)}" if receipt.avoid else ""
-    broken = f"; left out by a breaker: {', '.join(receipt.broken)}" if receipt.broken else ""
+    left_out = f"; left out by a breaker: {', '.join(receipt.left_out)}" if receipt.left_out else ""
     tokens = f"{shape.prompt_tokens:,} prompt and {shape.output_tokens:,} output tokens"
-    return f"{tokens}; {snapshot}; {asked}{avoided}{broken}"
+    return f"{tokens}; {snapshot}; {asked}{avoided}{left_out}"
 
 
 def _candidates(receipt: Receipt) -> Table:

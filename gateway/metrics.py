@@ -168,22 +168,22 @@ class StateCollector(Collector):
             if pool := self._pools.get(name):
                 ages.add_metric([name], pool.snapshot_age_s)
         yield ages
-        yield self._broken()
+        yield self._left_out()
         yield from self._beliefs()
         events = CounterMetricFamily("forebay_scheduler_events", "What the scheduler counts.", labels=["event"])
         for event, count in sorted((self._limits.counters | Tally(self._pools.counters)).items()):
             events.add_metric([event], count)
         yield events
 
-    def _broken(self) -> Metric:
+    def _left_out(self) -> Metric:
         text = "Whether a rank is left out since it failed, by its breaker or for want of a connection."
-        broken = GaugeMetricFamily("forebay_gateway_rank_broken", text, labels=["pool", "rank"])
+        left_out = GaugeMetricFamily("forebay_gateway_rank_left_out", text, labels=["pool", "rank"])
         for name in self._pools.names():
             if pool := self._pools.get(name):
-                out = pool.broken
+                out = pool.left_out
                 for rank in pool.view.ranks:
-                    broken.add_metric([name, rank], rank in out)
-        return broken
+                    left_out.add_metric([name, rank], rank in out)
+        return left_out
 
     def _beliefs(self) -> Iterator[Metric]:
         """What is believed of the ranks' prefix caches, by all gateways, and what their engines found."""

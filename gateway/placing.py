@@ -51,8 +51,8 @@ class Pool(Protocol):
         """How long ago it was read."""
 
     @property
-    def broken(self) -> frozenset[str]:
-        """The ranks that breakers leave out now."""
+    def left_out(self) -> frozenset[str]:
+        """The ranks that are left out now: by their breakers, or since they took no connection."""
 
     def foresee(self, shape: RequestShape) -> None:
         """Have looked up at once what `place` will want to know of the prompt; returns at once."""

@@ -100,8 +100,8 @@ class Pool:
         )
 
     @property
-    def broken(self) -> frozenset[str]:
-        """The ranks that breakers leave out now."""
+    def left_out(self) -> frozenset[str]:
+        """The ranks that are left out now: by their breakers, or since they took no connection."""
         return self._breakers.out()
 
     @property

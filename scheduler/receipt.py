@@ -47,7 +47,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     without the ledger. From what: the request's `shape`, the ranks to `avoid`, the gateway's `turn`, the chance that
     `seed` gives, and a snapshot (`epoch`, `version`, read at pool time `snapshot_ms`) by whose loads at `pool_ms` it
     priced `priced` of `eligible` ranks, with the `least_queue_s` of these. `known` are those that were asked about,
-    `broken` those to avoid since their breakers are not closed.
+    `left_out` those to avoid since their breakers are not closed.
     What was asked: `ask`. What the store saw: `rows`, at its own pool time `rows_ms`, and `loads`, read from them;
     alone, `believed` by rank. The decision: `verdict`, `legs` as positions in the ask from 1 on, `cost_s`.
     """
@@ -72,7 +72,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     least_queue_s: float
     known: tuple[KnownRank, ...]
     held: Reservation | None = None
-    broken: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     ask: Ask
     rows_ms: int = 0
     rows: tuple[RankRows, ...] = ()

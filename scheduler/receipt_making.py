@@ -131,7 +131,7 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
         least_queue_s=least_queue_s(prefilling, planned.loads),
         known=tuple(KnownRank.of(each, placeable=each.card.rank in asked) for each in known),
         held=case.held,
-        broken=_broken(case, alone=outcome.alone),
+        left_out=_left_out(case, alone=outcome.alone),
         ask=case.explained(planned.ask),
         rows_ms=outcome.rows_ms,
         rows=outcome.rows,
@@ -145,7 +145,7 @@ def make(case: Case, planned: Plan, outcome: Outcome, maker: Maker) -> Receipt:
     )
 
 
-def _broken(case: Case, *, alone: bool) -> tuple[str, ...]:
+def _left_out(case: Case, *, alone: bool) -> tuple[str, ...]:
     """As all gateways knew of it; what this one doubted by itself is only among the ranks to avoid."""
     out = left_out(case.view, {}, case.pool_ms, alone=alone).out
     return tuple(sorted(out & case.avoid))[:MOST_AVOIDED]

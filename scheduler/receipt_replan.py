@@ -93,7 +93,7 @@ def _made_again(receipt: Receipt, view: PoolView, planned: Plan) -> Receipt:
     kept = {name: getattr(receipt, name) for name in Outcome.__struct_fields__}
     about = {name: getattr(receipt, name) for name in ("pool", "gateway", "policy", "rules")}
     made = make(case, planned, Outcome(**kept), Maker(connectors=frozenset(receipt.connectors), **about))
-    return msgspec.structs.replace(made, broken=receipt.broken)  # of these ranks nothing else is known
+    return msgspec.structs.replace(made, left_out=receipt.left_out)  # of these ranks nothing else is known
 
 
 def _of_its_turn(again: Candidate, recorded: Candidate) -> Candidate:

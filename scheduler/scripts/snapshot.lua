@@ -24,14 +24,14 @@ for first = 1, #ranks, 1000 do
   local lives = {}
   for i, rank in ipairs(slice) do lives[i] = rank .. ' ' .. match(seens[i] or '', '^%S*') end
   local loads = redis.call('HMGET', KEYS[5], unpack(lives))
-  local broken = is_hash and breakers > 0 and redis.call('HMGET', KEYS[6], unpack(slice)) or {}
+  local breaker_rows = is_hash and breakers > 0 and redis.call('HMGET', KEYS[6], unpack(slice)) or {}
   for i, rank in ipairs(slice) do
     local card_version = tonumber(match(seens[i] or '', CARD_VERSION) or 0)
     reply[#reply + 1] = rank
     reply[#reply + 1] = seens[i] or ''
     reply[#reply + 1] = loads[i] or ''
     reply[#reply + 1] = card_version > since and cards[i] or ''
-    reply[#reply + 1] = broken[i] or ''
+    reply[#reply + 1] = breaker_rows[i] or ''
   end
 end
 return reply

@@ -97,7 +97,7 @@ class Fleet:
     async def all_known(self) -> bool:
         """Whether every gateway has read of every rank."""
         pages = await asyncio.gather(*(self.metrics(number) for number in range(len(self.gateways))))
-        return all(page.count("forebay_gateway_rank_broken{") == len(self.ranks) for page in pages)
+        return all(page.count("forebay_gateway_rank_left_out{") == len(self.ranks) for page in pages)
 
     async def metrics(self, gateway: int) -> str:
         """The page of a gateway, empty if it does not answer."""

@@ -103,7 +103,7 @@ class FakePool:
         self.shunned: list[str] = []
         self.has_rank = anyio.Event()
         self.heard_of: list[tuple[str, bool]] = []
-        self.broken: frozenset[str] = frozenset()
+        self.left_out: frozenset[str] = frozenset()
         self._random = Random(7)
 
     def foresee(self, shape: RequestShape) -> None:

@@ -76,10 +76,10 @@ def test_a_rank_that_fails_is_left_out_by_all_also_by_those_that_did_not_see_it(
     first, *others = fleet.gateways
     for _ in range(30):
         serve(fleet, first, failing=frozenset({"r1"}))
-    assert first.pool.broken == {"r1"}, "who saw it acts at once"
+    assert first.pool.left_out == {"r1"}, "who saw it acts at once"
     fleet.run(1_200)
     assert states(fleet) == [{"r1": "open"}] * 3
-    assert [gateway.pool.broken for gateway in others] == [{"r1"}] * 2
+    assert [gateway.pool.left_out for gateway in others] == [{"r1"}] * 2
     assert {serve(fleet, gateway) for gateway in others * 20} == {"r0", "r2"}
 
 
@@ -91,7 +91,7 @@ def test_what_only_one_gateway_sees_fail_is_left_out_by_that_one_alone(fleet: Vi
             serve(fleet, gateway)
         fleet.run(50)
     assert states(fleet) == [{}] * 3
-    assert [gateway.pool.broken for gateway in fleet.gateways] == [{"r1"}, set(), set()]
+    assert [gateway.pool.left_out for gateway in fleet.gateways] == [{"r1"}, set(), set()]
 
 
 def test_one_request_at_a_time_tries_it_and_the_wait_doubles(fleet: VirtualFleet) -> None:
@@ -124,7 +124,7 @@ def test_a_single_rank_is_never_left_out_and_of_three_that_fail_one_is() -> None
             for gateway in fleet.gateways:
                 serve(fleet, gateway, failing=frozenset(names))
             fleet.run(100)
-            out += [len(gateway.pool.broken) for gateway in fleet.gateways]
+            out += [len(gateway.pool.left_out) for gateway in fleet.gateways]
         assert max(out) == most
         fleet.close()
 
@@ -178,7 +178,7 @@ def test_without_the_store_gateways_leave_out_what_they_knew_and_what_they_see(f
     liked = serve(fleet, first)
     for _ in range(10):
         serve(fleet, first, failing=frozenset({liked}))
-    assert first.pool.broken == {liked}
+    assert first.pool.left_out == {liked}
     for gateway in fleet.gateways:
         gateway.link.is_cut = False
     serve_for(fleet, 20_000)
@@ -191,7 +191,7 @@ def test_a_store_that_began_anew_has_no_breakers(fleet: VirtualFleet) -> None:
     fleet.pool.store.data = {}
     fleet.run(3_000)
     assert states(fleet) == [{}] * 3
-    assert [gateway.pool.broken for gateway in fleet.gateways] == [set()] * 3
+    assert [gateway.pool.left_out for gateway in fleet.gateways] == [set()] * 3
 
 
 def test_a_life_that_came_up_among_others_starts_slowly_on_all_gateways(fleet: VirtualFleet) -> None:

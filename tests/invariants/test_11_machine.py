@@ -38,12 +38,12 @@ class BreakerMachine(RuleBasedStateMachine):
         self.probes: dict[str, list[int]] = {}
 
     def place(self, gateway: Gateway) -> tuple[Gateway, int, RankCard] | None:
-        broken, degraded = gateway.pool.broken, gateway.pool.degraded
+        left_out, degraded = gateway.pool.left_out, gateway.pool.degraded
         place = self.fleet.do(gateway.place(SHAPE))
         if not isinstance(place, Place):
             return None
         card = place.legs[0].card
-        if card.rank in broken and not (place.alone or degraded):
+        if card.rank in left_out and not (place.alone or degraded):
             self.probes.setdefault(card.rank, []).append(place.reservation)
             assert len(self.probes[card.rank]) == 1, f"{card.rank} is probed twice"
         return gateway, place.reservation, card
@@ -111,7 +111,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @invariant()
     def never_more_than_half_are_left_out(self) -> None:
         for gateway in self.fleet.gateways:
-            assert len(gateway.pool.broken) <= len(RANKS) // 2
+            assert len(gateway.pool.left_out) <= len(RANKS) // 2
 
     @invariant()
     def by_the_same_snapshot_all_leave_out_the_same(self) -> None:
@@ -138,7 +138,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 if request := self.place(gateway):
                     self.answer(request)
             self.fleet.do(asyncio.sleep(1))
-        assert [gateway.pool.broken for gateway in self.fleet.gateways] == [frozenset()] * GATEWAYS
+        assert [gateway.pool.left_out for gateway in self.fleet.gateways] == [frozenset()] * GATEWAYS
         assert self.fleet.pool.rows(self.fleet.pool.keys.breaker) == {}
         self.fleet.run(1_000)
         assert self.fleet.differences() == []

@@ -52,7 +52,7 @@ async def test_where_nothing_fails_the_store_is_told_nothing_of_breakers() -> No
 async def test_who_saw_a_rank_fail_leaves_it_out_at_once() -> None:
     async with at_work("a", "b") as scene:
         fail(scene.pool, "a")
-        assert scene.pool.broken == {"a"}
+        assert scene.pool.left_out == {"a"}
         assert {await place_and_release(scene.pool) for _ in range(9)} == {"b"}
         decoded = await scene.pool.place(SHAPE, receipt_for="req")
         assert isinstance(decoded, Place)
@@ -95,7 +95,7 @@ async def test_words_of_a_rank_that_is_not_there_are_none() -> None:
         for _ in range(3):
             scene.pool.heard(card("gone"), False)
             scene.pool.heard(card("a", "i0"), False)
-        assert scene.pool.broken == set()
+        assert scene.pool.left_out == set()
         await asyncio.sleep(0.1)
         assert told(scene) == 0
 
@@ -131,7 +131,7 @@ async def test_on_redis_two_gateways_leave_a_rank_out_try_it_once_and_take_it_ba
             await reporter(store).report([report(name) for name in names], {name: card(name) for name in names})
             async with gateway(store, "g1@h:1") as one, gateway(other, "g2@h:2") as two:
                 fail(one, "b")
-                await until(lambda: one.broken == two.broken == {"b"}, "both leave it out")
+                await until(lambda: one.left_out == two.left_out == {"b"}, "both leave it out")
 
                 async def breaker() -> str:
                     found = await admin.status(store, SETTINGS)
@@ -165,7 +165,7 @@ async def test_on_redis_two_gateways_leave_a_rank_out_try_it_once_and_take_it_ba
                         pool, reservation = probes.pop()
                         pool.heard(pool.view.ranks["b"].card, True)
                         pool.release(reservation)
-                    return one.broken == two.broken == set()
+                    return one.left_out == two.left_out == set()
 
                 await until(is_back, "both take it back", pause_s=0.02)
                 assert await breaker() == "starting"

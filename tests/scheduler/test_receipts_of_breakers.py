@@ -42,15 +42,15 @@ def decided(**breakers: Breaker) -> list[Receipt]:
 
 
 @pytest.mark.parametrize(
-    ("breakers", "broken"),
+    ("breakers", "left_out"),
     [({}, ()), ({"p1": OPEN}, ("p1",)), ({"p1": OPEN, "d2": OPEN}, ("d2", "p1")), ({"d1": OPEN, "d2": OPEN}, ("d2",))],
 )
 async def test_who_was_left_out_is_in_it_and_it_comes_out_again(
-    breakers: dict[str, Breaker], broken: tuple[str, ...]
+    breakers: dict[str, Breaker], left_out: tuple[str, ...]
 ) -> None:
     for receipt in decided(**breakers):
-        assert receipt.broken == broken
-        assert not {each.rank for each in receipt.candidates} & set(broken)
+        assert receipt.left_out == left_out
+        assert not {each.rank for each in receipt.candidates} & set(left_out)
         assert await wrong_with(receipt) == []
 
 
