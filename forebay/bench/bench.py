@@ -63,7 +63,7 @@ class _Run:
         if any(settings.wants(name) for name in GATEWAY_OPTIONS):
             gateways = GATEWAYS if "gateways" in settings.measures else 1
             try:
-                self._targets += await start_forebay(backends, gateways, self._running, settings.wants)
+                self._targets += await start_forebay(backends, gateways, folder, self._running, settings.wants)
             except TargetError as error:
                 self._leave_out("forebay", error)
         for name, path in paths.items():

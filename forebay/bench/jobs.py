@@ -11,7 +11,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Each is of `body_bytes` and asks for `tokens` tokens, and if `streamed` for a chunk every `interval_us`. Where there
     are more `requests` than connections, a connection sends its next one when it has the answer to the last. The
     first ones are spread over `ramp_s`. What is not answered within `deadline_s` has failed. With `hold` the job is
-    over when every stream has begun, and the connections stay open until the next job.
+    over when every stream has begun, and the connections stay open until the next job. `key` goes with each request.
     """
 
     addresses: tuple[str, ...]
@@ -24,6 +24,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ramp_s: float = 0.0
     deadline_s: float = 60.0
     hold: bool = False
+    key: str = ""
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -72,9 +73,10 @@ def request_bytes(job: Job, address: str, model: str) -> bytes:
     bare = len(msgspec.json.encode(body))
     body["messages"] = [{"role": "user", "content": _prose(max(1, job.body_bytes - bare))}]
     encoded = msgspec.json.encode(body)
+    key = f"Authorization: Bearer {job.key}\r\n" if job.key else ""
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(encoded)}\r\n\r\n"
+        f"{key}Content-Length: {len(encoded)}\r\n\r\n"
     ).encode() + encoded
 
 

@@ -70,6 +70,7 @@ def _stream_job(case: StreamCase, chunks: int, target: Target) -> Job:
         requests=case.streams,
         tokens=chunks,
         body_bytes=case.body_bytes,
+        key=target.key,
         streamed=True,
         interval_us=round(1e6 / case.rate),
         ramp_s=ramp_s,
@@ -84,6 +85,7 @@ async def _requests(case: RequestCase, target: Target, loader: Loader) -> Values
         requests=case.requests,
         tokens=REQUEST_TOKENS,
         body_bytes=case.body_bytes,
+        key=target.key,
         deadline_s=MARGIN_S + case.requests / 100,
     )
     run = await _run(job, target, case.gateways, loader)
@@ -105,6 +107,7 @@ async def _memory(case: MemoryCase, target: Target, loader: Loader) -> Values:
         requests=case.streams,
         tokens=2,
         body_bytes=case.body_bytes,
+        key=target.key,
         streamed=True,
         interval_us=IDLE_US,
         ramp_s=case.streams / STARTS_PER_S,

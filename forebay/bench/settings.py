@@ -9,8 +9,8 @@ from msgspec import Meta
 
 Measure = Literal["streams", "requests", "bodies", "many", "memory", "gateways"]
 ChunkTimes = Literal["steps", "even"]
-GATEWAY_TARGETS = ("forebay", "forebay-pace")
-"""This gateway, without and with the event tap that can be switched on."""
+GATEWAY_TARGETS = ("forebay", "forebay-pace", "forebay-keys")
+"""This gateway as it is, with the event tap that can be switched on, and asked with a key that has limits."""
 PEERS = ("nginx", "haproxy", "vllm-router", "smg")
 """The other proxies it knows how to start."""
 QUICK_MEASURES: tuple[Measure, ...] = ("streams", "requests")

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from forebay.bench.errors import TargetError
+from forebay.bench.limited_key import limited_key
 from forebay.bench.mock_wire import MODEL
 from forebay.bench.peers import CONFIG, recipe
 from forebay.bench.processes import Processes
@@ -27,7 +28,13 @@ RETRY_S = 0.05
 ASK = {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "ready?"}]}
 AGENT_OPTIONS = ("--max-num-seqs", "100000", "--kv-capacity-tokens", "1000000000", "--prefill-tokens-per-s", "1e9")
 """Ranks that are never full, since none of what is measured is to wait for one."""
-GATEWAY_OPTIONS = {"forebay": ("--drain-s", "0.5"), "forebay-pace": ("--drain-s", "0.5", "--pace")}
+KEY_FILE = "{key file}"
+"""Among a gateway's options, stands for the path of a file with a key; its clients show that key."""
+GATEWAY_OPTIONS = {
+    "forebay": ("--drain-s", "0.5"),
+    "forebay-pace": ("--drain-s", "0.5", "--pace"),
+    "forebay-keys": ("--drain-s", "0.5", "--api-keys", KEY_FILE),
+}
 """Forebay's gateways by the name of their target. A feature that is to have a row of its own adds one."""
 
 
@@ -43,7 +50,7 @@ async def start_backend(chunk_times: ChunkTimes, running: Processes) -> Target:
 
 
 async def start_forebay(
-    backends: Sequence[str], gateways: int, running: Processes, wants: Callable[[str], bool]
+    backends: Sequence[str], gateways: int, folder: Path, running: Processes, wants: Callable[[str], bool]
 ) -> list[Target]:
     """Gateways, in each wanted of `GATEWAY_OPTIONS`'s ways, over one agent and a Redis of their own.
 
@@ -64,13 +71,16 @@ async def start_forebay(
     for name, options in GATEWAY_OPTIONS.items():
         if not wants(name):
             continue
+        key_file = folder / f"{name}.keys"
+        key = limited_key(key_file) if KEY_FILE in options else ""
+        words = [str(key_file) if word == KEY_FILE else word for word in options]
         entrances = []
         for port in free_ports(gateways):
-            gateway = await running.forebay(name, "gateway", "--redis", url, "--port", str(port), *options)
+            gateway = await running.forebay(name, "gateway", "--redis", url, "--port", str(port), *words)
             entrances.append(Entrance((f"{LOOPBACK}:{port}",), gateway))
         for entrance in entrances:
-            await _answers(entrance.addresses, entrance.process)
-        targets.append(Target(name, tuple(entrances), {"agent": agent, "redis": redis}))
+            await _answers(entrance.addresses, entrance.process, key)
+        targets.append(Target(name, tuple(entrances), {"agent": agent, "redis": redis}, key))
     return targets
 
 
@@ -96,12 +106,13 @@ async def start_peer(name: str, path: str, backends: Sequence[str], folder: Path
     return Target(name, (Entrance((address,), child),))
 
 
-async def _answers(addresses: Sequence[str], process: Child | None) -> None:
+async def _answers(addresses: Sequence[str], process: Child | None, key: str = "") -> None:
     """Return once a completion is answered at each address."""
     assert process is not None
     body = msgspec.json.encode(ASK)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
     with anyio.move_on_after(PATIENCE_S):
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S, headers=headers) as client:
             for address in addresses:
                 while not await _is_answered(client, f"http://{address}/v1/chat/completions", body):
                     if process.process.returncode is not None:

@@ -16,11 +16,12 @@ class Entrance(NamedTuple):
 
 
 class Target(NamedTuple):
-    """One thing to measure. `beside` are processes it needs that are counted apart, by name."""
+    """One thing to measure. `beside` are processes it needs that are counted apart, by name; `key` is its clients'."""
 
     name: str
     entrances: tuple[Entrance, ...]
     beside: Mapping[str, Child] = {}
+    key: str = ""
 
     def addresses(self, entrances: int) -> tuple[str, ...]:
         """Where clients go when so many entrances are used."""

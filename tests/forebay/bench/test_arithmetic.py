@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from forebay.bench.jobs import Job, request_bytes, spread
+from forebay.bench.limited_key import limited_key
 from forebay.bench.page import BEGIN, END, has_place, with_report
 from forebay.bench.plan import MemoryCase, RequestCase, StreamCase, cases
 from forebay.bench.plot import svg
@@ -17,6 +18,8 @@ from forebay.bench.report import Figure, Report, Sample, figures
 from forebay.bench.settings import BenchSettings
 from forebay.bench.slope import slope_us
 from forebay.bench.tables import tables
+from gateway.key_file import read_keys
+from scheduler.api_keys import digest_of
 from tests.polling import until_now
 
 SAMPLES = [
@@ -149,3 +152,18 @@ def test_a_request_has_a_body_of_the_size_asked_for(body_bytes: int) -> None:
     assert f"Content-Length: {len(body)}".encode() in head
     assert len(body) == pytest.approx(body_bytes, abs=200)
     assert msgspec.json.decode(body)["max_tokens"] == 3
+
+
+def test_a_request_brings_the_key_that_its_job_names_and_else_none() -> None:
+    job = Job(addresses=("h:1",), connections=1, requests=1, tokens=3, body_bytes=100)
+    assert b"Authorization" not in request_bytes(job, "h:1", "m")
+    with_key = request_bytes(msgspec.structs.replace(job, key="fb-1"), "h:1", "m")
+    assert b"\r\nAuthorization: Bearer fb-1\r\n" in with_key.partition(b"\r\n\r\n")[0]
+
+
+def test_the_key_that_gateways_are_asked_with_has_every_limit_there_is(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    shown = limited_key(file)
+    ((digest, key),) = read_keys(file).items()
+    assert digest == digest_of(shown.encode())
+    assert all(msgspec.structs.asdict(key.limits).values())
