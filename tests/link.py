@@ -18,7 +18,8 @@ from tests.ports import HOST
 
 PIECE_BYTES: Final = 65_536
 Concerns = Literal["all", "looks", "requests"]
-"""Which connections: all, those that begin with a GET (an agent's), those that do not."""
+"""Which connections: all, those last asked by a GET (a look at a rank's health or load), those that were not. A router
+may look and ask on the same connection."""
 
 
 class Trouble(NamedTuple):
@@ -34,6 +35,22 @@ class Trouble(NamedTuple):
 FINE: Final = Trouble()
 
 
+class _Use:
+    """What a connection was last asked by: a GET or something else. What begins with neither method goes on."""
+
+    def __init__(self) -> None:
+        self._looks = False
+
+    def hear(self, piece: bytes) -> None:
+        """A piece from the side that asks."""
+        if piece.startswith((b"GET ", b"POST ")):
+            self._looks = piece.startswith(b"GET ")
+
+    def is_of(self, concerns: Concerns) -> bool:
+        """Whether what concerns these concerns this connection."""
+        return concerns == "all" or self._looks == (concerns == "looks")
+
+
 class Link:
     """Leads to a port of this machine; at work within `link`."""
 
@@ -41,7 +58,7 @@ class Link:
         self.leads_to, self.port = leads_to, port
         self._trouble = FINE
         self._changed = asyncio.Event()
-        self._writers: dict[asyncio.StreamWriter, bool] = {}
+        self._writers: dict[asyncio.StreamWriter, _Use] = {}
         self._server: asyncio.Server | None = None
         self._serving = 0
 
@@ -71,30 +88,28 @@ class Link:
 
     def reset(self, concerns: Concerns = "all") -> None:
         """All its connections of this kind are reset, at both ends."""
-        for writer, looks in list(self._writers.items()):
-            if concerns == "all" or looks == (concerns == "looks"):
+        for writer, use in list(self._writers.items()):
+            if use.is_of(concerns):
                 _reset(writer)
 
-    def _trouble_of(self, *, looks: bool) -> Trouble:
-        trouble = self._trouble
-        return trouble if trouble.concerns == "all" or looks == (trouble.concerns == "looks") else FINE
+    def _trouble_of(self, use: _Use) -> Trouble:
+        return self._trouble if use.is_of(self._trouble.concerns) else FINE
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_writer: asyncio.StreamWriter | None = None
-        self._writers[writer] = False
+        use = self._writers[writer] = _Use()
         self._serving += 1
         try:
             with suppress(OSError):
                 first = await reader.read(PIECE_BYTES)
-                looks = first.startswith(b"GET ")
-                self._writers[writer] = looks
-                await self._passable(looks=looks)
-                if self._trouble_of(looks=looks).reset:
+                use.hear(first)
+                await self._passable(use)
+                if self._trouble_of(use).reset:
                     _reset(writer)
                 elif first:
                     far_reader, far_writer = await asyncio.open_connection(HOST, self.leads_to)
-                    self._writers[far_writer] = looks
-                    await self._both_ways((reader, writer), (far_reader, far_writer), first, looks=looks)
+                    self._writers[far_writer] = use
+                    await self._both_ways((reader, writer), (far_reader, far_writer), first, use)
         finally:
             self._serving -= 1
             for each in (writer, far_writer):
@@ -107,12 +122,11 @@ class Link:
         near: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         far: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         first: bytes,
-        *,
-        looks: bool,
+        use: _Use,
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
-            there = tasks.create_task(self._pump(near[0], far[1], first, looks=looks, answers=False), name="there")
-            back = tasks.create_task(self._pump(far[0], near[1], b"", looks=looks, answers=True), name="back")
+            there = tasks.create_task(self._pump(near[0], far[1], first, use, answers=False), name="there")
+            back = tasks.create_task(self._pump(far[0], near[1], b"", use, answers=True), name="back")
             done, _ = await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
             for each in (there, back):
                 each.cancel()
@@ -122,14 +136,19 @@ class Link:
                 await near[1].wait_closed()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, *, looks: bool, answers: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes, use: _Use, *, answers: bool
     ) -> bool:
         """True when its side closed in order, False when it broke."""
         with suppress(OSError):
             while piece or (piece := await reader.read(PIECE_BYTES)):
                 read_s = time.monotonic()
-                await self._passable(looks=looks)
-                trouble = self._trouble_of(looks=looks)
+                if not answers:
+                    use.hear(piece)
+                await self._passable(use)
+                trouble = self._trouble_of(use)
+                if trouble.reset:
+                    self._reset_both(use)
+                    return False
                 if (rest_s := read_s + trouble.delay_s - time.monotonic()) > 0:
                     await asyncio.sleep(rest_s)
                 if writer.transport.is_closing():
@@ -143,9 +162,13 @@ class Link:
             return True
         return False
 
-    async def _passable(self, *, looks: bool) -> None:
-        while self._trouble_of(looks=looks).partition:
+    async def _passable(self, use: _Use) -> None:
+        while self._trouble_of(use).partition:
             await self._changed.wait()
+
+    def _reset_both(self, use: _Use) -> None:
+        for writer in [each for each, other in self._writers.items() if other is use]:
+            _reset(writer)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -19,9 +19,12 @@ async def echo_behind_a_link() -> AsyncIterator[Link]:
     """A server that says each piece again, and a link to it."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(1000):
-            writer.write(piece)
-        writer.close()
+        try:
+            with suppress(ConnectionResetError):
+                while piece := await reader.read(1000):
+                    writer.write(piece)
+        finally:
+            writer.close()
 
     async with (
         await asyncio.start_server(echo, HOST, 0) as server,
@@ -93,6 +96,38 @@ async def test_garbage_comes_in_place_of_answers_to_requests_and_not_to_looks() 
         async with connected(made) as (reader, writer):
             writer.write(b"GET 1")
             assert await reader.readexactly(5) == b"GET 1"
+
+
+async def test_a_connection_that_was_looked_through_is_troubled_when_a_request_comes_on_it() -> None:
+    async with echo_behind_a_link() as made, connected(made) as (reader, writer):
+        writer.write(b"GET 1")
+        assert await reader.readexactly(5) == b"GET 1"
+        made.suffer(Trouble("requests", garbage=b"banana"))
+        writer.write(b"GET 2")
+        assert await reader.readexactly(5) == b"GET 2"
+        writer.write(b"POST 3")
+        assert await reader.readexactly(6) == b"banana"
+
+
+async def test_a_connection_that_was_looked_through_is_reset_when_a_request_comes_on_it() -> None:
+    async with echo_behind_a_link() as made, connected(made) as (reader, writer):
+        writer.write(b"GET 1")
+        assert await reader.readexactly(5) == b"GET 1"
+        made.suffer(Trouble("requests", reset=True))
+        writer.write(b"GET 2")
+        assert await reader.readexactly(5) == b"GET 2"
+        writer.write(b"POST 3")
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+
+
+async def test_a_look_through_a_connection_of_requests_is_not_troubled_as_they_are() -> None:
+    async with echo_behind_a_link() as made, connected(made) as (reader, writer):
+        writer.write(b"POST 1")
+        assert await reader.readexactly(6) == b"POST 1"
+        made.suffer(Trouble("requests", garbage=b"banana"))
+        writer.write(b"GET 2")
+        assert await reader.readexactly(5) == b"GET 2"
 
 
 async def test_a_closed_link_refuses_and_an_open_one_takes_again() -> None:
