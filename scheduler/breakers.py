@@ -12,8 +12,8 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from scheduler import calls
 from scheduler.breaker import TICKET_MS, Breaker, Edit, edited, known_breaker
@@ -92,15 +92,13 @@ class Breakers:
         out, _ = self._left_out(self._snapshots.pool_ms)
         return out - self._tickets.probed_by(reservation) if out and reservation is not None else out
 
-    @contextmanager
-    def trial(self) -> Iterator[Trial]:
-        """A placement; of ranks that wait for a probe it may be the one."""
+    def trial(self) -> Trial:
+        """A placement, to be begun at once; of ranks that wait for a probe it may be the one."""
         pool_ms = self._snapshots.pool_ms
         out, half_open = self._left_out(pool_ms)
         if half_open:
             self._ask_for(half_open, pool_ms)
-        with self._tickets.trial(out, pool_ms) as trial:
-            yield trial
+        return self._tickets.trial(out, pool_ms)
 
     def look(self) -> None:
         """A snapshot was read: what it shows to be done is done."""

@@ -7,9 +7,9 @@ it, or the ticket would have ended there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from scheduler.breaker import TICKET_MS
 from scheduler.decision import Decision, Place
@@ -35,18 +35,33 @@ class Answer(NamedTuple):
 
 
 class Trial:
-    """One placement that may use tickets: `out` are the ranks that it is not to go to."""
+    """One placement that may use these tickets, by rank, while the context is open; `out` are the ranks that it is not
+    to go to.
+    """
 
-    def __init__(self, out: frozenset[str], probes: frozenset[str]) -> None:
-        self.out = out - probes
-        self.probes = probes
-        self.placed: dict[str, int] = {}
+    def __init__(self, out: frozenset[str], tickets: Mapping[str, _Ticket]) -> None:
+        self.out = out.difference(tickets)
+        self._tickets = tickets
+        self._placed: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        """Nobody else may use the tickets."""
+        for ticket in self._tickets.values():
+            ticket.is_taken = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Those are in use on whose rank the request was placed; the others are free again."""
+        for name, ticket in self._tickets.items():
+            ticket.is_taken = False
+            ticket.reservation = self._placed.get(name)
 
     def ends(self, decision: Decision) -> Decision:
         """So it was decided."""
-        if isinstance(decision, Place) and self.probes:
-            ranks = self.probes.intersection(leg.card.rank for leg in decision.legs)
-            self.placed = dict.fromkeys(ranks, decision.reservation)
+        if isinstance(decision, Place) and self._tickets:
+            self._placed = {leg.card.rank: decision.reservation for leg in decision.legs}
         return decision
 
 
@@ -58,19 +73,10 @@ class Tickets:
         self._tickets: dict[str, _Ticket] = {}
         self._answers: dict[str, Answer] = {}
 
-    @contextmanager
-    def trial(self, out: frozenset[str], now_ms: float) -> Iterator[Trial]:
+    def trial(self, out: frozenset[str], now_ms: float) -> Trial:
         """A placement that may probe those of the ranks left out whose tickets nobody uses."""
         free = {name: ticket for name, ticket in self._tickets.items() if name in out and _is_free(ticket, now_ms)}
-        for ticket in free.values():
-            ticket.is_taken = True
-        trial = Trial(out, frozenset(free))
-        try:
-            yield trial
-        finally:
-            for name, ticket in free.items():
-                ticket.is_taken = False
-                ticket.reservation = trial.placed.get(name)
+        return Trial(out, free)
 
     def probed_by(self, reservation: int) -> frozenset[str]:
         """The ranks that a request is the probe of."""
