@@ -10,7 +10,7 @@ from gateway import websocket
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
 from gateway.headers import Headers, for_rank
-from gateway.leg_word import word_of
+from gateway.leg_word import LegWord
 from gateway.lost_ranks import always
 from gateway.placing import Pool
 from gateway.request import Head
@@ -48,7 +48,7 @@ class Dispatch:
             headers.append((b"content-length", b"%d" % content.declared_bytes))
         url = card.endpoint + self._head.target
         upstream = self._gateway.upstream
-        word = word_of(self._pool, card) if is_leg else nullcontext()
+        word = LegWord(self._pool, card) if is_leg else nullcontext()
         with word as said, self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
             async with upstream.request(self._head.method, url, headers, content, on_sent) as answer:
                 watched.answers(answer)
@@ -67,7 +67,7 @@ class Dispatch:
         headers = websocket.for_rank(self._headers(card), hold_key=holds_key)
         url = card.endpoint + self._head.target
         watch = self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls)
-        with word_of(self._pool, card) as said, watch as watched:
+        with LegWord(self._pool, card) as said, watch as watched:
             request = self._gateway.upstream.request(self._head.method, url, headers, b"", on_sent, may_switch=True)
             async with request as answer:
                 watched.answers(answer)

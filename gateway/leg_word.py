@@ -8,9 +8,9 @@ nothing is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
+from types import TracebackType
+from typing import Self
 
 from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError
 from gateway.placing import Pool
@@ -21,11 +21,27 @@ _FAULTS = (RankUnreachableError, RankFailedError, RankTimeoutError)
 
 
 class LegWord:
-    """The word of one attempt. A stream that began well may still break: then that is said, too."""
+    """The word of one attempt; use it as a context, from its connection to the end of its answer.
+
+    A stream that began well may still break: then that is said, too.
+    """
 
     def __init__(self, pool: Pool, card: RankCard) -> None:
         self._pool, self._card = pool, card
         self._said: set[bool] = set()
+
+    def __enter__(self) -> Self:
+        """Nothing is said yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Of an attempt that was cancelled, or failed for no fault of the rank, nothing is said."""
+        if error is None:
+            self.well()
+        elif isinstance(error, _FAULTS):
+            self.badly()
 
     def answers(self, answer: RankAnswer) -> None:
         """The head of the rank's answer is there."""
@@ -49,15 +65,3 @@ class LegWord:
     def _say(self, *, well: bool) -> None:
         self._said.add(well)
         self._pool.heard(self._card, well)
-
-
-@contextmanager
-def word_of(pool: Pool, card: RankCard) -> Iterator[LegWord]:
-    """An attempt at a rank, from its connection to the end of its answer."""
-    word = LegWord(pool, card)
-    try:
-        yield word
-    except _FAULTS:
-        word.badly()
-        raise
-    word.well()

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from gateway.errors import RankFailedError, RankTimeoutError, RankUnreachableError, RecomputedError
-from gateway.leg_word import word_of
+from gateway.leg_word import LegWord
 from scheduler.messages import RankState, Role
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, FakeRankView, card
 from tests.gateway.running import eventually, nothing_is_held, serving
@@ -188,14 +188,14 @@ async def test_what_an_operator_asks_of_all_ranks_is_no_word_of_how_they_serve()
 )
 def test_only_what_a_rank_is_at_fault_for_is_a_failure(error: Exception, said: list[tuple[str, bool]]) -> None:
     pool = FakePool()
-    with pytest.raises(type(error)), word_of(pool, card("http://h:1", rank="r", role=Role.MIXED)):
+    with pytest.raises(type(error)), LegWord(pool, card("http://h:1", rank="r", role=Role.MIXED)):
         raise error
     assert pool.heard_of == said
 
 
 def test_a_stream_that_breaks_after_it_began_well_is_said_too() -> None:
     pool = FakePool()
-    with word_of(pool, card("http://h:1", rank="r")) as word:
+    with LegWord(pool, card("http://h:1", rank="r")) as word:
         word.well()
         word.well()
         word.badly()
