@@ -58,7 +58,10 @@ HEAD_TOO_LARGE = f"The request's head is larger than {MAX_HEAD_BYTES} bytes or h
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of a header, or None; `name` and the headers' names in lower case."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def for_rank(
