@@ -85,6 +85,8 @@ def _prefilling(view: PoolView, avoid: frozenset[str]) -> Placeable:
 def _trusted(view: PoolView, roles: Sequence[Role], avoid: frozenset[str]) -> Mapping[Role, Placeable]:
     """All ranks, or those that were heard: by what is known of the ranks of these roles, which can do the same."""
     heard, all_up = view.heard_by_role, view.by_role
+    if heard is all_up:
+        return all_up
     up = sum(len(all_up[role]) for role in roles)
     silent = up - sum(len(heard[role]) for role in roles)
     if silent <= FEW_SILENT * up:

@@ -57,15 +57,16 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def heard_by_role(self) -> Mapping[Role, Placeable]:
-        """Those of them whose agents did not fall silent.
+        """Those of them whose agents did not fall silent; `by_role` itself where none did.
 
         Silence is told from the snapshot's own time: where Redis is gone, all would fall silent.
         """
         since_ms = self.pool_ms - FORGOTTEN_MS
-        return {
+        heard = {
             role: placeable.those([rank for rank in placeable.ranks if rank.seen.heard_ms >= since_ms])
             for role, placeable in self.by_role.items()
         }
+        return self.by_role if heard == self.by_role else heard
 
 
 class Delta(msgspec.Struct, frozen=True):
