@@ -37,7 +37,8 @@ def ask_json(ask: Ask) -> bytes:
 
 def _groups(candidates: Sequence[Candidate]) -> list[str]:
     """The column of DP groups, where one of the candidates is in one."""
-    return [each.group for each in candidates] if any(each.group != NO_GROUP for each in candidates) else []
+    groups = [each.group for each in candidates]
+    return [] if groups.count(NO_GROUP) == len(groups) else groups
 
 
 def _group_prices(candidates: Sequence[Candidate]) -> list[float]:
@@ -51,4 +52,4 @@ def _group_prices(candidates: Sequence[Candidate]) -> list[float]:
 def _caps(candidates: Sequence[Candidate]) -> list[float]:
     """The columns of caps but for KV, where there are any."""
     caps = [*[each.cap_queued_tokens for each in candidates], *[each.cap_requests for each in candidates]]
-    return caps if any(cap != UNLIMITED for cap in caps) else []
+    return [] if caps.count(UNLIMITED) == len(caps) else caps
