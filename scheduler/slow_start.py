@@ -37,7 +37,8 @@ def ramped(candidate: Candidate, rank: RankView, pool_ms: float) -> Candidate:
 
 def ramped_all(candidates: list[Candidate], ranks: Sequence[RankView], pool_ms: float) -> list[Candidate]:
     """All of them, one for each of these ranks in their order."""
-    if not any(rank.breaker for rank in ranks):
+    breakers = [rank.breaker for rank in ranks]
+    if not any(breakers):
         return candidates
     return [ramped(each, rank, pool_ms) for each, rank in zip(candidates, ranks, strict=True)]
 
