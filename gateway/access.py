@@ -35,7 +35,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     `id` is ours, `client_id` the client's own X-Request-Id, `attempt_id` what the ranks were sent in the last attempt,
     `tenant` how the client's key is called, `key` what is known of one with a name, `prefill_rank` and `rank` which
     ranks they were: the one that answers, and the one before it, if any; `usage` what the one that answers has told,
-    and `seen_tokens` those that were seen to pass, where a key's limit counts them.
+    and `seen_tokens` those that were seen to pass, where a key's limit counts them. `held_bytes` of its body are held,
+    and so long it has `waited_s` for a rank, or for what comes before (rank_wait.py).
     Times are monotonic, in seconds. A status of 0 means that nothing has been answered yet.
     """
 
@@ -53,6 +54,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     first_token_s: float | None = None
     usage: Usage | None = None
     seen_tokens: int = 0
+    held_bytes: int = 0
+    waited_s: float = 0.0
     error: str = ""
     client_left: bool = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import assert_never
 
@@ -16,14 +17,15 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import error_shapes, errors, models
-from gateway.access import AccessLog, record_of
+from gateway import error_shapes, errors
+from gateway.access import AccessLog
 from gateway.auth import KeyGuard
 from gateway.errors import GatewayError, InternalError, MethodNotAllowedError, UnknownRouteError
 from gateway.fan_out import FanOut
 from gateway.gateway import Gateway
 from gateway.json_request import JsonRequest
-from gateway.life import Life, Serve
+from gateway.life import Life, Serve, until_keys_are_read
+from gateway.models import MODELS, Models
 from gateway.readiness import NOT_REACHED
 from gateway.realtime import Realtime
 from gateway.reply import fail
@@ -55,7 +57,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     api = _api_of(gateway)
     routes = frozenset(route.path for route in api.routes if isinstance(route, routing.Route))
     app: ASGIApp = _PathGuard(_RankRoutes(api, gateway))
-    app = KeyGuard(app, keys=gateway.keys, until_read=gateway.readiness.of_keys)
+    app = KeyGuard(app, keys=gateway.keys, until_read=partial(until_keys_are_read, gateway))
     app = ServerErrorMiddleware(app, handler=_on_exception)
     if origins := gateway.settings.cors_origin:
         # Outside of the keys: a browser asks without one whether it may ask, and is to see why it was refused. Outside
@@ -96,11 +98,12 @@ class _PathGuard:
 
 
 class _RankRoutes:
-    """ASGI middleware: serves what goes to ranks."""
+    """ASGI middleware: serves what goes to ranks, and what may wait as that does."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
         self._lives = {(route.method, route.path): Life(gateway, _serve_of(gateway, route)) for route in ROUTES}
+        self._lives["GET", MODELS] = Life(gateway, Models(gateway).serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._life_of(scope) if scope["type"] == "http" else None
@@ -122,18 +125,11 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
             name=f"{route.method} {route.path}",
             include_in_schema=route.kind is not Kind.ADMIN,
         )
-
-    @app.get("/v1/models")
-    async def list_models(request: Request) -> Response:
-        """The models that have a pool, with ranks now or until a moment ago, and that the key may use."""
-        await gateway.readiness.of_pools()
-        key = record_of(request.scope).key
-        names = [name for name in gateway.pools.known_names() if key is None or not key.models or name in key.models]
-        return JSONResponse(models.listing(gateway.pools, names, gateway.started_s))
+    app.add_api_route(MODELS, _served_before, name="list_models", description=Models.__doc__)
 
 
 async def _served_before() -> Response:
-    raise AssertionError("a rank's route is served by _RankRoutes")
+    raise AssertionError("a route that waits for ranks is served by _RankRoutes")
 
 
 def _serve_of(gateway: Gateway, route: Route) -> Serve:

@@ -21,7 +21,7 @@ from gateway.access import record_of
 from gateway.errors import GatewayError, KeysNotReadError, UnauthorizedError, UnknownRouteError
 from gateway.headers import authorization_of
 from gateway.key_file import KeysByDigest
-from gateway.reply import fail
+from gateway.reply import ClientGoneError, fail
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, REALTIME
 from scheduler.api_keys import ApiKey, digest_of
 
@@ -133,10 +133,11 @@ def _is_among(digests: list[bytes], given: bytes | None) -> bool:
 class KeyGuard:
     """ASGI middleware that asks for the key before a route is looked for.
 
-    A key that may be among those that have not been read waits `until_read`, which may return too early.
+    A key that may be among those that have not been read waits `until_read`, which may return too early, and raises
+    GatewayError, and ClientGoneError.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, until_read: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, until_read: Callable[[Scope], Awaitable[None]]) -> None:
         self._app = app
         self._keys = keys
         self._until_read = until_read
@@ -144,21 +145,23 @@ class KeyGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with what `KeyRing.check` raises."""
         if scope["type"] == "http":
-            authorization = authorization_of(scope["headers"])
-            if authorization is None and scope["path"] == REALTIME:
-                authorization = websocket.authorization_of(scope["headers"])
+            record = record_of(scope)
             try:
-                caller = await self._check(scope["path"], authorization)
+                record.tenant, record.key = await self._check(scope)
+            except ClientGoneError:
+                record.client_left = True
+                return
             except GatewayError as error:
                 await fail(scope, send, error)
                 return
-            record = record_of(scope)
-            record.tenant, record.key = caller
         await self._app(scope, receive, send)
 
-    async def _check(self, path: str, authorization: bytes | None) -> Caller:
+    async def _check(self, scope: Scope) -> Caller:
+        authorization = authorization_of(scope["headers"])
+        if authorization is None and scope["path"] == REALTIME:
+            authorization = websocket.authorization_of(scope["headers"])
         try:
-            return self._keys.check(path, authorization)
+            return self._keys.check(scope["path"], authorization)
         except KeysNotReadError:
-            await self._until_read()
-            return self._keys.check(path, authorization)
+            await self._until_read(scope)
+            return self._keys.check(scope["path"], authorization)

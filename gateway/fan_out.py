@@ -11,6 +11,7 @@ from functools import partial
 import anyio
 
 from gateway import fan_out_answer
+from gateway.access import RequestRecord
 from gateway.dispatch import Dispatch
 from gateway.errors import AmbiguousModelError, GatewayError, NoRankError, RankTimeoutError
 from gateway.fan_out_answer import Said
@@ -50,7 +51,7 @@ class FanOut:
 
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         head = arrival.head
-        pools = await self._pools_for(value_of(head.query, "pool"))
+        pools = await self._pools_for(value_of(head.query, "pool"), arrival.record)
         if len(pools) == 1:
             arrival.record.pool = pools[0].name
         said = await self._ask_all(head._replace(query=without(head.query, "pool")), _targets(pools), raw)
@@ -59,16 +60,16 @@ class FanOut:
         content_type = (b"content-type", b"application/json")
         await arrival.reply.whole(fan_out_answer.status_of(said), [content_type], fan_out_answer.body_of(said))
 
-    async def _pools_for(self, name: str | None) -> list[Pool]:
+    async def _pools_for(self, name: str | None, record: RequestRecord) -> list[Pool]:
         """Raises AmbiguousModelError, UnknownModelError, NoRankError."""
         if name != ALL_POOLS:
             try:
-                return [await self._gateway.pool_for(name)]
+                return [await self._gateway.pool_for(name, record)]
             except AmbiguousModelError as error:
                 known = ", ".join(sorted(self._gateway.pools.names()))
                 message = f"`?pool=` is required; it may be `{ALL_POOLS}` for all, or one of: {known}."
                 raise AmbiguousModelError(message, param="pool") from error
-        await self._gateway.readiness.of_pools()
+        await self._gateway.readiness.of_pools(record)
         pools = map(self._gateway.pools.get, sorted(self._gateway.pools.names()))
         return [pool for pool in pools if pool is not None]
 

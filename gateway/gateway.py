@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import anyio
 
 from gateway import key_sources
+from gateway.access import RequestRecord
 from gateway.auth import KeyRing
 from gateway.errands import Errands
 from gateway.errors import (
@@ -92,12 +93,12 @@ class Gateway:
         """How many requests for ranks are being served."""
         return len(self._alive)
 
-    async def pool_for(self, model: str | None, body_bytes: int = 0) -> Pool:
+    async def pool_for(self, model: str | None, record: RequestRecord) -> Pool:
         """The pool of a request, as soon as it is known which there are; it may have lost its ranks a moment ago.
 
-        `body_bytes` is what the request holds. Raises AmbiguousModelError, UnknownModelError, NoRankError.
+        Raises AmbiguousModelError, UnknownModelError, NoRankError.
         """
-        await self.readiness.of_pools(body_bytes)
+        await self.readiness.of_pools(record)
         if not model:  # to vLLM an empty name is none
             names = self.pools.names() or self.pools.known_names()
             if len(names) > 1:
@@ -124,9 +125,13 @@ class Gateway:
         self.estimator(pool).observe(learned_as, asked.text_bytes, usage.prompt_tokens, completion_tokens)
 
     @contextmanager
-    def living(self, timeout_s: float | None) -> Iterator[None]:
-        """The life of one request: raises DeadlineExceededError after `timeout_s`, ShuttingDownError when cut."""
-        with anyio.move_on_after(timeout_s) as scope:
+    def living(self, timeout_s: float | None, *, since_s: float) -> Iterator[None]:
+        """The life of a request that came at `since_s`, in monotonic seconds.
+
+        Raises DeadlineExceededError `timeout_s` after that, ShuttingDownError when cut.
+        """
+        left_s = None if timeout_s is None else since_s + timeout_s - time.monotonic()
+        with anyio.move_on_after(left_s) as scope:
             self._alive.add(scope)
             try:
                 yield

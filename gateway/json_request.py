@@ -8,6 +8,7 @@ import anyio
 import msgspec
 
 from gateway import bounds, headers, prompt, response_id, transfer_params, wire
+from gateway.access import RequestRecord
 from gateway.accounting import accounted
 from gateway.admission import admit
 from gateway.asked_usage import asking
@@ -45,9 +46,9 @@ class JsonRequest:
     async def _answer(self, arrival: Arrival, raw: bytes) -> None:
         body = await self._read(arrival, raw)
         asked = self._prompt_of(body)
-        pool = await self._gateway.pool_for(body.model, len(raw))
+        pool = await self._gateway.pool_for(body.model, arrival.record)
         arrival.record.pool = pool.name
-        shape = await self._bound(self._shape_of(pool, body, asked), pool, body)
+        shape = await self._bound(self._shape_of(pool, body, asked), pool, body, arrival.record)
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
         _, _, record, reply, explain, receipt_for = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain, receipt_for)
@@ -72,12 +73,12 @@ class JsonRequest:
         body = wire.read(raw, api)
         return asking(body) if self._route.tells_usage_if_asked else body
 
-    async def _bound(self, shape: RequestShape, pool: Pool, body: Body) -> RequestShape:
+    async def _bound(self, shape: RequestShape, pool: Pool, body: Body, record: RequestRecord) -> RequestShape:
         """The shape, on the rank that keeps the response from which the request goes on."""
         previous = response_id.previous_of(body.fields) if self._route.api is Api.RESPONSES else None
         if previous is None:
             return shape
-        home, card = await self._gateway.kept.find(previous)
+        home, card = await self._gateway.kept.find(previous, record)
         if home.name != pool.name:
             raise unknown(previous)
         return msgspec.structs.replace(shape, only_on=card.rank)

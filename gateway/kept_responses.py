@@ -7,6 +7,7 @@ import asyncio
 import anyio
 import msgspec
 
+from gateway.access import RequestRecord
 from gateway.errands import Errands
 from gateway.errors import StoreLostError, UnknownResponseError, quoted
 from gateway.metrics import Metrics
@@ -82,7 +83,7 @@ class KeptResponses:
     def _count(self, pool: str, *, kept: bool) -> None:
         self._metrics.responses_noted.labels(pool, str(kept).lower()).inc()
 
-    async def find(self, response: str) -> tuple[Pool, RankCard]:
+    async def find(self, response: str, record: RequestRecord) -> tuple[Pool, RankCard]:
         """The rank that has a response, and its pool; one that left is waited for: its agent may be restarting.
 
         Raises UnknownResponseError, also where the rank was restarted since, and StoreLostError.
@@ -92,7 +93,7 @@ class KeptResponses:
         if home is None or pool is None:
             raise unknown(response)
         if home.rank not in pool.view.ranks:
-            await self._rank_wait.comes(pool, msgspec.structs.replace(NO_LOAD, only_on=home.rank))
+            await self._rank_wait.comes(pool, msgspec.structs.replace(NO_LOAD, only_on=home.rank), record)
         rank = pool.view.ranks.get(home.rank)
         if rank is None or rank.card.incarnation != home.incarnation:
             raise unknown(response)

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import error_shapes, headers
 from gateway.access import record_of
 from gateway.client_http import client
+from gateway.client_http.client import Client
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
 from gateway.intake import read_body, wait_until_gone
@@ -40,7 +41,7 @@ class Life:
         shape = error_shapes.shape_at(scope["path"])
         reply = Reply(send, settings.client_idle_ms / 1000, scope.get(client.SCOPE_KEY), shape)
         try:
-            with self._gateway.living(headers.timeout_s(scope["headers"])):
+            with self._gateway.living(headers.timeout_s(scope["headers"]), since_s=record.started_s):
                 may_explain, share = settings.explain, settings.receipt_share
                 await self._serve(arrival_of(scope, receive, reply, may_explain=may_explain, receipt_share=share))
         except ClientGoneError:
@@ -56,13 +57,15 @@ class Life:
 async def read_whole_body(gateway: Gateway, arrival: Arrival) -> bytes:
     """A request's body, within the gateway's limits. Raises as `intake.read_body`."""
     settings = gateway.settings
-    return await read_body(
+    raw = await read_body(
         arrival.receive,
         arrival.head.headers,
         max_bytes=settings.max_body_bytes,
         patience=gateway.patience,
         client=arrival.reply.client,
     )
+    arrival.record.held_bytes = len(raw)
+    return raw
 
 
 async def answer_until_gone(arrival: Arrival, answer: Callable[[], Awaitable[None]]) -> None:
@@ -70,18 +73,44 @@ async def answer_until_gone(arrival: Arrival, answer: Callable[[], Awaitable[Non
 
     Raises what `answer` raises, and ClientGoneError.
     """
-    client = arrival.reply.client
-    if client is None:
+    if arrival.reply.client is None:
         await answer_while_watched(arrival.reply, partial(wait_until_gone, arrival.receive), answer)
-        return
-    with anyio.CancelScope() as being_there:
-        client.on_gone(being_there.cancel)
-        try:
-            await answer()
-        finally:
-            client.on_gone(None)
-    if not arrival.reply.complete:
+    else:
+        await answer_while_there(arrival.reply, answer)
+
+
+async def answer_while_there(reply: Reply, answer: Callable[[], Awaitable[None]]) -> None:
+    """Answer, but no longer than the client's connection is there, where the server lends it.
+
+    Raises what `answer` raises, and ClientGoneError.
+    """
+    await while_there(reply.client, answer)
+    if not reply.complete:
         raise ClientGoneError
+
+
+async def until_keys_are_read(gateway: Gateway, scope: Scope) -> None:
+    """Wait for the keys as requests wait for a rank: no longer than that, than the client is there, or than it gives.
+
+    Raises ClientGoneError, DeadlineExceededError, ShuttingDownError, InvalidRequestError.
+    """
+    record = record_of(scope)
+    with gateway.living(headers.timeout_s(scope["headers"]), since_s=record.started_s):
+        if not await while_there(scope.get(client.SCOPE_KEY), partial(gateway.readiness.of_keys, record)):
+            raise ClientGoneError
+
+
+async def while_there(client: Client | None, act: Callable[[], Awaitable[None]]) -> bool:
+    """Do something, but no longer than the client is there; whether it was done. Raises what `act` raises."""
+    with anyio.CancelScope() as being_there:
+        if client is not None:
+            client.on_gone(being_there.cancel)
+        try:
+            await act()
+        finally:
+            if client is not None:
+                client.on_gone(None)
+    return not being_there.cancelled_caught
 
 
 async def answer_while_watched(

@@ -1,16 +1,38 @@
-"""The pools as vLLM lists models. Pure."""
+"""The pools as vLLM lists models."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from functools import partial
+from http import HTTPStatus
 
+import msgspec
+
+from gateway.gateway import Gateway
+from gateway.life import answer_until_gone
 from gateway.placing import Pools
+from gateway.request import Arrival
+
+MODELS = "/v1/models"
 
 
-def listing(pools: Pools, names: Iterable[str], created_s: int) -> dict[str, object]:
-    """The body of GET /v1/models, of these `names`. `created_s` is a Unix time, for all cards."""
-    return {"object": "list", "data": [_card(pools, name, created_s) for name in sorted(names)]}
+class Models:
+    """The models that have a pool, with ranks now or until a moment ago, and that the key may use."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def serve(self, arrival: Arrival) -> None:
+        """Serve one request, once it is known which models there are. Raises NoRankError, ClientGoneError."""
+        await answer_until_gone(arrival, partial(self._answer, arrival))
+
+    async def _answer(self, arrival: Arrival) -> None:
+        await self._gateway.readiness.of_pools(arrival.record)
+        pools, key = self._gateway.pools, arrival.record.key
+        names = [name for name in pools.known_names() if key is None or not key.models or name in key.models]
+        cards = [_card(pools, name, self._gateway.started_s) for name in sorted(names)]
+        body = msgspec.json.encode({"object": "list", "data": cards})
+        await arrival.reply.whole(HTTPStatus.OK, [(b"content-type", b"application/json")], body)
 
 
 def _card(pools: Pools, name: str, created_s: int) -> dict[str, object]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import anyio
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
+from gateway.access import RequestRecord
 from gateway.placing import Pool
 from scheduler.decision import Decision, Reject, RequestShape
 
@@ -28,7 +29,10 @@ WAIT_SECONDS = (0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 30, 60, 300)
 
 
 class RankWait:
-    """How long a request waits for a rank, `wait_s`, and who does; 0: nobody waits. `registry` gets its figures."""
+    """How long a request waits, `wait_s` in all however often and whatever for, and who does; 0: nobody waits.
+
+    `registry` gets its figures.
+    """
 
     def __init__(self, wait_s: float, registry: CollectorRegistry) -> None:
         self._wait_s = wait_s
@@ -46,18 +50,15 @@ class RankWait:
         shape: RequestShape,
         avoid: frozenset[str],
         place: Callable[[], Awaitable[Decision]],
-        body_bytes: int = 0,
+        record: RequestRecord,
     ) -> Decision:
-        """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel.
-
-        `body_bytes` is what the request holds.
-        """
+        """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel."""
         decision = await place()
-        if not isinstance(decision, Reject) or not self._may_wait(body_bytes):
+        if not isinstance(decision, Reject) or not self._may_wait(record):
             return decision
         since_s = time.monotonic()
         try:
-            with self._one_more(body_bytes):
+            with self._one_more(record):
                 while isinstance(decision, Reject):
                     await pool.rank_comes(shape, avoid)
                     async with self._turns:
@@ -66,33 +67,35 @@ class RankWait:
             self._waited.labels(pool.name).observe(time.monotonic() - since_s)
         return decision
 
-    async def comes(self, pool: Pool, shape: RequestShape) -> None:
+    async def comes(self, pool: Pool, shape: RequestShape, record: RequestRecord) -> None:
         """Wait until the pool has a rank for such a request, or the time is over. Safe to cancel."""
-        if self._may_wait(0):
-            with self._one_more(0):
+        if self._may_wait(record):
+            with self._one_more(record):
                 await pool.rank_comes(shape, frozenset())
 
-    async def until(self, there: anyio.Event, body_bytes: int = 0) -> None:
+    async def until(self, there: anyio.Event, record: RequestRecord) -> None:
         """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
-        if there.is_set() or not self._may_wait(body_bytes):
+        if there.is_set() or not self._may_wait(record):
             return
-        with self._one_more(body_bytes):
+        with self._one_more(record):
             await there.wait()
             async with self._turns:
                 await anyio.sleep(TURN_S)
 
-    def _may_wait(self, body_bytes: int) -> bool:
-        fits = self.waiting < MOST_WAITING and self._waiting_bytes + body_bytes <= MOST_WAITING_BYTES
-        return fits and self._wait_s > 0
+    def _may_wait(self, record: RequestRecord) -> bool:
+        fits = self.waiting < MOST_WAITING and self._waiting_bytes + record.held_bytes <= MOST_WAITING_BYTES
+        return fits and record.waited_s < self._wait_s
 
     @contextmanager
-    def _one_more(self, body_bytes: int) -> Iterator[None]:
+    def _one_more(self, record: RequestRecord) -> Iterator[None]:
         """One more waits, until the context is left or its time is over."""
+        since_s, held_bytes = time.monotonic(), record.held_bytes
         self.waiting += 1
-        self._waiting_bytes += body_bytes
+        self._waiting_bytes += held_bytes
         try:
-            with anyio.move_on_after(self._wait_s), self._waiting_now.track_inprogress():
+            with anyio.move_on_after(self._wait_s - record.waited_s), self._waiting_now.track_inprogress():
                 yield
         finally:
             self.waiting -= 1
-            self._waiting_bytes -= body_bytes
+            self._waiting_bytes -= held_bytes
+            record.waited_s += time.monotonic() - since_s

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import anyio
 
+from gateway.access import RequestRecord
 from gateway.auth import KeyRing
 from gateway.errors import NoRankError
 from gateway.placing import Pools
@@ -41,16 +42,13 @@ class Readiness:
                 return
             await anyio.sleep(POLL_S)
 
-    async def of_pools(self, body_bytes: int = 0) -> None:
-        """Return when it is known which models there are, to a request that holds a body of so many bytes.
-
-        Raises NoRankError where that takes too long.
-        """
+    async def of_pools(self, record: RequestRecord) -> None:
+        """Return when it is known which models there are. Raises NoRankError where that takes too long."""
         if not self._pools.ready:
-            await self._rank_wait.until(self._knows_pools, body_bytes)
+            await self._rank_wait.until(self._knows_pools, record)
             if not self._pools.ready:
                 raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
 
-    async def of_keys(self) -> None:
+    async def of_keys(self, record: RequestRecord) -> None:
         """Return when the keys have been read, or that takes too long."""
-        await self._rank_wait.until(self._knows_keys)
+        await self._rank_wait.until(self._knows_keys, record)

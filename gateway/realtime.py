@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from gateway import websocket, wire
+from gateway.access import RequestRecord
 from gateway.admission import admit
 from gateway.client_http.switched import Offer
 from gateway.errors import (
@@ -51,7 +52,7 @@ class Realtime:
 
     async def _answer(self, arrival: Arrival, offer: Offer) -> None:
         model = value_of(arrival.head.query, "model")
-        pool = await self._pool_for(model)
+        pool = await self._pool_for(model, arrival.record)
         arrival.record.pool = pool.name
         # Nobody knows how long it will be spoken; this is what such a model takes at once.
         shape = shape_of_audio(None, self._route.learned_as, self._gateway.estimator(pool))
@@ -64,9 +65,9 @@ class Realtime:
         if not reply.complete:
             await reply.end()
 
-    async def _pool_for(self, model: str | None) -> Pool:
+    async def _pool_for(self, model: str | None, record: RequestRecord) -> Pool:
         try:
-            return await self._gateway.pool_for(model)
+            return await self._gateway.pool_for(model, record)
         except AmbiguousModelError as error:
             where = f"Name it in the URL, {self._route.path}?model=…: it decides where the connection goes"
             raise AmbiguousModelError(f"{error.message} {where}.", param="model") from error

@@ -137,9 +137,7 @@ class Serving:
             self._gateway.metrics.place.labels(self._pool.name).observe(time.monotonic() - asked_s)
             return decision
 
-        content = self._request.content
-        held_bytes = len(content) if isinstance(content, bytes) else 0
-        return await self._gateway.rank_wait.decide(self._pool, shape, avoid, place, held_bytes)
+        return await self._gateway.rank_wait.decide(self._pool, shape, avoid, place, self._request.record)
 
     def _place_or_raise(self, decision: Decision) -> Place:
         match decision:

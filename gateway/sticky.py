@@ -43,13 +43,13 @@ class Sticky:
         await answer_until_gone(arrival, partial(self._answer, arrival))
 
     async def _answer(self, arrival: Arrival) -> None:
-        await self._gateway.readiness.of_pools()
+        await self._gateway.readiness.of_pools(arrival.record)
         asked = PATH.fullmatch(arrival.head.path)
         assert asked is not None, "the route matched"
         before, response, after = asked.groups()
         if len(response.encode()) > MAX_BYTES:
             raise unknown(response)
-        pool, card = await self._gateway.kept.find(response)
+        pool, card = await self._gateway.kept.find(response, arrival.record)
         require_model(arrival.record.key, pool)
         arrival.record.pool, arrival.record.rank = pool.name, card.rank
         passed = [each for each in arrival.head.headers if each[0] != b"content-type"]

@@ -6,13 +6,14 @@ from contextlib import closing
 from functools import partial
 
 from gateway import wire
+from gateway.access import RequestRecord
 from gateway.accounting import accounted
 from gateway.admission import admit
 from gateway.client_body import ClientBody
 from gateway.errors import AmbiguousModelError
 from gateway.form import FieldFinder, boundary_of
 from gateway.gateway import Gateway
-from gateway.life import answer_while_watched
+from gateway.life import answer_while_there, answer_while_watched
 from gateway.patience import Waiting
 from gateway.placing import Pool
 from gateway.request import Arrival, Request
@@ -42,11 +43,15 @@ class Upload:
             waiting=Waiting(self._gateway.patience),
         )
         with closing(body):
-            await answer_while_watched(arrival.reply, body.watch, partial(self._answer, arrival, boundary, body))
+            # The body's end shows that its client left only once all before it is taken.
+            answer = partial(self._answer, arrival, boundary, body)
+            watched = partial(answer_while_watched, arrival.reply, body.watch, answer)
+            await answer_while_there(arrival.reply, watched)
 
     async def _answer(self, arrival: Arrival, boundary: bytes, body: ClientBody) -> None:
         model = await _model_of(body, FieldFinder(boundary, "model"))
-        pool = await self._pool_for(model)
+        arrival.record.held_bytes = body.taken_bytes
+        pool = await self._pool_for(model, arrival.record)
         arrival.record.pool = pool.name
         shape = shape_of_audio(body.declared_bytes, self._route.learned_as, self._gateway.estimator(pool))
         _, _, record, reply, explain, receipt_for = arrival
@@ -59,9 +64,9 @@ class Upload:
             finally:
                 record.seen_tokens += max(0, body.taken_bytes // AUDIO_BYTES_PER_TOKEN - shape.prompt_tokens)
 
-    async def _pool_for(self, model: str | None) -> Pool:
+    async def _pool_for(self, model: str | None, record: RequestRecord) -> Pool:
         try:
-            return await self._gateway.pool_for(model)
+            return await self._gateway.pool_for(model, record)
         except AmbiguousModelError as error:
             where = f"It must be a field among the first {LOOK_AHEAD_BYTES} bytes of the form: put it before `file`"
             raise AmbiguousModelError(f"{error.message} {where}.", param="model") from error
