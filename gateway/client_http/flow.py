@@ -7,6 +7,8 @@ from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from gateway.client_http.hang_up import HangUpWatch
+
 
 class Source(Protocol):
     """What a body comes from, and can be kept waiting while the client reads too slowly."""
@@ -22,7 +24,7 @@ class Flow(FlowControl):
     """Reads on whenever a request asks for more, except while it is held, as uvicorn's would not.
 
     A client that has read nothing of what lies ready for it for `client_idle_s` loses its connection: closing would
-    wait for it for ever.
+    wait for it for ever. So does one that closes while the body of its request is not taken: nobody would notice.
     """
 
     _held = False
@@ -34,18 +36,25 @@ class Flow(FlowControl):
     def __init__(self, transport: asyncio.Transport, client_idle_s: float) -> None:
         super().__init__(transport)
         self._client_idle_s = client_idle_s
+        self._hang_up = HangUpWatch(transport)
         self._is_tls = not transport.can_write_eof()
 
     def hold(self, held: bool) -> None:
-        """Stop reading, or read on."""
+        """Stop reading, or read on. What was sent is to be served, though the client may have closed its side."""
         if held:
-            self.pause_reading()
+            super().pause_reading()
         elif self._held:
             super().resume_reading()
         self._held = held
 
+    def pause_reading(self) -> None:
+        """A body is not taken as fast as it comes."""
+        super().pause_reading()
+        self._hang_up.start()
+
     def resume_reading(self) -> None:
         """Read on, unless it is held."""
+        self._hang_up.stop()
         if not self._held:
             super().resume_reading()
 
@@ -73,6 +82,7 @@ class Flow(FlowControl):
     def end(self) -> None:
         """The connection is over: until whoever answers has heard of it, nothing more is to come that would be sent."""
         self._is_over = True
+        self._hang_up.stop()
         self.unwatch()
         if self._source is not None:
             self._source.pause()

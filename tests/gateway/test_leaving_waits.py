@@ -1,5 +1,7 @@
 """Clients that leave while their requests wait: for keys, for pools, for a limit, for a rank. It is noticed at once."""
 
+import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +21,8 @@ LONG_MS = 600_000
 KEY = "Authorization: Bearer fb-team"
 MODELS = f"GET /v1/models HTTP/1.1\r\nHost: g\r\n{KEY}\r\n\r\n".encode()
 COMPLETION = post(COMPLETIONS, b'{"model":"sim","prompt":"x","max_tokens":2}', KEY)
+RESET = struct.pack("ii", 1, 0)
+"""A socket that lingers for no time is reset when it is closed."""
 
 
 def upload(size: int) -> bytes:
@@ -34,11 +38,13 @@ async def send_some(client: SocketStream, raw: bytes) -> None:
         await client.send(raw)
 
 
-async def leaves(served: Served, raw: bytes, waits: Callable[[], bool]) -> None:
+async def leaves(served: Served, raw: bytes, waits: Callable[[], bool], *, is_reset: bool = False) -> None:
     """A client sends a request, and leaves when that waits."""
     async with await anyio.connect_tcp("127.0.0.1", served.port) as client, anyio.create_task_group() as sending:
         sending.start_soon(send_some, client, raw)
         await eventually(waits)
+        if is_reset:
+            client.extra(anyio.abc.SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         sending.cancel_scope.cancel()
 
 
@@ -67,12 +73,16 @@ async def test_while_pools_are_not_known(raw: bytes) -> None:
         fakes.ready = True
 
 
-@pytest.mark.parametrize("raw", [COMPLETION, upload(1_000)], ids=["completion", "upload"])
-async def test_while_there_is_no_rank(raw: bytes) -> None:
+@pytest.mark.parametrize(
+    ("raw", "is_reset"),
+    [(COMPLETION, False), (upload(1_000), False), (upload(500_000), False), (upload(20_000_000), True)],
+    ids=["completion", "upload", "upload that is not taken in", "upload that is not taken in by far"],
+)
+async def test_while_there_is_no_rank(raw: bytes, is_reset: bool) -> None:
     pool = FakePool(NOWHERE, answer=Reject(reason="no rank of sim is up"))
     async with serving(FakePools(pool), rank_wait_ms=LONG_MS) as served:
         waiting = served.gateway.rank_wait
-        await leaves(served, raw, lambda: waiting.waiting == 1)
+        await leaves(served, raw, lambda: waiting.waiting == 1, is_reset=is_reset)
         await eventually(lambda: waiting.waiting == 0 and nothing_is_held(served, pool))
     assert pool.releases() == {}
 
@@ -104,7 +114,10 @@ async def slowly_limited() -> AsyncIterator[tuple[Served, SlowLimits, FakePool]]
         yield served, limits, pool
 
 
-@pytest.mark.parametrize("raw", [COMPLETION, upload(1_000)], ids=["completion", "upload"])
+FORMS_TOO = {"completion": COMPLETION, "upload": upload(1_000), "upload that is not taken in": upload(500_000)}
+
+
+@pytest.mark.parametrize("raw", FORMS_TOO.values(), ids=FORMS_TOO)
 async def test_while_the_limit_of_its_key_is_asked_for(raw: bytes) -> None:
     async with slowly_limited() as (served, limits, pool):
         await leaves(served, raw, lambda: limits.asking == 1)
