@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 import click
 
-from gateway.key_file import FOR_OTHERS, by_digest
+from gateway.api_key_file import FOR_OTHERS, by_digest
 from scheduler.api_keys import ApiKey, encode
 from scheduler.errors import BadApiKeyError
 

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import websocket
 from gateway.access import record_of
+from gateway.api_key_file import KeysByDigest
 from gateway.errors import GatewayError, KeysNotReadError, UnauthorizedError, UnknownRouteError
 from gateway.headers import authorization_of
-from gateway.key_file import KeysByDigest
 from gateway.reply import ClientGoneError, fail
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, REALTIME
 from scheduler.api_keys import ApiKey, digest_of

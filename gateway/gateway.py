@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from gateway import key_sources
+from gateway import api_key_sources
 from gateway.access import RequestRecord
 from gateway.auth import KeyRing
 from gateway.errands import Errands
@@ -61,7 +61,7 @@ class Gateway:
         self.upstream = upstream
         self.name = name
         self.started_s = started_s
-        self.keys = KeyRing(settings.api_key, settings.admin_key, key_sources.named(settings))
+        self.keys = KeyRing(settings.api_key, settings.admin_key, api_key_sources.named(settings))
         self.limits = limits
         self.metrics = Metrics()
         self.errands = Errands()

@@ -17,7 +17,7 @@ from uuid import uuid4
 import anyio
 import uvicorn
 
-from gateway import key_sources
+from gateway import api_key_sources
 from gateway.app import create_app
 from gateway.client_http.protocol import ClientProtocol
 from gateway.connectors import CONNECTORS
@@ -66,7 +66,7 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     A signal makes /readyz answer 503. After SIGTERM connections are taken for `lame_duck_ms` more, so that whoever
     sends clients here can see it; then the listening socket closes. Requests run for `drain_s` from the signal on, or
     until a second one; the rest is cut and everything given back. Cancelling cuts at once.
-    Raises ListenError, StoreUrlError, TlsFileError, KeyFileError.
+    Raises ListenError, StoreUrlError, TlsFileError, ApiKeyFileError.
     """
     async with open_gateway(settings, lambda: listening(settings.host, settings.port)) as (gateway, listener):
         await serve_http(gateway, listener, ready)
@@ -76,7 +76,10 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
 async def open_gateway(
     settings: GatewaySettings, listen: Callable[[], AbstractContextManager[socket.socket]]
 ) -> AsyncIterator[tuple[Gateway, socket.socket]]:
-    """A gateway that keeps its pools, and the socket that `listen` opens for it. Raises StoreUrlError, KeyFileError."""
+    """A gateway that keeps its pools, and the socket that `listen` opens for it.
+
+    Raises StoreUrlError, ApiKeyFileError.
+    """
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listen() as listener:
             pools = Pools(
@@ -89,7 +92,7 @@ async def open_gateway(
             started_s = int(datetime.now(tz=UTC).timestamp())
             limits = SharedLimits(store, gateway=pools.gateway, settings=settings.scheduler, pools=pools.names)
             gateway = Gateway(settings, pools, upstream, limits=limits, name=pools.gateway, started_s=started_s)
-            kept = {"pools": pools.run, **dict(key_sources.opened(gateway, store))}
+            kept = {"pools": pools.run, **dict(api_key_sources.opened(gateway, store))}
             async with anyio.create_task_group() as tasks:
                 for name, run in kept.items():
                     tasks.start_soon(run, name=name)

@@ -16,7 +16,7 @@ from forebay.service import run_service
 from forebay.settings import GatewayCommandSettings
 from forebay.supervise import run_supervised
 from forebay.workers import serve_by_workers
-from gateway.key_file import KeyFileError, read_keys
+from gateway.api_key_file import ApiKeyFileError, read_keys
 from gateway.server import LAST_WORDS_S, serve
 
 STOP_MARGIN_S = 5.0
@@ -26,7 +26,7 @@ def check_key_file(path: str) -> None:
     """Raise click.UsageError for a file that is none of API keys; once, and not by each worker."""
     try:
         read_keys(Path(path))
-    except KeyFileError as error:
+    except ApiKeyFileError as error:
         raise click.UsageError(f"--api-keys: {error}") from error
 
 

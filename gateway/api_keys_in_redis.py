@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from gateway.key_file import KeysByDigest
+from gateway.api_key_file import KeysByDigest
 from scheduler.api_key_store import ApiKeyStore, Keys
 from scheduler.api_keys import ApiKey
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
@@ -18,7 +18,7 @@ LOOK_S = 1.0
 log = logging.getLogger(__name__)
 
 
-class RedisKeys:
+class ApiKeysInRedis:
     """The keys of a store. `use` is given those of each version; nothing is given while the store is gone."""
 
     def __init__(self, store: ApiKeyStore, use: Callable[[KeysByDigest], None]) -> None:

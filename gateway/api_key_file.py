@@ -28,7 +28,7 @@ KeysByDigest = Mapping[bytes, ApiKey]
 log = logging.getLogger(__name__)
 
 
-class KeyFileError(OSError):
+class ApiKeyFileError(OSError):
     """The file cannot be read, or is none of keys; the message names file and line, and shows nothing of it."""
 
 
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
     mtime_ns: int
 
 
-class KeyFile:
+class ApiKeyFile:
     """The file at `path`. `use` is given the keys of each version that can be read."""
 
     def __init__(self, path: str, use: Callable[[KeysByDigest], None]) -> None:
@@ -49,7 +49,7 @@ class KeyFile:
         self._seen: Seen | None = None
 
     def open(self) -> None:
-        """Read it for the first time. Raises KeyFileError."""
+        """Read it for the first time. Raises ApiKeyFileError."""
         self._use(self._read())
         warn_if_open(self._path)
 
@@ -60,7 +60,7 @@ class KeyFile:
             await anyio.sleep(LOOK_S)
             try:
                 changed = await to_thread.run_sync(self._changed)
-            except KeyFileError as error:
+            except ApiKeyFileError as error:
                 if str(error) != complaint:
                     complaint = str(error)
                     log.warning("keeping the API keys that were read before: %s", error)
@@ -71,15 +71,15 @@ class KeyFile:
                 log.info("%d API keys read from %s", len(changed), self._path)
 
     def _changed(self) -> KeysByDigest | None:
-        """What it holds, if it is another file than the one that was read last. Raises KeyFileError."""
+        """What it holds, if it is another file than the one that was read last. Raises ApiKeyFileError."""
         try:
             seen = _seen(self._path.stat())
         except OSError as error:
-            raise KeyFileError(f"{self._path}: {error.strerror or error}") from error
+            raise ApiKeyFileError(f"{self._path}: {error.strerror or error}") from error
         return None if seen == self._seen else self._read()
 
     def _read(self) -> KeysByDigest:
-        """Raises KeyFileError. Of one that is none of keys it is known, too, that it was read."""
+        """Raises ApiKeyFileError. Of one that is none of keys it is known, too, that it was read."""
         self._seen, raw = _content(self._path)
         return _keys(self._path, raw)
 
@@ -89,7 +89,7 @@ def _seen(about: os.stat_result) -> Seen:
 
 
 def read_keys(path: Path) -> KeysByDigest:
-    """The keys in a file. Raises KeyFileError."""
+    """The keys in a file. Raises ApiKeyFileError."""
     return _keys(path, _content(path)[1])
 
 
@@ -102,8 +102,8 @@ def _content(path: Path) -> tuple[Seen, bytes]:
             if fault is None:
                 return _seen(about), file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror or error}") from error
-    raise KeyFileError(f"{path}: {fault}")
+        raise ApiKeyFileError(f"{path}: {error.strerror or error}") from error
+    raise ApiKeyFileError(f"{path}: {fault}")
 
 
 def _fault_of(about: os.stat_result) -> str | None:
@@ -121,7 +121,7 @@ def _keys(path: Path, raw: bytes) -> KeysByDigest:
     try:
         return by_digest(raw)
     except BadApiKeyError as error:
-        raise KeyFileError(f"{path}: {error}") from error
+        raise ApiKeyFileError(f"{path}: {error}") from error
 
 
 def warn_if_open(path: Path) -> None:

@@ -11,8 +11,8 @@ import anyio
 import httpx
 import pytest
 
-from gateway import key_file
-from gateway.key_file import KeyFile, KeyFileError, KeysByDigest, read_keys
+from gateway import api_key_file
+from gateway.api_key_file import ApiKeyFile, ApiKeyFileError, KeysByDigest, read_keys
 from scheduler.api_keys import ApiKey, encode
 from tests.gateway.gateway_process import START_S, forebay_process
 from tests.gateway.named_keys import named
@@ -68,7 +68,7 @@ def test_what_is_no_file_of_keys_is_refused_by_line_and_shows_nothing(
     path: Path, lines: list[ApiKey | bytes], complaint: str
 ) -> None:
     write(path, *lines)
-    with pytest.raises(KeyFileError, match=re.escape(complaint)) as raised:
+    with pytest.raises(ApiKeyFileError, match=re.escape(complaint)) as raised:
         read_keys(path)
     assert PASSWORD not in str(raised.value)
     assert str(path) in str(raised.value)
@@ -83,32 +83,32 @@ def test_ten_megabytes_of_keys_are_read(path: Path) -> None:
 
 def test_a_file_beyond_any_size_is_refused_unread(path: Path) -> None:
     with path.open("wb") as file:
-        file.truncate(key_file.MAX_BYTES + 1)
-    with pytest.raises(KeyFileError, match="more than"):
+        file.truncate(api_key_file.MAX_BYTES + 1)
+    with pytest.raises(ApiKeyFileError, match="more than"):
         read_keys(path)
 
 
 @pytest.mark.parametrize("path", [Path("/nowhere/keys"), Path("/")])
 def test_what_cannot_be_read_is_an_error(path: Path) -> None:
-    with pytest.raises(KeyFileError, match=str(path)):
+    with pytest.raises(ApiKeyFileError, match=str(path)):
         read_keys(path)
 
 
 def test_a_fifo_is_refused_and_not_waited_for(path: Path) -> None:
     os.mkfifo(path)
-    with pytest.raises(KeyFileError, match="Not a regular file"):
+    with pytest.raises(ApiKeyFileError, match="Not a regular file"):
         read_keys(path)
 
 
 def test_a_device_is_refused_unread() -> None:
-    with pytest.raises(KeyFileError, match="Not a regular file"):
+    with pytest.raises(ApiKeyFileError, match="Not a regular file"):
         read_keys(Path("/dev/zero"))
 
 
 async def test_a_broken_file_is_not_read_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.key_file.LOOK_S", 0.001)
+    monkeypatch.setattr("gateway.api_key_file.LOOK_S", 0.001)
     write(path, named("a"))
-    file = KeyFile(str(path), lambda _: None)
+    file = ApiKeyFile(str(path), lambda _: None)
     file.open()
     write(path, b"garbage")
     looks, reads = 0, 0
@@ -136,7 +136,7 @@ async def test_a_broken_file_is_not_read_again_and_again(path: Path, monkeypatch
 async def test_a_file_that_changes_is_read_again_and_a_broken_one_leaves_the_keys(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.key_file.LOOK_S", 0.005)
+    monkeypatch.setattr("gateway.api_key_file.LOOK_S", 0.005)
     used: list[list[str]] = []
     looks = 0
 
@@ -144,7 +144,7 @@ async def test_a_file_that_changes_is_read_again_and_a_broken_one_leaves_the_key
         used.append(names(keys))
 
     write(path, named("a"))
-    file = KeyFile(str(path), use)
+    file = ApiKeyFile(str(path), use)
     file.open()
     changed = file._changed
 
@@ -175,7 +175,7 @@ def test_a_file_that_others_may_read_is_warned_of(path: Path, caplog: pytest.Log
     write(path, named("a"))
     for mode, is_said in ((0o600, False), (0o644, True)):
         path.chmod(mode)
-        KeyFile(str(path), lambda _: None).open()
+        ApiKeyFile(str(path), lambda _: None).open()
         assert ("chmod 600 is advised" in caplog.text) is is_said
 
 

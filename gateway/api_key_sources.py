@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.key_file import KeyFile
-from gateway.redis_keys import RedisKeys
+from gateway.api_key_file import ApiKeyFile
+from gateway.api_keys_in_redis import ApiKeysInRedis
 from gateway.settings import GatewaySettings
 from scheduler.api_key_store import ApiKeyStore
 from scheduler.store import Store
@@ -27,13 +27,13 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 
 
 def opened(gateway: Gateway, store: Store) -> Iterator[tuple[str, Run]]:
-    """What keeps a gateway's keys and their limits, by name, to be run for as long as it is. Raises KeyFileError."""
+    """What keeps a gateway's keys and their limits, by name, to be run for as long as it is. Raises ApiKeyFileError."""
     settings, ring = gateway.settings, gateway.keys
     if named(settings):
         yield "limits", gateway.limits.run
     if settings.api_keys:
-        file = KeyFile(settings.api_keys, partial(ring.replace, FILE))
+        file = ApiKeyFile(settings.api_keys, partial(ring.replace, FILE))
         file.open()
         yield "key file", file.run
     if settings.redis_keys:
-        yield "keys in Redis", RedisKeys(ApiKeyStore(store), partial(ring.replace, REDIS)).run
+        yield "keys in Redis", ApiKeysInRedis(ApiKeyStore(store), partial(ring.replace, REDIS)).run
