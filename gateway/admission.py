@@ -29,9 +29,9 @@ from scheduler.limit_rule import Answer, Verdict
 UNLIMITED: AbstractContextManager[None] = nullcontext()
 
 SAID = {
-    Verdict.REQUESTS: "{limit} requests per minute",
-    Verdict.TOKENS: "{limit} tokens per minute",
-    Verdict.AT_ONCE: "{limit} requests at once",
+    Verdict.REQUESTS: ("request", "per minute"),
+    Verdict.TOKENS: ("token", "per minute"),
+    Verdict.AT_ONCE: ("request", "at once"),
 }
 
 
@@ -52,7 +52,8 @@ async def admit(
     if 0 < key.tokens_per_minute < tokens:
         gateway.metrics.limited.labels(key.name, "beyond").inc()
         raise BeyondKeyLimitError(
-            f"The request is too large for the key: limit {key.tokens_per_minute} tokens per minute, requested {tokens}"
+            f"The request is too large for the key: limit {_said(Verdict.TOKENS, key.tokens_per_minute)}, "
+            f"requested {tokens}"
         )
     pool.foresee(shape)
     answer = await gateway.limits.ask(key.name, key.limits, tokens)
@@ -77,8 +78,13 @@ def _refusal(key: ApiKey, answer: Answer, tokens: int) -> KeyLimitError:
         Verdict.AT_ONCE: key.requests_at_once,
     }[answer.verdict]
     asked = f", requested {tokens}" if answer.verdict is Verdict.TOKENS else ""
-    said = SAID[answer.verdict].format(limit=limit)
-    return KeyLimitError(f"The key's limit is reached: {said}{asked}", retry_after_ms=retry_after_ms(answer, tokens))
+    text = f"The key's limit is reached: {_said(answer.verdict, limit)}{asked}"
+    return KeyLimitError(text, retry_after_ms=retry_after_ms(answer, tokens))
+
+
+def _said(verdict: Verdict, limit: int) -> str:
+    what, when = SAID[verdict]
+    return f"{limit} {what} {when}" if limit == 1 else f"{limit} {what}s {when}"
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """What a gateway lets in by a key's limits, and what of it is told."""
 
+import anyio
 import pytest
 
 from gateway.limit_headers import duration
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.limited import eventually_used, limited, used
 from tests.gateway.named_keys import bearing, named
-from tests.gateway.running import error_of
-from tests.gateway.scripted_rank import scripted_rank
+from tests.gateway.running import error_of, eventually
+from tests.gateway.scripted_rank import scripted_rank, stalls
 
 PROMPT, ANSWER = 12, 1
 """What the scripted rank counts of a request and its answer."""
@@ -29,6 +30,23 @@ async def test_a_request_beyond_the_limit_is_a_429_that_says_when_to_come_back()
     assert "x-ratelimit-limit-tokens" not in refused.headers
     assert len(pool.asked) == len(rank.requests) == 2
     assert 'forebay_gateway_key_limited_total{limit="requests",tenant="team"} 1.0' in page
+
+
+@pytest.mark.parametrize(("at_once", "said"), [(1, "1 request at once"), (2, "2 requests at once")])
+async def test_a_request_beside_as_many_as_may_run_is_a_429(at_once: int, said: str) -> None:
+    async with scripted_rank(stalls) as rank:
+        pool = FakePool(card(rank.url))
+        async with (
+            limited(FakePools(pool), named("team", requests_at_once=at_once)) as (served, _),
+            anyio.create_task_group() as clients,
+        ):
+            for _ in range(at_once):
+                clients.start_soon(served.complete, bearing("team"))
+            await eventually(lambda: len(rank.requests) == at_once)
+            refused = await served.complete(bearing("team"))
+            clients.cancel_scope.cancel()
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert error_of(refused)["message"] == f"The key's limit is reached: {said}"
 
 
 async def test_time_lets_the_next_one_in() -> None:

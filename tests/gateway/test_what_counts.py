@@ -78,7 +78,7 @@ async def test_whatever_a_rank_is_asked_to_do_counts(path: str) -> None:
         body = {"model": "sim"} | BODIES[path]
         answers = [await served.client.post(path, json=body, headers=bearing("team")) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [502, 429]
-    assert "1 requests per minute" in answers[1].json()["error"]["message"]
+    assert "1 request per minute" in answers[1].json()["error"]["message"]
     assert answers[1].json().get("type") == ("error" if path == "/v1/messages" else None)
 
 
