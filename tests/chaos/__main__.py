@@ -98,7 +98,7 @@ async def run(settings: ChaosSettings, folder: Path, command: str) -> Report:
         place = folder / str(number)
         place.mkdir(parents=True, exist_ok=True)
         reports.append(await run_stage(place, stage, settings, requests, faults, click.echo))
-    found = await machine({"nginx": "nginx"} if settings.against else {})
+    found = await machine({})
     return Report(
         command=command,
         seed=settings.seed,

@@ -1,11 +1,15 @@
 """What `make chaos` takes; what it does is in test_run.py."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
-from tests.chaos.__main__ import LONG, main, settings_of
+from tests.chaos.__main__ import LONG, main, run, settings_of
 from tests.chaos.kinds import KINDS, possible
 from tests.chaos.settings import ChaosSettings, Stage
+from tests.servers import BINARY, MISSING
 
 
 def given(**options: object) -> ChaosSettings:
@@ -42,3 +46,13 @@ def test_what_is_given_counts_in_place_of_what_is_usual() -> None:
     assert given(is_long=True, seed=7) == given(is_long=True, seed=7, faults=None)
     assert given(is_long=True, faults=9).rounds == 0
     assert given(is_long=True, against="http://127.0.0.1:1").stages == (Stage("mixed", "alone"),)
+
+
+@pytest.mark.skipif(BINARY is None, reason=MISSING)
+async def test_a_run_against_another_router_ends_well_where_there_is_no_nginx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "redis-server").symlink_to(shutil.which("redis-server") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    report = await run(ChaosSettings(stages=(), against="http://127.0.0.1:1"), tmp_path, "")
+    assert report.stages == []
