@@ -28,7 +28,7 @@ class _Reading(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._end("closed")
+            self._end("garbled")
         if self._leaves_after_bytes is not None and len(self.body) > self._leaves_after_bytes:
             self._end("left")
 

@@ -15,8 +15,9 @@ QUOTED = 120
 _MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError)
 """What comes of reading JSON of another shape."""
 
-Ending = Literal["complete", "closed", "reset", "refused", "timeout", "left"]
-"""How a connection ended: after a whole HTTP answer, closed or reset before that, never made, not in time, by us."""
+Ending = Literal["complete", "closed", "reset", "refused", "garbled", "timeout", "left"]
+"""How a connection ended: after a whole HTTP answer, closed or reset before that, never made, by what is no HTTP, not
+in time, by us."""
 Judgment = Literal["whole", "ended", "left", "lost", "silent", "wrong", "hung"]
 """`whole`: all of the right answer. `ended`: a beginning of it, and a clear error. `left`: its client hung up. The
 others break a promise. `lost`: nothing of an answer came, whatever the status. `silent`: it broke off and nothing says
