@@ -9,6 +9,8 @@ import socket
 HOST = "127.0.0.1"
 PORTS = range(15_000, 22_000)
 """Below those that connections take for themselves, on Linux from 32768 on: a port that was free stays free."""
+ROWS = range(22_000, 25_000)
+"""Where ports side by side are found: above the others, below their buses."""
 BUS = 10_000
 """How far above a Redis cluster node's port its bus listens."""
 
@@ -26,6 +28,14 @@ def free_ports(count: int) -> list[int]:
 def free_port() -> int:
     """One of them."""
     return free_ports(1)[0]
+
+
+def free_row(count: int) -> int:
+    """The first of so many ports side by side that nobody listens on."""
+    while True:
+        first = random.choice(ROWS[:-count])
+        if all(map(_is_free, range(first, first + count))):
+            return first
 
 
 def _ports_of_this_process() -> range:
