@@ -18,7 +18,7 @@ from forebay.bench.report import Figure, Report, Sample, figures
 from forebay.bench.settings import BenchSettings
 from forebay.bench.slope import slope_us
 from forebay.bench.tables import tables
-from gateway.key_file import read_keys
+from gateway.api_key_file import read_keys
 from scheduler.api_keys import digest_of
 from tests.polling import until_now
 
