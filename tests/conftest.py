@@ -1,10 +1,12 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.namespace import Namespace, hindrance, namespace
 from tests.polling import PATIENCE_S
 
 settings.register_profile("the same examples", derandomize=True, database=None)
@@ -16,6 +18,15 @@ def pytest_configure() -> None:
     """
     if os.environ.get("HYPOTHESIS_PROFILE") != "long":
         settings.load_profile("the same examples")
+
+
+@pytest.fixture
+def place() -> Iterator[Namespace]:
+    """A network namespace; without root and `ip` the test is skipped."""
+    if hindrance():
+        pytest.skip(f"no network namespace: {hindrance()}")
+    with namespace() as made:
+        yield made
 
 
 @pytest.fixture

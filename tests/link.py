@@ -1,6 +1,7 @@
 """A link that can go wrong: a TCP port that passes everything on, late, not at all, or not as it came.
 
-A partition here is what it is to TCP: nothing passes and nobody is told; what was sent meanwhile arrives when it ends.
+A partition here is what it is to who is connected: nothing passes and nobody is told; what was sent meanwhile arrives
+when it ends. Connections are taken all the same. In a namespace of its own a link can be cut off from all packets.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Literal, NamedTuple
 
+from tests.namespace import Namespace
 from tests.polling import until
-from tests.ports import HOST
+from tests.ports import HOST, bound
 
 PIECE_BYTES: Final = 65_536
 Concerns = Literal["all", "looks", "requests"]
@@ -52,10 +54,14 @@ class _Use:
 
 
 class Link:
-    """Leads to a port of this machine; at work within `link`."""
+    """Leads from a port here, or in a namespace, to a port of this machine; at work within `link`.
 
-    def __init__(self, leads_to: int, port: int) -> None:
-        self.leads_to, self.port = leads_to, port
+    With `greets` who is there speaks first: nothing is waited for before it is connected to.
+    """
+
+    def __init__(self, leads_to: int, port: int, namespace: Namespace | None = None, *, greets: bool = False) -> None:
+        self.leads_to, self.port, self.namespace, self._greets = leads_to, port, namespace, greets
+        self.host = namespace.address if namespace else HOST
         self._trouble = FINE
         self._changed = asyncio.Event()
         self._writers: dict[asyncio.StreamWriter, _Use] = {}
@@ -70,7 +76,8 @@ class Link:
     async def open(self) -> None:
         """Takes connections."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, HOST, self.port, backlog=512)
+            listener = self.namespace.bound(self.port) if self.namespace else bound(HOST, self.port)
+            self._server = await asyncio.start_server(self._serve, sock=listener, backlog=512)
 
     def close(self) -> None:
         """Takes none any more, as a port that nobody listens on; those there are stay."""
@@ -101,12 +108,12 @@ class Link:
         self._serving += 1
         try:
             with suppress(OSError):
-                first = await reader.read(PIECE_BYTES)
+                first = b"" if self._greets else await reader.read(PIECE_BYTES)
                 use.hear(first)
                 await self._passable(use)
                 if self._trouble_of(use).reset:
                     _reset(writer)
-                elif first:
+                elif first or self._greets:
                     far_reader, far_writer = await asyncio.open_connection(HOST, self.leads_to)
                     self._writers[far_writer] = use
                     await self._both_ways((reader, writer), (far_reader, far_writer), first, use)

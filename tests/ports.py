@@ -38,6 +38,14 @@ def free_row(count: int) -> int:
             return first
 
 
+def bound(address: str, port: int) -> socket.socket:
+    """A socket with this address and port, also where connections of an earlier one are not quite gone yet."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((address, port))
+    return made
+
+
 def _ports_of_this_process() -> range:
     """Test processes that run side by side must not take each other's: pytest-xdist tells each its name, gw0 and on."""
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

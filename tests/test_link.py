@@ -50,6 +50,19 @@ async def test_a_fine_link_passes_all_on_and_closes_when_its_end_does() -> None:
         assert await reader.read() == b""
 
 
+async def test_a_link_passes_on_what_its_end_says_first() -> None:
+    async def welcome(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"welcome")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(welcome, HOST, 0) as server,
+        link(Link(server.sockets[0].getsockname()[1], free_port(), greets=True)) as made,
+        connected(made) as (reader, _),
+    ):
+        assert await reader.read() == b"welcome"
+
+
 async def test_what_is_sent_during_a_partition_arrives_after_it() -> None:
     async with echo_behind_a_link() as made, connected(made) as (reader, writer):
         writer.write(b"POST 1")
