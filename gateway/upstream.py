@@ -123,7 +123,7 @@ class Upstream:
         self, deadlines: Deadlines, max_connections: int, tls: ssl.SSLContext | None = None, hosts: Iterable[str] = ()
     ) -> None:
         self._deadlines = deadlines
-        self._connections = Connections(deadlines.connect_s, max_connections, tls, hosts)
+        self._connections = Connections(deadlines, max_connections, tls, hosts)
         self.open_requests = 0
 
     async def aclose(self) -> None:

@@ -13,8 +13,10 @@ import anyio
 
 from gateway.errors import RankUnreachableError, TooManyConnectionsError
 from gateway.rank_http.connection import Connection
+from gateway.rank_http.deadlines import Deadlines
 from gateway.rank_http.keep_alive import KeepAlive
 from gateway.rank_http.target import NO_ADDRESS, NOT_ALLOWED, Origin
+from gateway.rank_http.vanished import expect_answers
 from scheduler.endpoints import AllowedHosts
 
 log = logging.getLogger(__name__)
@@ -24,16 +26,16 @@ MOST_NOTED = 1_000
 
 
 class Connections:
-    """At most `max_connections`, in use and idle together. `connect_s`: to wait for a free one, and then to connect.
+    """At most `max_connections`, in use and idle together; `connect_s` to wait for a free one, and then to connect.
 
     Only what is on one of the `hosts` is connected to; what is on https has to be whom `tls` trusts, else those whom
     the system does.
     """
 
     def __init__(
-        self, connect_s: float, max_connections: int, tls: ssl.SSLContext | None = None, hosts: Iterable[str] = ()
+        self, deadlines: Deadlines, max_connections: int, tls: ssl.SSLContext | None = None, hosts: Iterable[str] = ()
     ) -> None:
-        self._connect_s = connect_s
+        self._connect_s, self._vanished_s = deadlines.connect_s, deadlines.vanished_s
         self._max_connections = max_connections
         self._given_tls = tls
         self._allowed = AllowedHosts(hosts)
@@ -116,10 +118,11 @@ class Connections:
         log.warning("rank %s port %d is not sent anything: %s", origin.host, origin.port, why)
 
     async def _connect(self, origin: Origin) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
+        transport, connection = await asyncio.get_running_loop().create_connection(
             lambda: Connection(origin, self._lost), origin.host, origin.port, ssl=self._tls if origin.tls else None
         )
         if not connection.is_closing:
+            expect_answers(transport.get_extra_info("socket").fileno(), self._vanished_s)
             self._open.add(connection)
         return connection
 

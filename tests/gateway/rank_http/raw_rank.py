@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from gateway.upstream import Deadlines, Upstream
+from tests.namespace import Namespace
+from tests.ports import bound
 
 DEADLINES = Deadlines(connect_s=5.0, first_byte_s=20.0, idle_s=20.0)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -63,7 +65,9 @@ def answering(*answers: bytes) -> Script:
 
 
 @asynccontextmanager
-async def raw_rank(script: Script, *, receive_bytes: int | None = None) -> AsyncIterator[RawRank]:
+async def raw_rank(
+    script: Script, *, receive_bytes: int | None = None, place: Namespace | None = None
+) -> AsyncIterator[RawRank]:
     """A rank that runs `script` on each connection and closes it then."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -77,10 +81,10 @@ async def raw_rank(script: Script, *, receive_bytes: int | None = None) -> Async
             rank.open -= 1
             writer.close()
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = place.bound(0) if place else bound("127.0.0.1", 0)
     if receive_bytes is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    rank = RawRank(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    rank = RawRank("http://{}:{}".format(*listener.getsockname()))
     server = await asyncio.start_server(handle, sock=listener, limit=receive_bytes or 65_536)
     async with asyncio.timeout(PATIENCE_S):
         try:
