@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -23,10 +24,12 @@ from rich.table import Table
 from forebay.bench.machine import machine
 from tests.chaos.kinds import KINDS, MENDED_WITHIN_S
 from tests.chaos.page import page
+from tests.chaos.partitions import Means, partitions
 from tests.chaos.report import HEADINGS, Report, cells
 from tests.chaos.router import port_of
 from tests.chaos.settings import ChaosSettings, Stage
 from tests.chaos.stage_run import run_stage
+from tests.namespace import hindrance
 
 STAGES = {
     f"{ranks}-{store}": Stage(ranks, store) for ranks in ("mixed", "pairs") for store in ("alone", "sentinel")
@@ -59,6 +62,9 @@ LONG = ChaosSettings(
 @click.option("--stage", "stages", multiple=True, type=click.Choice(sorted(STAGES)), help="Fleets, one after another.")
 @click.option("--against", metavar="URL", help="Another router, that runs; faults of ranks only.")
 @click.option("--ranks-port", type=click.IntRange(1024, 60_000), help="First of the ranks' ports; else free ones.")
+@click.option(
+    "--partitions", type=click.Choice(get_args(Means)), help="How links are cut; namespaces where they can be made."
+)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep all figures here.")
 @click.option("--page", "page_file", type=click.Path(dir_okay=False, path_type=Path), help="Write this Markdown page.")
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Folder for the processes' logs.")
@@ -69,6 +75,9 @@ def main(json_file: Path | None, page_file: Path | None, logs: Path | None, **gi
     settings = settings_of(given)
     if settings.against:
         port_of(settings.against)
+    cuts = partitions(settings.partitions, hindrance(), theirs=bool(settings.against))
+    if settings.partitions not in (None, cuts.means):
+        raise click.ClickException(f"no partitions in network namespaces: {cuts.because}")
     command = shlex.join(_without_files(sys.argv[1:]))
     folder = logs or Path(tempfile.mkdtemp(prefix="forebay-chaos-"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

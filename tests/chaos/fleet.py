@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,12 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.messages import RankState
 from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
+from tests.chaos.partitions import Means
 from tests.chaos.processes import Running, forebay
 from tests.chaos.settings import MODEL, ChaosSettings, Stage
 from tests.chaos.store_side import StoreAlone, StoreTrio
 from tests.link import Link, link
+from tests.namespace import Namespace, namespace
 from tests.polling import until
 from tests.ports import HOST, free_ports
 
@@ -36,18 +38,22 @@ AGENT: Final = ("--stall-ms", "2000", "--probe-timeout-ms", "1000")
 class Fleet:
     """Made by `fleet`. Parts are known by their numbers; rank n is behind link n, agents have them in order."""
 
-    def __init__(self, folder: Path, stage: Stage, settings: ChaosSettings) -> None:
-        self.folder, self.stage, self.settings = folder, stage, settings
+    def __init__(
+        self, folder: Path, stage: Stage, settings: ChaosSettings, place: Callable[[], Namespace | None] = lambda: None
+    ) -> None:
+        self.folder, self.stage, self.settings, self._place = folder, stage, settings, place
         theirs = bool(settings.against)
         agents, gateways = (0, 0) if theirs else (settings.agents, settings.gateways)
         kind = StoreTrio if stage.store == "sentinel" else StoreAlone
         # All at once: nobody listens yet on what was found free before.
-        free = iter(free_ports(kind.PORTS + 2 * settings.ranks + 2 * gateways + agents))
+        free = iter(free_ports(kind.PORTS + 3 * settings.ranks + 2 * gateways + agents))
         self.store: StoreTrio | StoreAlone = kind(folder, [next(free) for _ in range(kind.PORTS)])
         self.rank_ports = [next(free) for _ in range(settings.ranks)]
         own = [next(free) for _ in range(settings.ranks)]
         ports = [settings.ranks_port + n for n in range(settings.ranks)] if settings.ranks_port else own
-        self.rank_links = [Link(to, port) for to, port in zip(self.rank_ports, ports, strict=True)]
+        self.rank_links = [Link(to, port, place()) for to, port in zip(self.rank_ports, ports, strict=True)]
+        self._kv_ports = [next(free) for _ in range(settings.ranks)]
+        self._kv_links = {n: self._kv_link(n) for n in range(settings.ranks) if self._is_asked_for_kv_from_afar(n)}
         self.gateway_ports = [next(free) for _ in range(gateways)]
         self.gateway_links = [self._store_link(next(free)) for _ in range(gateways)]
         self.agent_links = [self._store_link(next(free)) for _ in range(agents)]
@@ -64,7 +70,12 @@ class Fleet:
     @property
     def links(self) -> list[Link]:
         """All links that there are."""
-        return [*self.rank_links, *(each for each in (*self.gateway_links, *self.agent_links) if each.leads_to)]
+        made = (*self.rank_links, *self._kv_links.values(), *self.gateway_links, *self.agent_links)
+        return [each for each in made if each.leads_to]
+
+    def doors(self, rank: int) -> list[Link]:
+        """All links that lead to a rank."""
+        return [self.rank_links[rank], *([self._kv_links[rank]] if rank in self._kv_links else [])]
 
     def role(self, rank: int) -> str:
         """Of pairs the first half of the ranks prefills."""
@@ -126,22 +137,29 @@ class Fleet:
             await until(self.all_up, "all ranks are up", within_s=60.0, pause_s=0.1)
             await until(self.all_known, "every gateway knows all ranks", pause_s=0.1)
 
+    def _is_asked_for_kv_from_afar(self, rank: int) -> bool:
+        """Gateways have its KV fetched where they reach it, if that is another host than the decode rank's."""
+        return self.role(rank) == "prefill" and self.rank_links[rank].namespace is not None
+
+    def _kv_link(self, rank: int) -> Link:
+        port = self._kv_ports[rank]
+        return Link(port, port, self.rank_links[rank].namespace, greets=True)
+
     def _store_link(self, port: int) -> Link:
-        leads_to = self.store.port if isinstance(self.store, StoreAlone) else 0
-        return Link(leads_to, port)
+        return Link(self.store.port, port, self._place()) if isinstance(self.store, StoreAlone) else Link(0, port)
 
     def _store_url(self, via: Link) -> str:
-        return f"redis://{HOST}:{via.port}/0" if isinstance(self.store, StoreAlone) else self.store.url
+        return f"redis://{via.host}:{via.port}/0" if isinstance(self.store, StoreAlone) else self.store.url
 
     def _rank(self, number: int) -> Running:
-        words = ("--port", str(self.rank_ports[number]), "--role", self.role(number), "--model", MODEL)
-        speed = ("--speed", str(self.stage.speed))
-        return Running(f"rank-{number}", forebay("--log-level", "warning", "rank", *words, *speed), self.folder)
+        words = ["--port", str(self.rank_ports[number]), "--role", self.role(number), "--model", MODEL]
+        words += ["--side-channel-port", str(self._kv_ports[number]), "--speed", str(self.stage.speed)]
+        return Running(f"rank-{number}", forebay("--log-level", "warning", "rank", *words), self.folder)
 
     def _agent(self, number: int) -> Running:
         each = self.settings.ranks // self.settings.agents
         ranks = range(number * each, (number + 1) * each)
-        where = ",".join(f"{HOST}:{self.rank_links[rank].port}" for rank in ranks)
+        where = ",".join(f"{self.rank_links[rank].host}:{self.rank_links[rank].port}" for rank in ranks)
         words = ("--model", MODEL, "--role", self.role(ranks[0]), "--node", f"node-{number}", "--ranks", where)
         url = self._store_url(self.agent_links[number])
         return Running(f"agent-{number}", forebay("agent", "--redis", url, *words, *AGENT), self.folder)
@@ -153,10 +171,14 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, stage: Stage, settings: ChaosSettings) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path, stage: Stage, settings: ChaosSettings, means: Means) -> AsyncIterator[Fleet]:
     """A fleet that serves, ended when the block is left, however it is."""
-    made = Fleet(folder, stage, settings)
     async with AsyncExitStack() as stack:
+
+        def place() -> Namespace | None:
+            return stack.enter_context(namespace()) if means == "namespaces" else None
+
+        made = Fleet(folder, stage, settings, place)
         for each in made.links:
             await stack.enter_async_context(link(each))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -49,14 +50,15 @@ def _of_rank(fleet: Fleet, what: str, target: int, chance: Random) -> Injection:
     troubles = {
         "reset": Trouble("requests", reset=True),
         "latency": Trouble(delay_s=chance.uniform(0.05, 0.3)),
-        "partition": Trouble(partition=True),
         "garbage": Trouble("requests", garbage=chance.choice(GARBAGE)),
     }
     if what in faults:
         return _misbehaving(fleet, target, **faults[what])
     if what in troubles:
         return troubled([link], troubles[what])
-    return _of_process(fleet.ranks[target], what, (link,))
+    if what == "partition":
+        return cut_off([link])
+    return _of_process(fleet.ranks[target], what, fleet.doors(target))
 
 
 def _of_process(
@@ -78,7 +80,7 @@ def _of_agent(fleet: Fleet, what: str, target: int) -> Injection:
             each = len(fleet.ranks) // len(fleet.agents)
             return troubled(fleet.rank_links[target * each : (target + 1) * each], Trouble("looks", partition=True))
         case "partition":
-            return troubled([fleet.agent_links[target]], Trouble(partition=True))
+            return cut_off([fleet.agent_links[target]])
     return _of_process(fleet.agents[target], what)
 
 
@@ -89,11 +91,12 @@ def _of_store(fleet: Fleet, what: str, target: int, chance: Random) -> Injection
     troubles = {
         "reset": (links, Trouble(reset=True)),
         "latency": (links, Trouble(delay_s=chance.uniform(0.005, 0.1))),
-        "partition-one": ([fleet.gateway_links[target]], Trouble(partition=True)),
-        "partition-all": (links, Trouble(partition=True)),
     }
+    cuts = {"partition-one": [fleet.gateway_links[target]], "partition-all": links}
     if what in troubles:
         return troubled(*troubles[what])
+    if what in cuts:
+        return cut_off(cuts[what])
     if what == "disk-full":
         return full(store)
     if what == "clock":
@@ -146,6 +149,18 @@ async def troubled(links: Sequence[Link], trouble: Trouble) -> AsyncIterator[Non
     finally:
         for each in links:
             each.suffer(FINE)
+
+
+@asynccontextmanager
+async def cut_off(links: Sequence[Link]) -> AsyncIterator[None]:
+    """Nothing passes, and nobody is told: packets vanish, and a link that has no namespace keeps all back."""
+    namespaces = [each.namespace for each in links if each.namespace]
+    async with troubled([each for each in links if not each.namespace], Trouble(partition=True)):
+        await asyncio.gather(*(each.cut() for each in namespaces))
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(each.mend() for each in namespaces))
 
 
 @asynccontextmanager

@@ -51,6 +51,11 @@ _ALL = (
 )  # fmt: skip
 KINDS = {kind.name: kind for kind in _ALL}
 
+CUTS = ("agent-partition", "rank-partition", "store-partition-one", "store-partition-all")
+"""Partitions of all that passes on a link."""
+CUTS_OF_SOME = ("agent-blind",)
+"""Of some of its connections: what is below TCP knows no such difference."""
+
 MENDED_WITHIN_S = 2.0
 """So long after its repair a fault may still be why something goes wrong: leases and what was learned run out."""
 

@@ -22,10 +22,18 @@ what its first byte comes later than such requests' do when nothing is wrong: wh
 *Retried* is counted by the gateways; *moved* are requests whose own gateway died: their clients send them again, to the
 next one, after the pauses of OpenAI's Python client (0.5 s at first, up to a quarter of it less). A request belongs to
 the fault that was there when it was sent, or came before its end, or had been repaired {mended:g} s ago at most. The
-ledger is compared with a recount of its own reservations twice a second, both read at one instant. Partitions, resets,
-delays and garbage are made by a TCP proxy before each rank and each use of Redis. Gateways wait 6 s for a rank's first
-byte (`--first-byte-ms`), and agents call 2 s without progress a stall (`--stall-ms`).
+ledger is compared with a recount of its own reservations twice a second, both read at one instant. Resets, delays and
+garbage are made by a TCP proxy before each rank and each use of Redis. Gateways wait 6 s for a rank's first byte
+(`--first-byte-ms`), and agents call 2 s without progress a stall (`--stall-ms`).
 """
+IN_NAMESPACES = """\
+Each of these proxies listens in a network namespace of its own, behind a veth pair. In a partition all packets of that
+pair vanish, in both directions and without a word: nothing answers who connects, and what was sent comes when TCP sends
+it again, up to as long after the partition as it lasted. `agent-blind` is about some of a rank's connections only: the
+proxies take them and pass nothing on."""
+BY_PROXY = """\
+Partitions are made by these proxies too, not in network namespaces ({because}): they take connections, and pass nothing
+on until the partition is over."""
 
 
 def page(report: Report, mended_s: float) -> str:
@@ -35,6 +43,7 @@ def page(report: Report, mended_s: float) -> str:
     broken, rows = report.broken(), report.rows()
     parts = [
         INTRODUCTION.format(command=report.command, mended=mended_s),
+        _partitions(report),
         f"Machine: {machine}. Seed {report.seed}, {report.minutes:.0f} minutes. Fleets: {fleets}.",
         "## What it came to",
         _table(("", ""), report.facts()),
@@ -46,6 +55,12 @@ def page(report: Report, mended_s: float) -> str:
         *_left_out(report),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _partitions(report: Report) -> str:
+    """All stages run on one machine, so they make them alike."""
+    cuts = report.stages[0].partitions
+    return IN_NAMESPACES if cuts.means == "namespaces" else BY_PROXY.format(because=cuts.because)
 
 
 def _left_out(report: Report) -> list[str]:

@@ -9,8 +9,10 @@ import msgspec
 
 from tests.chaos import promises
 from tests.chaos.figures import QUIET, Injected, Row, added_up, by_kind
+from tests.chaos.kinds import CUTS, CUTS_OF_SOME
 from tests.chaos.looks import GatewayKill
 from tests.chaos.outcome import Outcome
+from tests.chaos.partitions import Partitions
 from tests.chaos.placement_times import quantile_ms, total
 from tests.chaos.promises import AtRest
 
@@ -24,6 +26,7 @@ class StageReport(msgspec.Struct, frozen=True, kw_only=True):
     kills: list[GatewayKill]
     rest: AtRest | None
     left_out: dict[str, str]
+    partitions: Partitions
     overlap: int = 1
 
     def rows(self) -> list[Row]:
@@ -74,6 +77,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         facts = [
             ("requests", f"{len(outcomes):,}"),
             ("faults", f"{sum(len(stage.faults) for stage in self.stages)}"),
+            *self._of_partitions(),
             ("answered whole, every token right", f"{counts['whole']:,}"),
             ("hung up by their clients", f"{counts['left']:,}"),
             ("ended by an error after they had begun", f"{counts['ended']:,}"),
@@ -109,6 +113,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "left_out": self.left_out(),
             "broken": self.broken(),
         }
+
+    def _of_partitions(self) -> list[tuple[str, str]]:
+        """How many of the faults were made by what."""
+        counts: Counter[str] = Counter()
+        for stage in self.stages:
+            for fault in stage.faults:
+                counts[stage.partitions.words] += fault.kind in CUTS
+                counts[f"by a TCP proxy ({', '.join(CUTS_OF_SOME)})"] += fault.kind in CUTS_OF_SOME
+        return [(f"partitions {words}", str(count)) for words, count in counts.items() if count]
 
     def _broken_by(self, kills: Sequence[GatewayKill]) -> str:
         """What broke at other gateways is among the lost and the cut."""

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from tests.chaos.kinds import StoreKind
+from tests.chaos.partitions import Means
 
 Ranks = Literal["mixed", "pairs"]
 MODEL = "sim"
@@ -50,6 +51,7 @@ class ChaosSettings(msgspec.Struct, frozen=True, kw_only=True):
     With `rounds` each kind comes so often on each fleet, in place of `faults`. With `overlap` so many faults may be
     there at once, but never two of ranks, of gateways, of agents or of Redis. Ranks are at `ranks_port` and the ports
     above it, or where the system wants if it is 0. A request that has no whole answer after `patience_s` hangs.
+    `partitions` is what links are cut with: None for namespaces where they can be made.
     """
 
     seed: int = 1
@@ -67,6 +69,7 @@ class ChaosSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 40.0
     against: str = ""
     ranks_port: int = 0
+    partitions: Means | None = None
 
     def shares(self) -> list[tuple[Stage, int, int]]:
         """For each stage its requests and faults."""

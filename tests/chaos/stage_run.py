@@ -12,12 +12,14 @@ from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.kinds import MENDED_WITHIN_S, Part, possible
 from tests.chaos.load import Load
 from tests.chaos.looks import Resources
+from tests.chaos.partitions import partitions
 from tests.chaos.promises import AtRest
 from tests.chaos.report import StageReport
 from tests.chaos.router import wait_for_router
 from tests.chaos.schedule import schedule
 from tests.chaos.settings import ChaosSettings, Stage
 from tests.chaos.watching import Auditor, at_rest, resources, starving
+from tests.namespace import hindrance
 from tests.polling import until
 
 Say = Callable[[str], None]
@@ -39,9 +41,11 @@ async def run_stage(
         "store": settings.gateways,
     }
     faults = settings.rounds * len(kinds) or faults
+    cuts = partitions(settings.partitions, hindrance(), theirs=bool(settings.against))
     say(f"{stage.name}: {requests} requests, {faults} faults; logs in {folder}")
+    say(f"partitions are made {cuts.words}")
     planned = schedule(settings.seed, kinds, faults, settings.every_s, parts)
-    async with fleet(folder, stage, settings) as running:
+    async with fleet(folder, stage, settings, cuts.means) as running:
         load = await _clients(running, settings, say)
         before = _resources(running)
         conductor = Conductor(running, planned, settings.overlap, say)
@@ -62,6 +66,7 @@ async def run_stage(
             kills=conductor.kills,
             rest=rest,
             left_out=left_out,
+            partitions=cuts,
             overlap=settings.overlap,
         )
 

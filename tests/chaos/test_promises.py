@@ -8,10 +8,12 @@ from tests.chaos.kinds import MENDED_WITHIN_S
 from tests.chaos.looks import GatewayKill, Resources
 from tests.chaos.outcome import Outcome
 from tests.chaos.page import page
+from tests.chaos.partitions import Partitions
 from tests.chaos.promises import AtRest, broken_by_kills, broken_by_requests, broken_by_the_rest
 from tests.chaos.report import Report, StageReport
 
 MIB = 1 << 20
+IN_NAMESPACES, BY_PROXY = Partitions("namespaces"), Partitions("proxy", "nobody is root")
 FAULT = Injected(number=0, kind="store-kill", target=0, begin_s=10.0, repaired_s=12.0)
 GOOD = Outcome(0, "chaos-1-0", True, False, 10, 11.0, 11.0, 11.1, 11.9, "whole")
 LONG_AGO = GOOD._replace(sent_s=1.0, first_byte_s=1.1, ended_s=1.9)
@@ -27,7 +29,7 @@ FINE = AtRest(
 )
 
 
-def report(*outcomes: Outcome, rest: AtRest = FINE) -> Report:
+def report(*outcomes: Outcome, rest: AtRest = FINE, partitions: Partitions = IN_NAMESPACES) -> Report:
     stage = StageReport(
         name="8 ranks",
         outcomes=list(outcomes),
@@ -35,6 +37,7 @@ def report(*outcomes: Outcome, rest: AtRest = FINE) -> Report:
         kills=[],
         rest=rest,
         left_out={"store-clock": "not there"},
+        partitions=partitions,
     )
     return Report(command="--seed 1", seed=1, machine={"cores": "2"}, minutes=1.0, stages=[stage])
 
@@ -127,3 +130,18 @@ def test_the_page_says_what_happened_and_how_to_have_it_again() -> None:
     for said in ('make chaos ARGS="--seed 1"', "| store-kill | 1 |", "chaos-1-9", "store-clock: not there", "cores 2"):
         assert said in text
     assert "No promise was broken." in page(report(GOOD), MENDED_WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "said"), [(IN_NAMESPACES, "in network namespaces"), (BY_PROXY, "by a TCP proxy (nobody is root)")]
+)
+def test_it_is_told_how_partitions_were_made_and_how_many(partitions: Partitions, said: str) -> None:
+    made = report(GOOD, partitions=partitions)
+    kinds = ("rank-partition", "store-partition-all", "agent-blind", "rank-kill")
+    faults = [msgspec.structs.replace(FAULT, kind=kind) for kind in kinds]
+    stages = [msgspec.structs.replace(made.stages[0], faults=faults)]
+    facts = dict(msgspec.structs.replace(made, stages=stages).facts())
+    assert facts[f"partitions {said}"] == "2"
+    assert facts["partitions by a TCP proxy (agent-blind)"] == "1"
+    text = page(made, MENDED_WITHIN_S)
+    assert ("veth pair" in text, "nobody is root" in text) == (partitions is IN_NAMESPACES, partitions is BY_PROXY)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.partitions import partitions
 from tests.chaos.settings import ChaosSettings, Stage
 from tests.chaos.stage_run import run_stage
+from tests.namespace import hindrance
 from tests.servers import BINARY, MISSING
 
-KINDS = ("rank-kill", "rank-garbage", "gateway-kill", "agent-kill", "store-kill", "store-clock")
+KINDS = ("rank-kill", "rank-partition", "gateway-kill", "agent-kill", "store-kill", "store-clock")
 """Two of ranks: three that follow on each other in a second can take all three placements of a request."""
 SHORT = ChaosSettings(
     seed=8,
@@ -28,6 +30,7 @@ SHORT = ChaosSettings(
 async def test_no_promise_is_broken_while_each_kind_of_part_dies(tmp_path: Path) -> None:
     said: list[str] = []
     report = await run_stage(tmp_path, Stage("mixed", "alone"), SHORT, SHORT.requests, SHORT.faults, said.append)
+    assert report.partitions == partitions(None, hindrance(), theirs=False)
     assert sorted([*(fault.kind for fault in report.faults), *report.left_out]) == sorted(KINDS)
     assert len(report.outcomes) >= SHORT.requests
     assert report.broken() == [], "\n".join(said)
