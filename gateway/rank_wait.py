@@ -54,7 +54,7 @@ class RankWait:
     ) -> Decision:
         """What `place` decides, as soon as it is no Reject; the last one when the time is over. Safe to cancel."""
         decision = await place()
-        if not isinstance(decision, Reject) or not self._may_wait(record):
+        if not isinstance(decision, Reject) or not self.may_wait(record):
             return decision
         since_s = time.monotonic()
         try:
@@ -69,20 +69,26 @@ class RankWait:
 
     async def comes(self, pool: Pool, shape: RequestShape, record: RequestRecord) -> None:
         """Wait until the pool has a rank for such a request, or the time is over. Safe to cancel."""
-        if self._may_wait(record):
+        if self.may_wait(record):
             with self._one_more(record):
                 await pool.rank_comes(shape, frozenset())
 
     async def until(self, there: anyio.Event, record: RequestRecord) -> None:
         """Wait for what has to be there before anything can be placed, as long as for a rank. Safe to cancel."""
-        if there.is_set() or not self._may_wait(record):
+        if there.is_set() or not self.may_wait(record):
             return
         with self._one_more(record):
             await there.wait()
             async with self._turns:
                 await anyio.sleep(TURN_S)
 
-    def _may_wait(self, record: RequestRecord) -> bool:
+    async def pause(self, seconds: float, record: RequestRecord) -> None:
+        """Wait for so long, but no longer than for a rank. Safe to cancel."""
+        with self._one_more(record):
+            await anyio.sleep(seconds)
+
+    def may_wait(self, record: RequestRecord) -> bool:
+        """Whether a request has time left, and there is room for it among those that wait."""
         fits = self.waiting < MOST_WAITING and self._waiting_bytes + record.held_bytes <= MOST_WAITING_BYTES
         return fits and record.waited_s < self._wait_s
 

@@ -35,11 +35,10 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
 
     `again` says when the request may be tried anew at all; `avoid` are the ranks that failed, or may be why another one
     did; `pairable` says whether a prefill rank may still be used. The `silent` ones among them let it come to a
-    `time_out`. So many `askings` are left of a rank that takes no connection and has failed before: there is no other.
+    `time_out`.
     """
 
     pairable: bool
-    askings: int = 0
     again: Again = Again.WHATEVER
     placements: int = 1
     failed_prefills: int = 0
@@ -90,15 +89,17 @@ class GiveUp(msgspec.Struct, frozen=True):
 Step = Finish | PlaceAgain | GiveUp
 
 
-def next_step(tries: Tries, outcome: Outcome) -> Step:
-    """The step after an attempt that ended so."""
+def next_step(tries: Tries, outcome: Outcome, *, may_ask_again: bool = False) -> Step:
+    """The step after an attempt that ended so.
+
+    The rank `may_ask_again` be asked that takes no connection and has failed before: there is no other.
+    """
     match outcome:
         case Served():
             return Finish(outcome.usage)
         case Failed():
-            if tries.askings and outcome.rank in tries.avoid and isinstance(outcome.error, RankUnreachableError):
-                more = msgspec.structs.replace(tries, askings=tries.askings - 1, pairable=False)
-                return PlaceAgain(more, outcome, asks_again=True)
+            if may_ask_again and outcome.rank in tries.avoid and isinstance(outcome.error, RankUnreachableError):
+                return PlaceAgain(msgspec.structs.replace(tries, pairable=False), outcome, asks_again=True)
             return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome)
         case _:
             assert_never(outcome)

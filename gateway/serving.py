@@ -60,27 +60,36 @@ class Serving:
 
         Raises PoolFullError, NoRankError, and whatever error is the client's to hear.
         """
-        askings = round(self._gateway.settings.rank_wait_ms / 1000 / ASKED_AGAIN_S)
-        tries = Tries(pairable=shape.pairable, again=self._again(shape), askings=askings)
+        tries: Tries | Finish = Tries(pairable=shape.pairable, again=self._again(shape))
         with self._gateway.retry_budget, Held(self._pool) as held:
-            while True:
-                asked = msgspec.structs.replace(shape, pairable=tries.pairable)
-                place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
-                if (error := tries.end_before(place)) is not None:
-                    await self._give_up(held, error)
-                    return None
-                outcome = await self._attempt(held, asked, place, tries)
-                match self._affordable(next_step(tries, outcome)):
-                    case Finish(usage):
-                        return usage
-                    case GiveUp(error):
-                        await self._give_up(held, error)
-                        return None
-                    case PlaceAgain() as step:
-                        await self._wait(held, step)
-                        tries = step.tries
-                    case step:
-                        assert_never(step)
+            while isinstance(tries, Tries):
+                tries = await self._try(held, shape, tries)
+        return tries.usage
+
+    async def _try(self, held: Held, shape: RequestShape, tries: Tries) -> Tries | Finish:
+        """One try; of one that failed nothing is kept but what the next one has to know. Raises as `run`."""
+        asked = msgspec.structs.replace(shape, pairable=tries.pairable)
+        place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
+        if (error := tries.end_before(place)) is not None:
+            return await self._give_up(held, error)
+        began_s = time.monotonic()
+        outcome = await self._attempt(held, asked, place, tries)
+        may_ask_again = self._gateway.rank_wait.may_wait(self._request.record)
+        match self._affordable(next_step(tries, outcome, may_ask_again=may_ask_again)):
+            case Finish() as step:
+                return step
+            case GiveUp(error):
+                return await self._give_up(held, error)
+            case PlaceAgain(asks_again=True) as step:
+                self._request.record.waited_s += time.monotonic() - began_s
+                held.release()
+                await self._gateway.rank_wait.pause(ASKED_AGAIN_S, self._request.record)
+                return step.tries
+            case PlaceAgain() as step:
+                await self._back_off(held, step)
+                return step.tries
+            case step:
+                assert_never(step)
 
     async def _attempt(self, held: Held, shape: RequestShape, place: Place, tries: Tries) -> Outcome:
         hedging, request = self._gateway.hedging, self._request
@@ -113,22 +122,21 @@ class Serving:
         log.warning(msgspec.json.encode(line).decode())
         return step
 
-    async def _wait(self, held: Held, step: PlaceAgain) -> None:
+    async def _back_off(self, held: Held, step: PlaceAgain) -> None:
         """Before the next placement. What has failed counts as load no longer than a placement takes."""
-        retry = step.tries.placements - 1
-        jittered_s = backoff.wait_s(retry, random.random(), refused=step.was_refused)
-        wait_s = ASKED_AGAIN_S if step.asks_again else jittered_s
+        wait_s = backoff.wait_s(step.tries.placements - 1, random.random(), refused=step.was_refused)
         if wait_s > HELD_S:
             held.release()
         if wait_s:
             await anyio.sleep(wait_s)
 
-    async def _give_up(self, held: Held, error: GatewayError) -> None:
-        """Give the client the error of the last attempt: what its rank said, if it said something."""
+    async def _give_up(self, held: Held, error: GatewayError) -> Finish:
+        """Give the client the error of the last attempt: what its rank said, if it said something. Raises it else."""
         held.release()
         if not isinstance(error, RankErrorAnswerError):
             raise error
         await self._request.reply.whole(error.status, error.headers, error.body)
+        return Finish(None)
 
     async def _decide(self, held: Held, shape: RequestShape, avoid: frozenset[str]) -> Decision:
         async def place() -> Decision:

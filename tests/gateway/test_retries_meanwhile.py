@@ -1,14 +1,17 @@
 """What may happen while a request is with its rank, or waits for another: clients leave, ranks stall and go down."""
 
+import gc
 from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from gateway.errors import RankErrorAnswerError
 from scheduler.messages import RankState
 from tests.gateway.fake_pools import FakePoolView, FakeRankView
 from tests.gateway.running import COMPLETIONS, eventually
+from tests.gateway.scripted_pair import answers
 from tests.gateway.scripted_rank import COMPLETION, EVENTS, NO_MORE, STREAM_HEAD, Exchange, breaks_off, chunk, stalls
 from tests.gateway.scripted_ranks import Ranks, scripted_ranks
 
@@ -53,6 +56,15 @@ async def test_a_client_that_leaves_during_a_retry_closes_it_and_nothing_is_held
         await is_left_while(ranks, lambda: ranks.names() == "AB")
         await eventually(lambda: ranks.second.open_connections == 0)
     assert ranks.pool.releases() == {1: 1, 2: 1}
+
+
+async def test_what_a_rank_has_said_of_a_request_is_not_kept_while_the_next_one_serves_it() -> None:
+    async with scripted_ranks(answers(b"x" * 1_000_000, "500 Oh no"), stalls) as ranks:
+
+        def is_with_the_second() -> bool:
+            return ranks.names() == "AB" and not any(isinstance(one, RankErrorAnswerError) for one in gc.get_objects())
+
+        await is_left_while(ranks, is_with_the_second)
 
 
 def stall(ranks: Ranks, name: str) -> None:
