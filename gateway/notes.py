@@ -57,7 +57,8 @@ class Notes:
             self._show_ranks()
 
     def failed(self, error: GatewayError) -> None:
-        """A rank did not complete its answer."""
+        """A rank did not complete its answer; what it has told of its usage is nobody's."""
+        self._request.record.usage = None
         self._gateway.metrics.rank_errors.labels(self._pool.name, type(error).__name__).inc()
 
     def _show_ranks(self) -> None:

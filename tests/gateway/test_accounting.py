@@ -12,14 +12,17 @@ from gateway.access import RequestRecord
 from gateway.accounting import accounted
 from gateway.relay import WHOLE_BYTES
 from gateway.reply import ClientGoneError
-from tests.gateway.fake_pools import FakePool, FakePools, card, pools_of_nobody
+from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card, pools_of_nobody
 from tests.gateway.form import FORM_TYPE, field, file, form
 from tests.gateway.hanging_up import send_and_hang_up
+from tests.gateway.limited import eventually_used, limited, used
+from tests.gateway.named_keys import bearing, named
 from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, nothing_is_held, post, serving
 from tests.gateway.scripted_pair import answers, prefills, scripted_pair, sent
 from tests.gateway.scripted_rank import (
     EVENTS,
     STREAM_HEAD,
+    USAGE,
     WITH_USAGE,
     Exchange,
     Script,
@@ -190,6 +193,30 @@ async def test_a_client_that_leaves_before_the_end_of_a_stream_whose_usage_is_to
         await eventually(lambda: nothing_is_held(served, pool))
         assert await counted(served) == {"prompt": 12, "completion": 2}
         assert await counted(served, UNREPORTED) == {}
+
+
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}],%b}\n\n' % USAGE
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}],%b}\n\n' % USAGE
+
+
+@pytest.mark.parametrize("events", [[ROLE], [ROLE, WORD]], ids=["before its first token", "after it"])
+async def test_what_a_rank_told_of_a_stream_that_it_did_not_end_is_counted_for_nobody(events: list[bytes]) -> None:
+    """As it tells with each event where `continuous_usage_stats` ask for it."""
+
+    async def dies(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, *map(chunk, events))
+        exchange.abort()
+
+    key = named("team", tokens_per_minute=1_000, requests_per_minute=9)
+    async with scripted_rank(dies) as rank:
+        pool = FakePool(card(rank.url), NOWHERE)
+        async with limited(FakePools(pool), key) as (served, store):
+            body = {"messages": [], "stream": True, "stream_options": {"include_usage": True}}
+            await served.client.post(CHAT, json=body, headers=bearing("team"))
+            assert rank.requests
+            assert await counted(served) == await counted(served, UNREPORTED) == {}
+            await eventually_used(store, 0)
+            assert await used(store, "team") == [1, 0]
 
 
 @pytest.mark.parametrize("script", [breaks_off, dies_in_its_answer, answers(b'{"error":{}}', "400 Bad Request")])
