@@ -11,6 +11,7 @@ VANISHED_S = 15.0
 class Deadlines(NamedTuple):
     """In seconds: `first_byte_s` from the call to the body's first byte, then `idle_s` for each wait.
 
+    Of a request whose body comes in parts the first byte is due from the last part on.
     That is the rank's silence. A machine that is there answers TCP whatever its rank does: it may not for `vanished_s`.
     """
 

@@ -33,23 +33,24 @@ BROKEN_OFF = "The rank broke off before its answer was complete"
 
 
 class Exchange:
-    """See the module."""
+    """See the module. `asked_since_s` is when the last of the request came that is here; `waits_for_client`: of what is
+    yet to come, so the rank need not answer.
+    """
+
+    waits_for_client = False
 
     def __init__(self, connection: Connection, method: str, deadlines: Deadlines, began_s: float) -> None:
         self._connection = connection
         self._method = method
         self._deadlines = deadlines
-        self._began_s = began_s
+        self.asked_since_s = began_s
         self._loop = asyncio.get_running_loop()
         self._reader = HeadReader()
         self._head: Head | None = None
         self._body: Body | None = None
         self._unread = Unread()
         self._sink: Sink = self._unread
-        self._is_held_up = False
-        self._is_paused = False
-        self._has_begun = False
-        self._is_complete = False
+        self._is_held_up = self._is_paused = self._has_begun = self._is_complete = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -72,14 +73,12 @@ class Exchange:
     async def head(self) -> Head:
         """The answer's head. Raises RankFailedError, RankTimeoutError, and what the request's body failed of."""
         while self._head is None:
-            self._raise_error()
             await self._wait()
         return self._head
 
     async def read(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises as `head`."""
         while not (self._unread.size or self._is_complete):
-            self._raise_error()
             self._awaited_since_s = monotonic()
             try:
                 await self._wait()
@@ -100,7 +99,6 @@ class Exchange:
         self._take_up()
         try:
             while not self._is_complete:
-                self._raise_error()
                 await self._wait()
         finally:
             self._awaited_since_s = None
@@ -223,7 +221,9 @@ class Exchange:
     def _look(self) -> None:
         """Whether the rank has been silent for too long; if not, look again when it may have been."""
         self._stop_timer()
-        since_s = self.awaited_since_s if self._has_begun else self._began_s
+        since_s = self.awaited_since_s if self._has_begun else self.asked_since_s
+        if self.waits_for_client and self._head is None:
+            since_s = None  # it need not say anything yet
         patience_s = self._deadlines.idle_s if self._has_begun else self._deadlines.first_byte_s
         left_s = patience_s if since_s is None else since_s + patience_s - monotonic()
         if left_s > 0:
@@ -233,12 +233,10 @@ class Exchange:
         else:
             self.fail(RankTimeoutError(f"The rank sent nothing for {patience_s:g} s"))
 
-    def _raise_error(self) -> None:
+    async def _wait(self) -> None:
+        """Until something has come of what is waited for. Raises the error that the exchange has ended with."""
         if self._error is not None:
             raise self._error
-
-    async def _wait(self) -> None:
-        """Until something has come of what is waited for, or an error."""
         self._waiter = self._loop.create_future()
         try:
             await self._waiter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from types import TracebackType
 
 import anyio
@@ -52,8 +53,10 @@ class Sending:
             self._exchange.fail(error)
 
     async def _send_parts(self) -> None:
-        connection, left = self._connection, self._length
+        connection, exchange, left = self._connection, self._exchange, self._length
+        exchange.waits_for_client = True
         async for part in self._parts:
+            exchange.waits_for_client, exchange.asked_since_s = False, monotonic()
             if left is None:
                 connection.write(b"%x\r\n%b\r\n" % (len(part), part) if part else b"")
             else:
@@ -64,6 +67,8 @@ class Sending:
             await connection.drain()
             if connection.is_closing:
                 return
+            exchange.waits_for_client = True
+        exchange.waits_for_client, exchange.asked_since_s = False, monotonic()
         if left is None:
             connection.write(b"0\r\n\r\n")
         elif left:

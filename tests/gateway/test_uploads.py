@@ -118,6 +118,22 @@ async def test_a_client_that_stops_sending_is_a_408() -> None:
         assert nothing_is_held(served, pool)
 
 
+async def test_a_client_that_sends_slowly_is_no_fault_of_its_rank() -> None:
+    whole = form(field("model", "sim"), file(bytes(4_000)))
+    async with (
+        receiving_rank() as rank,
+        serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=1_000) as served,
+    ):
+        async with uploading(served) as (reader, writer):
+            writer.write(head(len(whole)))
+            for start in range(0, len(whole), 1_000):
+                writer.write(whole[start : start + 1_000])
+                await asyncio.sleep(0.4)
+            assert await answer_of(reader) == (200, rank.answer)
+        await eventually(lambda: nothing_is_held(served, pool))
+    assert [well for _, well in pool.heard_of] == [True]
+
+
 @pytest.mark.parametrize("length", [2000, None])
 async def test_an_upload_beyond_the_limit_is_a_413(length: int | None) -> None:
     whole = form(field("model", "sim"), file(b"x" * 1500))

@@ -153,3 +153,54 @@ async def test_a_connection_on_which_a_body_has_not_ended_takes_no_other_request
             async with upstream.request("POST", rank.url, [], never_ends(), lambda: None) as answer:
                 assert await answer.read() == b"ok"
         assert rank.connections == 2
+
+
+SOON = Deadlines(connect_s=5.0, first_byte_s=0.5, idle_s=20.0)
+
+
+async def slowly() -> AsyncIterator[bytes]:
+    """A body whose client takes longer between two parts than a rank may to its first byte."""
+    yield b"hello"
+    await asyncio.sleep(1.5 * SOON.first_byte_s)
+    yield b"hello"
+
+
+async def test_while_a_client_sends_its_body_its_rank_need_not_answer() -> None:
+    async def takes(peer: Peer) -> None:
+        await peer.request()
+        await peer.reader.readuntil(b"0\r\n\r\n")
+        await peer.send(OK)
+
+    async with (
+        raw_rank(takes) as rank,
+        open_upstream(SOON) as upstream,
+        upstream.request("POST", rank.url, [], slowly(), lambda: None) as answer,
+    ):
+        assert await answer.read() == b"ok"
+
+
+@pytest.mark.parametrize("parts", [(), (b"hello",)])
+async def test_once_the_body_is_there_it_must(parts: tuple[bytes, ...]) -> None:
+    async with raw_rank(Peer.until_closed) as rank, open_upstream(SOON) as upstream:
+        with pytest.raises(RankTimeoutError):
+            async with upstream.request("POST", rank.url, [], parts_of(*parts), lambda: None):
+                pass
+
+
+async def test_nor_may_a_rank_that_has_begun_to_answer_wait_for_the_rest_of_the_body() -> None:
+    async def begins(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK.removesuffix(b"ok"))
+        await peer.until_closed()
+
+    async def never_ends() -> AsyncIterator[bytes]:
+        yield b"hello"
+        await anyio.sleep_forever()
+
+    async with (
+        raw_rank(begins) as rank,
+        open_upstream(SOON) as upstream,
+        upstream.request("POST", rank.url, [], never_ends(), lambda: None) as answer,
+    ):
+        with pytest.raises(RankTimeoutError):
+            await answer.read()
