@@ -105,6 +105,7 @@ async def test_metrics_count_requests_placements_and_times() -> None:
         "forebay_gateway_ready 1.0",
         "forebay_gateway_degraded 0.0",
         'forebay_gateway_snapshot_age_seconds{pool="sim"} 0.25',
+        'forebay_gateway_rank_left_out{pool="sim",rank="r1"} 0.0',
     ):
         assert line in page
     assert "unknown-1" not in page
