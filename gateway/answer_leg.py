@@ -80,7 +80,7 @@ class AnswerLeg:
                 if answer.status == 200:
                     self._phases.first_token()
         if reaching.cancelled_caught:
-            self._pool.heard(card, well=False)  # to whom it was sent that looks as if the client had left
+            self._dispatch.ran_out_of_time(card)
             raise RankNotReachedError("The decode rank did not take the request while its KV was surely held")
         started_s = self._request.record.started_s
         self._gateway.metrics.e2e.labels(self._pool.name).observe(time.monotonic() - started_s)

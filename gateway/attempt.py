@@ -44,8 +44,9 @@ class Attempt:
             self._notes.placed(self._place)
             match self._place.legs:
                 case (prefill, decode):
-                    pair = PullPair(self._gateway, self._pool, self._request, self._phases, self._notes)
-                    return await pair.run(self._place.reservation, (prefill, decode), self._tries)
+                    reservation = self._place.reservation
+                    pair = PullPair(self._gateway, self._pool, self._request, reservation, self._phases, self._notes)
+                    return await pair.run((prefill, decode), self._tries)
                 case (leg,):
                     return await self._run_whole(leg.card)
                 case _:
@@ -54,7 +55,7 @@ class Attempt:
             self._phases.end()
 
     async def _run_whole(self, card: RankCard) -> Outcome:
-        dispatch = Dispatch(self._gateway, self._pool, self._request.head)
+        dispatch = Dispatch(self._gateway, self._pool, self._request.head, self._place.reservation)
         self._request.record.attempt_id = dispatch.attempt_id
         answer = AnswerLeg(self._gateway, self._pool, self._request, dispatch, self._phases)
         speaks_kv = self._request.route.kind.generates and (card.role is not Role.MIXED or card.connector)

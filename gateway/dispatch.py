@@ -19,12 +19,16 @@ from scheduler.messages import RankCard
 
 
 class Dispatch:
-    """Sends the legs of one attempt, all under one id of their own."""
+    """Sends the legs of one attempt, all under one id of their own.
 
-    def __init__(self, gateway: Gateway, pool: Pool, head: Head) -> None:
+    `reservation` is that of a request that was placed: how its attempt goes is told the pool as of this one.
+    """
+
+    def __init__(self, gateway: Gateway, pool: Pool, head: Head, reservation: int | None = None) -> None:
         self._gateway = gateway
         self._pool = pool
         self._head = head
+        self._reservation = reservation
         self.attempt_id = token_hex(16)
 
     @asynccontextmanager
@@ -48,7 +52,7 @@ class Dispatch:
             headers.append((b"content-length", b"%d" % content.declared_bytes))
         url = card.endpoint + self._head.target
         upstream = self._gateway.upstream
-        word = LegWord(self._pool, card) if is_leg else nullcontext()
+        word = LegWord(self._pool, card, self._reservation) if is_leg else nullcontext()
         with word as said, self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
             async with upstream.request(self._head.method, url, headers, content, on_sent) as answer:
                 watched.answers(answer)
@@ -67,12 +71,16 @@ class Dispatch:
         headers = websocket.for_rank(self._headers(card), hold_key=holds_key)
         url = card.endpoint + self._head.target
         watch = self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls)
-        with LegWord(self._pool, card) as said, watch as watched:
+        with LegWord(self._pool, card, self._reservation) as said, watch as watched:
             request = self._gateway.upstream.request(self._head.method, url, headers, b"", on_sent, may_switch=True)
             async with request as answer:
                 watched.answers(answer)
                 said.answers(answer)
                 yield answer
+
+    def ran_out_of_time(self, card: RankCard) -> None:
+        """Tell the pool that a rank did; to whom the leg was sent that looks as if its client had left."""
+        self._pool.heard(card, False, self._reservation)
 
     def _headers(self, card: RankCard) -> Headers:
         return for_rank(

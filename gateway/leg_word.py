@@ -21,13 +21,13 @@ _FAULTS = (RankUnreachableError, RankFailedError, RankTimeoutError)
 
 
 class LegWord:
-    """The word of one attempt; use it as a context, from its connection to the end of its answer.
+    """The word of one attempt, of the request with this `reservation` if it was placed.
 
-    A stream that began well may still break: then that is said, too.
+    Use it as a context, from its connection to the end of its answer. A stream that began well may still break: then that is said, too.
     """
 
-    def __init__(self, pool: Pool, card: RankCard) -> None:
-        self._pool, self._card = pool, card
+    def __init__(self, pool: Pool, card: RankCard, reservation: int | None) -> None:
+        self._pool, self._card, self._reservation = pool, card, reservation
         self._said: set[bool] = set()
 
     def __enter__(self) -> Self:
@@ -64,4 +64,4 @@ class LegWord:
 
     def _say(self, *, well: bool) -> None:
         self._said.add(well)
-        self._pool.heard(self._card, well)
+        self._pool.heard(self._card, well, self._reservation)

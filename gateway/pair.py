@@ -34,18 +34,21 @@ DECODE_BEGINS_S = 1.0
 
 
 class PullPair:
-    """One prefill and one decode; made once, run once."""
+    """One prefill and one decode of the request with this `reservation`; made once, run once."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request, phases: Phases, notes: Notes) -> None:
+    def __init__(
+        self, gateway: Gateway, pool: Pool, request: Request, reservation: int, phases: Phases, notes: Notes
+    ) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request
+        self._reservation = reservation
         self._phases = phases
         self._notes = notes
-        self._dispatch = Dispatch(gateway, pool, request.head)
+        self._dispatch = Dispatch(gateway, pool, request.head, reservation)
         request.record.attempt_id = self._dispatch.attempt_id
 
-    async def run(self, reservation: int, legs: tuple[Leg, Leg], tries: Tries) -> Outcome:
+    async def run(self, legs: tuple[Leg, Leg], tries: Tries) -> Outcome:
         """Serve the request, or say why not; its decode rank is none to avoid if there is another, and no silent one.
 
         Raises what is not to be tried anew.
@@ -66,7 +69,8 @@ class PullPair:
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
             by_s = anyio.current_time() + connector.reach_within_s
-            bound = await self._pool.rebind(reservation, receipt_for=self._request.receipt_for, avoid=tries.avoid)
+            receipt_for = self._request.receipt_for
+            bound = await self._pool.rebind(self._reservation, receipt_for=receipt_for, avoid=tries.avoid)
             if bound is None or bound.card.rank in tries.silent:
                 gone = NoRankError("No decode rank is left to go on with", retry_after_ms=RETRY_AFTER_MS)
                 return Failed(Trouble.DECODE_GONE, decode.rank, gone)

@@ -86,8 +86,11 @@ class Pool(Protocol):
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""
 
-    def heard(self, card: RankCard, well: bool) -> None:
-        """Say how an attempt at this life of a rank went; returns at once."""
+    def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
+        """Say how an attempt at this life of a rank went, of the request with this `reservation` if it was placed.
+
+        Returns at once.
+        """
 
     def shun(self, rank: str) -> None:
         """Say that a rank took no connection: for a while others are preferred."""

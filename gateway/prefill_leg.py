@@ -69,7 +69,7 @@ class PrefillLeg:
         if self._error is not None:
             raise self._error
         if scope.cancelled_caught:
-            self._pool.heard(card, well=False)  # to whom it was sent that looks as if the client had left
+            self._dispatch.ran_out_of_time(card)
             raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
 
     async def _exchange(self, card: RankCard, connector: Connector, scope: anyio.CancelScope) -> None:

@@ -62,7 +62,7 @@ class RealtimeSession:
             return failures.outcome(LegKind.WHOLE, card, error)
 
     async def _run_on(self, card: RankCard, phases: Phases) -> None:
-        dispatch = Dispatch(self._gateway, self._pool, self._request.head)
+        dispatch = Dispatch(self._gateway, self._pool, self._request.head, self._place.reservation)
         self._request.record.attempt_id = dispatch.attempt_id
         reply = self._request.reply
         bears_stalls = (lambda: reply.started) if self._tries.holds_back else always

@@ -68,13 +68,17 @@ class Breakers:
         """Those of BreakerRows, and breaker_losses: how often nothing could be told."""
         return self._rows.counters
 
-    def heard(self, card: RankCard, *, well: bool) -> None:
-        """An attempt at a rank ended so; returns at once. Of a life that is over nothing counts."""
+    def heard(self, card: RankCard, reservation: int | None, *, well: bool) -> None:
+        """An attempt at a rank ended so, of the request with this `reservation` if it was placed; returns at once.
+
+        Of a life that is over nothing counts.
+        """
         rank = self._snapshots.view.ranks.get(card.rank)
         if rank is None or rank.card.incarnation != card.incarnation:
             return
         self._own.add((card.rank, card.incarnation), self._snapshots.pool_ms, well=well)
-        if self._tickets.answered(card.rank, card.incarnation, well=well) or not well:
+        is_probe = self._tickets.answered(card.rank, card.incarnation, reservation, well=well)
+        if is_probe or not well:
             self._wake.set()
 
     def shun(self, rank: str) -> None:

@@ -188,9 +188,9 @@ class Pool:
         """The rank took no connection: for a while it is placed on only if there is no other."""
         self._breakers.shun(rank)
 
-    def heard(self, card: RankCard, well: bool) -> None:
-        """An attempt at a rank ended so; returns at once."""
-        self._breakers.heard(card, well=well)
+    def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
+        """An attempt at a rank ended so, of the request with this `reservation` if it was placed; returns at once."""
+        self._breakers.heard(card, reservation, well=well)
 
     async def refresh(self) -> None:
         """Reads a first snapshot, before `run`."""

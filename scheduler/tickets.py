@@ -74,8 +74,8 @@ class Tickets:
         self._answers: dict[str, Answer] = {}
 
     def trial(self, out: frozenset[str], now_ms: float) -> Trial:
-        """A placement that may probe those of the ranks left out whose tickets nobody uses."""
-        free = {name: ticket for name, ticket in self._tickets.items() if name in out and _is_free(ticket, now_ms)}
+        """A placement that may probe those ranks, left out or not, whose tickets nobody uses."""
+        free = {name: ticket for name, ticket in self._tickets.items() if _is_free(ticket, now_ms)}
         return Trial(out, free)
 
     def probed_by(self, reservation: int) -> frozenset[str]:
@@ -94,10 +94,15 @@ class Tickets:
         """The ticket is another's, or there is none any more."""
         self._tickets.pop(rank, None)
 
-    def answered(self, rank: str, incarnation: str, *, well: bool) -> bool:
-        """Whether the rank's answer is the one that its breaker waits for; the ticket is used up by it."""
+    def answered(self, rank: str, incarnation: str, reservation: int | None, *, well: bool) -> bool:
+        """Whether a rank's answer to the request with this reservation is the one that its breaker waits for.
+
+        The ticket is used up by it. Any other may be to what was sent before the breaker opened.
+        """
         ticket = self._tickets.get(rank)
-        if ticket is None or ticket.incarnation != incarnation:
+        if ticket is None or reservation is None:
+            return False
+        if ticket.incarnation != incarnation or ticket.reservation != reservation:
             return False
         del self._tickets[rank]
         self._answers[rank] = Answer(incarnation, well, ticket.until_ms)

@@ -103,6 +103,7 @@ class FakePool:
         self.shunned: list[str] = []
         self.has_rank = anyio.Event()
         self.heard_of: list[tuple[str, bool]] = []
+        self.heard_for: list[int | None] = []
         self.left_out: frozenset[str] = frozenset()
         self._random = Random(7)
 
@@ -176,8 +177,9 @@ class FakePool:
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
 
-    def heard(self, card: RankCard, well: bool) -> None:
+    def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
         self.heard_of.append((card.rank, well))
+        self.heard_for.append(reservation)
 
     def shun(self, rank: str) -> None:
         self.shunned.append(rank)

@@ -166,6 +166,28 @@ async def test_a_prefill_that_takes_too_long_is_a_failure_of_its_rank() -> None:
     assert pair.pool.heard_of[-1] == ("D", True)
 
 
+async def test_words_are_said_of_the_placement_that_they_are_of() -> None:
+    """So a breaker tells its probe's answer from others of the same rank."""
+    async with scripted_pair(decode=breaks_off) as pair:
+        await pair.served.complete()
+    assert pair.pool.heard_of == [("P", True), ("D", False), ("P2", True), ("D2", True)]
+    assert pair.pool.heard_for == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("script", [breaks_off, completes])
+async def test_so_are_those_of_one_rank(script: Script) -> None:
+    async with scripted_rank(script) as rank, serving(FakePools(pool := FakePool(card(rank.url, rank="r")))) as served:
+        await served.complete()
+        await served.complete()
+    assert pool.heard_for == [*range(1, len(pool.asked) + 1)]
+
+
+async def test_so_is_that_of_a_prefill_that_takes_too_long() -> None:
+    async with scripted_pair(stalls, prefill_ms=50) as pair:
+        await pair.served.complete()
+    assert (pair.pool.heard_of[0], pair.pool.heard_for[0]) == (("P", False), 1)
+
+
 async def test_what_an_operator_asks_of_all_ranks_is_no_word_of_how_they_serve() -> None:
     script = refuses("500 Internal Server Error")
     pools = FakePools(pool := FakePool())
@@ -188,14 +210,14 @@ async def test_what_an_operator_asks_of_all_ranks_is_no_word_of_how_they_serve()
 )
 def test_only_what_a_rank_is_at_fault_for_is_a_failure(error: Exception, said: list[tuple[str, bool]]) -> None:
     pool = FakePool()
-    with pytest.raises(type(error)), LegWord(pool, card("http://h:1", rank="r", role=Role.MIXED)):
+    with pytest.raises(type(error)), LegWord(pool, card("http://h:1", rank="r", role=Role.MIXED), 7):
         raise error
     assert pool.heard_of == said
 
 
 def test_a_stream_that_breaks_after_it_began_well_is_said_too() -> None:
     pool = FakePool()
-    with LegWord(pool, card("http://h:1", rank="r")) as word:
+    with LegWord(pool, card("http://h:1", rank="r"), 7) as word:
         word.well()
         word.well()
         word.badly()

@@ -41,6 +41,7 @@ async def test_messages_of_both_kinds_and_any_size_pass_in_both_directions() -> 
         await eventually(lambda: nothing_is_held(served, pool))
         await eventually(lambda: not rank.open_connections)
     assert pool.words() == ["dispatched", "first_token", "released"]
+    assert pool.heard_for == [1]
 
 
 async def test_a_session_is_placed_as_half_a_minute_of_speech_on_a_rank_that_serves_it_whole() -> None:

@@ -51,7 +51,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def answer(self, request: tuple[Gateway, int, RankCard], *, left: bool = False) -> None:
         gateway, reservation, card = request
         if not left:
-            gateway.pool.heard(card, card.rank not in self.failing)
+            gateway.pool.heard(card, card.rank not in self.failing, reservation)
         self.fleet.do(gateway.release(reservation))
         for probes in self.probes.values():
             if reservation in probes:

@@ -59,7 +59,7 @@ async def test_an_answer_counts_though_a_snapshot_of_before_the_probe_came_after
         probe, before = await probe_of(scene, "a"), scene.pool.view
         scene.wire.let_one_snapshot_arrive()
         await until(lambda: scene.pool.view is not before, "it is read")
-        scene.pool.heard(scene.pool.view.ranks["a"].card, True)
+        scene.pool.heard(scene.pool.view.ranks["a"].card, True, probe)
         scene.pool.release(probe)
         await until(lambda: is_closed(scene), "the rank is back")
         assert scene.pool.counters["breakers_closed"] == 1
@@ -70,7 +70,7 @@ async def test_an_answer_that_the_store_did_not_take_is_told_again() -> None:
         await half_open(scene, "a")
         probe = await probe_of(scene, "a")
         scene.wire.refused = frozenset({Script.BREAKER})
-        scene.pool.heard(scene.pool.view.ranks["a"].card, True)
+        scene.pool.heard(scene.pool.view.ranks["a"].card, True, probe)
         scene.pool.release(probe)
         await until(lambda: scene.pool.counters["breaker_losses"] > 0, "it was refused")
         scene.wire.refused = frozenset()

@@ -163,7 +163,7 @@ async def test_on_redis_two_gateways_leave_a_rank_out_try_it_once_and_take_it_ba
                     await is_tried()
                     while probes:
                         pool, reservation = probes.pop()
-                        pool.heard(pool.view.ranks["b"].card, True)
+                        pool.heard(pool.view.ranks["b"].card, True, reservation)
                         pool.release(reservation)
                     return one.left_out == two.left_out == set()
 

@@ -60,16 +60,40 @@ def test_a_placement_that_was_cancelled_or_refused_used_no_ticket() -> None:
         assert trial.out == {"b"}
 
 
+def probing(held: dict[int, Reservation], reservation: int = 7) -> Tickets:
+    tickets = with_ticket(held)
+    with tickets.trial(OUT, NOW) as trial:
+        trial.ends(placed("a", reservation=reservation))
+    return tickets
+
+
 def test_the_answer_of_the_probe_uses_the_ticket_up() -> None:
+    tickets = probing({7: on("a")})
+    assert not tickets.answered("a", "i0", 7, well=True)
+    assert tickets.answered("a", "i1", 7, well=True)
+    assert not tickets.answered("a", "i1", 7, well=True)
+
+
+@pytest.mark.parametrize("reservation", [8, None])
+def test_an_answer_to_another_request_uses_no_ticket_up(reservation: int | None) -> None:
+    for tickets in (with_ticket({}), probing({7: on("a")})):
+        assert not tickets.answered("a", "i1", reservation, well=True)
+        assert tickets.answers(NOW) == {}
+    assert tickets.in_use() == {"a": "i1"}
+
+
+def test_a_half_open_rank_that_is_not_left_out_is_probed_too() -> None:
+    """Of a role of which half is left out already."""
     tickets = with_ticket({7: on("a")})
-    assert not tickets.answered("a", "i0", well=True)
-    assert tickets.answered("a", "i1", well=True)
-    assert not tickets.answered("a", "i1", well=True)
+    with tickets.trial(frozenset({"b"}), NOW) as trial:
+        assert trial.out == {"b"}
+        trial.ends(placed("a"))
+    assert tickets.answered("a", "i1", 7, well=True)
 
 
 def test_an_answer_is_kept_until_it_is_told_or_its_ticket_would_have_ended() -> None:
-    tickets = with_ticket({7: on("a")})
-    tickets.answered("a", "i1", well=False)
+    tickets = probing({7: on("a")})
+    tickets.answered("a", "i1", 7, well=False)
     assert tickets.answers(NOW + TICKET_MS) == {"a": Answer("i1", False, NOW + TICKET_MS)}
     assert tickets.has_answer("a")
     assert tickets.answers(NOW + TICKET_MS + 1) == {}
@@ -78,8 +102,8 @@ def test_an_answer_is_kept_until_it_is_told_or_its_ticket_would_have_ended() -> 
 
 @pytest.mark.parametrize("all_end", [False, True])
 def test_an_answer_that_was_told_or_is_of_another_epoch_is_kept_no_longer(all_end: bool) -> None:
-    tickets = with_ticket({7: on("a")})
-    tickets.answered("a", "i1", well=True)
+    tickets = probing({7: on("a")})
+    tickets.answered("a", "i1", 7, well=True)
     if all_end:
         tickets.forget()
     else:
@@ -109,15 +133,14 @@ def test_a_probe_whose_decode_rank_is_another_by_now_is_given_back() -> None:
 
 
 def test_a_ticket_that_nobody_used_ends_and_one_in_use_does_not() -> None:
-    tickets = with_ticket({7: on("a")})
+    tickets = probing({7: on("a")})
     tickets.won("b", "i1", NOW + TICKET_MS)
-    with tickets.trial(frozenset({"a"}), NOW) as trial:
-        trial.ends(placed("a"))
     with tickets.trial(OUT, NOW + TICKET_MS) as trial:
         assert trial.out == OUT
     tickets.drop_old(NOW + TICKET_MS + 1)
     assert tickets.in_use() == {"a": "i1"}
-    assert not tickets.answered("b", "i1", well=True)
+    with tickets.trial(OUT, NOW) as trial:
+        assert trial.out == OUT, "the other one is gone"
 
 
 def test_a_ticket_that_was_renewed_is_the_same() -> None:
