@@ -96,7 +96,8 @@ class Breakers:
         out, half_open = self._left_out(pool_ms)
         if half_open:
             self._ask_for(half_open, pool_ms)
-        return self._tickets.trial(out, pool_ms)
+        # From its use on a ticket is renewed.
+        return self._tickets.trial(out, pool_ms, on_use=self._wake.set)
 
     def look(self) -> None:
         """A snapshot was read: what it shows to be done is done."""

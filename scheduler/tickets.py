@@ -7,7 +7,7 @@ it, or the ticket would have ended there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -17,6 +17,9 @@ from scheduler.reservation import Reservation
 
 MARGIN_MS = TICKET_MS / 6
 """A ticket is no longer begun with so shortly before its end."""
+
+
+def _nothing() -> None: ...
 
 
 class _Ticket:
@@ -36,12 +39,12 @@ class Answer(NamedTuple):
 
 class Trial:
     """One placement that may use these tickets, by rank, while the context is open; `out` are the ranks that it is not
-    to go to.
+    to go to. `on_use` is called when it is over and used one.
     """
 
-    def __init__(self, out: frozenset[str], tickets: Mapping[str, _Ticket]) -> None:
+    def __init__(self, out: frozenset[str], tickets: Mapping[str, _Ticket], on_use: Callable[[], None]) -> None:
         self.out = out.difference(tickets)
-        self._tickets = tickets
+        self._tickets, self._on_use = tickets, on_use
         self._placed: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -57,6 +60,8 @@ class Trial:
         for name, ticket in self._tickets.items():
             ticket.is_taken = False
             ticket.reservation = self._placed.get(name)
+        if self._placed:
+            self._on_use()
 
     def ends(self, decision: Decision) -> Decision:
         """So it was decided."""
@@ -73,10 +78,10 @@ class Tickets:
         self._tickets: dict[str, _Ticket] = {}
         self._answers: dict[str, Answer] = {}
 
-    def trial(self, out: frozenset[str], now_ms: float) -> Trial:
+    def trial(self, out: frozenset[str], now_ms: float, on_use: Callable[[], None] = _nothing) -> Trial:
         """A placement that may probe those ranks, left out or not, whose tickets nobody uses."""
         free = {name: ticket for name, ticket in self._tickets.items() if _is_free(ticket, now_ms)}
-        return Trial(out, free)
+        return Trial(out, free, on_use)
 
     def probed_by(self, reservation: int) -> frozenset[str]:
         """The ranks that a request is the probe of."""

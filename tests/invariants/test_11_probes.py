@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scheduler.breaker import OPEN_MS
+from scheduler.breaker import OPEN_MS, TICKET_MS
 from scheduler.decision import Place
 from tests.invariants.failing_ranks import SHAPE, serve, serve_for, states, three_gateways
 from tests.invariants.virtual_fleet import Gateway, VirtualFleet
@@ -38,6 +38,17 @@ def keep_busy(fleet: VirtualFleet, *gateways: Gateway) -> None:
     for gateway in gateways:
         for _ in range(8):
             fleet.do(gateway.place(SHAPE))
+
+
+def test_a_probe_of_a_gateway_with_few_requests_is_the_only_one_too(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    first, *others = fleet.gateways
+    keep_busy(fleet, *others)
+    fleet.run(OPEN_MS)
+    place_on(fleet, first, "r1")
+    for _ in range(0, 3 * TICKET_MS, 50):
+        assert "r1" not in {serve(fleet, gateway) for gateway in others}
+        fleet.run(50)
 
 
 @pytest.mark.parametrize("well", [True, False])
