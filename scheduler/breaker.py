@@ -32,7 +32,8 @@ OPEN_MS, OPEN_MOST_MS = 2_000, 30_000
 TICKET_MS = 3_000
 """How long the right to probe is held by a gateway that does not renew it."""
 UNPROBED_MS = 60_000
-"""So long without a probe there are hardly any requests: the next one may as well try the rank."""
+"""So long without an answer, and nobody waits for one: then there are hardly any requests, and the next one may as well
+try the rank. A ticket that is claimed and not used ends before it can be claimed again, and the wait with it."""
 RAMP_MS = 10_000
 """How long a rank that came back starts slowly."""
 SKEW_MS = 5_000
@@ -91,14 +92,18 @@ class Breaker(msgspec.Struct, frozen=True):
         if not self.trips:
             return BreakerState.OPEN if is_due(self, now_ms) else BreakerState.CLOSED
         left_ms = self.open_until_ms - now_ms
-        if left_ms > OPEN_MOST_MS + SKEW_MS or left_ms <= -UNPROBED_MS:
+        is_unprobed = left_ms <= -UNPROBED_MS and not self.is_held(now_ms)
+        if left_ms > OPEN_MOST_MS + SKEW_MS or is_unprobed:
             return BreakerState.CLOSED
         return BreakerState.OPEN if left_ms > 0 else BreakerState.HALF_OPEN
 
+    def is_held(self, now_ms: float) -> bool:
+        """Whether somebody has the ticket to probe its rank."""
+        return self.holder != NOBODY and 0 < self.ticket_until_ms - now_ms <= TICKET_MS + SKEW_MS
+
     def can_be_claimed(self, now_ms: float) -> bool:
         """Whether it waits for somebody to probe its rank."""
-        is_free = self.holder == NOBODY or not 0 < self.ticket_until_ms - now_ms <= TICKET_MS + SKEW_MS
-        return is_free and self.state(now_ms) is BreakerState.HALF_OPEN
+        return self.state(now_ms) is BreakerState.HALF_OPEN and not self.is_held(now_ms)
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):

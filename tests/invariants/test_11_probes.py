@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scheduler.breaker import OPEN_MS, TICKET_MS
+from scheduler.breaker import OPEN_MS, TICKET_MS, UNPROBED_MS
 from scheduler.decision import Place
 from tests.invariants.failing_ranks import SHAPE, serve, serve_for, states, three_gateways
 from tests.invariants.virtual_fleet import Gateway, VirtualFleet
@@ -49,6 +49,20 @@ def test_a_probe_of_a_gateway_with_few_requests_is_the_only_one_too(fleet: Virtu
     for _ in range(0, 3 * TICKET_MS, 50):
         assert "r1" not in {serve(fleet, gateway) for gateway in others}
         fleet.run(50)
+
+
+def test_a_probe_that_takes_long_is_the_only_one_for_as_long(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 2_000, failing=frozenset({"r1"}))
+    first = fleet.gateways[0]
+    keep_busy(fleet, *fleet.gateways)
+    fleet.run(OPEN_MS)
+    probe = place_on(fleet, first, "r1")
+    for _ in range(0, UNPROBED_MS + 10_000, 500):
+        assert "r1" not in {serve(fleet, gateway) for gateway in fleet.gateways}
+        fleet.run(500)
+    first.pool.heard(probe.legs[0].card, True, probe.reservation)
+    fleet.run(1_000)
+    assert states(fleet) == [{}] * 3
 
 
 @pytest.mark.parametrize("well", [True, False])

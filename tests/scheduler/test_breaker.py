@@ -157,6 +157,20 @@ def test_one_that_nobody_probes_closes_after_a_minute() -> None:
     assert after(opened(), HALF_OPEN_MS + UNPROBED_MS).back_ms == HALF_OPEN_MS + UNPROBED_MS
 
 
+def test_one_that_is_being_probed_waits_for_the_answer_however_long_it_takes() -> None:
+    probed = after(CLAIMED, HALF_OPEN_MS + UNPROBED_MS - 1_000, claims=True)
+    assert probed.state(probed.ticket_until_ms - 1) is BreakerState.HALF_OPEN
+    assert probed.state(probed.ticket_until_ms) is BreakerState.CLOSED, "who probed it has died"
+
+
+def test_gateways_that_claim_it_by_turns_and_send_nothing_keep_it_no_longer() -> None:
+    breaker, now_ms = CLAIMED, HALF_OPEN_MS
+    for turn in range(UNPROBED_MS // TICKET_MS + 1):
+        now_ms += TICKET_MS
+        breaker = after(breaker, now_ms, by=f"g{turn % 2}", claims=True)
+    assert breaker.trips == 0
+
+
 def test_one_of_a_time_far_ahead_is_another_epoch_s() -> None:
     assert opened().state(NOW - 60_000) is BreakerState.CLOSED
     assert after(opened(), NOW - 60_000).trips == 0
