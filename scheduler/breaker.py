@@ -177,7 +177,7 @@ def edited(breaker: Breaker | None, edit: Edit, now_ms: int) -> Breaker | None:
     is_mine = breaker.holder == edit.by and breaker.state(now_ms) is BreakerState.HALF_OPEN
     if edit.claims and (is_mine or breaker.can_be_claimed(now_ms)):
         breaker = msgspec.structs.replace(breaker, holder=edit.by, ticket_until_ms=now_ms + TICKET_MS)
-    if edit.came_back and not breaker.trips:
+    if edit.came_back and not breaker.trips and not is_coming_back(breaker, now_ms):
         breaker = msgspec.structs.replace(breaker, back_ms=now_ms)
     breaker = _in_time(_told(breaker, edit.heard, now_ms), now_ms)
     is_spent = not breaker.trips and not breaker.is_suspect and not is_coming_back(breaker, now_ms)

@@ -166,6 +166,15 @@ def test_a_life_that_came_up_among_others_starts_slowly_on_all_gateways(fleet: V
     assert max(hold(fleet, 10).values()) == 10
 
 
+def test_a_rank_that_came_back_came_back_once_whoever_sees_it_later(fleet: VirtualFleet) -> None:
+    fleet.run(3)
+    fleet.start_gateway()  # whose snapshots come between those of the others
+    fleet.run(RAMP_MS)
+    fleet.lives["r1"] = 2
+    fleet.run(2_000)
+    assert sum(gateway.pool.counters["ranks_back"] for gateway in fleet.gateways) == 1
+
+
 def test_a_pool_that_starts_as_a_whole_does_not_start_slowly(fleet: VirtualFleet) -> None:
     assert max(hold(fleet, 10).values()) == 10
     assert sum(gateway.pool.counters["ranks_back"] for gateway in fleet.gateways) == 0

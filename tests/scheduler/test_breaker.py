@@ -184,6 +184,11 @@ def test_another_life_begins_with_nothing() -> None:
     assert back == Breaker("i2", back_ms=NOW)
 
 
+def test_who_sees_later_that_a_rank_came_back_changes_nothing() -> None:
+    back = Breaker("i1", back_ms=NOW)
+    assert after(back, NOW + 250, by="another", came_back=True) == back
+
+
 def test_a_rank_that_comes_back_is_not_closed_by_that() -> None:
     assert edited(opened(), said(came_back=True), NOW + 1) == opened()
 
