@@ -76,14 +76,14 @@ class Breakers:
         rank = self._snapshots.view.ranks.get(card.rank)
         if rank is None or rank.card.incarnation != card.incarnation:
             return
-        self._own.add((card.rank, card.incarnation), self._snapshots.pool_ms, well=well)
+        self._own.add((card.rank, card.incarnation), self._snapshots.now_ms, well=well)
         is_probe = self._tickets.answered(card.rank, card.incarnation, reservation, well=well)
         if is_probe or not well:
             self._wake.set()
 
     def shun(self, rank: str) -> None:
         """The rank took no connection: whatever its breaker says, it is left out for a while if there is another."""
-        self._own.shun(rank, self._snapshots.pool_ms)
+        self._own.shun(rank, self._snapshots.now_ms)
 
     def out(self, reservation: int | None = None) -> frozenset[str]:
         """The ranks that are left out now; not those that the request with this `reservation` probes."""
@@ -104,20 +104,21 @@ class Breakers:
         view, before, self._before = self._snapshots.view, self._before, self._snapshots.view
         self._rows.forget()
         if view.epoch != before.epoch:
-            self._own.forget()
+            self._own.tell_anew()
             self._tickets.forget()
+            self._wake.set()
             self._since_ms = established({}, view)
             return
         self._since_ms = established(self._since_ms, view)
         self._own.keep(view.ranks)
-        now_ms = int(self._snapshots.pool_ms)
+        now_ms, pool_ms = self._snapshots.now_ms, int(self._snapshots.pool_ms)
         for rank in came_back(before, view, self._since_ms):
             if rank.breaker is None:
                 self._back[rank.card.rank] = rank.card.incarnation
         for rank in view.with_breakers:
             name, incarnation, breaker = rank.card.rank, rank.card.incarnation, rank.breaker
             has_news = breaker and breaker.is_suspect and self._own.has_untold((name, incarnation), now_ms)
-            if has_news or edited(breaker, Edit(by=self._me, incarnation=incarnation), now_ms) != breaker:
+            if has_news or edited(breaker, Edit(by=self._me, incarnation=incarnation), pool_ms) != breaker:
                 self._to_look_at[name] = incarnation
         if self._back or self._to_look_at:
             self._wake.set()
@@ -132,7 +133,7 @@ class Breakers:
             await asyncio.sleep(GATHER_S)
             self._wake.clear()
             try:
-                await self._rows.edit(self._edits(int(self._snapshots.pool_ms)))
+                await self._rows.edit(self._edits())
             except (StoreUnavailableError, StoreRejectedError) as error:
                 self.counters["breaker_losses"] += 1
                 log.debug("breakers are not told: %s", error)
@@ -146,9 +147,10 @@ class Breakers:
 
     def _left_out(self, pool_ms: float) -> LeftOut:
         """With those that took no connection, and, where tickets can be asked for, which ranks are half-open."""
-        alone, doubts = self._reach.is_cut_off, self._own.doubts(pool_ms)
+        now_ms = self._snapshots.now_ms
+        alone, doubts = self._reach.is_cut_off, self._own.doubts(now_ms)
         out, half_open = left_out(self._snapshots.view, doubts, pool_ms, alone=alone)
-        return LeftOut(out | self._own.shunned(pool_ms), half_open)
+        return LeftOut(out | self._own.shunned(now_ms), half_open)
 
     def _ask_for(self, half_open: Iterable[str], pool_ms: float) -> None:
         for name in half_open:
@@ -157,10 +159,11 @@ class Breakers:
                 self._claims.add(name)
                 self._wake.set()
 
-    def _edits(self, now_ms: int) -> dict[str, Edit]:
+    def _edits(self) -> dict[str, Edit]:
         """What there is to say of each rank."""
-        self._tickets.drop_old(now_ms)
-        view, given_back, answers = self._snapshots.view, self._tickets.unanswered(), self._tickets.answers(now_ms)
+        now_ms, pool_ms = self._snapshots.now_ms, self._snapshots.pool_ms
+        self._tickets.drop_old(pool_ms)
+        view, given_back, answers = self._snapshots.view, self._tickets.unanswered(), self._tickets.answers(pool_ms)
         probing, back, claims = self._tickets.in_use(), self._back, self._claims
         failing = dict(self._own.failing(now_ms))
         suspects = {each.card.rank for each in view.with_breakers if each.breaker and each.breaker.is_suspect}
@@ -172,7 +175,7 @@ class Breakers:
             name: Edit(
                 by=self._me,
                 incarnation=incarnation,
-                heard=self._own.take((name, incarnation), now_ms) if name in failing.keys() | suspects else (),
+                heard=self._own.take((name, incarnation), now_ms, pool_ms) if name in failing.keys() | suspects else (),
                 probe_went_well=answers[name].well if name in answers else None,
                 claims=name in claims or name in probing,
                 gives_back=name in given_back,

@@ -1,7 +1,8 @@
 """How a gateway's own attempts at ranks went in the last 10 s: what it doubts, and what it has yet to tell. Pure.
 
 It doubts a rank by its own attempts as all do by everybody's (breaker.py), and at once: what only this gateway sees,
-as where its network to a rank is cut, never opens the breaker for the others.
+as where its network to a rank is cut, never opens the breaker for the others. Times are monotonic ms: pool time goes
+back when a store that was away is there again, and all that was noted meanwhile would be of the future.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Life = tuple[str, str]
 
 
 class OwnWords:
-    """What was heard of lives of ranks; times are pool time in ms."""
+    """What was heard of lives of ranks."""
 
     def __init__(self) -> None:
         self._heard: dict[Life, dict[int, Heard]] = {}
@@ -74,13 +75,17 @@ class OwnWords:
         """Whether nobody was told of some attempts."""
         return bool(self._untold(life, now_ms))
 
-    def take(self, life: Life, now_ms: float) -> tuple[Heard, ...]:
-        """What nobody was told of; from now on it counts as told. What is lost on its way is not told again."""
+    def take(self, life: Life, now_ms: float, pool_ms: float) -> tuple[Heard, ...]:
+        """What nobody was told of, in seconds of pool time, which is `pool_ms` now; it counts as told from now on.
+
+        What is lost on its way is not told again.
+        """
         untold = self._untold(life, now_ms)
         if untold:
             told = {each.second: each for each in of_late(self._heard[life].values(), now_ms)}
             self._told[life] = self._told.get(life, {}) | told
-        return untold
+        ahead_s = int(pool_ms) // 1000 - int(now_ms) // 1000
+        return tuple(each._replace(second=max(0, each.second + ahead_s)) for each in untold)
 
     def keep(self, ranks: Mapping[str, RankView]) -> None:
         """These are the ranks that are there, by name; all other lives are gone."""
@@ -90,16 +95,11 @@ class OwnWords:
                 self._told.pop((name, incarnation), None)
                 self._doubted_until_ms.pop((name, incarnation), None)
 
-    def forget(self) -> None:
-        """Pool time begins anew."""
-        self._heard.clear()
+    def tell_anew(self) -> None:
+        """The store began anew: nobody has been told of anything."""
         self._told.clear()
-        self._failed.clear()
-        self._doubted_until_ms.clear()
-        self._shunned_until_ms.clear()
 
     def _drop_old(self, life: Life, second: int) -> None:
-        """Of each second there is one count, though pool time as a gateway knows it goes back a little now and then."""
         for counts in (self._heard[life], self._told.get(life, {})):
             for old in [each for each in counts if each <= second - WINDOW_S]:
                 del counts[old]

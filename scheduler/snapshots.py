@@ -89,8 +89,13 @@ class Snapshots:
         return self._clock() - self.read_at
 
     @property
+    def now_ms(self) -> float:
+        """Now by the clock, which unlike pool time stands still for no store."""
+        return self._clock() * 1000
+
+    @property
     def pool_ms(self) -> float:
-        """Pool time now, by the last snapshot."""
+        """Pool time now, by the last snapshot; while the store is away it goes on, and back with the next one."""
         return self.view.pool_ms + self.age_s * 1000
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from scheduler.breaker import OPEN_MS, RAMP_MS
+from scheduler.own_words import SHUN_MS
 from tests.invariants.failing_ranks import SETTINGS, SHAPE, serve, serve_for, states, three_gateways
 from tests.invariants.virtual_fleet import VirtualFleet
 
@@ -146,13 +147,31 @@ def test_without_the_store_gateways_leave_out_what_they_knew_and_what_they_see(f
     assert states(fleet) == [{}] * 3
 
 
-def test_a_store_that_began_anew_has_no_breakers(fleet: VirtualFleet) -> None:
+def test_a_store_that_began_anew_is_told_again_of_what_failed_last(fleet: VirtualFleet) -> None:
     serve_for(fleet, 2_000, failing=frozenset({"r1"}))
     fleet.pool.store.forget()
     fleet.pool.store.data = {}
-    fleet.run(3_000)
-    assert states(fleet) == [{}] * 3
-    assert [gateway.pool.left_out for gateway in fleet.gateways] == [set()] * 3
+    fleet.run(2_000)
+    assert states(fleet) == [{"r1": "open"}] * 3
+    assert [gateway.pool.left_out for gateway in fleet.gateways] == [{"r1"}] * 3
+
+
+def test_what_failed_while_the_store_was_away_is_left_out_no_longer_than_else(fleet: VirtualFleet) -> None:
+    """Pool time stood still meanwhile."""
+    first = fleet.gateways[0]
+    links = [fleet.agent_link, *(gateway.link for gateway in fleet.gateways)]
+    for link in links:
+        link.is_cut = True
+    fleet.run(30_000)
+    while first.pool.left_out != {"r1"}:
+        serve(fleet, first, failing=frozenset({"r1"}))
+    first.pool.shun("r2")
+    for link in links:
+        link.is_cut = False
+    fleet.run(SHUN_MS)
+    assert "r2" not in first.pool.left_out
+    serve_for(fleet, 4 * OPEN_MS)
+    assert first.pool.left_out == set()
 
 
 def test_a_life_that_came_up_among_others_starts_slowly_on_all_gateways(fleet: VirtualFleet) -> None:

@@ -39,27 +39,27 @@ def test_failures_of_more_than_ten_seconds_ago_are_forgotten() -> None:
     own = heard(False, False)
     own.add(A, NOW + 10_000, well=False)
     assert own.doubts(NOW + 10_000) == {}
-    assert own.take(A, NOW + 10_000) == (Heard(1_010, 1, 0),)
+    assert own.take(A, NOW + 10_000, NOW + 10_000) == (Heard(1_010, 1, 0),)
 
 
 def test_everything_is_told_once() -> None:
     own = heard(True, False)
     assert own.failing(NOW) == [A]
-    assert own.take(A, NOW) == (Heard(1_000, 1, 1),)
-    assert (own.failing(NOW), own.has_untold(A, NOW), own.take(A, NOW)) == ([], False, ())
+    assert own.take(A, NOW, NOW) == (Heard(1_000, 1, 1),)
+    assert (own.failing(NOW), own.has_untold(A, NOW), own.take(A, NOW, NOW)) == ([], False, ())
     own.add(A, NOW + 1, well=True)
     own.add(A, NOW + 1_000, well=True)
     assert own.failing(NOW + 1_000) == []
-    assert own.take(A, NOW + 1_000) == (Heard(1_000, 0, 1), Heard(1_001, 0, 1))
+    assert own.take(A, NOW + 1_000, NOW + 1_000) == (Heard(1_000, 0, 1), Heard(1_001, 0, 1))
 
 
 def test_lives_that_are_gone_are_forgotten() -> None:
     own = heard(False, False, False)
-    own.take(A, NOW)
+    own.take(A, NOW, NOW)
     own.keep({"a": rank("a")})
     assert own.doubts(NOW) == {"a": 3}
     own.keep({"a": rank("a", incarnation="i2")})
-    assert (own.doubts(NOW), own.failing(NOW), own.take(A, NOW)) == ({}, [], ())
+    assert (own.doubts(NOW), own.failing(NOW), own.take(A, NOW, NOW)) == ({}, [], ())
 
 
 def test_a_rank_that_took_no_connection_is_shunned_for_a_while() -> None:
@@ -68,26 +68,21 @@ def test_a_rank_that_took_no_connection_is_shunned_for_a_while() -> None:
     assert (own.shunned(NOW + SHUN_MS - 1), own.shunned(NOW + SHUN_MS)) == (frozenset({"a"}), frozenset())
 
 
-def test_when_pool_time_begins_anew_nothing_is_remembered() -> None:
-    own = heard(False, False, False)
-    own.shun("a", NOW)
-    own.forget()
-    assert [*own.doubts(5), *own.shunned(5), *own.failing(5)] == []
+def test_a_store_that_began_anew_is_told_again() -> None:
+    own = heard(False, False, False, True)
+    own.take(A, NOW, NOW)
+    own.tell_anew()
+    assert own.failing(NOW) == [A]
+    assert own.take(A, NOW, NOW) == (Heard(1_000, 3, 1),)
+    assert own.doubts(NOW) == {"a": 3}, "what it saw itself it knows all the while"
 
 
-def test_what_was_heard_around_a_second_s_end_is_told_once_though_time_goes_back_a_little() -> None:
-    own = OwnWords()
-    for at_ms, well in ((NOW, True), (NOW - 1, True), (NOW, False), (NOW + 1, True)):
-        own.add(A, at_ms, well=well)
-    assert set(own.take(A, NOW + 1)) == {Heard(999, 0, 1), Heard(1_000, 1, 2)}
-    assert not own.has_untold(A, NOW + 1)
+@pytest.mark.parametrize(("pool_ms", "second"), [(NOW + 30_999, 1_030), (5_000, 5), (4_100, 4), (0, 0)])
+def test_words_are_told_in_seconds_of_pool_time(pool_ms: int, second: int) -> None:
+    assert heard(False).take(A, NOW, pool_ms) == (Heard(second, 1, 0),)
 
 
-def test_what_was_told_is_not_told_again_when_time_went_back_by_seconds() -> None:
-    own = heard(False, False, False)
-    own.take(A, NOW)
-    own.add(A, NOW - 3_000, well=False)
-    assert own.take(A, NOW - 3_000) == (Heard(997, 1, 0),)
-    assert own.failing(NOW) == []
-    own.add(A, NOW, well=False)
-    assert own.take(A, NOW) == (Heard(1_000, 1, 0),)
+def test_words_of_before_pool_time_began_are_of_its_first_second() -> None:
+    own = heard(False)
+    own.add(A, NOW + 1_000, well=True)
+    assert own.take(A, NOW + 1_000, 0) == (Heard(0, 1, 0), Heard(0, 0, 1))
