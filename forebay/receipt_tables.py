@@ -10,7 +10,8 @@ from rich.text import Text
 
 from forebay.explain import Explanation, Judged
 from forebay.printable import cell, printable
-from forebay.receipt_words import FULL_S, cost_of, is_full, milliseconds, sentence
+from forebay.receipt_words import cost_of, is_full, milliseconds, sentence
+from scheduler.alone import FULL_S
 from scheduler.decision import Candidate, LegKind
 from scheduler.receipt import Receipt, Verdict
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from scheduler.alone import FULL_S
 from scheduler.decision import Candidate, LegKind
 from scheduler.receipt import Receipt, Verdict
-
-FULL_S = 1e9
-"""What a full rank costs more (scripts/price.lua)."""
 
 
 class Way(NamedTuple):

@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from heapq import nlargest
 
-from scheduler.decision import Ask, Candidate
+from scheduler.decision import UNLIMITED, Ask, Candidate
 from scheduler.loads import Loads
 from scheduler.rank_view import RankView
 from scheduler.reservation import Reservation
 from scheduler.shortlist import cost_on
 
 CHOICES = 2
+FULL_S = 1e9
+"""What a full rank costs more, as in scripts/price.lua: it is taken only where every other is full too."""
 
 
 def preferred(ranks: Iterable[RankView], prompt_key: str) -> list[RankView]:
@@ -26,16 +28,26 @@ def preferred(ranks: Iterable[RankView], prompt_key: str) -> list[RankView]:
     return nlargest(CHOICES, ranks, key=lambda rank: _weight(rank.card.rank, prompt_key))
 
 
+def cost_alone(candidate: Candidate, loads: Loads) -> float:
+    """The candidate's cost in seconds, with what makes ranks that start slowly full (slow_start.py).
+
+    Caps on KV are left out: what the other gateways have placed since is not known.
+    """
+    cost_s = cost_on(candidate, loads)
+    is_full = _above(loads.queued_tokens, candidate.cap_queued_tokens) or _above(loads.requests, candidate.cap_requests)
+    return cost_s + FULL_S if is_full and loads.requests > 0 else cost_s
+
+
 def cheapest(candidates: Iterable[Candidate], loads: Mapping[str, Loads]) -> Candidate:
     """The cheapest of candidates, of which there is at least one; `loads` by rank."""
-    return min(candidates, key=lambda candidate: cost_on(candidate, loads[candidate.rank]))
+    return min(candidates, key=lambda candidate: cost_alone(candidate, loads[candidate.rank]))
 
 
 def choose_alone(ask: Ask, loads: Mapping[str, Loads]) -> tuple[Candidate, ...]:
     """The cheapest single rank or pair of an ask that has at least one of them; `loads` by rank."""
 
     def cost_s(candidate: Candidate) -> float:
-        return cost_on(candidate, loads[candidate.rank])
+        return cost_alone(candidate, loads[candidate.rank])
 
     costs: list[tuple[float, tuple[Candidate, ...]]] = [(cost_s(single), (single,)) for single in ask.singles]
     for prefill in ask.prefills:
@@ -52,6 +64,10 @@ def own_decode(ask: Ask, held: Reservation) -> Candidate | None:
     """The decode leg that a pair has already, if it may keep it."""
     own = held.legs[-1]
     return next((each for each in ask.decodes if (each.rank, each.incarnation) == (own.rank, own.incarnation)), None)
+
+
+def _above(load: float, cap: float) -> bool:
+    return cap != UNLIMITED and load > cap
 
 
 def _weight(rank: str, prompt_key: str) -> bytes:

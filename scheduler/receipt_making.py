@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from scheduler.alone import cost_alone
 from scheduler.choice import choose, decoding
 from scheduler.decision import Ask, Candidate, PricedRank, RequestShape
 from scheduler.known_rank import KnownRank
@@ -16,7 +17,6 @@ from scheduler.pending import StoreAnswer
 from scheduler.planning import Plan, least_queue_s
 from scheduler.receipt import RankRows, Receipt, Verdict
 from scheduler.reservation import Reservation
-from scheduler.shortlist import cost_on
 from scheduler.view import PoolView
 
 MOST_AVOIDED = 32
@@ -171,5 +171,5 @@ def price_believed(candidate: Candidate, loads: Loads, age_ms: float) -> PricedR
         requests=loads.requests,
         kv_tokens=loads.kv_tokens,
         report_age_ms=int(age_ms),
-        cost_s=cost_on(candidate, loads),
+        cost_s=cost_alone(candidate, loads),
     )

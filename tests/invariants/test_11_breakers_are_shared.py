@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from scheduler.breaker import OPEN_MS, RAMP_MS
@@ -197,6 +198,20 @@ def test_a_rank_that_came_back_came_back_once_whoever_sees_it_later(fleet: Virtu
 def test_a_pool_that_starts_as_a_whole_does_not_start_slowly(fleet: VirtualFleet) -> None:
     assert max(hold(fleet, 10).values()) == 10
     assert sum(gateway.pool.counters["ranks_back"] for gateway in fleet.gateways) == 0
+
+
+def test_without_the_store_too_a_rank_that_came_back_starts_slowly(fleet: VirtualFleet) -> None:
+    fleet.run(RAMP_MS)
+    fleet.lives["r1"] = 2
+    fleet.run(1_000)
+    alone = fleet.gateways[0]
+    alone.link.is_cut = True
+    fleet.run(700)
+    for key in range(30):
+        place = fleet.do(alone.place(msgspec.structs.replace(SHAPE, prompt_key=str(key))))
+        assert place.alone
+    held = Counter(one.place.legs[0].card.rank for one in alone.held.values())
+    assert held["r1"] <= 2 < min(held["r0"], held["r2"])
 
 
 def test_a_gateway_that_comes_later_knows_which_ranks_start_slowly(fleet: VirtualFleet) -> None:

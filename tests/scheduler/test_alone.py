@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from scheduler.alone import choose_alone, preferred
+import msgspec
+
+from scheduler.alone import cheapest, choose_alone, preferred
 from scheduler.decision import LegKind
 from scheduler.loads import Loads
 from tests.samples import ask, leg, single
@@ -44,6 +46,15 @@ class TestAlone:
         before = {key: self.choose("abcde", key) for key in keys}
         after = {key: self.choose("abcd", key) for key in keys}
         assert all(after[key] == before[key] for key in keys if before[key] != "e")
+
+    def test_a_rank_that_starts_slowly_and_has_its_part_is_taken_only_where_the_other_has_too(self) -> None:
+        slow, other = single("a", cap_requests=0.5, cap_queued_tokens=900), single("b", 1.0, per_request_s=1.0)
+        busy = Loads(0, 9, 0)
+        for loads, taken in ((Loads(0, 1, 0), "b"), (Loads(901, 0.1, 0), "b"), (Loads(900, 0.5, 0), "a"), (IDLE, "a")):
+            assert choose_alone(ask(slow, other), {"a": loads, "b": busy})[0].rank == taken
+            assert cheapest((slow, other), {"a": loads, "b": busy}).rank == taken
+        full = msgspec.structs.replace(other, cap_requests=1)
+        assert choose_alone(ask(slow, full), {"a": Loads(0, 1, 0), "b": busy})[0].rank == "a"
 
     def test_one_rank_is_enough(self) -> None:
         assert self.choose("a", "k") == "a"
