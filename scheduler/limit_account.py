@@ -64,6 +64,11 @@ class Account:
         self._own = noted(self._own, self.limits, _levels(self.limits, 0, more))
         self.note(0, more)
 
+    def unwanted(self, tokens: int) -> None:
+        """The store has let a request of so many tokens in that does not run: nobody waits for it any more."""
+        self._has_ended = True
+        self.note(-1, -tokens)
+
     def leave(self) -> bool:
         """The gateway ends, and nothing runs on it any more; answers whether the store is to hear of it."""
         is_news = self.running > 0 or not self.is_idle

@@ -129,7 +129,8 @@ class SharedLimits:
         while True:
             while self._contact.is_silent:
                 await asyncio.sleep(self._settings.probe_ms / 1000)
-                await self._probe()
+                if self._accounts:  # an exchange of nothing succeeds with no store at all
+                    await self._probe()
             try:
                 async with asyncio.timeout(self._settings.renew_ms / 1000):
                     await self._wake.wait()
@@ -191,7 +192,7 @@ class SharedLimits:
             question.answer.set_result(Answer(verdict, levels, question.limits))
         elif verdict is Verdict.ADMITTED:
             # Its client has left, or it did not wait any longer: then what became of it was noted.
-            account.note(-1, -question.tokens)
+            account.unwanted(question.tokens)
             self._tell_soon(question.name)
 
     def _call(self, name: str, account: Account, more: Levels, asked_tokens: Sequence[int]) -> Call:

@@ -33,6 +33,8 @@ class FaultyStore:
         self.gateways: list[bytes] = []
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
+        if not calls:
+            return []  # nothing is sent, as by RedisStore
         self.exchanges += 1
         if self.lost:
             raise StoreUnavailableError("gone")
@@ -180,6 +182,47 @@ async def test_gateways_that_leave_run_nothing() -> None:
         assert (await limits.ask(NAME, wanted, 0)).verdict is ADMITTED
     async with asking(store, "b@h:1") as limits:
         assert (await limits.ask(NAME, wanted, 0)).verdict is ADMITTED
+
+
+async def test_a_store_that_nobody_has_anything_to_ask_is_not_taken_for_one_that_answers() -> None:
+    store, wanted = FaultyStore(), Limits(tokens_per_minute=1_000_000)
+    async with asking(store) as limits:
+        store.lost = True
+        await limits.ask(NAME, wanted, 1)
+        limits.ended(NAME, 1, 1)
+        await asyncio.sleep(0.1)
+        limits._forget()  # it has drained
+        await asyncio.sleep(0.1)
+        exchanges = store.exchanges
+        assert (await limits.ask(NAME, wanted, 1)).verdict is ADMITTED
+        assert store.exchanges == exchanges, "it is let in at once"
+        store.lost = False
+
+        async def is_shared() -> bool:
+            before = limits.counters["limits_alone"]
+            await limits.ask(NAME, wanted, 1)
+            return limits.counters["limits_alone"] == before
+
+        await until(is_shared, "the store is asked again")
+
+
+async def test_a_client_that_leaves_holds_no_place_of_a_key_that_has_no_other_limit() -> None:
+    store, wanted = FaultyStore(), Limits(requests_at_once=1)
+    async with asking(store) as limits, asking(store, "b@h:1") as other:
+        store.open.clear()
+        leaver = asyncio.ensure_future(limits.ask(NAME, wanted, 0))  # noqa: TID251  # it is cancelled here
+        await until(lambda: store.exchanges > 0, "it is asked")
+        leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
+        store.open.set()
+        frozen_ms = store.store.now_ms
+
+        async def is_let_in() -> bool:
+            return (await other.ask(NAME, wanted, 0)).verdict is ADMITTED
+
+        await until(is_let_in, "nothing runs")
+        assert store.store.now_ms == frozen_ms, "not since a lease has ended"
 
 
 async def test_an_account_forgotten_at_the_wrong_moment_is_there_when_its_request_ends() -> None:
