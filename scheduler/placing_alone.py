@@ -69,6 +69,12 @@ class PlacingAlone:
         """A snapshot was read: what this gateway holds now is in it."""
         self._own_then = tally_of(self._book.live.values())
 
+    def with_remembered(self, shape: RequestShape, view: PoolView) -> RequestShape:
+        """The shape with what this gateway remembers that ranks hold of the prompt, where that is more than it says."""
+        remembered = self._remembered(shape, view)
+        more = {rank: max(tokens, shape.cached_tokens.get(rank, 0)) for rank, tokens in remembered.items()}
+        return msgspec.structs.replace(shape, cached_tokens=shape.cached_tokens | more)
+
     def place(
         self,
         shape: RequestShape,
@@ -117,9 +123,11 @@ class PlacingAlone:
         """The shape with what stands for the prompt, and what is remembered of it."""
         ranks = len(view.by_role[Role.PREFILL]) + len(view.by_role[Role.MIXED])
         key = self._crowds.key(shape.blocks, ranks, self._rng) or shape.prompt_key
+        return msgspec.structs.replace(shape, prompt_key=key, cached_tokens=self._remembered(shape, view))
+
+    def _remembered(self, shape: RequestShape, view: PoolView) -> dict[str, int]:
         knows = self._rules.policy.knows_prefixes and shape.blocks
-        cached = self._recollection.cached_tokens(shape, view) if knows else {}
-        return msgspec.structs.replace(shape, prompt_key=key, cached_tokens=cached)
+        return self._recollection.cached_tokens(shape, view) if knows else {}
 
     def _keep(
         self,

@@ -95,9 +95,8 @@ class Pool:
         placed_alone, unreadable_rows, what PrefixIndex and Breakers count, receipts, receipts_lost.
         """
         read = Counter(unreadable_rows=self._snapshots.unreadable, snapshot_losses=self._snapshots.losses)
-        return (
-            self._ledger.counters + self._prefixes.counters + self._receipts.counters + self._breakers.counters + read
-        )
+        parts = (self._ledger, self._prefixes, self._receipts, self._breakers)
+        return sum((part.counters for part in parts), read)
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -222,6 +221,8 @@ class Pool:
             return self._place_alone(shape, receipt_for, avoid)
         found = await self._prefixes.look_up(shape, self.view)
         known = msgspec.structs.replace(shape, cached_tokens=found.held.tokens)
+        if self._snapshots.is_anew:
+            known = self._alone.with_remembered(known, self.view)
         case = self._cases.case(receipt_for, known, avoid, turn=next(self._turns))
         chance = chance_of(case, self._rng)
         planned = plan(

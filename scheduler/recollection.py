@@ -1,4 +1,4 @@
-"""What one gateway remembers of who holds what of a prompt, for while the prefix index cannot be asked. Pure.
+"""What one gateway remembers of who holds what of a prompt, for while the prefix index is gone or empty. Pure.
 
 It is what the index has answered it, and where it has placed prompts since. What other gateways placed it does not
 know, nor how far the ranks' caches have moved on since, so it is bounded and forgets what it met longest ago.

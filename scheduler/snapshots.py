@@ -32,6 +32,8 @@ SLICE_ROWS = 64
 """Folded at a time, in less than 1 ms."""
 STALE_S = 10.0
 """From this age on a snapshot says too little of a pool to share it: what was heard of its ranks has faded."""
+RELEARN_S = 60.0
+"""After a store began anew: so long its prefix index is taken to know less than a gateway remembers."""
 REREAD_S = 1.0
 """Between two whole snapshots while a row cannot be read."""
 
@@ -78,6 +80,7 @@ class Snapshots:
         self._allowed = AllowedHosts(settings.allowed_hosts)
         self._refused: dict[str, str] = {}
         self._rebuild: _Rebuild | None = None
+        self._anew_until_s = self.read_at
         self._statements_then = -1
         self._reread_at: float | None = None
         self._wanted = asyncio.Event()
@@ -102,6 +105,11 @@ class Snapshots:
     def is_stale(self) -> bool:
         """Whether the last snapshot is too old to share the pool by."""
         return self.age_s > STALE_S
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether the store began anew a moment ago: what is no part of the ledger nobody has said again."""
+        return self._clock() < self._anew_until_s
 
     async def run(self) -> None:
         """Reads every `snapshot_ms`, a large pool less often, and sooner when asked; until cancelled."""
@@ -162,6 +170,8 @@ class Snapshots:
         self.rebuilding = self._is_being_rebuilt(view)
         if self.rebuilding:
             return
+        if self.view.epoch not in {"", view.epoch}:
+            self._anew_until_s = read_at + RELEARN_S
         self.view = view
         self.read_at = read_at
         for reader in self.on_read:
