@@ -86,3 +86,11 @@ def test_words_of_before_pool_time_began_are_of_its_first_second() -> None:
     own = heard(False)
     own.add(A, NOW + 1_000, well=True)
     assert own.take(A, NOW + 1_000, 0) == (Heard(0, 1, 0), Heard(0, 0, 1))
+
+
+def test_of_a_life_that_is_asked_for_long_only_the_last_seconds_are_kept() -> None:
+    own = OwnWords()
+    for at_ms in range(NOW, NOW + 100_000, 500):
+        own.add(A, at_ms, well=at_ms % 1_000 == 0)
+        own.take(A, at_ms, at_ms)
+    assert [len(own._heard[A]), len(own._told[A])] == [10, 10]
