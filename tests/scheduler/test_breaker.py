@@ -212,6 +212,25 @@ def test_a_row_is_read_as_it_was_written(breaker: Breaker) -> None:
     assert parse_breaker(breaker.row()) == breaker
 
 
+ROW = "i1 5 1 2000 0a1b 3000 -1 4:3:0,5:1:2"
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [(" 5 1", " -5 1"), (" 1 2000", " -1 2000"), (" -1 4", " -2 4"), (" 2000", f" {1 << 54}"),
+     ("5:1:2", f"5:1:{1 << 54}"), ("4:3:0", ",".join(["4:3:0"] * 11)), ("4:3:0", "4:3"), (" 0a1b", ""),
+     ("5:1:2", "5:1:x")],
+)  # fmt: skip
+def test_a_row_that_nobody_of_ours_wrote_is_no_breaker(part: str, other: str) -> None:
+    assert parse_breaker(ROW).row() == ROW
+    assert known_breaker(ROW.replace(part, other), "i1") is None
+
+
+def test_a_row_of_another_life_is_none_of_this_one() -> None:
+    assert known_breaker(ROW, "i1") == parse_breaker(ROW)
+    assert known_breaker(ROW, "i2") is None
+
+
 @given(st.text(max_size=60))
 def test_whatever_stands_in_the_store_is_a_breaker_or_none(row: str) -> None:
     found = known_breaker(row, "i1")

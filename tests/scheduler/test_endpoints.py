@@ -18,7 +18,7 @@ from tests.scheduler.scene import SETTINGS
 @pytest.mark.parametrize(
     ("endpoint", "host"),
     [("http://a:81", "a"), ("https://10.0.0.1:8000", "10.0.0.1"), ("http://[FD00::1]:8000", "fd00::1"),
-     ("https://Node-1.b_c", "node-1.b_c")],
+     ("https://Node-1.b_c", "node-1.b_c"), ("http://a:65535", "a")],
 )  # fmt: skip
 def test_an_endpoint_is_a_scheme_a_host_and_a_port(endpoint: str, host: str) -> None:
     assert host_of(endpoint) == host

@@ -76,6 +76,31 @@ def test_the_store_hears_at_once_of_what_has_ended_and_again_of_what_runs() -> N
     assert one.is_idle
 
 
+def test_time_counts_from_when_a_key_was_first_asked_for() -> None:
+    one = Account(1_000_000)
+    one.limits = Limits(requests_per_minute=60)
+    assert alone(one, 1, *[0] * 61) == [ADMITTED] * 60 + [REQUESTS]
+    one.passes(1_000_500, 1, alone=True)
+    assert alone(one, 1, 0) == [REQUESTS]
+    assert one.take(1_000_500) == Levels(59 * SPAN + SPAN // 2, 0)
+
+
+def test_there_is_something_to_remember_of_what_runs_or_was_not_told() -> None:
+    one = account(requests_at_once=2)
+    assert one.is_idle
+    assert not one.leave()
+    one.admitted(1, 0)
+    one.take(0)
+    assert not one.is_idle
+    one.ended(0, 0)
+    assert not one.is_idle
+    one.take(0)
+    assert one.is_idle
+    one.unwanted(0)
+    assert not one.is_idle
+    assert one.leave()
+
+
 def test_of_what_is_not_limited_nothing_is_told() -> None:
     one = account(requests_per_minute=5)
     one.admitted(1, 1_000)
