@@ -86,14 +86,15 @@ class RedisStore:
         return list(reply) if isinstance(reply, set) else reply
 
     async def run(self, calls: Sequence[Call]) -> list[Reply]:
-        """See Store. After a restart or a promotion the server knows no script: the rest is sent whole."""
+        """See Store. After a restart or a promotion the server knows no script: those are sent whole."""
         if not calls:
             return []
         replies = await self._send([("EVALSHA", digest(call.script), call) for call in calls])
-        first = next((i for i, reply in enumerate(replies) if isinstance(reply, errors.NoScriptError)), None)
-        if first is not None:
-            # Numbered calls after the first unknown one were refused, and the others may run twice.
-            replies[first:] = await self._send([("EVAL", source(call.script), call) for call in calls[first:]])
+        if unknown := [at for at, reply in enumerate(replies) if isinstance(reply, errors.NoScriptError)]:
+            # Numbered calls after the first of them were refused, and go along; what else has run is not run again.
+            again = sorted({*unknown, *(at for at in range(unknown[0], len(calls)) if replies[at] == [b"resync"])})
+            whole = iter(await self._send([("EVAL", source(calls[at].script), calls[at]) for at in again]))
+            replies = [next(whole) if at in again else reply for at, reply in enumerate(replies)]
         for reply in replies:
             if isinstance(reply, Exception):
                 async with self._exchange():
@@ -207,8 +208,7 @@ def _ours(error: Exception) -> Exception:
 
 
 def _meaning(error: Exception) -> Meaning:
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), "")
-    text = str(error)
+    text, code = str(error), next((code for kind, code in _CODES if isinstance(error, kind)), "")
     # It takes off `ERR` too, whenever it knows some of the texts that may follow.
     return meaning_of(f"ERR {text}" if text.startswith("Error running script") else code + text)
 

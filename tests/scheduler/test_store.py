@@ -49,6 +49,15 @@ class TestScripts:
             await store.run([drain])
             assert await store.run([opening("e1"), drain, drain]) == [b"e1", [b"unknown"], [b"unknown"]]
 
+    async def test_what_has_run_beside_a_forgotten_script_is_not_run_again(self, redis_process: RedisServer) -> None:
+        """Another gateway may have sent the one before, or another node of a cluster know it."""
+        adding = Call(Script.PREFIX_BELIEVED, ("{x}:sums",), (60_000, 5))
+        async with open_store(redis_process.url) as store:
+            await store.command("FLUSHALL", "ASYNC")
+            await forget_scripts(store)
+            assert await store.run([adding]) == [[5]]
+            assert await store.run([opening("e1"), adding, opening("e2"), adding]) == [b"e1", [10], b"e1", [15]]
+
     async def test_no_calls_are_no_round_trip(self) -> None:
         async with open_store(f"redis://{HOST}:{free_port()}") as store:
             assert await store.run([]) == []
