@@ -23,7 +23,8 @@ _FAULTS = (RankUnreachableError, RankFailedError, RankTimeoutError)
 class LegWord:
     """The word of one attempt, of the request with this `reservation` if it was placed.
 
-    Use it as a context, from its connection to the end of its answer. A stream that began well may still break: then that is said, too.
+    Use it as a context, from its connection to the end of its answer. A stream that began well may still break: then
+    that is said, too.
     """
 
     def __init__(self, pool: Pool, card: RankCard, reservation: int | None) -> None:
