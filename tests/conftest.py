@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.invariants.profiles import LONG
 from tests.namespace import Namespace, hindrance, namespace
 from tests.polling import PATIENCE_S
 
-settings.register_profile("the same examples", derandomize=True, database=None)
+settings.register_profile("the same examples", derandomize=True, database=None, deadline=None)
+settings.register_profile("long", max_examples=100 * LONG, database=None, deadline=None)
 
 
 def pytest_configure() -> None:
-    """Property tests try the same examples each time: what fails is the change at hand, not luck. Others are tried with
-    HYPOTHESIS_PROFILE=long, which tests/invariants/profiles.py knows too.
+    """Property tests try the same examples each time: what fails is the change at hand, not luck. Others, and many
+    more, are tried with HYPOTHESIS_PROFILE=long, which tests/invariants/profiles.py knows too.
     """
-    if os.environ.get("HYPOTHESIS_PROFILE") != "long":
-        settings.load_profile("the same examples")
+    settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "the same examples")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from scheduler import keys, limit_calls
 from scheduler.limit_rule import EMPTY, SPAN, Levels, Limits, Verdict, drained, judge, noted, taken
 from simulator.store import VirtualStore
 from tests.invariants.mutation import script_text
+from tests.invariants.profiles import examples
 
 LEASE_MS = 2_000
 NAME = "team-a"
@@ -85,6 +86,7 @@ TURNS = st.builds(
 )
 
 
+@examples(100)
 @given(LIMITS, st.lists(TURNS, max_size=12))
 def test_the_script_and_the_rule_say_the_same(limits: Limits, turns: list[Turn]) -> None:
     script, rule = Script(), Rule()
@@ -92,6 +94,7 @@ def test_the_script_and_the_rule_say_the_same(limits: Limits, turns: list[Turn])
         assert script.take(limits, turn) == rule.take(limits, turn)
 
 
+@examples(100)
 @given(st.integers(1, 50), st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 30)), min_size=1, max_size=20))
 def test_never_more_than_a_minute_and_what_time_gives_is_let_in(limit: int, bursts: list[tuple[int, int]]) -> None:
     script, limits = Script(), Limits(requests_per_minute=limit)
