@@ -83,7 +83,7 @@ class BreakerRows:
     def _change(self, name: str, edit: Edit, now_ms: int) -> tuple[str, str]:
         """The row as it was last read, and as it is to be."""
         rank = self._snapshots.view.ranks.get(name)
-        row = self._newer.get(name, rank.breaker.row() if rank and rank.breaker else "")
+        row = self._newer.get(name, rank.breaker_row if rank else "")
         breaker = edited(known_breaker(row, edit.incarnation), edit, now_ms)
         return row, breaker.row() if breaker else ""
 

@@ -116,10 +116,10 @@ class Breakers:
             if rank.breaker is None:
                 self._back[rank.card.rank] = rank.card.incarnation
         for rank in view.with_breakers:
-            name, incarnation, breaker = rank.card.rank, rank.card.incarnation, rank.breaker
-            has_news = breaker and breaker.is_suspect and self._own.has_untold((name, incarnation), now_ms)
-            if has_news or edited(breaker, Edit(by=self._me, incarnation=incarnation), pool_ms) != breaker:
-                self._to_look_at[name] = incarnation
+            life, breaker = (rank.card.rank, rank.card.incarnation), rank.breaker
+            has_news = rank.former_breaker or (breaker and breaker.is_suspect and self._own.has_untold(life, now_ms))
+            if has_news or edited(breaker, Edit(by=self._me, incarnation=life[1]), pool_ms) != breaker:
+                self._to_look_at.update([life])
         if self._back or self._to_look_at:
             self._wake.set()
 

@@ -12,12 +12,16 @@ from scheduler.rows import BookLoad, SeenRank
 
 
 class RankView(msgspec.Struct, frozen=True):
-    """One rank as last read; most have no `breaker`: they did not fail of late."""
+    """One rank as last read; most have no `breaker`: they did not fail of late.
+
+    `former_breaker` is a row that a life before has left in the store, '' for none.
+    """
 
     card: RankCard
     seen: SeenRank
     book: BookLoad
     breaker: Breaker | None = None
+    former_breaker: str = ""
 
     @property
     def state(self) -> RankState:
@@ -28,6 +32,11 @@ class RankView(msgspec.Struct, frozen=True):
     def drained(self) -> bool:
         """Whether an operator has drained it."""
         return self.seen.drained
+
+    @property
+    def breaker_row(self) -> str:
+        """What the store has of its breaker; '' for nothing."""
+        return self.breaker.row() if self.breaker else self.former_breaker
 
     @property
     def prefix_belief(self) -> CacheBelief | None:

@@ -52,8 +52,8 @@ class PoolView(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def with_breakers(self) -> tuple[RankView, ...]:
-        """The ranks that failed, or came back, of late."""
-        return tuple(rank for rank in self.ranks.values() if rank.breaker)
+        """The ranks that failed, or came back, of late, and those whose life before did."""
+        return tuple(rank for rank in self.ranks.values() if rank.breaker or rank.former_breaker)
 
     @cached_property
     def heard_by_role(self) -> Mapping[Role, Placeable]:
@@ -148,9 +148,7 @@ class Folding:
         except (ValueError, TypeError, RecursionError, OverflowError, msgspec.MsgspecError):
             self.skipped += 1
             return
-        if breaker and (known := known_breaker(breaker.decode(errors="replace"), view.card.incarnation)):
-            view = msgspec.structs.replace(view, breaker=known)
-        self._ranks[rank] = view
+        self._ranks[rank] = _with_breaker(view, breaker.decode(errors="replace")) if breaker else view
 
 
 def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:
@@ -167,3 +165,9 @@ def _rank_view(rank: str, former: RankView | None, seen_row: str, load_row: str,
     if card is None or card.v > CARD_VERSION or (card.rank, card.incarnation) != (rank, seen.incarnation):
         raise ValueError("no card that we can read")
     return RankView(card, seen, parse_book(load_row))
+
+
+def _with_breaker(rank: RankView, row: str) -> RankView:
+    known = known_breaker(row, rank.card.incarnation)
+    former = "" if row.startswith(f"{rank.card.incarnation} ") else row
+    return msgspec.structs.replace(rank, breaker=known, former_breaker=former)

@@ -223,3 +223,11 @@ def test_a_gateway_that_comes_later_knows_which_ranks_start_slowly(fleet: Virtua
     for _ in range(12):
         fleet.do(late.place(SHAPE))
     assert Counter(one.place.legs[0].card.rank for one in late.held.values())["r1"] <= 2
+
+
+def test_nothing_is_kept_of_a_life_that_is_over_where_the_next_one_is_not_slow(fleet: VirtualFleet) -> None:
+    serve_for(fleet, 500, failing=frozenset({"r1"}))
+    assert fleet.pool.rows(fleet.pool.keys.breaker).keys() == {"r1"}
+    fleet.lives["r1"] += 1
+    fleet.run(2_000)
+    assert fleet.pool.rows(fleet.pool.keys.breaker) == {}
