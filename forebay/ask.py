@@ -12,15 +12,16 @@ from forebay.settings import StoreSettings
 from scheduler.errors import SchedulerError, StoreUrlError
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
+from scheduler.store_files import with_files
 from scheduler.store_url import parse_store_url
 
 Answer = TypeVar("Answer")
 
 
 def check_store_url(url: str) -> None:
-    """Raise click.UsageError for a URL that is no store's."""
+    """Raise click.UsageError for a URL that is no store's, or that names files which cannot be read."""
     try:
-        parse_store_url(url)
+        with_files(parse_store_url(url))
     except StoreUrlError as error:
         raise click.UsageError(str(error)) from error
 

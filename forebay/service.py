@@ -11,10 +11,11 @@ import uvloop
 
 from forebay.causes import first_cause
 from scheduler.errors import StoreRejectedError, StoreUrlError
+from scheduler.rank_tls import TlsFileError
 
 Settings = TypeVar("Settings")
 
-USAGE = (StoreUrlError,)
+USAGE = (StoreUrlError, TlsFileError)
 """Settings that turn out wrong only when they are used."""
 
 INCURABLE = (StoreRejectedError, OSError)

@@ -1,4 +1,4 @@
-"""How ranks on https are verified, and what they are shown, by gateways and agents alike."""
+"""How ranks on https are verified, and what they are shown, by gateways and agents alike; how files of TLS are read."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ def rank_context(ca: str, cert: str, key: str) -> ssl.SSLContext | None:
     """
     if not ca and not cert:
         return None
-    try:
-        context = ssl.create_default_context(cafile=ca or None)
-    except OSError as error:
-        raise _unusable("rank-ca", ca, error) from error
+    context = trusting(ssl.Purpose.SERVER_AUTH, "rank-ca", ca)
     if cert:
         load_pair(context, "rank-cert", cert, key)
     return context
+
+
+def trusting(purpose: ssl.Purpose, option: str, ca: str) -> ssl.SSLContext:
+    """A context that verifies by the authorities in `ca`, named by `option`; "": the system's. Raises TlsFileError."""
+    try:
+        return ssl.create_default_context(purpose, cafile=ca or None)
+    except OSError as error:
+        raise _unusable(option, ca, error) from error
 
 
 def load_pair(context: ssl.SSLContext, option: str, cert: str, key: str) -> None:

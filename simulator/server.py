@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
+from scheduler.rank_tls import load_pair, trusting
 from simulator import routes
 from simulator.http import HttpProtocol
 from simulator.rank import Rank
@@ -35,7 +36,7 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
     default --shutdown-timeout 0 does: streams end with the finish_reason "abort", and answers that are not streamed
     get no byte. vLLM keeps their connections open until the clients leave; here that is `linger_s`, so that a rank
     does not outlive those who started it. vLLM was also seen to leave streams without a word; a frozen rank does.
-    Raises ListenError, and RankCrashedError once the answers to what was in flight are out.
+    Raises TlsFileError, ListenError, and RankCrashedError once the answers to what was in flight are out.
     """
     rank = Rank(settings)
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
@@ -76,11 +77,11 @@ async def _listening(
 
 
 def _tls(settings: RankSettings) -> ssl.SSLContext | None:
-    """What clients are shown and asked for; raises OSError for files that cannot be used."""
+    """What clients are shown and asked for. Raises TlsFileError."""
     if not settings.tls_cert:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings.tls_client_ca or None)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+    context = trusting(ssl.Purpose.CLIENT_AUTH, "tls-client-ca", settings.tls_client_ca)
+    load_pair(context, "tls-cert", settings.tls_cert, settings.tls_key or settings.tls_cert)
     if settings.tls_client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
     return context

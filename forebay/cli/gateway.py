@@ -18,6 +18,9 @@ from forebay.supervise import run_supervised
 from forebay.workers import serve_by_workers
 from gateway.api_key_file import ApiKeyFileError, read_keys
 from gateway.server import LAST_WORDS_S, serve
+from gateway.settings import GatewaySettings
+from gateway.tls import ServerCertificate
+from scheduler.rank_tls import TlsFileError, rank_context
 
 STOP_MARGIN_S = 5.0
 
@@ -28,6 +31,15 @@ def check_key_file(path: str) -> None:
         read_keys(Path(path))
     except ApiKeyFileError as error:
         raise click.UsageError(f"--api-keys: {error}") from error
+
+
+def check_tls_files(settings: GatewaySettings) -> None:
+    """Raise click.UsageError for certificates, keys or authorities that cannot be used."""
+    try:
+        ServerCertificate.of(settings)
+        rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
+    except TlsFileError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @click.command("gateway")
@@ -45,5 +57,6 @@ def command(settings: GatewayCommandSettings) -> None:
     else:
         # Refused once, here, and not by each worker.
         check_store_url(settings.gateway.redis)
+        check_tls_files(settings.gateway)
         stop_within_s = settings.gateway.drain_s + LAST_WORDS_S + STOP_MARGIN_S
         run_supervised(partial(serve_by_workers, settings), os.environ, log_level="info", stop_within_s=stop_within_s)

@@ -169,10 +169,19 @@ def test_a_port_that_is_taken_is_named(up: Up, unharmed: Workers) -> None:
     assert f"cannot listen on 127.0.0.1 port {unharmed.port}" in second.stderr
 
 
-def test_a_bad_url_is_refused_once() -> None:
-    done = run("ftp://x", free_port())
-    assert done.returncode == 2
-    assert done.stderr.count("unknown scheme") == 1
+@pytest.mark.parametrize(
+    ("redis_url", "options", "why"),
+    [
+        ("ftp://x", "", "unknown scheme"),
+        ("rediss://127.0.0.1:1?ssl_ca_certs=none.pem", "", "ssl_ca_certs: No such file or directory"),
+        ("redis://127.0.0.1:1", "--tls-cert none.pem --tls-key none.pem", "--tls-cert: cannot use none.pem"),
+        ("redis://127.0.0.1:1", "--rank-ca none.pem", "--rank-ca: cannot use none.pem"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_once(redis_url: str, options: str, why: str) -> None:
+    done = run(redis_url, free_port(), *options.split())
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count(why) == 1
 
 
 def test_workers_that_do_not_start_end_it_with_1_and_a_line_that_says_so(tmp_path: Path) -> None:
@@ -191,10 +200,10 @@ def test_workers_that_do_not_start_end_it_with_1_and_a_line_that_says_so(tmp_pat
     assert without_store.out == ""
 
 
-def run(redis_url: str, port: int) -> "subprocess.CompletedProcess[str]":
+def run(redis_url: str, port: int, *options: str) -> "subprocess.CompletedProcess[str]":
     """Two workers, run to their end."""
     return subprocess.run(
-        [*FOREBAY, "gateway", "--workers", "2", "--port", str(port)],
+        [*FOREBAY, "gateway", "--workers", "2", "--port", str(port), *options],
         env=environment(FOREBAY_REDIS=redis_url),
         capture_output=True,
         text=True,

@@ -66,6 +66,28 @@ def test_a_bad_option_is_named_and_ends_with_2(arguments: str, named: str) -> No
     assert PASSWORD not in result.output
 
 
+GATEWAY = f"gateway --port 0 --redis {NOWHERE}"
+AGENT = f"agent --model m --role mixed --ranks h:1 --redis {NOWHERE}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (f"{GATEWAY} --tls-cert none.pem --tls-key none.pem", "--tls-cert: cannot use none.pem and none.pem"),
+        (f"{GATEWAY} --rank-ca none.pem", "--rank-ca: cannot use none.pem"),
+        (f"{GATEWAY} --rank-cert none.pem --rank-key none.pem", "--rank-cert: cannot use none.pem and none.pem"),
+        (f"{AGENT} --rank-ca none.pem", "--rank-ca: cannot use none.pem"),
+        ("rank --port 0 --tls-cert none.pem --tls-key none.pem", "--tls-cert: cannot use none.pem and none.pem"),
+        ("rank --port 0 --tls-cert none.pem --tls-client-ca none.pem", "--tls-client-ca: cannot use none.pem"),
+    ],
+)
+def test_a_certificate_that_is_not_there_is_named_and_ends_with_2(arguments: str, named: str) -> None:
+    result = run(*arguments.split())
+    assert result.exit_code == 2, result.output
+    assert f"{named}: No such file or directory" in result.output
+    assert PASSWORD not in result.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
