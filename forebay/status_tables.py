@@ -16,8 +16,8 @@ SILENT_MS = 10_000
 """From this age on what an agent read of a rank counts for nothing (scripts/loads.lua)."""
 
 RANK_LEGEND = {
-    "state": "drained: finishes what it has; stalled: takes connections and gets no further; "
-    f"silent: not read for more than {SILENT_MS // 1000} s, so nobody knows",
+    "state": "drained: finishes what it has; stalled: takes connections, gets no further; "
+    f"silent: not read for over {SILENT_MS // 1000} s",
     "agent": "the node whose agent reports the rank",
     "age ms": "since the engine was last read",
     "placed": "requests that gateways have on it now",

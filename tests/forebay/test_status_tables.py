@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from forebay.cli.status import WIDTH
 from forebay.status_tables import GATEWAY_LEGEND, RANK_LEGEND, tables
 from scheduler.admin import GatewayStatus, RankStatus, Status
 from scheduler.messages import RankState, Role
@@ -88,6 +89,11 @@ def test_every_column_with_a_number_is_explained() -> None:
         headings = [str(column.header) for column in table.columns]
         assert set(legend) <= set(headings)
         assert {str(column.header) for column in table.columns if column.justify == "right"} <= set(legend)
+
+
+def test_every_explanation_fits_into_a_line() -> None:
+    lines = [f"  {name}: {meaning}" for legend in (RANK_LEGEND, GATEWAY_LEGEND) for name, meaning in legend.items()]
+    assert [line for line in lines if len(line) > WIDTH] == []
 
 
 def test_prefill_ranks_that_pair_with_no_decode_rank_are_named_with_what_there_is() -> None:
