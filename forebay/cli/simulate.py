@@ -67,9 +67,7 @@ def _check_plot(plot: str) -> None:
         try:
             import PIL  # noqa: F401, PLC0415 - only to see whether it is there
         except ImportError as error:
-            raise click.UsageError(
-                f"{plot}: a PNG image needs Pillow: pip install forebay[png], or ask for .svg"
-            ) from error
+            raise click.UsageError(f"{plot}: a PNG image needs Pillow (pip install pillow), or ask for .svg") from error
 
 
 def _plot(path: Path, reports: Sequence[CaseReport]) -> None:

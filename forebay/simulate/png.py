@@ -1,4 +1,4 @@
-"""A drawing as a PNG image, drawn by Pillow, which only this needs: `pip install forebay[png]`."""
+"""A drawing as a PNG image, drawn by Pillow, which only this needs: the extra `png`."""
 
 from __future__ import annotations
 
