@@ -1,4 +1,4 @@
-"""Where a benchmark ran: the machine, and the versions of what took part."""
+"""Where and when a benchmark ran: the machine, the versions of what took part, the day."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ VERSION_TIMEOUT_S = 10.0
 
 
 async def machine(peers: Mapping[str, str]) -> dict[str, str]:
-    """What is known of this machine; `peers` are the programs, by name."""
+    """What is known of this machine, and the day (UTC); `peers` are the programs, by name."""
     found = {
         "cpu": _cpu_model(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -25,7 +26,7 @@ async def machine(peers: Mapping[str, str]) -> dict[str, str]:
     found |= {package: version(package) for package in ("forebay", "uvloop", "uvicorn", "redis")}
     for name, path in peers.items():
         found[name] = await _version(name, path)
-    return found
+    return found | {"date": datetime.now(tz=UTC).date().isoformat()}
 
 
 def _cpu_model() -> str:

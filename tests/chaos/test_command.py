@@ -56,3 +56,4 @@ async def test_a_run_against_another_router_ends_well_where_there_is_no_nginx(
     monkeypatch.setenv("PATH", str(tmp_path))
     report = await run(ChaosSettings(stages=(), against="http://127.0.0.1:1"), tmp_path, "")
     assert report.stages == []
+    assert {"cpu", "redis-server", "date"} <= set(report.machine)

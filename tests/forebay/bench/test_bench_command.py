@@ -47,7 +47,7 @@ def test_a_run_measures_direct_and_forebay_and_writes_table_json_and_plot(tmp_pa
     assert values["requests, 2 at once", "forebay"]["request_us"] > 0
     assert values["20 idle streams", "forebay"]["stream_kib"] > 0
     assert {"1 x 50 streams", "4 x 50 streams"} <= {case for case, _ in values}
-    assert {"cpu", "kernel", "python", "uvloop"} <= set(found["machine"])
+    assert {"cpu", "kernel", "python", "uvloop", "date"} <= set(found["machine"])
 
 
 def test_a_gateway_that_asks_for_a_key_with_limits_is_measured_beside_one_that_does_not(tmp_path: Path) -> None:
