@@ -1,4 +1,4 @@
-"""What the README and ARCHITECTURE.md name exists: commands, options, variables, make targets, modules."""
+"""What the README, ARCHITECTURE.md and docs/ name exists: commands, options, variables, targets, modules, files."""
 
 import re
 import shlex
@@ -16,11 +16,19 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
-SHELL_LINES = [
-    line.strip()
-    for block in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-]
+PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+PAGES += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
+
+
+def shell_lines(page: str) -> list[str]:
+    return [
+        line.strip()
+        for block in re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+
+
+SHELL_LINES = shell_lines("README.md")
 
 
 def commands() -> dict[str, click.Command]:
@@ -49,9 +57,10 @@ def flags(command: click.Command) -> set[str]:
     return {flag for parameter in command.params for flag in parameter.opts}
 
 
-def forebay_lines() -> list[list[str]]:
-    lines = [line.partition("docker compose exec gateway ")[2] or line for line in SHELL_LINES]
-    return [shlex.split(line) for line in lines if line.startswith("forebay ")]
+def forebay_lines(page: str) -> list[list[str]]:
+    """Those that call it, without variables that they set and what is before it in a container."""
+    called = [re.match(r"(?:docker compose exec gateway |\w+=\S+ +)*(forebay .*)", line) for line in shell_lines(page)]
+    return [shlex.split(line[1], comments=True) for line in called if line]
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
@@ -62,10 +71,11 @@ def test_ci_runs_the_readmes_test_command_verbatim() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == SHELL_LINES[1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_linked_file_exists(page: str) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
 
 
 def test_every_make_target_named_exists() -> None:
@@ -74,10 +84,13 @@ def test_every_make_target_named_exists() -> None:
     assert {"run", "test", "check", "mutants", "test-vllm", "help"} <= targets
 
 
-def test_every_command_shown_exists_with_its_options() -> None:
-    lines = forebay_lines()
-    assert {line[1] for line in lines} >= {"gateway", "agent", "status", "drain", "undrain"}
-    for line in lines:
+def test_the_readme_shows_the_commands_that_operators_need() -> None:
+    assert {line[1] for line in forebay_lines("README.md")} >= {"gateway", "agent", "status", "drain", "undrain", "key"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_shown_exists_with_its_options(page: str) -> None:
+    for line in forebay_lines(page):
         shown = {word for word in line if word.startswith("--")}
         assert shown <= flags(named_in(line)), shlex.join(line)
 
