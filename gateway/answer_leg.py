@@ -16,11 +16,13 @@ from gateway.edits import Edits
 from gateway.errors import RankNotReachedError
 from gateway.event_stream import Tap
 from gateway.gateway import Gateway
+from gateway.leg_word import Tells
 from gateway.lost_ranks import always
 from gateway.phases import Phases
 from gateway.placing import Pool
 from gateway.relay import Manner, relay
 from gateway.request import Request
+from gateway.routes import Kind
 from gateway.seen_events import SeenEvents
 from gateway.shape import answers_of
 from gateway.usage import Usage
@@ -71,7 +73,8 @@ class AnswerLeg:
 
             reply = self._request.reply
             bears_stalls = (lambda: reply.started) if may_retry else always
-            async with self._dispatch.send(card, content, sent, bears_stalls=bears_stalls) as answer:
+            tells = Tells.FAULTS if self._request.route.kind is Kind.COUNTING else Tells.ALL
+            async with self._dispatch.send(card, content, sent, bears_stalls=bears_stalls, tells=tells) as answer:
                 reaching.deadline = math.inf
                 try:
                     await relay(answer, reply, manner)

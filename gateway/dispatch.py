@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from gateway import websocket
 from gateway.client_body import ClientBody
 from gateway.gateway import Gateway
 from gateway.headers import Headers, for_rank
-from gateway.leg_word import LegWord
+from gateway.leg_word import LegWord, Tells
 from gateway.lost_ranks import always
 from gateway.placing import Pool
 from gateway.request import Head
@@ -39,25 +39,23 @@ class Dispatch:
         on_sent: Callable[[], None],
         *,
         bears_stalls: Callable[[], bool] = always,
-        is_leg: bool = True,
+        tells: Tells = Tells.ALL,
     ) -> AsyncGenerator[RankAnswer, None]:
         """Send a body to a rank, as `Upstream.request` does. Raises RankFailedError too when the rank is lost.
 
         And when it stalls, unless the leg `bears_stalls` then. What still comes of a client's body when the rank has
-        begun to answer is for nobody. How it went is told the pool, unless it `is_leg` of no placed request: an answer
-        to an operator says nothing of how a rank serves.
+        begun to answer is for nobody. What the attempt `tells` of how it went is told the pool.
         """
         headers = self._headers(card)
         if isinstance(content, ClientBody) and content.declared_bytes is not None:
             headers.append((b"content-length", b"%d" % content.declared_bytes))
         url = card.endpoint + self._head.target
         upstream = self._gateway.upstream
-        word = LegWord(self._pool, card, self._reservation) if is_leg else nullcontext()
-        with word as said, self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls) as watched:
+        watch = self._gateway.lost_ranks.watch(self._pool, card, bears_stalls=bears_stalls)
+        with LegWord(self._pool, card, self._reservation, tells) as said, watch as watched:
             async with upstream.request(self._head.method, url, headers, content, on_sent) as answer:
                 watched.answers(answer)
-                if said is not None:
-                    said.answers(answer)
+                said.answers(answer)
                 if isinstance(content, ClientBody):
                     content.stop()
                 yield answer

@@ -16,6 +16,7 @@ from gateway.dispatch import Dispatch
 from gateway.errors import AmbiguousModelError, GatewayError, NoRankError, RankTimeoutError
 from gateway.fan_out_answer import Said
 from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.leg_word import Tells
 from gateway.life import answer_until_gone, read_whole_body
 from gateway.placing import Pool
 from gateway.query import value_of, without
@@ -94,7 +95,8 @@ class FanOut:
 
     async def _ask(self, head: Head, pool: Pool, card: RankCard, raw: bytes) -> Said:
         try:
-            async with Dispatch(self._gateway, pool, head).send(card, raw, _nothing, is_leg=False) as answer:
+            dispatch = Dispatch(self._gateway, pool, head)
+            async with dispatch.send(card, raw, _nothing, tells=Tells.NOTHING) as answer:
                 body = await read_whole(answer, SAID_BYTES)
                 return fan_out_answer.said(pool.name, card.rank, answer.status, body)
         except GatewayError as error:

@@ -16,6 +16,7 @@ from gateway.edits import as_it_came
 from gateway.gateway import Gateway
 from gateway.intake import read_body
 from gateway.kept_responses import unknown
+from gateway.leg_word import Tells
 from gateway.life import answer_until_gone
 from gateway.relay import Manner, relay
 from gateway.request import Arrival
@@ -58,7 +59,7 @@ class Sticky:
         arrival.record.attempt_id = dispatch.attempt_id
         # Nothing is judged: that a response was cancelled is what its client asks.
         manner = Manner(UsageReader(), on_first_token=_nothing, edits=as_it_came(CHOICES), of_any_size=True)
-        async with dispatch.send(card, b"", _nothing) as answer:
+        async with dispatch.send(card, b"", _nothing, tells=Tells.FAULTS) as answer:
             await relay(answer, arrival.reply, manner)
 
 

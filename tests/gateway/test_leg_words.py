@@ -26,6 +26,7 @@ from tests.gateway.scripted_rank import (
     stalls_after_an_event,
     streams,
 )
+from tests.gateway.websocket_rank import connecting, websocket_rank
 
 JSON = "content-type: application/json"
 
@@ -92,10 +93,46 @@ async def test_a_5xx_is_one_failure(status: str, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "422 No", "501 Not Implemented"])
-async def test_any_other_answer_went_well(status: str) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_rank_refuses_is_no_word_of_its_engine(status: str, stream: bool) -> None:
     script = refuses(status)
     async with scripted_rank(script) as rank, serving(FakePools(pool := FakePool(card(rank.url, rank="r")))) as served:
-        await served.complete()
+        assert (await served.complete(stream=stream)).status_code == int(status[:3])
+    assert pool.heard_of == []
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/v1/messages/count_tokens", "/v1/chat/completions/render"])
+async def test_nor_is_what_its_api_server_answers_by_itself_but_its_failures_are(path: str) -> None:
+    async with (
+        scripted_rank(completes) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url, rank="r")))) as served,
+    ):
+        body = {"model": "sim", "prompt": "x", "messages": []}
+        assert (await served.client.post(path, json=body)).status_code == 200
+        assert pool.heard_of == []
+        rank.script = breaks_off
+        await served.client.post(path, json=body)
+    assert set(pool.heard_of) == {("r", False)}
+
+
+async def test_nor_is_a_response_that_it_keeps() -> None:
+    async with (
+        scripted_rank(completes) as rank,
+        serving(FakePools(pool := FakePool(card(rank.url, rank="r")))) as served,
+    ):
+        served.gateway.kept.note("resp_1", "sim", pool.view.ranks["r"].card)
+        assert (await served.client.get("/v1/responses/resp_1")).status_code == 200
+        assert pool.heard_of == []
+
+
+async def test_a_websocket_on_which_nobody_speaks_is_no_fault_of_its_rank() -> None:
+    async with (
+        websocket_rank() as rank,
+        serving(FakePools(pool := FakePool(card(rank.url, rank="r"))), idle_ms=50) as served,
+    ):
+        async with connecting(served) as client:
+            await client.wait_closed()
+        await eventually(lambda: nothing_is_held(served, pool))
     assert pool.heard_of == [("r", True)]
 
 
