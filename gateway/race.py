@@ -139,7 +139,7 @@ class Race:
             setattr(self._request.record, name, getattr(lane.record, name))
 
     def _outcome(self) -> Outcome:
-        """That of the winner; where both have failed, that of the first, with both ranks to avoid."""
+        """That of the winner; where both have failed, with both ranks to avoid, that of one that was silent, if any."""
         lanes = [self._winner] if self._winner else self._lanes
         for lane in lanes[:1]:
             if lane.error is not None:
@@ -148,7 +148,8 @@ class Race:
         if failed and self._winner is None:
             others = frozenset[str]().union(*(one.suspects for one in failed))
             silent = frozenset[str]().union(*(one.silent for one in failed))
-            return msgspec.structs.replace(failed[0], others=others, silent=silent, placements=len(self._lanes))
+            shown = next((one for one in failed if one.silent), failed[0])
+            return msgspec.structs.replace(shown, others=others, silent=silent, placements=len(self._lanes))
         if lanes[0].record.usage is not None:  # else it may have been refused, which says nothing
             self._hedging.learn(self._pool.name, self._size, self._first_byte_s)
         assert lanes[0].outcome is not None, "an attempt answers, or raises"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import product
+from typing import Any
 
 import anyio
 import pytest
@@ -49,9 +50,9 @@ def expects_little(ranks: Ranks) -> None:
 
 
 @asynccontextmanager
-async def hedged_ranks(*scripts: Script) -> AsyncIterator[Ranks]:
+async def hedged_ranks(*scripts: Script, **options: Any) -> AsyncIterator[Ranks]:
     """Ranks that follow these scripts, and a gateway that hedges."""
-    async with scripted_ranks(*scripts, hedge=True, explain=True) as ranks:
+    async with scripted_ranks(*scripts, hedge=True, explain=True, **options) as ranks:
         expects_little(ranks)
         yield ranks
 
@@ -167,6 +168,18 @@ async def test_where_both_fail_a_third_is_the_last_to_be_asked() -> None:
     assert ranks.names() == "ABC"
     assert ranks.pool.avoided == [frozenset(), {"A"}, {"A", "B"}]
     assert set(ranks.pool.releases().values()) == {1}
+
+
+async def test_where_only_the_silent_one_is_left_its_time_out_is_told() -> None:
+    async def fails_late(exchange: Exchange) -> None:
+        await eventually(lambda: len(ranks.second.requests) == 1)
+        del ranks.pool.view.ranks["A"]  # type: ignore[attr-defined]
+        exchange.abort()
+
+    async with hedged_ranks(fails_late, stalls, first_byte_ms=1_000) as ranks:
+        del ranks.pool.view.ranks["C"]  # type: ignore[attr-defined]
+        response = await ranks.served.complete()
+    assert (response.status_code, ranks.names()) == (504, "AB")
 
 
 async def answers_in_a_while(exchange: Exchange) -> None:
