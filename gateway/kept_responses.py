@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -17,6 +20,8 @@ from gateway.shape import NO_LOAD
 from scheduler.errors import SchedulerError
 from scheduler.homes import Home
 from scheduler.messages import RankCard
+
+T = TypeVar("T")
 
 WRITE_WITHIN_S = 1.0
 READ_WITHIN_S = 1.0
@@ -84,43 +89,54 @@ class KeptResponses:
         self._metrics.responses_noted.labels(pool, str(kept).lower()).inc()
 
     async def find(self, response: str, record: RequestRecord) -> tuple[Pool, RankCard]:
-        """The rank that has a response, and its pool; one that left is waited for: its agent may be restarting.
+        """The rank that has a response, and its pool; one that left is waited for: its agent may be restarting. Not one
+        that was drained before: it was taken out.
 
         Raises UnknownResponseError, also where the rank was restarted since, and StoreLostError.
         """
-        home = self._unwritten.get(response) or await self._look_up(response)
+        home = self._unwritten.get(response) or await self._asked(partial(self._pools.homes.find, response))
         pool = self._pools.known(home.pool) if home else None
         if home is None or pool is None:
             raise unknown(response)
-        if home.rank not in pool.view.ranks:
+        if home.rank not in pool.view.ranks and not await self._is_drained(home):
             await self._rank_wait.comes(pool, msgspec.structs.replace(NO_LOAD, only_on=home.rank), record)
         rank = pool.view.ranks.get(home.rank)
         if rank is None or rank.card.incarnation != home.incarnation:
             raise unknown(response)
         return pool, rank.card
 
-    async def _look_up(self, response: str) -> Home | None:
-        """Has a task of its own ask: a client that leaves must not break off an exchange with the store."""
-        found: asyncio.Future[Home | SchedulerError | None] = asyncio.get_running_loop().create_future()
+    async def _is_drained(self, home: Home) -> bool:
+        """Whether that is known of a rank."""
+        try:
+            return await self._asked(partial(self._pools.homes.is_drained, home))
+        except StoreLostError:
+            return False
+
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Has a task of its own ask: a client that leaves must not break off an exchange with the store.
+
+        Raises StoreLostError.
+        """
+        found: asyncio.Future[T | SchedulerError] = asyncio.get_running_loop().create_future()
 
         async def ask() -> None:
             try:
-                home_or_error: Home | SchedulerError | None = await self._pools.homes.find(response)
+                answer_or_error: T | SchedulerError = await question()
             except SchedulerError as error:
-                home_or_error = error
+                answer_or_error = error
             if not found.done():
-                found.set_result(home_or_error)
+                found.set_result(answer_or_error)
 
         self._errands.run(ask, "find a response", READ_WITHIN_S)
         try:
             with anyio.fail_after(READ_WITHIN_S):
-                home_or_error = await found
-            if isinstance(home_or_error, SchedulerError):
-                raise home_or_error
+                answer_or_error = await found
+            if isinstance(answer_or_error, SchedulerError):
+                raise answer_or_error
         except (SchedulerError, TimeoutError) as error:
             text = "Which rank has the response cannot be looked up now"
             raise StoreLostError(text, retry_after_ms=RETRY_AFTER_MS) from error
-        return home_or_error
+        return answer_or_error
 
 
 def unknown(response: str) -> UnknownResponseError:

@@ -100,13 +100,16 @@ class Pool(Protocol):
 
 
 class Homes(Protocol):
-    """Where responses are kept; both raise StoreUnavailableError and StoreRejectedError."""
+    """Where responses are kept; all raise StoreUnavailableError and StoreRejectedError."""
 
     async def keep(self, response: str, home: Home, ttl_s: int) -> None:
         """Remember for so many seconds where a response is."""
 
     async def find(self, response: str) -> Home | None:
         """Where a response is, if that is known."""
+
+    async def is_drained(self, home: Home) -> bool:
+        """Whether an operator has drained the rank, whether it is still in its pool or not."""
 
 
 class Pools(Protocol):

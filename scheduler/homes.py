@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from scheduler.errors import StoreRejectedError
-from scheduler.keys import response_home
+from scheduler.keys import PoolKeys, response_home
 from scheduler.store import Store
 
 
@@ -43,3 +43,11 @@ class Homes:
             return DECODER.decode(found)
         except msgspec.DecodeError as error:
             raise StoreRejectedError(f"{response_home(response)} holds what nobody here wrote") from error
+
+    async def is_drained(self, home: Home) -> bool:
+        """Whether an operator has drained the rank, whether it is still in its pool or not; what is no count says no.
+
+        Raises StoreUnavailableError, StoreRejectedError.
+        """
+        count: bytes | None = await self._store.command("HGET", PoolKeys(home.pool).drain, home.rank)
+        return count is not None and count.isdigit() and int(count) % 2 == 1

@@ -65,6 +65,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("zadd zcard zrangebyscore", ("change",)),
             ("hget hmget hkeys", ("seen", "card")),
             ("hexists", ("seen",)),
+            ("hget", ("drain",)),
             ("hget hmget hset hdel hkeys", ("breaker",)),
             ("mget set", ("blocks", "believed")),
             ("xadd del", ("receipts",)),

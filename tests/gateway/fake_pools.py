@@ -198,11 +198,16 @@ class FakePool:
 
 
 class FakeHomes:
-    """Remembers homes in a dict; while `error` is set it raises that, while `is_slow` it never answers."""
+    """Remembers homes in a dict; while `error` is set it raises that, while `is_slow` it never answers.
+
+    `drained` are ranks; while `drains_error` is set it raises that where it is asked for them.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, tuple[Home, int]] = {}
+        self.drained: set[str] = set()
         self.error: SchedulerError | None = None
+        self.drains_error: SchedulerError | None = None
         self.is_slow = False
 
     async def keep(self, response: str, home: Home, ttl_s: int) -> None:
@@ -213,6 +218,12 @@ class FakeHomes:
         await self._exchange()
         home, _ = self.kept.get(response, (None, 0))
         return home
+
+    async def is_drained(self, home: Home) -> bool:
+        await self._exchange()
+        if self.drains_error is not None:
+            raise self.drains_error
+        return home.rank in self.drained
 
     async def _exchange(self) -> None:
         if self.is_slow:

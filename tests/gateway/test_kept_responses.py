@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from gateway.kept_responses import AT_ONCE, KeptResponses
 from gateway.metrics import Metrics
 from gateway.rank_wait import RankWait
 from gateway.wire import read
-from scheduler.errors import StoreUnavailableError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.homes import Home, Homes
 from scheduler.store import open_store
 from tests.gateway.fake_pools import FakeHomes, FakePool, FakePools, FakePoolView, card
@@ -49,6 +50,9 @@ class Kept(NamedTuple):
 
     async def create(self, **fields: Any) -> Any:
         return await self.served.client.post(RESPONSES, json={"model": "sim", "input": "x"} | fields)
+
+    async def get(self, response: str) -> Any:
+        return await self.served.client.get(f"{RESPONSES}/{response}")
 
     def nothing_is_held(self) -> bool:
         return nothing_is_held(self.served, self.pool)
@@ -265,6 +269,32 @@ async def test_while_its_agent_restarts_the_rank_that_has_a_response_is_waited_f
         it.pool.has_rank.set()
         assert (await asking).status_code == 200
     assert (it.a.requests, len(it.b.requests)) == ([], 1)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_rank_that_was_drained_before_it_left_is_not_waited_for(goes_on: bool) -> None:
+    async with kept(rank_wait_ms=600_000) as it:
+        it.pools.homes.kept["resp_1"] = it.home("B")
+        it.pools.homes.drained.add("B")
+        ask = partial(it.create, previous_response_id="resp_1") if goes_on else partial(it.get, "resp_1")
+        assert (await ask()).status_code == 200, "drained or not"
+        it.pool.view = FakePoolView({"A": it.pool.view.ranks["A"]})
+        assert (await ask()).status_code == 404
+        assert it.served.gateway.rank_wait.waiting == 0
+
+
+async def test_where_it_cannot_be_read_whether_a_rank_was_drained_it_is_waited_for() -> None:
+    """As by a gateway whose user of Redis may not."""
+    async with kept(rank_wait_ms=600_000) as it, asyncio.TaskGroup() as tasks:
+        it.pools.homes.kept["resp_1"] = it.home("B")
+        it.pools.homes.drains_error = StoreRejectedError("no permissions")
+        there = it.pool.view
+        it.pool.view = FakePoolView({"A": there.ranks["A"]})
+        asking = tasks.create_task(it.get("resp_1"))
+        await eventually(lambda: it.served.gateway.rank_wait.waiting == 1)
+        it.pool.view = there
+        it.pool.has_rank.set()
+        assert (await asking).status_code == 200
 
 
 async def test_an_id_cannot_change_what_a_rank_is_asked() -> None:

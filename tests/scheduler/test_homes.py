@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.errors import StoreRejectedError
 from scheduler.homes import Home, Homes
-from scheduler.keys import response_home
+from scheduler.keys import PoolKeys, response_home
 from scheduler.store import Store, open_store
 from tests.servers import RedisServer
 
@@ -39,6 +39,17 @@ async def test_what_nobody_here_wrote_is_an_error(store: Store) -> None:
     await store.command("SET", response_home("resp_1"), "junk")
     with pytest.raises(StoreRejectedError, match="nobody here wrote"):
         await Homes(store).find("resp_1")
+
+
+@pytest.mark.parametrize(
+    ("count", "is_drained"), [(None, False), ("0", False), ("1", True), ("2", False), ("7", True), ("junk", False)]
+)
+async def test_a_rank_is_drained_that_was_drained_once_more_than_undrained(
+    store: Store, count: str | None, is_drained: bool
+) -> None:
+    if count is not None:
+        await store.command("HSET", PoolKeys(HOME.pool).drain, HOME.rank, count)
+    assert await Homes(store).is_drained(HOME) is is_drained
 
 
 def test_an_id_of_any_length_has_a_short_key_of_its_own() -> None:

@@ -13,6 +13,7 @@ import redis
 
 from scheduler import admin, calls
 from scheduler.errors import StoreDeniedError
+from scheduler.homes import Home, Homes
 from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PoolKeys, limit, response_home
 from scheduler.lua import Script
 from scheduler.messages import RankState
@@ -141,6 +142,16 @@ async def test_no_role_can_touch_anothers_keys_by_plain_commands(
     async with open_store(url_of(server, role)) as store:
         with pytest.raises(StoreDeniedError, match=DENIED):
             await store.command(*words)
+
+
+async def test_a_gateway_keeps_responses_finds_them_and_may_ask_whether_their_rank_was_drained(
+    server: RedisServer, world: World
+) -> None:
+    async with open_store(url_of(server, GATEWAY)) as store:
+        homes = Homes(store)
+        await homes.keep("r", home := Home(POOL, "a", "1"), ttl_s=60)
+        assert await homes.find("r") == home
+        assert not await homes.is_drained(home)
 
 
 async def test_a_script_of_ones_own_can_do_no_more(world: World, server: RedisServer) -> None:
