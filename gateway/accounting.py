@@ -23,7 +23,7 @@ def accounted(gateway: Gateway, record: RequestRecord, prompt_tokens: int) -> It
     try:
         yield
     except (ClientGoneError, anyio.get_cancelled_exc_class()):
-        if record.usage is None and record.attempt_id and not gateway.stopping:
+        if record.usage is None and record.attempt_id and not gateway.is_cutting:
             gateway.metrics.count_unreported(record.pool, record.tenant, prompt_tokens)
         raise
     finally:

@@ -94,7 +94,7 @@ def _running(gateway: Gateway, name: str, record: RequestRecord, charged_tokens:
         yield
         used = max(charged_tokens, record.seen_tokens) if record.status < 400 else 0
     except (ClientGoneError, anyio.get_cancelled_exc_class()):
-        used = max(charged_tokens, record.seen_tokens) if record.attempt_id and not gateway.stopping else 0
+        used = max(charged_tokens, record.seen_tokens) if record.attempt_id and not gateway.is_cutting else 0
         raise
     finally:
         if record.usage is not None:

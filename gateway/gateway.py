@@ -77,6 +77,9 @@ class Gateway:
         """What /metrics shows. One of several workers shows what all of them have counted."""
         self.patience = Patience(settings.client_idle_ms / 1000)
         self.stopping = False
+        """Whether it is to end; its requests may still run on."""
+        self.is_cutting = False
+        """Whether they may not."""
         self._estimators: defaultdict[str, TokenEstimator] = defaultdict(TokenEstimator)
         self._alive: set[anyio.CancelScope] = set()
         self._idle = anyio.Event()
@@ -143,7 +146,7 @@ class Gateway:
             raise self._reason_to_cut(timeout_s)
 
     def _reason_to_cut(self, timeout_s: float | None) -> GatewayError:
-        if self.stopping:
+        if self.is_cutting:
             return ShuttingDownError("This gateway is shutting down", retry_after_ms=RETRY_AFTER_MS)
         return DeadlineExceededError(f"The request took longer than the {timeout_s:g} s it was given")
 
@@ -155,6 +158,6 @@ class Gateway:
 
     def cut_all(self) -> None:
         """End every request that is still alive; each tells its client, as far as it still can."""
-        self.stopping = True
+        self.stopping = self.is_cutting = True
         for scope in self._alive:
             scope.cancel()

@@ -74,17 +74,17 @@ async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_the_err
 
 
 @pytest.mark.parametrize(
-    ("attempt_id", "stopping", "is_counted"), [("a", False, True), ("", False, False), ("a", True, False)]
+    ("attempt_id", "is_cutting", "is_counted"), [("a", False, True), ("", False, False), ("a", True, False)]
 )
 async def test_what_no_rank_worked_on_or_the_gateway_cuts_is_counted_for_nobody(
-    attempt_id: str, stopping: bool, is_counted: bool
+    attempt_id: str, is_cutting: bool, is_counted: bool
 ) -> None:
     record = RequestRecord(id="1", client_id=None, route="", started_s=0.0, pool="sim", attempt_id=attempt_id)
     async with serving(pools_of_nobody()) as served:
-        served.gateway.stopping = stopping
+        served.gateway.stopping = True
+        served.gateway.is_cutting = is_cutting
         with pytest.raises(ClientGoneError), accounted(served.gateway, record, 7):
             raise ClientGoneError
-        served.gateway.stopping = False
         assert await counted(served, UNREPORTED) == ({"": 7.0} if is_counted else {})
 
 

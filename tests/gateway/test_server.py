@@ -148,6 +148,17 @@ async def test_a_second_signal_cuts_at_once() -> None:
         assert (await waiting).status_code == 503
 
 
+async def test_a_request_that_runs_out_of_its_own_time_meanwhile_is_told_so() -> None:
+    async with (
+        scripted_rank(stalls) as rank,
+        serving(FakePools(FakePool(card(rank.url))), lame_duck_ms=1_000_000, drain_s=1000.0) as served,
+    ):
+        terminate()
+        await eventually(lambda: served.gateway.stopping)
+        assert (await served.complete({"x-request-timeout-ms": "50"})).status_code == 504
+        terminate()
+
+
 async def test_being_cancelled_cuts_at_once_and_closes_everything() -> None:
     async with scripted_rank(stalls) as rank:
         async with serving(FakePools(pool := FakePool(card(rank.url)))) as served:
