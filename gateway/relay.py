@@ -67,6 +67,9 @@ async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
 
     Raises RankFailedError, RankErrorAnswerError, RankTimeoutError, RecomputedError, ClientGoneError.
     """
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+        # Clients follow it by themselves, some with their key.
+        raise RankFailedError(f"The rank answered with status {answer.status}, which leads its client elsewhere")
     if manner.may_retry and answer.status in RETRIED_STATUSES:
         body = edited(await read_whole(answer, EDITED_BYTES), manner.edits, streamed=False)
         raise RankErrorAnswerError(answer.status, for_client(answer.headers), body)

@@ -70,15 +70,22 @@ async def test_kv_params_of_a_client_lead_to_no_other_host() -> None:
         assert "kv_transfer_params" not in json.loads(rank.requests[-1].body)
 
 
-async def test_an_answer_that_leads_elsewhere_reaches_the_client_as_it_is() -> None:
+@pytest.mark.parametrize("path", [COMPLETIONS, "/tokenize", "/v1/responses/resp_1"])
+async def test_an_answer_that_leads_elsewhere_leads_neither_the_gateway_nor_its_client(path: str) -> None:
+    """An Anthropic client would bring the other host its key."""
     async with raw_rank(answering(OK)) as other:
 
         async def leads_away(exchange: Exchange) -> None:
             await exchange.answer("307 Temporary Redirect", b"", f"location: {other.url}/")
 
-        async with scripted_rank(leads_away) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
-            assert (await served.complete()).status_code in {307, 502}
-        assert other.connections == 0
+        async with scripted_rank(leads_away) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
+            served.gateway.kept.note("resp_1", "sim", next(iter(pool.view.ranks.values())).card)
+            method = "GET" if "resp_1" in path else "POST"
+            body = {"prompt": "x"} if method == "POST" else None
+            response = await served.client.request(method, path, json=body, follow_redirects=True)
+        assert (response.status_code, other.connections) == (502, 0)
+        assert "location" not in response.headers
+        assert set(pool.heard_of) == {(rank.url.removeprefix("http://"), False)}
 
 
 @pytest.mark.parametrize(
