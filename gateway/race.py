@@ -6,7 +6,6 @@ a record of its own until one of them has won.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -57,12 +56,11 @@ class Contest(NamedTuple):
 class Race:
     """One request's first try; made once, run once."""
 
-    def __init__(self, contest: Contest, shape: RequestShape, clock: Callable[[], float] = anyio.current_time) -> None:
+    def __init__(self, contest: Contest, shape: RequestShape) -> None:
         self._gateway, self._pool, self._request, self._hedging = contest
         self._shape = shape
         self._size: SizeClass = size_of(shape, streamed=self._request.body.streamed)
-        self._clock = clock
-        self._began_s = clock()
+        self._began_s = anyio.current_time()
         self._first_byte_s = 0.0
         self._lanes: list[Lane] = []
         self._winner: Lane | None = None
@@ -123,7 +121,7 @@ class Race:
         if self._winner is None:
             self._winner = lane
             self._settled.set()
-            self._first_byte_s = self._clock() - self._began_s
+            self._first_byte_s = anyio.current_time() - self._began_s
             for other in self._lanes:
                 if other is not lane:
                     other.scope.cancel()
