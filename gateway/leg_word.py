@@ -2,8 +2,9 @@
 
 Badly went what took no connection, was reset, was silent for too long, is no HTTP or no answer that can be used, and
 every 5xx but 501, which is a rank's way to say that it does not serve the path. Well went an answer that is whole, or a
-stream that has begun. Nothing is said of what a rank refuses: its API server may do so though its engine is dead; of an
-attempt whose client left before, or that failed for no fault of the rank; and of a WebSocket on which nobody speaks.
+stream that has its first token. Nothing is said of what a rank refuses: its API server may do so though its engine is
+dead; of an attempt whose client left before, or that failed for no fault of the rank; and of a WebSocket on which
+nobody speaks.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class LegWord:
             self._is_tunnel = True
             self.well()
         elif answer.is_event_stream:
-            answer.on_begun = self.well
+            answer.on_first_token = self.well
 
     def well(self) -> None:
         """It answers; said once, and not of one that failed."""

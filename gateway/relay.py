@@ -99,9 +99,13 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Non
         # Not by anyio's clock, which wants a task: this is called where bytes are received.
         reading.deadline = asyncio.get_running_loop().time() + AFTER_DONE_S
 
+    def on_first_token() -> None:
+        answer.on_first_token()
+        manner.on_first_token()
+
     stream = EventStream(
         manner.edits,
-        Turns(manner.on_first_token, end_soon, manner.on_beginning),
+        Turns(on_first_token, end_soon, manner.on_beginning),
         manner.usage,
         manner.taps,
         withheld=manner.withheld,

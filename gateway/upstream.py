@@ -35,9 +35,8 @@ class RankAnswer:
         self.status = head.status
         self.headers = head.headers
         self._exchange = exchange
-        self._has_data = False
-        self.on_begun: Callable[[], None] | None = None
-        """Called once, when a reader who has had the first bytes of the body comes for more."""
+        self.on_first_token: Callable[[], None] = _nothing
+        """To be called by who reads a stream and finds its first token."""
 
     @cached_property
     def content_type(self) -> bytes:
@@ -56,17 +55,13 @@ class RankAnswer:
 
     async def read(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises RankFailedError, RankTimeoutError."""
-        self._begun()
-        data = await self._exchange.read()
-        self._has_data = bool(data)
-        return data
+        return await self._exchange.read()
 
     async def pour(self, sink: Sink) -> None:
         """Give all of the body that is still to come to a sink, as it comes; returns at its end.
 
         Raises RankFailedError, RankTimeoutError, and what the sink raises, which closes the connection.
         """
-        self._begun()
         await self._exchange.pour(sink)
 
     def pause(self) -> None:
@@ -76,11 +71,6 @@ class RankAnswer:
     def resume(self) -> None:
         """Go on after `pause`."""
         self._exchange.resume()
-
-    def _begun(self) -> None:
-        if self._has_data and self.on_begun is not None:
-            self.on_begun()
-            self.on_begun = None
 
 
 class RankTunnel(RankAnswer):
@@ -190,6 +180,10 @@ class Upstream:
         if connection.is_closing:
             exchange.lost(None)
         return connection, exchange
+
+
+def _nothing() -> None:
+    """Nobody has asked to be told."""
 
 
 def _answer_of(head: Head, exchange: Exchange) -> RankAnswer:

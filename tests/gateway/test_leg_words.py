@@ -169,6 +169,25 @@ async def test_a_stream_is_one_good_word() -> None:
     assert pool.heard_of == [("r", True)]
 
 
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+ERROR = b'data: {"error":{"message":"no KV","type":"x","param":null,"code":500}}\n\n'
+
+
+@pytest.mark.parametrize("then", [b"", chunk(ERROR)], ids=["dies", "errs"])
+async def test_a_stream_that_fails_before_its_first_token_has_no_good_word(then: bytes) -> None:
+    """As of a decode rank that does not get its KV: the role is there before."""
+
+    async def begins(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(ROLE))
+        await anyio.sleep(0.01)
+        await exchange.send(then)
+        exchange.abort()
+
+    async with scripted_rank(begins) as rank, serving(FakePools(pool := FakePool(card(rank.url, rank="r")))) as served:
+        await served.client.post("/v1/chat/completions", json={"messages": [], "stream": True})
+    assert set(pool.heard_of) == {("r", False)}
+
+
 async def test_of_a_client_that_left_nothing_is_said() -> None:
     async with scripted_rank(stalls) as rank, serving(FakePools(pool := FakePool(card(rank.url)))) as served:
         with anyio.move_on_after(0.2):
