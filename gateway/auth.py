@@ -152,6 +152,7 @@ class KeyGuard:
                 record.client_left = True
                 return
             except GatewayError as error:
+                record.error = type(error).__name__
                 await fail(scope, send, error)
                 return
         await self._app(scope, receive, send)

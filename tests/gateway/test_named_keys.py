@@ -75,6 +75,7 @@ async def test_a_key_is_called_by_its_name_and_shown_nowhere(caplog: pytest.LogC
         page = (await served.client.get("/metrics")).text
         kept = repr(store.data)
     assert '"tenant":"team"' in caplog.text
+    assert '"error":"UnauthorizedError"' in caplog.text
     assert 'forebay_gateway_tokens_total{kind="prompt",pool="sim",tenant="team"}' in page
     for told in (caplog.text, page, kept):
         assert "fb-team" not in told
