@@ -69,7 +69,7 @@ async def test_the_end_of_an_answer_that_waits_for_its_usage_goes_before_the_err
             await asyncio.Event().wait()
 
     async with scripted_rank(never_tells_its_usage) as rank, serving(FakePools(FakePool(card(rank.url)))) as served:
-        response = await served.complete(stream=True, headers={} if dies else {"x-request-timeout-ms": "500"})
+        response = await served.complete(stream=True, headers={} if dies else {"x-request-timeout-ms": "2000"})
     assert response.content.startswith(EVENTS[0] + EVENTS[1] + b'data: {"error":')
 
 
