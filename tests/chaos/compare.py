@@ -41,17 +41,28 @@ class RouterEndedError(Exception):
 )
 @click.option("--router", "names", multiple=True, type=click.Choice(list(ROUTERS)), help="Only these; may be repeated.")
 @click.option("--program", multiple=True, metavar="NAME=PATH", help="A router's program, if not on the PATH.")
-@click.option("--seed", type=int, default=1, help="Of the faults and of the requests.")
+@click.option("--seed", "seeds", multiple=True, type=int, default=(1,), help="A run of each router for each seed.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=5, help="Each kind of fault so often.")
 @click.option("--rate", type=click.FloatRange(0.1, 1_000), default=15.0, help="Requests per second.")
 @click.option("--every-s", type=click.FloatRange(0.1, 600), default=3.5, help="Seconds from one fault to the next.")
 @click.option("--page", "page_file", type=click.Path(dir_okay=False, path_type=Path), help="Write this Markdown page.")
-def main(folder: Path, names: Sequence[str], program: Sequence[str], page_file: Path | None, **given: float) -> None:
+def main(
+    folder: Path,
+    names: Sequence[str],
+    program: Sequence[str],
+    seeds: Sequence[int],
+    page_file: Path | None,
+    **given: float,
+) -> None:
     """Break the ranks behind each router that is found, one router after another."""
     programs = _programs(names or tuple(ROUTERS), program)
-    plan = msgspec.convert(given, Plan)
+    plans = [msgspec.convert({"seed": seed, **given}, Plan) for seed in seeds]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        trials = [_kept(runner, folder / name, name, path, plan) for name, path in programs.items()]
+        trials = [
+            _kept(runner, folder / f"{name}-{plan.seed}", name, path, plan)
+            for name, path in programs.items()
+            for plan in plans
+        ]
     text = page(trials, ranks=ChaosSettings().ranks, patience_s=ChaosSettings().patience_s)
     if page_file:
         page_file.write_text(text)

@@ -12,7 +12,8 @@ from tests.chaos.compare import RouterEndedError, main, running
 from tests.chaos.routers import CONFIG, OURS, PORTS, ROUTERS, Recipe, recipe
 from tests.chaos.settings import ChaosSettings, Stage
 from tests.chaos.stage_run import run_stage
-from tests.chaos.test_comparison import PLAN, row, trial
+from tests.chaos.test_comparison import trial
+from tests.chaos.test_figures import outcome
 from tests.ports import HOST, free_ports, free_row
 from tests.servers import BINARY, MISSING
 
@@ -68,12 +69,22 @@ async def test_a_router_that_ends_while_it_is_needed_is_an_error(tmp_path: Path)
 
 
 def test_a_router_whose_figures_are_kept_is_not_run_again(tmp_path: Path) -> None:
-    (tmp_path / "nginx.json").write_bytes(msgspec.json.encode(trial("nginx", row("rank-kill", whole=77))))
-    words = ["--keep", str(tmp_path), "--router", "nginx", "--program", f"nginx={sys.executable}"]
-    result = CliRunner().invoke(main, [*words, "--page", str(tmp_path / "page.md")])
+    for seed in (1, 2):
+        kept = trial("nginx", *[outcome(judgment="lost", why="connection closed")] * seed, seed=seed)
+        (tmp_path / f"nginx-{seed}.json").write_bytes(msgspec.json.encode(kept))
+    words = ["--keep", str(tmp_path), "--router", "nginx", "--program", f"nginx={sys.executable}", "--seed", "1"]
+    result = CliRunner().invoke(main, [*words, "--seed", "2", "--page", str(tmp_path / "page.md")])
     assert result.exit_code == 0, result.output
-    assert "| nginx 1.2 | 100 | 77 | 3 |" in (tmp_path / "page.md").read_text()
-    assert CliRunner().invoke(main, [*words, "--seed", str(PLAN.seed + 1)]).exit_code == 1
+    for seed in (1, 2):
+        assert f"| nginx 1.2 | {seed} | 1,100 | 160 | 7 | 2 | {seed} |" in (tmp_path / "page.md").read_text()
+
+
+def test_figures_of_another_run_are_not_taken_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "nginx-1.json").write_bytes(msgspec.json.encode(trial("nginx")))
+    words = ["--keep", str(tmp_path), "--router", "nginx", "--program", f"nginx={sys.executable}", "--rounds", "9"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1
+    assert "nginx-1.json is of another run" in result.output
 
 
 def test_a_program_of_no_router_is_refused(tmp_path: Path) -> None:
