@@ -12,7 +12,7 @@ from typing import Protocol
 from agent.node_report import NodeReport
 from agent.report_timing import LEAST_GAP_S, due_at_s, interval_s
 from scheduler.errors import SchedulerError, StoreRejectedError
-from scheduler.messages import RankCard, RankReport, ReportReply
+from scheduler.messages import RankCard, RankReport, RankState, ReportReply
 
 log = logging.getLogger(__name__)
 _GATHER_S = 0.01
@@ -52,6 +52,7 @@ class Publisher:
         self._changed = asyncio.Event()
         self._sent = NodeReport((), {}, {})
         self._refused: Mapping[str, str] = {}
+        self._reasons: dict[str, set[str]] = {}
         self._complaints: set[str] = set()
 
     def changed(self) -> None:
@@ -124,7 +125,12 @@ class Publisher:
     def _log_states(self, report: NodeReport, refused: Mapping[str, str]) -> None:
         before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports}
         for r in report.reports:
-            if r.rank not in refused and before.get(r.rank) != (r.state, r.incarnation):
-                because = report.because.get(r.rank, "")
+            is_new = before.get(r.rank) != (r.state, r.incarnation)
+            because = report.because.get(r.rank, "")
+            # A rank that is restarted is refused first, and may be kept down by something else, as its certificate.
+            reasons = set[str]() if is_new else self._reasons.get(r.rank, set())
+            is_other_reason = r.state is RankState.DOWN and because not in reasons
+            if r.rank not in refused and (is_new or is_other_reason):
                 reason = f": {because}" if because else ""
                 log.info("rank %s is %s%s (incarnation %s)", r.rank, r.state, reason, r.incarnation)
+            self._reasons[r.rank] = reasons | {because}

@@ -176,3 +176,23 @@ async def test_a_rank_that_goes_down_is_logged_with_the_reason(caplog: pytest.Lo
         node.says(msgspec.structs.replace(UP, state=RankState.DOWN), because="connection refused")
         await until(lambda: node.reporter.last["r"].state is RankState.DOWN, "the rank is down")
     assert "rank r is down: connection refused (incarnation p1)" in caplog.messages
+
+
+async def test_each_reason_why_a_rank_stays_down_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    down = msgspec.structs.replace(UP, state=RankState.DOWN)
+    async with publishing(heartbeat_ms=50) as node:
+        for reason in ("connection refused", "certificate verify failed", "connection refused"):
+            told = len(node.reporter.told)
+            node.says(down, because=reason)
+            await until(lambda told=told: len(node.reporter.told) >= told + 2, "it is told")  # type: ignore[misc]
+        node.says(UP)
+        await until(lambda: node.reporter.last["r"] == UP, "the rank is up")
+        node.says(down, because="connection refused")
+        await until(lambda: node.reporter.last["r"] == down, "it is down again")
+    assert [line.removesuffix(" (incarnation p1)") for line in caplog.messages if line.startswith("rank r is ")] == [
+        "rank r is down: connection refused",
+        "rank r is down: certificate verify failed",
+        "rank r is up",
+        "rank r is down: connection refused",
+    ]
