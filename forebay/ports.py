@@ -15,6 +15,12 @@ def obstacles(ports: Iterable[int]) -> dict[int, str]:
     return {port: obstacle for port in ports if (obstacle := _obstacle(port))}
 
 
+def free_row(count: int, beyond: int) -> int | None:
+    """The first of `count` ports in a row that can all be listened on, some hundreds beyond that one; None: nowhere."""
+    starts = range(beyond + 100, 65_537 - count, 100)
+    return next((start for start in starts if not obstacles(range(start, start + count))), None)
+
+
 def _obstacle(port: int) -> str | None:
     with socket.socket() as probe:
         # As a server binds: a port that only waits for old connections to die is free.
