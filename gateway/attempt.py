@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gateway.answer_leg import AnswerLeg
+from gateway.connectors import CONNECTORS
+from gateway.connectors.connector import PrefillFirst
 from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
@@ -12,10 +14,11 @@ from gateway.notes import Notes
 from gateway.outcome import RANK_ERRORS, Outcome, Served
 from gateway.pair import PullPair
 from gateway.phases import Phases
+from gateway.placed_pair import PlacedPair
 from gateway.placing import Pool
 from gateway.request import Request
 from gateway.retry import Tries
-from scheduler.decision import LegKind, Place
+from scheduler.decision import Leg, LegKind, Place
 from scheduler.messages import RankCard, Role
 
 
@@ -44,15 +47,20 @@ class Attempt:
             self._notes.placed(self._place)
             match self._place.legs:
                 case (prefill, decode):
-                    reservation = self._place.reservation
-                    pair = PullPair(self._gateway, self._pool, self._request, reservation, self._phases, self._notes)
-                    return await pair.run((prefill, decode), self._tries)
+                    return await self._run_pair(prefill, decode)
                 case (leg,):
                     return await self._run_whole(leg.card)
                 case _:
                     raise AssertionError("a placement has one leg or two")
         finally:
             self._phases.end()
+
+    async def _run_pair(self, prefill: Leg, decode: Leg) -> Outcome:
+        reservation = self._place.reservation
+        placed = PlacedPair(self._gateway, self._pool, self._request, reservation, self._phases, self._notes)
+        match CONNECTORS[prefill.card.connector]:
+            case PrefillFirst() as connector:
+                return await PullPair(placed, connector).run((prefill, decode), self._tries)
 
     async def _run_whole(self, card: RankCard) -> Outcome:
         dispatch = Dispatch(self._gateway, self._pool, self._request.head, self._place.reservation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.connectors.connector import Connector, Handover
+from gateway.connectors.connector import Handover, PrefillFirst
 from gateway.dispatch import Dispatch
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
@@ -36,7 +36,7 @@ def who_frees(ranks: Mapping[str, RankView], prefill: RankCard, *, rather: str, 
 class Freeing:
     """One prefill to be freed. It outlives the request it was made for."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request, connector: Connector) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request, connector: PrefillFirst) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request

@@ -9,22 +9,17 @@ from __future__ import annotations
 import anyio
 
 from gateway.answer_leg import AnswerLeg
-from gateway.connectors import CONNECTORS
-from gateway.connectors.connector import Handover
+from gateway.connectors.connector import Handover, PrefillFirst
 from gateway.dialects.apis import dialect_of
-from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
 from gateway.errors import NoRankError, RankFailedError
 from gateway.freeing import Freeing
-from gateway.gateway import RETRY_AFTER_MS, Gateway
+from gateway.gateway import RETRY_AFTER_MS
 from gateway.leg_bodies import decode_body
 from gateway.leg_failures import LegFailures
-from gateway.notes import Notes
 from gateway.outcome import RANK_ERRORS, Failed, Outcome, Served, Trouble
-from gateway.phases import Phases
-from gateway.placing import Pool
+from gateway.placed_pair import PlacedPair
 from gateway.prefill_leg import PrefillLeg
-from gateway.request import Request
 from gateway.retry import Tries
 from scheduler.decision import Leg, LegKind
 from scheduler.messages import RankCard
@@ -34,19 +29,17 @@ DECODE_BEGINS_S = 1.0
 
 
 class PullPair:
-    """One prefill and one decode of the request with this `reservation`; made once, run once."""
+    """One prefill and one decode of a placed request; made once, run once."""
 
-    def __init__(
-        self, gateway: Gateway, pool: Pool, request: Request, reservation: int, phases: Phases, notes: Notes
-    ) -> None:
-        self._gateway = gateway
-        self._pool = pool
-        self._request = request
-        self._reservation = reservation
-        self._phases = phases
-        self._notes = notes
-        self._dispatch = Dispatch(gateway, pool, request.head, reservation)
-        request.record.attempt_id = self._dispatch.attempt_id
+    def __init__(self, placed: PlacedPair, connector: PrefillFirst) -> None:
+        self._gateway = placed.gateway
+        self._pool = placed.pool
+        self._request = placed.request
+        self._reservation = placed.reservation
+        self._phases = placed.phases
+        self._notes = placed.notes
+        self._connector = connector
+        self._dispatch = placed.dispatch()
 
     async def run(self, legs: tuple[Leg, Leg], tries: Tries) -> Outcome:
         """Serve the request, or say why not; its decode rank is none to avoid if there is another, and no silent one.
@@ -55,20 +48,19 @@ class PullPair:
         """
         failures = LegFailures(self._pool, self._request.reply, self._notes, tries.again)
         prefill, decode = (leg.card for leg in legs)
-        connector = CONNECTORS[prefill.connector]
         leg = PrefillLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
         answer = AnswerLeg(self._gateway, self._pool, self._request, self._dispatch, self._phases)
         failed = ""
         try:
             try:
-                await leg.run(prefill, connector)
+                await leg.run(prefill, self._connector)
             except RANK_ERRORS as error:
                 return failures.outcome(LegKind.PREFILL, prefill, error)
             if leg.answered:
                 return Served(None)
             if leg.handover is None:
                 return Failed(Trouble.NO_TRANSFER, "", RankFailedError("The prefill rank offers no KV"))
-            by_s = anyio.current_time() + connector.reach_within_s
+            by_s = anyio.current_time() + self._connector.reach_within_s
             receipt_for = self._request.receipt_for
             bound = await self._pool.rebind(self._reservation, receipt_for=receipt_for, avoid=tries.avoid)
             if bound is None or bound.card.rank in tries.silent:
@@ -80,7 +72,7 @@ class PullPair:
             return outcome
         finally:
             if leg.handover is not None and not answer.reached:
-                freeing = Freeing(self._gateway, self._pool, self._request, connector)
+                freeing = Freeing(self._gateway, self._pool, self._request, self._connector)
                 freeing.start(leg.handover, prefill, rather=decode.rank, failed=failed)
 
     async def _decode(
@@ -94,7 +86,7 @@ class PullPair:
         prefill, decode = cards
         self._notes.decodes_on(decode)
         fields = self._request.body.fields
-        params = CONNECTORS[prefill.connector].decode_params(handover, prefill, decode)
+        params = self._connector.decode_params(handover, prefill, decode)
         edits = Edits(
             cached_tokens=handover.cached_tokens,
             own_stop=stops_at_recomputed(fields),

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import anyio
 
 from gateway import prefill_answer
-from gateway.connectors.connector import Connector, Handover
+from gateway.connectors.connector import Handover, PrefillFirst
 from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import as_it_came
@@ -49,7 +49,7 @@ class PrefillLeg:
         self.handover: Handover | None = None
         self.answered = False
 
-    async def run(self, card: RankCard, connector: Connector) -> None:
+    async def run(self, card: RankCard, connector: PrefillFirst) -> None:
         """Have the rank prefill. What the client is at fault for it is told in the rank's words.
 
         Raises RankUnreachableError,
@@ -72,7 +72,7 @@ class PrefillLeg:
             self._dispatch.ran_out_of_time(card)
             raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
 
-    async def _exchange(self, card: RankCard, connector: Connector, scope: anyio.CancelScope) -> None:
+    async def _exchange(self, card: RankCard, connector: PrefillFirst, scope: anyio.CancelScope) -> None:
         try:
             with scope:
                 await self._ask(card, connector)
@@ -81,7 +81,7 @@ class PrefillLeg:
         finally:
             self._ended.set()
 
-    async def _ask(self, card: RankCard, connector: Connector) -> None:
+    async def _ask(self, card: RankCard, connector: PrefillFirst) -> None:
         body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
         sent_ids = self._request.asked.token_ids if self._request.asked else 0
         began_s = time.monotonic()

@@ -45,6 +45,21 @@ class Phase(IntEnum):
     FIRST_TOKEN = 3
 
 
+class KvAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway has to know of a rank's KV connector before it has answered anything, as its connector needs it.
+
+    `host` and `port` are where other ranks ask it for KV, `bootstrap_url` where they first ask who it is. An engine's
+    id is another one in each life.
+    """
+
+    engine_id: str = ""
+    host: str = ""
+    port: int = 0
+    tp_size: Count = 1
+    pp_size: Count = 1
+    bootstrap_url: str = ""
+
+
 class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     """What stays true of a rank for one incarnation; its agent registers it.
 
@@ -52,6 +67,7 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     base URL without a trailing slash. `local_index` is the `X-data-parallel-rank` to send, None where the port has
     one engine. `kv_capacity_tokens` and `max_num_seqs` are per rank; a `block_size` of 0 is not known. Connector,
     version and geometry say which prefill and decode ranks pair, labels where a rank is: read once pairs are placed.
+    `kv` is for the connectors that start both legs at once.
     """
 
     v: int = CARD_VERSION
@@ -68,6 +84,7 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     block_size: int = 0
     engine_version: str = ""
     connector: str = ""
+    kv: KvAddress | None = None
     kv_geometry: str = ""
     dp_group: str = ""
     labels: dict[str, str] = {}

@@ -6,7 +6,7 @@ one needs and for how long, and how KV is freed that nobody will fetch.
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import msgspec
 from msgspec import Raw
@@ -27,26 +27,33 @@ class Handover(msgspec.Struct, frozen=True):
     cached_tokens: int | None
 
 
-class Connector(Protocol):
-    """One connector. Its prefill goes first, and the decode rank fetches the KV when it is ready."""
+class PrefillFirst(ABC):
+    """A connector whose prefill goes first; the decode rank fetches the KV when it is ready (gateway/pair.py)."""
 
-    @property
-    def reach_within_s(self) -> float:
-        """From the prefill's answer to the decode rank's having the request; later its KV may be another prompt's."""
+    reach_within_s: float
+    """From the prefill's answer to the decode rank's having the request; later its KV may be another prompt's."""
 
+    @abstractmethod
     def prefill_params(self) -> Raw:
         """The kv_transfer_params that the prefill leg carries."""
 
+    @abstractmethod
     def handover(self, answer: PrefillAnswer, prefill: RankCard) -> Handover | None:
         """What of the prefill rank's answer the decode leg needs; None if it offers no KV.
 
         Raises RankFailedError if it is of a shape that a decode rank must not be given.
         """
 
+    @abstractmethod
     def decode_params(self, handover: Handover, prefill: RankCard, decode: RankCard) -> Raw:
         """The kv_transfer_params that the decode leg carries."""
 
+    @abstractmethod
     def freeing_body(self, params: Raw, attempt_id: str) -> bytes:
         """The body of a completions request to a decode rank that makes it free KV it was offered, and does nothing
         else.
         """
+
+
+Connector = PrefillFirst
+"""By the order in which its legs start, which is what a pair of ranks is run by (gateway/attempt.py)."""

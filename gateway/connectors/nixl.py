@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.connectors import nixl_offer
-from gateway.connectors.connector import Handover
+from gateway.connectors.connector import Handover, PrefillFirst
 from gateway.leg_bodies import PARAMS
 from gateway.prefill_answer import PrefillAnswer
 from scheduler.messages import RankCard
@@ -23,7 +23,7 @@ ASKS_FOR_KV = Raw(
 )
 
 
-class Nixl:
+class Nixl(PrefillFirst):
     """The prefill rank's answer says where the blocks are; it holds them under a lease of 30 s from then on.
 
     The decode rank renews the lease once it has the request.
