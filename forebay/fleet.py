@@ -46,7 +46,7 @@ def gateway_commands(settings: UpSettings) -> Commands:
     return {
         f"gateway-{index}": (
             *("gateway", "--host", LOOPBACK, "--port", str(port)),
-            *("--explain", "--drain-s", str(DRAIN_S), "--lame-duck-ms", "0", "--policy", settings.policy),
+            *("--explain", "--pin", "--drain-s", str(DRAIN_S), "--lame-duck-ms", "0", "--policy", settings.policy),
         )
         for index, port in enumerate(settings.gateway_ports)
     }

@@ -72,6 +72,11 @@ class GatewayCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
         int, Meta(ge=1, le=256, description="gateway processes on the port; each is a gateway of its own")
     ] = 1
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the field."""
+        if self.workers > 1 and self.gateway.rank_ports:
+            raise ValueError("rank_ports: workers share one port; start a gateway with one worker for these")
+
 
 class AgentCommandSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An agent's options, and where a secret among them may stand."""

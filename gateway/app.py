@@ -152,9 +152,9 @@ def _add_probes(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/healthz")
     @app.get("/health")
     @app.get("/ping")
-    async def alive() -> Response:
-        """Whether this process serves at all."""
-        return Response()
+    async def alive(request: Request) -> Response:
+        """Whether this process serves at all; at the port of a rank, whether that rank takes requests."""
+        return Response(status_code=200 if gateway.rank_ports.serves_at(request.scope) else 503)
 
     @app.get("/readyz")
     async def ready() -> Response:

@@ -29,6 +29,7 @@ from gateway.metrics import Metrics, StateCollector
 from gateway.patience import Patience
 from gateway.placing import Pool, Pools
 from gateway.prompt import Prompt
+from gateway.rank_ports import RankPorts
 from gateway.rank_wait import RankWait
 from gateway.readiness import Readiness
 from gateway.retry_budget import RetryBudget
@@ -76,6 +77,7 @@ class Gateway:
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
         self.patience = Patience(settings.client_idle_ms / 1000)
+        self.rank_ports = RankPorts(settings.ports_of_ranks, pools)
         self.stopping = False
         """Whether it is to end; its requests may still run on."""
         self.is_cutting = False

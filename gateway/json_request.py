@@ -15,6 +15,7 @@ from gateway.asked_usage import asking
 from gateway.gateway import Gateway
 from gateway.kept_responses import unknown
 from gateway.life import answer_until_gone, read_whole_body
+from gateway.pins import pinned
 from gateway.placing import Pool
 from gateway.prompt import Prompt
 from gateway.query import value_of
@@ -50,7 +51,8 @@ class JsonRequest:
         arrival.record.pool = pool.name
         shape = await self._bound(self._shape_of(pool, body, asked), pool, body, arrival.record)
         content = body.forward if self._route.kind is Kind.PAIRABLE else transfer_params.of_client(body.forward)
-        _, _, record, reply, explain, receipt_for = arrival
+        shape = pinned(shape, arrival.rank, pool)
+        _, _, record, reply, explain, receipt_for, _ = arrival
         request = Request(self._route, arrival.head, content, body, asked, record, reply, explain, receipt_for)
         admission = await admit(self._gateway, pool, arrival, self._route, shape)
         with accounted(self._gateway, record, 0 if asked is None else shape.prompt_tokens), admission:

@@ -21,6 +21,7 @@ from gateway.client_http.client import Client
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
 from gateway.intake import read_body, wait_until_gone
+from gateway.pins import named_rank
 from gateway.reply import ClientGoneError, Reply
 from gateway.request import Arrival, arrival_of
 
@@ -43,7 +44,9 @@ class Life:
         try:
             with self._gateway.living(headers.timeout_s(scope["headers"]), since_s=record.started_s):
                 may_explain, share = settings.explain, settings.receipt_share
-                await self._serve(arrival_of(scope, receive, reply, may_explain=may_explain, receipt_share=share))
+                rank = named_rank(scope["headers"], may_pin=settings.pin, port_rank=self._gateway.rank_ports.of(scope))
+                arrival = arrival_of(scope, receive, reply, may_explain=may_explain, receipt_share=share, rank=rank)
+                await self._serve(arrival)
         except ClientGoneError:
             record.client_left = True
         except GatewayError as error:

@@ -8,6 +8,7 @@ from typing import Protocol
 from scheduler.decision import Decision, Leg, RequestShape
 from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState
+from scheduler.named_rank import Fault
 from scheduler.prefix_calibration import CacheBelief
 
 
@@ -53,6 +54,9 @@ class Pool(Protocol):
     @property
     def left_out(self) -> frozenset[str]:
         """The ranks that are left out now: by their breakers, or since they took no connection."""
+
+    def fault_of(self, rank: str) -> Fault | None:
+        """Why no request that names this rank can be placed; None: it can."""
 
     def foresee(self, shape: RequestShape) -> None:
         """Have looked up at once what `place` will want to know of the prompt; returns at once."""

@@ -22,6 +22,7 @@ from gateway.errors import (
 )
 from gateway.gateway import Gateway
 from gateway.life import answer_until_gone
+from gateway.pins import pinned
 from gateway.placing import Pool
 from gateway.query import value_of
 from gateway.realtime_session import RealtimeSession
@@ -56,7 +57,8 @@ class Realtime:
         arrival.record.pool = pool.name
         # Nobody knows how long it will be spoken; this is what such a model takes at once.
         shape = shape_of_audio(None, self._route.learned_as, self._gateway.estimator(pool))
-        _, _, record, reply, explain, receipt_for = arrival
+        shape = pinned(shape, arrival.rank, pool)
+        _, _, record, reply, explain, receipt_for, _ = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, b"", read, None, record, reply, explain, receipt_for)
         session = partial(RealtimeSession, self._gateway, pool, request, offer)

@@ -45,7 +45,8 @@ class Head(NamedTuple):
 class Arrival(NamedTuple):
     """A request whose body is yet to be read. `explain`: its client asked where it goes, and may know.
 
-    `receipt_for` is the id under which receipts of its placements are kept; empty: none are.
+    `receipt_for` is the id under which receipts of its placements are kept; empty: none are. `rank` is the one that it
+    names, if it does (pins.py).
     """
 
     head: Head
@@ -54,6 +55,7 @@ class Arrival(NamedTuple):
     reply: Reply
     explain: bool
     receipt_for: str
+    rank: str
 
 
 class Request(NamedTuple):
@@ -81,8 +83,12 @@ class Request(NamedTuple):
         return self.route.api
 
 
-def arrival_of(scope: Scope, receive: Receive, reply: Reply, *, may_explain: bool, receipt_share: float) -> Arrival:
+def arrival_of(
+    scope: Scope, receive: Receive, reply: Reply, *, may_explain: bool, receipt_share: float, rank: str = ""
+) -> Arrival:
     """What a scope says of its request; a share of all has receipts, and those that are to be explained.
+
+    `rank` is the one that it names.
 
     Raises InvalidRequestError if its query is none that may be sent on.
     """
@@ -93,7 +99,7 @@ def arrival_of(scope: Scope, receive: Receive, reply: Reply, *, may_explain: boo
     explain = may_explain and first(head.headers, b"x-forebay-explain") == b"1"
     record = record_of(scope)
     receipt_for = record.answered_id if explain or is_sampled(record.id, receipt_share) else ""
-    return Arrival(head, receive, record, reply, explain, receipt_for)
+    return Arrival(head, receive, record, reply, explain, receipt_for, rank)
 
 
 def is_sampled(request_id: str, share: float) -> bool:

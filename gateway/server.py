@@ -7,7 +7,7 @@ import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from signal import SIGINT, SIGTERM
@@ -69,7 +69,9 @@ async def serve(settings: GatewaySettings, ready: Callable[[str], None]) -> None
     Raises ListenError, StoreUrlError, TlsFileError, ApiKeyFileError.
     """
     async with open_gateway(settings, lambda: listening(settings.host, settings.port)) as (gateway, listener):
-        await serve_http(gateway, listener, ready)
+        with ExitStack() as stack:
+            of_ranks = [stack.enter_context(listening(settings.host, port)) for port in gateway.rank_ports.ports]
+            await serve_http(gateway, [listener, *of_ranks], ready)
 
 
 @asynccontextmanager
@@ -114,21 +116,20 @@ async def open_upstream(settings: GatewaySettings) -> AsyncIterator[Upstream]:
 
 
 async def serve_http(
-    gateway: Gateway, listener: socket.socket, ready: Callable[[str], None], shared: SharedListener | None = None
+    gateway: Gateway, listeners: list[socket.socket], ready: Callable[[str], None], shared: SharedListener | None = None
 ) -> None:
-    """Serve one gateway on a bound socket until a signal or cancellation, as `serve` says.
+    """Serve one gateway on bound sockets until a signal or cancellation, as `serve` says; the first names it.
 
-    If it is `shared` with other workers, its connections are accepted in turn with them. Raises TlsFileError.
+    If the only one is `shared` with other workers, its connections are accepted in turn with them. Raises TlsFileError.
     """
-    server, shared = _server(gateway), shared or _tls_listener(gateway.settings, listener)
-    accepting = anyio.CancelScope()
-    ended = anyio.Event()
+    server, shared = _server(gateway), shared or _tls_listener(gateway.settings, listeners)
+    accepting, ended = anyio.CancelScope(), anyio.Event()
 
     async def run() -> None:
         # It ends by being told to, so that what is open is told as well.
         with anyio.CancelScope(shield=True):
             try:
-                await server.serve([] if shared else [listener])
+                await server.serve([] if shared else listeners)
             finally:
                 ended.set()
 
@@ -144,7 +145,8 @@ async def serve_http(
     async def announce() -> None:
         await server.up.wait()
         await gateway.readiness.run()
-        ready(f"gateway {gateway.name} ready: {gateway.settings.scheme}://{name_of(listener)}")
+        address = f"{gateway.settings.scheme}://{name_of(listeners[0])}"
+        ready(f"gateway {gateway.name} ready: {address}{gateway.rank_ports.told}")
 
     with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
         async with gateway.errands.open(), anyio.create_task_group() as tasks:
@@ -165,9 +167,9 @@ async def serve_http(
             tasks.cancel_scope.cancel()
 
 
-def _tls_listener(settings: GatewaySettings, listener: socket.socket) -> SharedListener | None:
+def _tls_listener(settings: GatewaySettings, listeners: list[socket.socket]) -> SharedListener | None:
     """With TLS the connections of a single process are accepted as workers accept theirs: with limits of ours."""
-    return SharedListener.alone(listener, close_within_s=settings.client_idle_ms / 1000) if settings.tls_cert else None
+    return SharedListener.alone(listeners, close_within_s=settings.client_idle_ms / 1000) if settings.tls_cert else None
 
 
 def _server(gateway: Gateway) -> _Server:

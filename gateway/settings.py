@@ -8,6 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gateway import rank_port_option
+from gateway.rank_port_option import RankPortsError
 from scheduler.endpoints import AllowedHostError, AllowedHosts
 from scheduler.policies import POLICIES
 from scheduler.settings import SchedulerSettings
@@ -82,6 +84,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         bool,
         Meta(description="answer x-forebay-explain with the ranks and the gateway that served it, and keep a receipt"),
     ] = False
+    pin: Annotated[bool, Meta(description="let clients name the rank that is to serve them, by x-forebay-rank")] = False
+    rank_ports: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="PORT[-PORT][=RANK[-NUMBER]]: a port for each rank, whose requests go to it alone; without "
+            "RANK the ranks of the only model in the order of their names"
+        ),
+    ] = ()
     receipt_share: Annotated[
         float,
         Meta(
@@ -177,6 +187,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         for name, other in (("tls_cert", "tls_key"), ("rank_cert", "rank_key")):
             if bool(getattr(self, name)) != bool(getattr(self, other)):
                 raise ValueError(f"{name}: certificate and key go together, and only one of them is given")
+        self._check_rank_ports()
         try:
             AllowedHosts(self.allow_ranks)
         except AllowedHostError as error:
@@ -184,6 +195,19 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         for origin in self.cors_origin:
             if not ORIGIN.fullmatch(origin):
                 raise ValueError(f"cors_origin: expected * or SCHEME://HOST[:PORT] without a path, not {origin!r}")
+
+    def _check_rank_ports(self) -> None:
+        try:
+            ports = self.ports_of_ranks
+        except RankPortsError as error:
+            raise ValueError(f"rank_ports: {error}") from error
+        if self.port in ports:
+            raise ValueError(f"rank_ports: port {self.port} is the gateway's own")
+
+    @property
+    def ports_of_ranks(self) -> dict[int, str]:
+        """The ports of single ranks, and whose each is; '' where that is yet to be found. Raises RankPortsError."""
+        return rank_port_option.parse(self.rank_ports)
 
     @property
     def scheme(self) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,50 +37,65 @@ RETRY_S = 0.5
 """How long accepting rests when the system has no descriptor or memory for a connection."""
 
 
+Begin = Callable[[socket.socket], Coroutine[None, None, None]]
+"""Has a connection served."""
+
+
 class SharedListener:
-    """One worker's end of the socket."""
+    """One worker's end of the socket; a process that is alone may have several."""
 
     def __init__(
-        self, listener: socket.socket, counts: ConnectionCounts, worker: int, *, close_within_s: float = CLOSE_S
+        self,
+        listeners: Sequence[socket.socket],
+        counts: ConnectionCounts,
+        worker: int,
+        *,
+        close_within_s: float = CLOSE_S,
     ) -> None:
-        self._listener = listener
+        self._listeners = listeners
         self._counts = counts
         self._worker = worker
         self._close_within_s = close_within_s
 
     @classmethod
-    def alone(cls, listener: socket.socket, *, close_within_s: float) -> SharedListener:
-        """That of a process that shares the socket with no other."""
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-        return cls(listener, ConnectionCounts(create_shared_memory(1), 1), 0, close_within_s=close_within_s)
+    def alone(cls, listeners: Sequence[socket.socket], *, close_within_s: float) -> SharedListener:
+        """That of a process that shares its sockets with no other."""
+        for listener in listeners:
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        return cls(listeners, ConnectionCounts(create_shared_memory(1), 1), 0, close_within_s=close_within_s)
 
     async def accept_for(self, server: uvicorn.Server) -> None:
-        """Give a server that runs its connections, until cancelled; the socket is closed then."""
+        """Give a server that runs its connections, until cancelled; the sockets are closed then."""
         connections = server.server_state.connections = _CountedConnections(self._counts, self._worker)
         # uvicorn would call it so.
         protocol_class: Callable[..., asyncio.Protocol] = server.config.http_protocol_class
         make_protocol = partial(protocol_class, config=server.config, server_state=server.server_state, app_state={})
         connections.tell()
-        tls = server.config.ssl
-        async with anyio.create_task_group() as handshakes:
-            with self._listener:
-                try:
-                    while True:
-                        accepted = await self._accept_one()
-                        if accepted is not None and tls is None:
-                            await self._begin(make_protocol, accepted, None)
-                        elif accepted is not None:
-                            handshakes.start_soon(self._begin, make_protocol, accepted, tls, name="handshake")
-                finally:
-                    connections.leave()
+        begin = partial(self._begin, make_protocol, server.config.ssl)
+        try:
+            async with anyio.create_task_group() as tasks:
+                for listener in self._listeners:
+                    tasks.start_soon(self._accept_on, listener, begin, server.config.ssl is not None, name="accept")
+        finally:
+            connections.leave()
 
-    async def _accept_one(self) -> socket.socket | None:
-        await anyio.wait_readable(self._listener)
+    async def _accept_on(self, listener: socket.socket, begin: Begin, shakes_hands: bool) -> None:
+        async with anyio.create_task_group() as handshakes:
+            with listener:
+                while True:
+                    accepted = await self._accept_one(listener)
+                    if accepted is not None and shakes_hands:
+                        handshakes.start_soon(begin, accepted, name="handshake")
+                    elif accepted is not None:
+                        await begin(accepted)
+
+    async def _accept_one(self, listener: socket.socket) -> socket.socket | None:
+        await anyio.wait_readable(listener)
         if not self._counts.is_turn_of(self._worker):
             await anyio.sleep(LEAVE_TO_OTHERS_S)
         try:
-            connection, _ = self._listener.accept()
+            connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return None
         except OSError as error:
@@ -91,7 +106,7 @@ class SharedListener:
         return connection
 
     async def _begin(
-        self, make_protocol: Callable[[], asyncio.Protocol], connection: socket.socket, tls: ssl.SSLContext | None
+        self, make_protocol: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None, connection: socket.socket
     ) -> None:
         """Have it served. With TLS that takes a handshake, which is let end when no more are accepted."""
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": self._close_within_s} if tls else {}

@@ -15,6 +15,7 @@ from gateway.form import FieldFinder, boundary_of
 from gateway.gateway import Gateway
 from gateway.life import answer_while_there, answer_while_watched
 from gateway.patience import Waiting
+from gateway.pins import pinned
 from gateway.placing import Pool
 from gateway.request import Arrival, Request
 from gateway.routes import Route
@@ -54,7 +55,8 @@ class Upload:
         pool = await self._pool_for(model, arrival.record)
         arrival.record.pool = pool.name
         shape = shape_of_audio(body.declared_bytes, self._route.learned_as, self._gateway.estimator(pool))
-        _, _, record, reply, explain, receipt_for = arrival
+        shape = pinned(shape, arrival.rank, pool)
+        _, _, record, reply, explain, receipt_for, _ = arrival
         read = wire.without_fields(model)
         request = Request(self._route, arrival.head, body, read, None, record, reply, explain, receipt_for)
         admission = await admit(self._gateway, pool, arrival, self._route, shape)

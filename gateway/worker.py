@@ -47,8 +47,8 @@ async def serve_worker(settings: WorkerSettings, _: Callable[[str], None]) -> No
         tasks.start_soon(link.run, lambda: _counted_by(gateway), name="link")
         counts = ConnectionCounts(settings.counts_fd, settings.workers)
         close_within_s = settings.gateway.client_idle_ms / 1000
-        shared = SharedListener(listener, counts, settings.worker, close_within_s=close_within_s)
-        await serve_http(gateway, listener, link.ready, shared)
+        shared = SharedListener([listener], counts, settings.worker, close_within_s=close_within_s)
+        await serve_http(gateway, [listener], link.ready, shared)
         tasks.cancel_scope.cancel()
 
 

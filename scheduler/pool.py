@@ -18,6 +18,7 @@ from scheduler.decision import Decision, Leg, Place, Reject, RequestShape, Wait
 from scheduler.keys import PoolKeys
 from scheduler.ledger import Ledger
 from scheduler.messages import Phase, RankCard
+from scheduler.named_rank import Fault, fault_of
 from scheduler.placing_alone import PlacingAlone
 from scheduler.planning import Rules, plan
 from scheduler.prefix_index import PrefixIndex
@@ -34,10 +35,7 @@ LEAVE_WITHIN_S = 1.0
 
 
 class Pool:
-    """One pool: its last snapshot, this gateway's reservations in it, and the rules it places by.
-
-    `clock` answers monotonic seconds.
-    """
+    """One pool: its last snapshot, this gateway's reservations in it, its rules. `clock` answers monotonic seconds."""
 
     def __init__(
         self,
@@ -62,6 +60,8 @@ class Pool:
         self._rules, self._rng, self._turns = rules, rng, itertools.count()
         self._cases = Cases(self._snapshots, rng)
         self._breakers = Breakers(store, keys, settings, self._snapshots, self._reach, gateway, self._ledger.live)
+        self.shun = self._breakers.shun
+        """The rank took no connection: for a while it is placed on only if there is no other."""
         self._snapshots.on_read += (self._alone.remember, self._breakers.look)
 
     @property
@@ -102,6 +102,10 @@ class Pool:
     def left_out(self) -> frozenset[str]:
         """The ranks that are left out now: by their breakers, or since they took no connection."""
         return self._breakers.out()
+
+    def fault_of(self, rank: str) -> Fault | None:
+        """Why no request that names this rank can be placed, by the last snapshot; None: it can."""
+        return fault_of(self.view, rank)
 
     @property
     def reservations(self) -> int:
@@ -182,10 +186,6 @@ class Pool:
         """The request holds nothing any more; returns at once, idempotent."""
         self._prefixes.released(reservation)
         self._ledger.release(reservation)
-
-    def shun(self, rank: str) -> None:
-        """The rank took no connection: for a while it is placed on only if there is no other."""
-        self._breakers.shun(rank)
 
     def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
         """An attempt at a rank ended so, of the request with this `reservation` if it was placed; returns at once."""

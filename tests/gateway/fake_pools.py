@@ -11,6 +11,7 @@ from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
 from scheduler.errors import SchedulerError
 from scheduler.homes import Home
 from scheduler.messages import Phase, RankCard, RankState, Role
+from scheduler.named_rank import Fault
 from scheduler.prefix_calibration import CacheBelief
 
 
@@ -80,6 +81,7 @@ class FakePool:
         self.view = FakePoolView({one.rank: FakeRankView(one) for one in cards})
         self.place_s = place_s
         self.answer = answer
+        self.faults: dict[str, Fault] = {}
         self._takes_turns = takes_turns
         self.degraded = False
         self.snapshot_age_s = 0.25
@@ -106,6 +108,9 @@ class FakePool:
         self.heard_for: list[int | None] = []
         self.left_out: frozenset[str] = frozenset()
         self._random = Random(7)
+
+    def fault_of(self, rank: str) -> Fault | None:
+        return self.faults.get(rank) if rank in self.view.ranks else Fault.UNKNOWN
 
     def foresee(self, shape: RequestShape) -> None:
         self.foreseen.append(shape)
@@ -241,7 +246,16 @@ class FakePools:
         self.counters: Mapping[str, int] = {"resyncs": 3}
         self.homes: Any = FakeHomes()
         self.lost: dict[str, FakePool] = {}
+        self._pools: dict[str, FakePool] = {}
+        self.show(*pools)
+
+    def show(self, *pools: FakePool) -> None:
+        """These are all there are from now on."""
         self._pools = {pool.name: pool for pool in pools}
+
+    @property
+    def all(self) -> Sequence[FakePool]:
+        return list(self._pools.values())
 
     def get(self, model: str) -> FakePool | None:
         return self._pools.get(model)

@@ -119,7 +119,7 @@ async def serving(pools: FakePools, *, limits: Any = None, **options: Any) -> As
             )
             up = anyio.Event()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(serve_http, gateway, listener, lambda _: up.set())
+                tasks.start_soon(serve_http, gateway, [listener], lambda _: up.set())
                 if pools.ready:
                     with anyio.fail_after(DEADLINE_S):
                         await up.wait()

@@ -37,7 +37,7 @@ class Servers:
             tasks.start_soon(self.servers[index].serve, [])
             await self.servers[index].up.wait()
             with self.accepting[index]:
-                await SharedListener(own, self._counts, index).accept_for(self.servers[index])
+                await SharedListener([own], self._counts, index).accept_for(self.servers[index])
 
     @property
     def connections(self) -> list[int]:
