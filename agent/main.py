@@ -26,7 +26,7 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     cannot be understood and, in an exception group, StoreRejectedError for a store that will not have us.
     """
     async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
-        reporter = Reporter(store, pool=settings.model, node=settings.node_name, settings=SchedulerSettings())
+        reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
         await _ask_once(store, settings)
         await run_node(settings, reporter, ready)
@@ -35,7 +35,7 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
 async def _ask_once(store: Store, settings: AgentSettings) -> None:
     """Read what every report begins with, so that a wrong URL is told while the ranks are still loading."""
     try:
-        await store.command("GET", PoolKeys(settings.model).head)
+        await store.command("GET", PoolKeys(settings.pool).head)
     except StoreUnavailableError as error:
         log.warning("node %s: %s; going on, and reporting as soon as it does", settings.node_name, error)
     except StoreWrongTypeError:

@@ -1,18 +1,23 @@
-"""Runs one node: a watcher per port, one publisher, and a goodbye at the end."""
+"""Runs one node: a watcher per port, one publisher, and a goodbye at the end. Ports may be added and taken away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import anyio
+import httpx
+import msgspec
 
 from agent.node_report import NodeReport, node_report
+from agent.port_state import PortState
 from agent.probe import Probe, open_http
 from agent.publisher import NodeReporter, Publisher
 from agent.settings import AgentSettings
+from agent.targets import Target
 from agent.watcher import Watcher
 from scheduler.errors import SchedulerError
 from scheduler.rank_tls import rank_context
@@ -21,34 +26,98 @@ log = logging.getLogger(__name__)
 _GOODBYE_DEADLINE_S = 2.0
 
 
+class Node:
+    """A node that runs: its ports are watched from when they are added until they are removed. Made by `open_node`."""
+
+    def __init__(self, settings: AgentSettings, http: httpx.AsyncClient, tasks: asyncio.TaskGroup) -> None:
+        self._settings, self._http, self._tasks = settings, http, tasks
+        self._watched: dict[Target, tuple[Watcher, asyncio.Task[None]]] = {}
+        self._leaving: dict[Target, PortState] = {}
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever there may be something new to report."""
+
+    def add(self, target: Target) -> None:
+        """Watch a port from now on: its ranks are offered once it answers. One that is watched already stays so."""
+        if target in self._watched:
+            return
+        self._leaving.pop(target, None)
+        watcher = Watcher(target, Probe(self._http, target.url, self._settings), self._settings, self._changed)
+        self._watched[target] = watcher, self._tasks.create_task(watcher.run(), name=f"watch {target.name}")
+
+    def remove(self, target: Target) -> None:
+        """Watch a port no longer; with the next report its ranks leave the pool. Nothing happens to one not watched."""
+        watcher, task = self._watched.pop(target, (None, None))
+        if watcher and task:
+            task.cancel()
+            known = tuple(track for track in watcher.port.ranks if track.card is not None)
+            if known:
+                self._leaving[target] = msgspec.structs.replace(watcher.port, ranks=known)
+                self._changed()
+
+    def ranks_at(self, target: Target) -> tuple[str, ...]:
+        """The ranks behind a port that have been introduced, by name; none before it has answered."""
+        watcher, _ = self._watched.get(target, (None, None))
+        return tuple(track.rank for track in watcher.port.ranks if track.card) if watcher else ()
+
+    def report(self) -> NodeReport:
+        """What is to be said of all ranks now."""
+        ports = [watcher.port for watcher, _ in self._watched.values()]
+        return node_report(ports, self._settings, time.monotonic(), leaving=tuple(self._leaving.values()))
+
+    def reported(self, report: NodeReport) -> None:
+        """The store has heard this: who was said to leave in it has left."""
+        gone = report.gone
+        left = [target for target, port in self._leaving.items() if all(track.rank in gone for track in port.ranks)]
+        for target in left:
+            del self._leaving[target]
+
+    def stop(self) -> None:
+        """Watch nothing any more; the ranks stay as they were reported."""
+        for _, task in self._watched.values():
+            task.cancel()
+
+    def _changed(self) -> None:
+        self.changed()
+
+
 async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None]) -> None:
-    """Watch and report the ranks until cancelled, then take them out of the pool.
+    """Watch and report the ranks until cancelled, then take them out of the pool. As `open_node`."""
+    async with open_node(settings, reporter, ready):
+        await anyio.sleep_forever()
+
+
+@asynccontextmanager
+async def open_node(
+    settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None]
+) -> AsyncIterator[Node]:
+    """Watch and report the ranks of the settings, and what is added, until left; then all of them leave the pool.
 
     Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
     in an exception group, StoreRejectedError when the store never takes a report; and TlsFileError.
     """
-    watchers: list[Watcher] = []
-
-    def take() -> NodeReport:
-        return node_report([watcher.port for watcher in watchers], settings, time.monotonic())
-
-    publisher = Publisher(
-        reporter,
-        take,
-        node=settings.node_name,
-        heartbeat_ms=settings.heartbeat_ms,
-        accepted=_ReadyLine(settings, ready).accepted,
-    )
+    ready_line = _ReadyLine(settings, ready)
     tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
     async with open_http(tls) as http:
-        for target in settings.targets:
-            probe = Probe(http, target.url, settings)
-            watchers.append(Watcher(target, probe, settings, publisher.changed))
         try:
             async with asyncio.TaskGroup() as tasks:
-                for watcher in watchers:
-                    tasks.create_task(watcher.run(), name=f"watch {watcher.port.target.name}")
-                tasks.create_task(publisher.run(), name="publish")
+                node = Node(settings, http, tasks)
+
+                def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
+                    node.reported(report)
+                    ready_line.accepted(ranks)
+
+                publisher = Publisher(
+                    reporter, node.report, node=settings.node_name, heartbeat_ms=settings.heartbeat_ms, accepted=accepted
+                )
+                node.changed = publisher.changed
+                for target in settings.targets:
+                    node.add(target)
+                publishing = tasks.create_task(publisher.run(), name="publish")
+                try:
+                    yield node
+                finally:
+                    node.stop()
+                    publishing.cancel()
         finally:
             with anyio.move_on_after(_GOODBYE_DEADLINE_S, shield=True):
                 await _say_goodbye(reporter, settings.node_name)
@@ -79,5 +148,5 @@ class _ReadyLine:
         waiting = f"; waiting for {', '.join(missing)}" if missing else ""
         self._ready(
             f"agent {self._settings.node_name} reports {len(ranks)} {self._settings.role} "
-            f"rank{'s' if len(ranks) > 1 else ''} to pool {self._settings.model}{waiting}"
+            f"rank{'s' if len(ranks) > 1 else ''} to pool {self._settings.pool}{waiting}"
         )

@@ -21,6 +21,11 @@ class NodeReport(msgspec.Struct, frozen=True):
     because: Mapping[str, str]
 
     @property
+    def gone(self) -> frozenset[str]:
+        """The ranks that leave the pool."""
+        return frozenset(r.rank for r in self.reports if r.state is RankState.GONE)
+
+    @property
     def states(self) -> tuple[tuple[str, str, RankState], ...]:
         """What makes a report worth sending at once: which life of which rank is in which state."""
         return tuple((r.rank, r.incarnation, r.state) for r in self.reports)
@@ -31,8 +36,13 @@ class NodeReport(msgspec.Struct, frozen=True):
         return tuple((r.rank, r.incarnation, r.state, r.running, r.waiting, r.kv_used_tokens) for r in self.reports)
 
 
-def node_report(ports: Sequence[PortState], settings: AgentSettings, now_s: float) -> NodeReport:
-    """The report at `now_s` (monotonic, as the samples' times). Each rank's state is health.py's verdict."""
+def node_report(
+    ports: Sequence[PortState], settings: AgentSettings, now_s: float, *, leaving: Sequence[PortState] = ()
+) -> NodeReport:
+    """The report at `now_s` (monotonic, as the samples' times). Each rank's state is health.py's verdict.
+
+    The ranks of ports that are `leaving` this node are gone.
+    """
     reports: list[RankReport] = []
     cards: dict[str, RankCard] = {}
     because: dict[str, str] = {}
@@ -45,4 +55,9 @@ def node_report(ports: Sequence[PortState], settings: AgentSettings, now_s: floa
                 because[track.rank] = said.because
             cards[track.rank] = track.card
             reports.append(rank_report(track, track.card, said.state, now_s))
+    for track in (track for port in leaving for track in port.ranks):
+        if track.card is not None:
+            because[track.rank] = "it was taken from this node"
+            cards[track.rank] = track.card
+            reports.append(rank_report(track, track.card, RankState.GONE, now_s))
     return NodeReport(tuple(reports), cards, because)

@@ -32,7 +32,7 @@ class NodeReporter(Protocol):
 
 
 class Publisher:
-    """Sends `take()`'s reports while `run` runs; `accepted` hears which ranks the store took, after each call."""
+    """Sends `take()`'s reports while `run` runs; `accepted` hears of each that was sent, and which ranks were taken."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Publisher:
         *,
         node: str,
         heartbeat_ms: int,
-        accepted: Callable[[frozenset[str]], None],
+        accepted: Callable[[NodeReport, frozenset[str]], None],
     ) -> None:
         self._reporter = reporter
         self._take = take
@@ -108,7 +108,7 @@ class Publisher:
         self._log_refusals(reply.refused)
         self._log_states(report, reply.refused)
         self._sent = report
-        self._accepted(frozenset(r.rank for r in report.reports) - reply.refused.keys())
+        self._accepted(report, frozenset(r.rank for r in report.reports) - reply.refused.keys())
         return True
 
     def _log_refusals(self, refused: Mapping[str, str]) -> None:

@@ -25,6 +25,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     redis: Annotated[str, Meta(min_length=1, description="URL of the store")]
     model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
+    pool_name: Annotated[str, Meta(description="pool of the ranks; by default the model's name")] = ""
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
     ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[
@@ -90,6 +91,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def targets(self) -> tuple[Target, ...]:
         """The ports to attach to."""
         return parse_targets(self.ranks)
+
+    @property
+    def pool(self) -> str:
+        """The pool that the ranks go to."""
+        return self.pool_name or self.model
 
     @property
     def kv_connector(self) -> str:

@@ -35,7 +35,7 @@ class Node:
             self._take,
             node="node-a",
             heartbeat_ms=heartbeat_ms,
-            accepted=self.accepted.append,
+            accepted=lambda _, ranks: self.accepted.append(ranks),
         )
 
     def _take(self) -> NodeReport:
