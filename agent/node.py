@@ -107,7 +107,11 @@ async def open_node(
                     ready_line.accepted(ranks)
 
                 publisher = Publisher(
-                    reporter, node.report, node=settings.node_name, heartbeat_ms=settings.heartbeat_ms, accepted=accepted
+                    reporter,
+                    node.report,
+                    node=settings.node_name,
+                    heartbeat_ms=settings.heartbeat_ms,
+                    accepted=accepted,
                 )
                 node.changed = publisher.changed
                 for target in settings.targets:
