@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
-PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"]
+PAGES = ["README.md", "README.zh-CN.md", "ARCHITECTURE.md", "CHANGELOG.md"]
 PAGES += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 
 
@@ -65,6 +65,11 @@ def forebay_lines(page: str) -> list[list[str]]:
 
 def test_the_readme_opens_with_the_two_commands() -> None:
     assert SHELL_LINES[:2] == ["make run", "make test"]
+
+
+def test_both_languages_open_with_the_same_commands() -> None:
+    assert shell_lines("README.zh-CN.md")[:2] == SHELL_LINES[:2]
+    assert {line for line in shell_lines("README.zh-CN.md") if line.startswith("vllm")} <= set(SHELL_LINES)
 
 
 def test_ci_runs_the_readmes_test_command_verbatim() -> None:
