@@ -25,3 +25,7 @@ class DiscoveryError(AgentError):
 
 class WarmUpError(AgentError):
     """A warm-up request failed; the message says how."""
+
+
+class FoundServerError(AgentError):
+    """A vLLM server of this node that cannot be attached to; the message says why."""

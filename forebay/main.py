@@ -17,7 +17,20 @@ from forebay.unknown_variables import refuse_unknown_variables
 from scheduler.errors import StoreUrlError
 
 COMMANDS = (
-    *("up", "gateway", "agent", "rank", "status", "drain", "undrain", "explain", "key", "redis-users", "bench"),
+    *(
+        "up",
+        "gateway",
+        "agent",
+        "rank",
+        "status",
+        "drain",
+        "undrain",
+        "explain",
+        "key",
+        "redis-users",
+        "preflight",
+        "bench",
+    ),
     *("simulate", "gateway-worker", "local-redis", "bench-backend", "bench-load", "bench-peer"),
 )
 LOG_LEVELS = ("debug", "info", "warning", "error")

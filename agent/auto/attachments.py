@@ -1,0 +1,90 @@
+"""What an agent attaches to on a node, from the vLLM servers that were found there. Pure.
+
+Ranks of one model, role, connector and DP group are one group; each group is an agent of its own in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from agent.auto.server import FoundServer, Mode
+from agent.errors import FoundServerError, TargetError
+from agent.targets import Target, parse_targets
+from scheduler.messages import Role
+
+FORGOTTEN_AFTER_S = 60.0
+"""A server that ended is watched for so long: it may be restarted, and is reported as down meanwhile."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """What the ranks of one agent have in common; see FoundServer."""
+
+    model: str
+    role: Role
+    connector: str
+    dp_group: str
+    max_num_seqs: int
+    api_key: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The ports to attach to, by group, and what was left out: why, by process."""
+
+    ports: dict[Group, tuple[Target, ...]]
+    left_out: dict[int, str]
+
+
+def attachments(servers: Iterable[FoundServer], *, rank_host: str, role: Role | None) -> Found:
+    """Where to attach to. Gateways reach servers that listen everywhere at `rank_host`.
+
+    `role` is that of servers whose command lines do not tell it; None: they are left out.
+    """
+    ports: dict[Group, list[Target]] = {}
+    left_out: dict[int, str] = {}
+    for server in servers:
+        try:
+            group = _group(server, role)
+            targets = _targets(server, rank_host)
+        except FoundServerError as error:
+            left_out[server.pid] = str(error)
+            continue
+        if targets:
+            ports.setdefault(group, []).extend(targets)
+    return Found({group: tuple(sorted(targets, key=_by_port)) for group, targets in ports.items()}, left_out)
+
+
+def still_watched(
+    known: Mapping[Target, float], found: Iterable[Target], now_s: float
+) -> tuple[dict[Target, float], set[Target]]:
+    """When each port was last found, and which are to be forgotten: their servers ended long ago."""
+    seen = dict(known) | dict.fromkeys(found, now_s)
+    forgotten = {target for target, since_s in seen.items() if now_s - since_s > FORGOTTEN_AFTER_S}
+    return {target: since_s for target, since_s in seen.items() if target not in forgotten}, forgotten
+
+
+def _group(server: FoundServer, role: Role | None) -> Group:
+    told = server.role or role
+    if told is None:
+        raise FoundServerError(
+            "its command line does not say whether it prefills or decodes (kv_role is kv_both); give --role"
+        )
+    connector = "" if told is Role.MIXED else server.connector
+    return Group(server.model, told, connector, server.dp_group, server.max_num_seqs, server.api_key)
+
+
+def _targets(server: FoundServer, rank_host: str) -> tuple[Target, ...]:
+    if server.mode is Mode.HEADLESS:
+        return ()  # its engines are behind the endpoint of another node, whose agent finds them there
+    host = server.host or rank_host
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https://" if server.tls else ""
+    try:
+        return parse_targets(",".join(f"{scheme}{shown}:{port}" for port in server.ports))
+    except TargetError as error:
+        raise FoundServerError(str(error)) from None
+
+
+def _by_port(target: Target) -> tuple[int, str]:
+    return target.port, target.host

@@ -1,0 +1,259 @@
+"""What a preflight makes of what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent.auto.arguments import Arguments
+from agent.targets import parse_targets
+from forebay.preflight.finding import Finding, Level
+from forebay.preflight.fleet_check import fleet_findings, port_range_findings
+from forebay.preflight.links import npu_findings, npu_ping_findings, rdma_findings
+from forebay.preflight.node_check import proxy_findings
+from forebay.preflight.pair_check import pair_findings
+from forebay.preflight.rank_facts import KvOffer, RankFacts
+from forebay.preflight.server_ports import ascend_direct_findings, ports_of
+from forebay.preflight.settings import PreflightSettings
+from scheduler.messages import Role
+
+P, D = "10.0.0.1:9000", "10.0.0.2:9000"
+HERE = {"10.0.0.2"}
+
+
+def rank(name: str = P, role: Role = Role.PREFILL, **fields: Any) -> RankFacts:
+    (target,) = parse_targets(name)
+    good: dict[str, Any] = {
+        "version": "0.32.0",
+        "models": ("m",),
+        "max_model_len": 4096,
+        "block_size": 16,
+        "cache_dtype": "auto",
+        "offer": KvOffer(engine_id=name, host=target.host, port=5600, reachable=True) if role is Role.PREFILL else None,
+    }
+    return RankFacts(target=target, role=role, **good | fields)
+
+
+def pair(here: set[str] = HERE, *, of_p: dict[str, Any] | None = None, **of_d: Any) -> list[Finding]:
+    return pair_findings(rank(**of_p or {}), rank(D, Role.DECODE, **of_d), here)
+
+
+def offer(**fields: Any) -> dict[str, Any]:
+    good = KvOffer(engine_id="e", host="10.0.0.1", port=5600, reachable=True)
+    return {"offer": msgspec.structs.replace(good, **fields)}
+
+
+def test_ranks_that_agree_and_reach_each_other_pair() -> None:
+    assert pair() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "what", "change"),
+    [
+        ({"version": "0.31.0"}, "version differs: 0.32.0 and 0.31.0", "installed vLLM"),
+        ({"block_size": 128}, "KV block size differs: 16 and 128", "--block-size"),
+        ({"cache_dtype": "fp8"}, "KV cache type differs: auto and fp8", "--kv-cache-dtype"),
+        ({"models": ("n",)}, "model differs: m and n", "--served-model-name"),
+    ],
+)
+def test_what_keeps_two_ranks_from_pairing_is_bad_and_names_the_flag(
+    fields: dict[str, Any], what: str, change: str
+) -> None:
+    (found,) = pair(**fields)
+    assert (found.level, found.what) == (Level.BAD, what)
+    assert change in found.change
+
+
+def test_what_a_rank_does_not_tell_is_no_difference() -> None:
+    assert pair(block_size=0, cache_dtype="") == []
+
+
+def test_a_shorter_decode_rank_is_a_warning() -> None:
+    (found,) = pair(max_model_len=2048)
+    assert (found.level, found.change) == (Level.WARN, "--max-model-len")
+
+
+def test_a_side_channel_that_takes_no_connection_is_seen_on_the_decode_ranks_node() -> None:
+    unreachable = offer(reachable=False)
+    (found,) = pair(of_p=unreachable)
+    assert (found.level, found.what) == (Level.BAD, "the side channel 10.0.0.1 port 5600 takes no connection from here")
+    (elsewhere,) = pair(set(), of_p=unreachable)
+    assert (elsewhere.level, elsewhere.change) == (Level.UNSEEN, "run forebay preflight on 10.0.0.2")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0.0.0.0", "::1"])
+def test_kv_offered_at_loopback_to_another_host_names_the_variable(host: str) -> None:
+    (found,) = pair(of_p=offer(host=host))
+    assert (found.level, found.change) == (
+        Level.WARN,
+        "VLLM_NIXL_SIDE_CHANNEL_HOST=10.0.0.1 of the prefill rank",
+    )
+
+
+def test_of_ranks_that_do_not_answer_nothing_is_compared() -> None:
+    (found,) = pair(fault="does not answer", version="")
+    assert found.level is Level.UNSEEN
+
+
+def test_ranks_that_are_away_offer_nothing_or_share_what_is_one_ranks_are_told() -> None:
+    same = KvOffer(engine_id="0", host="10.0.0.1", port=5600)
+    found = fleet_findings(
+        [
+            rank("10.0.0.1:9000", offer=same),
+            rank("10.0.0.1:9001", offer=same),
+            rank("10.0.0.1:9002", offer=None, no_offer="no kv_transfer_params"),
+            rank("10.0.0.1:9003", Role.DECODE, fault="does not answer: refused"),
+        ]
+    )
+    assert [(finding.where, finding.what) for finding in found] == [
+        ("10.0.0.1:9003", "does not answer: refused"),
+        ("10.0.0.1:9002", "offers no KV: no kv_transfer_params"),
+        ("10.0.0.1:9000, 10.0.0.1:9001", "have the same engine id, 0"),
+        ("10.0.0.1:9000, 10.0.0.1:9001", "have the same side channel, 10.0.0.1:5600"),
+    ]
+    assert {finding.level for finding in found} == {Level.BAD}
+    assert all(finding.change for finding in found)
+
+
+def test_ranges_of_ports_that_overlap_are_told() -> None:
+    found = port_range_findings(
+        [("a", range(10, 20)), ("b", range(19, 25)), ("c", range(30, 31)), ("d", range(18, 25))]
+    )
+    assert [(finding.where, finding.what) for finding in found] == [
+        ("a, b", "both use port 19"),
+        ("a, d", "both use ports 18-19"),
+        ("b, d", "both use ports 19-24"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "expected"),
+    [
+        (
+            ["--kv-transfer-config", '{"kv_connector": "NixlConnector"}', "-dpn", "3", "-dp", "4"],
+            {"VLLM_NIXL_SIDE_CHANNEL_PORT": "5700"},
+            range(5703, 5704),
+        ),
+        (
+            ["--kv-transfer-config", '{"kv_connector": "MooncakeConnector", "kv_role": "kv_producer"}'],
+            {},
+            range(8998, 8999),
+        ),
+        (
+            [
+                "--kv-transfer-config",
+                '{"kv_connector": "MooncakeConnectorV1", "kv_port": "30000"}',
+                "-tp",
+                "8",
+                "-dpn=1",
+            ],
+            {},
+            range(30008, 30016),
+        ),
+    ],
+)
+def test_ports_for_kv_are_known_by_the_connector(
+    words: list[str], environment: dict[str, str], expected: range
+) -> None:
+    given = Arguments(words)
+    (api, kv) = ports_of("vLLM 7", given, environment, [9000])
+    assert api == ("vLLM 7 API", range(9000, 9001))
+    assert kv[1] == expected
+
+
+def test_a_kv_port_where_ascend_direct_draws_its_own_is_a_warning() -> None:
+    ranges = [
+        ("vLLM 7 kv_port", range(20001, 20009)),
+        ("vLLM 8 kv_port", range(36000, 36008)),
+        ("x API", range(20001, 20002)),
+    ]
+    (found,) = ascend_direct_findings(ranges, 16)
+    assert (found.where, found.change) == ("vLLM 7 kv_port", "kv_port, from 36000 on")
+    assert ascend_direct_findings(ranges, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "level"),
+    [
+        ({}, Level.OK),
+        ({"http_proxy": "http://p"}, Level.WARN),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "10.0.0.1"}, Level.OK),
+        ({"ALL_PROXY": "http://p", "NO_PROXY": "*"}, Level.OK),
+        ({"http_proxy": ""}, Level.OK),
+    ],
+)
+def test_proxy_variables_that_tools_would_obey_are_a_warning(environment: dict[str, str], level: Level) -> None:
+    assert [finding.level for finding in proxy_findings(environment, ["10.0.0.1"])] == [level]
+
+
+GOOD = {
+    "-link": "link status: UP",
+    "-lldp": "Ifname: 400GE1/1/1",
+    "-net_health": "net health status: Success",
+    "-netdetect": "netdetect address: 10.1.0.1",
+    "-gateway": "default gateway:10.1.0.1, Iface:eth0",
+    "-hccs_ping": "",
+    "-ping": "recv 64 bytes, 0.00% packet loss",
+}
+
+
+def npu_tool(**instead: str) -> Any:
+    def run(command: Sequence[str]) -> str | None:
+        if command[1] == "-h":
+            return "usage"
+        key = command[3]
+        return instead.get(f"npu{command[2]}", GOOD[key]) if key == "-link" else GOOD[key]
+
+    return run
+
+
+def test_npus_whose_links_are_up_are_one_line() -> None:
+    (found,) = npu_findings(4, npu_tool())
+    assert (found.level, found.where) == (Level.OK, "NPU links")
+
+
+def test_an_npu_whose_link_is_down_is_named_with_what_to_look_at() -> None:
+    (found,) = npu_findings(4, npu_tool(npu2="link status: DOWN"))
+    assert (found.level, found.where, found.what) == (Level.BAD, "NPU 2 link", "link status: DOWN")
+    assert "hccn_tool -i 2 -link -g" in found.change
+
+
+def test_npus_are_pinged_in_whichever_way_answers() -> None:
+    assert [finding.level for finding in npu_ping_findings(2, ["10.1.0.9"], npu_tool())] == [Level.OK]
+    lost = npu_ping_findings(1, ["10.1.0.9"], lambda _: "send 3, recv 0, 100.00% packet loss")
+    assert [(finding.level, finding.where) for finding in lost] == [(Level.BAD, "NPU 0 -> 10.1.0.9")]
+
+
+def test_tools_that_are_not_installed_are_said_and_are_no_fault() -> None:
+    assert [finding.level for finding in (*npu_findings(8, lambda _: None), *rdma_findings(lambda _: None))] == [
+        Level.UNSEEN,
+        Level.UNSEEN,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ("link mlx5_0/1 state ACTIVE physical_state LINK_UP netdev eth0\n", Level.OK),
+        ("link mlx5_0/1 state DOWN physical_state DISABLED netdev eth0\n", Level.BAD),
+        ("", Level.WARN),
+    ],
+)
+def test_rdma_links_are_active_or_told(said: str, level: Level) -> None:
+    assert [finding.level for finding in rdma_findings(lambda _: said)] == [level]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"prefill_ranks": "9000"}, "prefill_ranks: '9000'"),
+        ({"ports": "x"}, "ports: "),
+        ({"npu_peer": ("10.0.0.1",)}, "npu_peer: say how many"),
+    ],
+)
+def test_options_that_cannot_be_read_name_themselves(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        PreflightSettings(**fields)
