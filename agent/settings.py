@@ -29,8 +29,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
     ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[
-        Literal["auto", "nixl"],
-        Meta(description="KV connector of the ranks; auto: nixl for prefill and decode ranks, none for mixed ones"),
+        Literal["auto", "nixl", "mooncake_pull", "pull", "store"],
+        Meta(
+            description="KV connector of the ranks; auto: nixl for prefill and decode ranks, none for mixed ones; "
+            "pull: nixl or mooncake_pull, told apart by what they answer"
+        ),
     ] = "auto"
     node: Annotated[
         str, Meta(pattern=r"^\S*\Z", description="name of this agent; default: host name and first port")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.connectors.connector import Handover, PrefillFirst
+from gateway.connectors.connector import Handover
+from gateway.connectors.kv_hosts import found_by
 from gateway.dispatch import Dispatch
 from gateway.errors import GatewayError
 from gateway.gateway import Gateway
+from gateway.leg_bodies import freeing_body
 from gateway.placing import Pool, RankView
 from gateway.request import Request
 from scheduler.messages import RankCard, RankState, Role
@@ -36,26 +38,26 @@ def who_frees(ranks: Mapping[str, RankView], prefill: RankCard, *, rather: str, 
 class Freeing:
     """One prefill to be freed. It outlives the request it was made for."""
 
-    def __init__(self, gateway: Gateway, pool: Pool, request: Request, connector: PrefillFirst) -> None:
+    def __init__(self, gateway: Gateway, pool: Pool, request: Request) -> None:
         self._gateway = gateway
         self._pool = pool
         self._request = request
-        self._connector = connector
 
     def start(self, handover: Handover, prefill: RankCard, *, rather: str, failed: str) -> None:
-        """Have a decode rank tell the prefill rank; returns at once."""
+        """Have a decode rank tell the prefill rank, if that holds anything; returns at once."""
+        if handover.params is None:
+            return
         decode = who_frees(self._pool.view.ranks, prefill, rather=rather, failed=failed)
         if decode is None:
             self._count(freed=False)
             return
-        card = decode
+        card, params = decode, found_by(decode, prefill, handover.params, handover.hosts)
 
         async def free() -> None:
             # Whatever the request's own API: not all of vLLM's free KV when they refuse a request.
             head = self._request.head._replace(path=COMPLETIONS, query="")
             dispatch = Dispatch(self._gateway, self._pool, head)
-            params = self._connector.decode_params(handover, prefill, card)
-            body = self._connector.freeing_body(params, dispatch.attempt_id)
+            body = freeing_body(params, dispatch.attempt_id)
             freed = False
             try:
                 async with dispatch.send(card, body, _nothing) as answer:

@@ -72,7 +72,7 @@ class PullPair:
             return outcome
         finally:
             if leg.handover is not None and not answer.reached:
-                freeing = Freeing(self._gateway, self._pool, self._request, self._connector)
+                freeing = Freeing(self._gateway, self._pool, self._request)
                 freeing.start(leg.handover, prefill, rather=decode.rank, failed=failed)
 
     async def _decode(

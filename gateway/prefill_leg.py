@@ -82,7 +82,8 @@ class PrefillLeg:
             self._ended.set()
 
     async def _ask(self, card: RankCard, connector: PrefillFirst) -> None:
-        body = prefill_body(self._request.api, self._request.body.fields, connector.prefill_params())
+        fields, params = self._request.body.fields, connector.prefill_params()
+        body = prefill_body(self._request.api, fields, params, min_tokens=connector.prefill_min_tokens)
         sent_ids = self._request.asked.token_ids if self._request.asked else 0
         began_s = time.monotonic()
         async with self._dispatch.send(card, body, self._on_sent, bears_stalls=lambda: False) as answer:

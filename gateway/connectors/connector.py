@@ -1,7 +1,7 @@
 """What a KV connector's protocol asks of a gateway. Pure.
 
 Each connector is one small module. It says what each leg of a pair carries, what of the first leg's answer the second
-one needs and for how long, and how KV is freed that nobody will fetch.
+one needs and for how long.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 import msgspec
 from msgspec import Raw
 
+from gateway.connectors.kv_hosts import found_by
 from gateway.prefill_answer import PrefillAnswer
 from scheduler.messages import RankCard
 
@@ -18,12 +19,13 @@ from scheduler.messages import RankCard
 class Handover(msgspec.Struct, frozen=True):
     """What a prefill rank hands to a decode rank, of the shape the connector knows.
 
-    `params` are as the rank wrote them; `remote_host` is where it says its KV is; `cached_tokens` of the prompt it had
-    from its prefix cache, None where it does not say.
+    `params` are as the rank wrote them, None where the decode rank needs none and no KV is held for it; `hosts` are
+    where they say the KV is, first the rank's own; `cached_tokens` of the prompt the rank had from its prefix cache,
+    None where it does not say.
     """
 
-    params: Raw
-    remote_host: str
+    params: Raw | None
+    hosts: tuple[str, ...]
     cached_tokens: int | None
 
 
@@ -33,9 +35,12 @@ class PrefillFirst(ABC):
     reach_within_s: float
     """From the prefill's answer to the decode rank's having the request; later its KV may be another prompt's."""
 
+    prefill_min_tokens: int = 0
+    """The least output tokens that a prefill leg asks for, where its API knows such a field; 0 is no word of it."""
+
     @abstractmethod
-    def prefill_params(self) -> Raw:
-        """The kv_transfer_params that the prefill leg carries."""
+    def prefill_params(self) -> Raw | None:
+        """The kv_transfer_params that the prefill leg carries, if any."""
 
     @abstractmethod
     def handover(self, answer: PrefillAnswer, prefill: RankCard) -> Handover | None:
@@ -44,15 +49,12 @@ class PrefillFirst(ABC):
         Raises RankFailedError if it is of a shape that a decode rank must not be given.
         """
 
-    @abstractmethod
-    def decode_params(self, handover: Handover, prefill: RankCard, decode: RankCard) -> Raw:
-        """The kv_transfer_params that the decode leg carries."""
+    def decode_params(self, handover: Handover, prefill: RankCard, decode: RankCard) -> Raw | None:
+        """The kv_transfer_params that the decode leg carries, if any.
 
-    @abstractmethod
-    def freeing_body(self, params: Raw, attempt_id: str) -> bytes:
-        """The body of a completions request to a decode rank that makes it free KV it was offered, and does nothing
-        else.
+        They are verbatim, but for hosts that mean another machine to the decode rank.
         """
+        return handover.params and found_by(decode, prefill, handover.params, handover.hosts)
 
 
 Connector = PrefillFirst

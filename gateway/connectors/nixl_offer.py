@@ -32,6 +32,8 @@ BlockId = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Blocks = Annotated[list[BlockId], Meta(min_length=1)]
 Ranks = Annotated[int, Meta(ge=1, le=4096)]
 Positive = Annotated[int, Meta(ge=1, lt=1 << 31)]
+Host = Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -41,8 +43,8 @@ class Offer(msgspec.Struct, frozen=True):
     remote_block_ids: Annotated[list[Blocks], Meta(min_length=1, max_length=MAX_GROUPS)]
     remote_engine_id: Name
     remote_request_id: Name
-    remote_host: Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z")]
-    remote_port: Annotated[int, Meta(ge=1, le=65535)]
+    remote_host: Host
+    remote_port: Port
     tp_size: Ranks
     pp_size: Ranks = 1
     dcp_size: Ranks = 1

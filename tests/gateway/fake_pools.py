@@ -24,6 +24,7 @@ def card(
     max_model_len: int = 4096,
     block_size: int = 0,
     incarnation: str = "1",
+    connector: str = "nixl",
 ) -> RankCard:
     return RankCard(
         rank=rank or endpoint.removeprefix("http://"),
@@ -34,7 +35,7 @@ def card(
         node="node",
         local_index=local_index,
         block_size=block_size,
-        connector="" if role is Role.MIXED else "nixl",
+        connector="" if role is Role.MIXED else connector,
         max_num_seqs=64,
         max_model_len=max_model_len,
         kv_capacity_tokens=100_000,

@@ -79,20 +79,27 @@ class Pair(NamedTuple):
 
 @asynccontextmanager
 async def scripted_pair(
-    prefill: Script = prefills, decode: Script = completes, *, block_size: int = 32, **options: Any
+    prefill: Script = prefills,
+    decode: Script = completes,
+    *,
+    block_size: int = 32,
+    connector: str = "nixl",
+    prefill2: Script = prefills,
+    **options: Any,
 ) -> AsyncIterator[Pair]:
     """Serve two prefill and two decode ranks, of which the first ones follow these scripts."""
+    about: Any = {"block_size": block_size, "connector": connector}
     async with (
         scripted_rank(prefill) as p,
-        scripted_rank(prefills) as p2,
+        scripted_rank(prefill2) as p2,
         scripted_rank(decode) as d,
         scripted_rank(completes) as d2,
     ):
         pool = FakePool(
-            card(p.url, rank="P", role=Role.PREFILL, block_size=block_size),
-            card(p2.url, rank="P2", role=Role.PREFILL, block_size=block_size),
-            card(d.url, rank="D", role=Role.DECODE, block_size=block_size),
-            card(d2.url, rank="D2", role=Role.DECODE, block_size=block_size),
+            card(p.url, rank="P", role=Role.PREFILL, **about),
+            card(p2.url, rank="P2", role=Role.PREFILL, **about),
+            card(d.url, rank="D", role=Role.DECODE, **about),
+            card(d2.url, rank="D2", role=Role.DECODE, **about),
             takes_turns=False,
         )
         async with serving(FakePools(pool), **options) as served:

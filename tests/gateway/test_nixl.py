@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from gateway import prefill_answer
-from gateway.connectors import CONNECTORS
 from gateway.connectors.connector import Handover
+from gateway.connectors.nixl import Nixl
 from gateway.errors import RankFailedError
 from scheduler.messages import RankCard, Role
 from tests.gateway.fake_pools import card
 from tests.gateway.scripted_pair import PARAMS
 from tests.gateway.scripted_pair import prefill_answer as answer_with
 
-NIXL = CONNECTORS["nixl"]
+NIXL = Nixl()
 
 
 def prefill(endpoint: str = "http://10.0.0.1:8000", **about: Any) -> RankCard:
@@ -26,6 +26,11 @@ def handover(params: dict[str, Any], *, block_size: int = 32, **fields: Any) -> 
     found = NIXL.handover(answer, prefill(block_size=block_size))
     assert found is not None
     return found
+
+
+def offered(params: dict[str, Any], **fields: Any) -> Any:
+    """What is handed on of these params."""
+    return json.loads(bytes(handover(params, **fields).params or b""))
 
 
 @pytest.mark.parametrize(
@@ -50,9 +55,15 @@ def test_a_host_that_means_another_to_the_decode_rank_is_replaced(
 ) -> None:
     given = PARAMS | {"remote_host": remote_host}
     params = NIXL.decode_params(handover(given), prefill(p), card(d, role=Role.DECODE))
-    assert json.loads(bytes(params)) == given | {"remote_host": expected}
+    assert json.loads(bytes(params or b"")) == given | {"remote_host": expected}
     if expected == remote_host:
-        assert bytes(params) == json.dumps(given).encode()
+        assert bytes(params or b"") == json.dumps(given).encode()
+
+
+def test_what_is_no_business_of_nixls_is_left_alone_beside_a_host_that_is_replaced() -> None:
+    given = PARAMS | {"remote_host": "localhost", "remote_multi_nodes_meta_mapping": {"0": "localhost"}}
+    params = NIXL.decode_params(handover(given), prefill(), card("http://10.0.0.2:8000", role=Role.DECODE))
+    assert json.loads(bytes(params or b"")) == given | {"remote_host": "10.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_blocks_that_hold_the_prompt_are_enough(
     blocks: list[list[int]], prompt_tokens: int, more: dict[str, int]
 ) -> None:
     params = PARAMS | {"remote_block_ids": blocks} | more
-    assert json.loads(bytes(handover(params, usage={"prompt_tokens": prompt_tokens}).params)) == params
+    assert offered(params, usage={"prompt_tokens": prompt_tokens}) == params
 
 
 @pytest.mark.parametrize(
@@ -134,7 +145,7 @@ def test_kv_of_a_prompt_without_a_length_is_a_failure_of_the_prefill_rank(usage:
     ],
 )
 def test_what_vllm_may_say_reaches_the_decode_rank(more: dict[str, Any]) -> None:
-    assert json.loads(bytes(handover(PARAMS | more).params)) == PARAMS | more
+    assert offered(PARAMS | more) == PARAMS | more
 
 
 @pytest.mark.parametrize(
@@ -142,7 +153,7 @@ def test_what_vllm_may_say_reaches_the_decode_rank(more: dict[str, Any]) -> None
 )
 def test_what_older_versions_do_not_say_may_be_missing(name: str) -> None:
     params = {key: value for key, value in PARAMS.items() if key != name}
-    assert json.loads(bytes(handover(params).params)) == params
+    assert offered(params) == params
 
 
 def test_fewer_tokens_than_ids_were_sent_are_a_failure_of_the_prefill_rank() -> None:
