@@ -10,15 +10,27 @@ class Batch:
     """The sequences of one step and the tokens computed for them; `budget` is how many more fit.
 
     `pairs` are the attended pairs of the `prefill` tokens. Of the prompts that came in, `queries` tokens were looked up
-    in the prefix cache, of which `hits` were found; the `external` ones among the rest come from another engine.
+    in the prefix cache, of which `hits` were found; the `external` ones among the rest come from elsewhere, and the
+    `loaded` ones of these within the step.
     """
 
-    __slots__ = ("budget", "decode", "external", "hits", "pairs", "parts", "preempted", "prefill", "queries")
+    __slots__ = ("budget", "decode", "external", "hits", "loaded", "pairs", "parts", "preempted", "prefill", "queries")
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.parts: list[Sequence] = []
-        self.decode = self.external = self.hits = self.pairs = self.preempted = self.prefill = self.queries = 0
+        self.decode = self.external = self.hits = self.loaded = 0
+        self.pairs = self.preempted = self.prefill = self.queries = 0
+
+    def look_up(self, sequence: Sequence, loaded_tokens: int) -> None:
+        """Count what a prompt that comes in has of KV already; so much of it was loaded for that."""
+        loaded = min(loaded_tokens, sequence.computed)
+        sequence.external_tokens = loaded
+        sequence.cached_tokens = sequence.computed - loaded
+        self.queries += sequence.num_tokens
+        self.hits += sequence.cached_tokens
+        self.external += loaded
+        self.loaded += loaded
 
     def add(self, sequence: Sequence, tokens: int) -> None:
         """Compute so many tokens of the sequence; one token behind others, some fetched, costs as much as decoding."""

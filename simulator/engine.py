@@ -13,13 +13,13 @@ from typing import Final
 
 from simulator.batch import Batch
 from simulator.held_kv import HeldKv
-from simulator.kv_cache import KvCache
 from simulator.kv_fetch import KvFetches
 from simulator.kv_taint import taint_of
 from simulator.model import end_threshold
 from simulator.sampling import sample
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
+from simulator.sharing_kv_cache import BlockStore, kv_cache_of
 from simulator.step import FetchStages, Step, TokenOut
 from simulator.timing import Timing, timing_of
 
@@ -27,8 +27,8 @@ from simulator.timing import Timing, timing_of
 class EngineCore:
     """The state of one engine between steps. While it is `paused` nothing is computed, and aborts still take effect."""
 
-    def __init__(self, settings: RankSettings) -> None:
-        self.kv = KvCache(settings.kv_blocks)
+    def __init__(self, settings: RankSettings, shared: BlockStore | None = None) -> None:
+        self.kv = kv_cache_of(settings, shared)
         self.running: list[Sequence] = []
         self.waiting: deque[Sequence] = deque()
         self.paused = False
@@ -36,8 +36,9 @@ class EngineCore:
         self._block_size: Final = settings.block_size_tokens
         self._timing: Final[Timing] = timing_of(settings)
         self._end_below: Final = end_threshold(settings.mean_output_tokens)
-        self.fetches: Final = KvFetches(self.kv)
-        self.held: Final = HeldKv(self.kv, settings.block_size_tokens, settings.kv_lease_ms / 1000)
+        self._only_capped: Final = settings.connector == "mooncake_pull"
+        self.fetches: Final = KvFetches(self.kv, takes_any=self._only_capped)
+        self.held: Final = HeldKv(self.kv, settings.block_size_tokens, settings.lease_s)
         self._aborted: set[int] = set()
         self._held_in_step: dict[int, str] = {}
         self._changed = False
@@ -104,25 +105,25 @@ class EngineCore:
             if not (self._changed or self._expired or batch.preempted):
                 return None
             return self._report(batch, now_s, [])
-        end_s = now_s + self._timing.step_s(batch.prefill, batch.decode, batch.pairs)
+        end_s = now_s + self._timing.step_s(batch.prefill, batch.decode, batch.pairs, batch.loaded)
         outputs = [
             sample(part, end_s, self._end_below, self._block_size)
             for part in batch.parts
             if part.computed == part.num_tokens
         ]
-        if finished := [out.sequence for out in outputs if out.finish]:
+        if finished := [out for out in outputs if out.finish]:
             self._finish(finished, end_s)
         return self._report(batch, end_s, outputs)
 
-    def _finish(self, finished: list[Sequence], end_s: float) -> None:
-        for sequence in finished:
-            if sequence.request.kv_request_id:
+    def _finish(self, finished: list[TokenOut], end_s: float) -> None:
+        for sequence, is_capped in ((out.sequence, out.finish == "length") for out in finished):
+            if sequence.request.kv_request_id and (is_capped or not self._only_capped):
                 self.held.hold(sequence, end_s)
                 self._held_in_step[sequence.request.request_id] = sequence.request.kv_request_id
             else:
                 self.kv.release(sequence.blocks)
             sequence.blocks = []
-        gone = set(map(id, finished))
+        gone = {id(out.sequence) for out in finished}
         self.running = [sequence for sequence in self.running if id(sequence) not in gone]
 
     def _report(self, batch: Batch, end_s: float, outputs: list[TokenOut]) -> Step:
@@ -139,7 +140,7 @@ class EngineCore:
             kv_usage=self.kv.usage,
             prefix_queries_tokens=batch.queries,
             prefix_hits_tokens=batch.hits,
-            external_queries_tokens=batch.queries - batch.hits if self._settings.moves_kv else 0,
+            external_queries_tokens=batch.queries - batch.hits if self._settings.connector else 0,
             external_hits_tokens=batch.external,
             preemptions=batch.preempted,
             pulls=fetches.take_orders(),
@@ -214,10 +215,9 @@ class EngineCore:
         sequence.computed = len(cached) * size
         sequence.published = len(cached)
         sequence.taint = taint_of(self.kv.held(cached), sequence.keys)
+        loaded_tokens = self.kv.take_loaded() * size
         if sequence.scheduled_s is None:
-            sequence.cached_tokens = sequence.computed
-            batch.queries += sequence.num_tokens
-            batch.hits += sequence.computed
+            batch.look_up(sequence, loaded_tokens)
         return True
 
     def _start(self, sequence: Sequence, batch: Batch, now_s: float) -> None:

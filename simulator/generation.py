@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from simulator.api_errors import bad_request, bad_value, unknown_model, while_read
+from simulator.leg_params import remote_kv
 from simulator.prompt import Prompt
 from simulator.settings import RankSettings
-from simulator.transfer_params import RemoteKv, remote_kv, wants_decode
+from simulator.transfer_params import RemoteKv, wants_decode
 
 _MOST_CHOICES: Final = 16_384
 """The limit vLLM sets to `n`. Here it holds for all prompts together: the rank must outlive whatever it is asked."""
@@ -142,7 +143,7 @@ def by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, An
     if not settings.moves_kv:
         return shown
     computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)
-    return {**shown, "keeps_kv": wants_decode(data), "spare" if computes else "pull": remote_kv(data)}
+    return {**shown, "keeps_kv": wants_decode(data), "spare" if computes else "pull": remote_kv(settings, data)}
 
 
 def whole(value: float | None, default: int) -> int:

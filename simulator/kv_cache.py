@@ -43,6 +43,10 @@ class KvCache:
             blocks.append(block)
         return blocks
 
+    def take_loaded(self) -> int:
+        """Blocks that came from elsewhere since the last call, to be found here."""
+        return 0
+
     def forget(self) -> bool:
         """Let no block be found any more; False (and no change) while any is held."""
         if self.num_free < self.num_blocks:

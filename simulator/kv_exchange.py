@@ -12,6 +12,7 @@ from simulator.kv_audit import KvAudit
 from simulator.kv_fetch import PullOrder
 from simulator.kv_peer import KvPeer
 from simulator.kv_pull import KvPuller
+from simulator.leg_params import offered
 from simulator.misuse import MisuseBoard
 from simulator.settings import RankSettings
 from simulator.transfer_params import KvOffer
@@ -43,14 +44,14 @@ class KvExchange:
         self._settings = settings
         self._engine, self._core, self._stats, self._misuse = engine, core, stats, misuse
 
-    def offer(self, kv_request_id: str) -> dict[str, Any] | None:
+    def offer(self, kv_request_id: str, last_token: int) -> dict[str, Any] | None:
         """The kv_transfer_params of the KV that is kept for a request; None where it is not (any more)."""
         held = self._core.held.find(kv_request_id)
         if held is None:
             return None
         self.audit.offered(kv_request_id)
         host, port = self.address
-        return KvOffer(
+        offer = KvOffer(
             engine_id=self.engine_id,
             request_id=kv_request_id,
             host=host,
@@ -58,7 +59,8 @@ class KvExchange:
             block_ids=tuple(held.blocks),
             num_tokens=held.num_tokens,
             cached_tokens=held.cached_tokens,
-        ).params()
+        )
+        return offered(self._settings, offer, last_token)
 
     def read_kv(self, kv_request_id: str, block_ids: tuple[int, ...]) -> tuple[int, ...] | None:
         """What these blocks hold now, whoever they belong to; None where there are no such blocks."""

@@ -27,28 +27,33 @@ class PullOrder(msgspec.Struct, frozen=True):
 
 
 class KvFetches:
-    """They hold blocks for their whole prompt: `pending` until the KV is here, then `ready` until they run."""
+    """They hold blocks for their whole prompt: `pending` until the KV is here, then `ready` until they run.
 
-    def __init__(self, kv: KvCache) -> None:
+    With `takes_any` the blocks that are offered need not be enough, as in vllm-ascend; without, as in vLLM.
+    """
+
+    def __init__(self, kv: KvCache, *, takes_any: bool = False) -> None:
         self.pending: dict[int, Sequence] = {}
         self.ready: deque[Sequence] = deque()
         self._kv = kv
+        self._takes_any = takes_any
         self._orders: list[PullOrder] = []
         self._abandoned: set[int] = set()
 
     def begin(self, sequence: Sequence, remote: RemoteKv) -> None:
         """Fetch what the sequence's first `published` blocks do not have.
 
-        More blocks there than are missing here: the last of them are read, as in vLLM. Raises EngineDeadError for
-        none or too few.
+        More blocks there than are missing here: the last of them are read. With `takes_any` those are read that follow
+        the published ones, as many as there are. Raises EngineDeadError for none, or else for too few.
         """
         missing = len(sequence.blocks) - sequence.published
-        if len(remote.block_ids) < missing:
+        if not remote.block_ids or (len(remote.block_ids) < missing and not self._takes_any):
             raise EngineDeadError(f"{len(remote.block_ids)} blocks are offered for {missing}")
+        first = sequence.published if self._takes_any else len(remote.block_ids) - missing
         self.pending[sequence.request.request_id] = sequence
         sequence.fetched = True
         if remote.complete:
-            order = PullOrder(sequence.request.request_id, remote, remote.block_ids[-missing:])
+            order = PullOrder(sequence.request.request_id, remote, remote.block_ids[first : first + missing])
             self._orders.append(order)
 
     def take_orders(self) -> list[PullOrder]:
@@ -57,15 +62,18 @@ class KvFetches:
         return orders
 
     def arrived(self, request_id: int, contents: Row[int]) -> int:
-        """Write the KV; the last token will be computed here. Returns the taint: 0 if this is the prompt's own KV."""
+        """Write the KV; the last token will be computed here. Returns the taint: 0 if this is the prompt's own KV.
+
+        Blocks that nothing came for keep what they held.
+        """
         sequence = self.pending.pop(request_id)
         if request_id in self._abandoned:
             self._free(request_id, sequence)
             return 0
         first = sequence.published
-        for block, content in zip(sequence.blocks[first:], contents, strict=True):
+        for block, content in zip(sequence.blocks[first:], contents, strict=False):
             self._kv.write(block, content)
-        taint = taint_of(contents, [*sequence.keys, sequence.state][first:])
+        taint = taint_of(self._kv.held(sequence.blocks[first:]), [*sequence.keys, sequence.state][first:])
         sequence.taint = taint_of((taint,), (0,), sequence.taint)
         for block, key in zip(sequence.blocks[first:], sequence.keys[first:], strict=False):
             self._kv.publish(block, key)

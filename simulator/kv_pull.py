@@ -64,10 +64,10 @@ class KvPuller:
                 peer.close()
 
     def admit(self, request_id: int, remote: RemoteKv) -> None:
-        """The engine has the request: heartbeats say so to the other one."""
+        """The engine has the request: NIXL's heartbeats say so to the other one."""
         if remote.complete and remote.block_ids:
             self._admitted[request_id] = remote
-            if self._beat is None:
+            if self._beat is None and self._settings.connector == "nixl":
                 self._beat_later()
 
     def leave(self, request_id: int) -> None:
@@ -125,7 +125,7 @@ class KvPuller:
         self._admitted.pop(order.request_id, None)
 
     def _beat_later(self) -> None:
-        every_s = self._settings.kv_lease_ms / 1000 / _HEARTBEATS_PER_LEASE
+        every_s = self._settings.lease_s / _HEARTBEATS_PER_LEASE
         self._beat = self._loop.call_later(every_s, self._send_heartbeats)
 
     def _send_heartbeats(self) -> None:

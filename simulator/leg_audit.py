@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from simulator.generation import Generation
+from simulator.leg_params import offered
 from simulator.misuse import Kind
 from simulator.settings import RankSettings
 from simulator.transfer_params import KvOffer
 
-_SAMPLE: Final = KvOffer(
-    engine_id="", request_id="", host="", port=0, block_ids=(), num_tokens=0, cached_tokens=0
-).params()  # fmt: skip
-_VARY: Final = {name for name in _SAMPLE if name.startswith("remote_")} - {"remote_blocks_expiry_time"}
+_OFFER: Final = KvOffer(engine_id="", request_id="", host="", port=0, block_ids=(), num_tokens=0, cached_tokens=0)
+_ALWAYS_THE_SAME: Final = {"remote_blocks_expiry_time", "remote_pcp_size", "remote_dcp_size", "remote_ptp_size"}
+_VARY: Final = {"last_token_id", "num_prompt_blocks"}
 
 
-def judged(body: Mapping[str, Any], generation: Generation, settings: RankSettings) -> Iterator[tuple[Kind, str]]:
-    """What is wrong with a request that was admitted, and the details."""
+def judged(
+    body: Mapping[str, Any], generation: Generation, settings: RankSettings, *, has_min_tokens: bool
+) -> Iterator[tuple[Kind, str]]:
+    """What is wrong with a request that was admitted, and the details; whether its API has `min_tokens`."""
     params = body.get("kv_transfer_params") or {}
     decodes, prefills = bool(params.get("do_remote_prefill")), bool(params.get("do_remote_decode"))
     if not (decodes or prefills) or not settings.moves_kv:
@@ -27,17 +29,28 @@ def judged(body: Mapping[str, Any], generation: Generation, settings: RankSettin
     with_prompt = body.get("prompt_logprobs") is not None or (generation.echo and generation.logprobs is not None)
     if len(generation.prompts) * generation.n > 1 or with_prompt:
         yield "not_one_prompt", f"n={generation.n}, {len(generation.prompts)} prompts"
-    if prefills and (more := _more_than_a_token(body, generation)):
+    if prefills and (more := more_than_a_token(body, generation)):
         yield "streamed_prefill", more
+    if prefills and settings.connector == "mooncake_pull" and has_min_tokens and generation.min_tokens < 1:
+        yield "no_min_tokens", ""
     if decodes:
-        if changes := [name for name in {**_SAMPLE, **params} if not _as_given(name, params)]:
+        sample = offered(settings, _OFFER, 0)
+        if changes := [name for name in {**sample, **params} if not _as_given(name, params, sample)]:
             yield "altered_params", ", ".join(map(ascii, changes))
-        told, here = params.get("remote_num_tokens"), len(generation.prompts[0].ids)
+        told, here = _prompt_size(params, len(generation.prompts[0].ids), settings)
         if told != here:
-            yield "prompt_mismatch", f"{told if type(told) is int else type(told).__name__} there, {here} tokens here"
+            yield "prompt_mismatch", f"{told if type(told) is int else type(told).__name__} there, {here} here"
 
 
-def _more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:
+def _prompt_size(params: Mapping[str, Any], tokens: int, settings: RankSettings) -> tuple[Any, int]:
+    """The prompt's size as the params have it, and as it is here: in tokens, or in blocks."""
+    if settings.connector == "mooncake_pull":
+        return params.get("num_prompt_blocks"), -(-tokens // settings.block_size_tokens)
+    return params.get("remote_num_tokens"), tokens
+
+
+def more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:
+    """What a prefill leg asks for beside one token, if anything."""
     if generation.stream or body.get("stream_options") is not None:
         return "stream"
     limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens")]
@@ -45,12 +58,12 @@ def _more_than_a_token(body: Mapping[str, Any], generation: Generation) -> str:
     return f"{wanted} tokens" if wanted > 1 else ""
 
 
-def _as_given(name: str, params: Mapping[str, Any]) -> bool:
+def _as_given(name: str, params: Mapping[str, Any], sample: Mapping[str, Any]) -> bool:
     """Whether a member is what a prefill rank may have written, or the prompt's ids, which anybody may add."""
     if name == "prompt_token_ids":
         return True
-    if name not in _SAMPLE or name not in params:
+    if name not in sample or name not in params:
         return False
-    if name in _VARY:
-        return type(params[name]) is type(_SAMPLE[name])
-    return bool(params[name] == _SAMPLE[name])
+    if name in _VARY or (name.startswith("remote_") and name not in _ALWAYS_THE_SAME):
+        return type(params[name]) is type(sample[name])
+    return bool(params[name] == sample[name])

@@ -85,10 +85,10 @@ class _RankCollector(Collector):
             for index, runner in enumerate(self._rank.runners)
         ]
         settings = self._rank.settings
-        if settings.moves_kv:
+        if settings.connector == "nixl":
             yield from self._histograms(engines, NIXL_HISTOGRAMS)
             yield from self._counters(engines, NIXL_COUNTERS)
-        pulls_kv = settings.moves_kv and settings.role != "prefill"
+        pulls_kv = settings.connector and settings.role != "prefill"
         yield from self._gauges(engines, (*GAUGES, KV_FETCH_STAGES) if pulls_kv else GAUGES)
         yield from self._counters(engines, (*COUNTERS, *ALWAYS_ZERO))
         yield self._rejections()

@@ -24,6 +24,10 @@ Kind = Literal[
     "not_one_prompt",
     "streamed_prefill",
     "wrong_role",
+    "no_min_tokens",
+    "given_params",
+    "missing_kv",
+    "late_prefill",
 ]
 """What each stands for:
 
@@ -39,6 +43,10 @@ Kind = Literal[
 - `not_one_prompt`: a leg of several prompts or choices, or with log probabilities of the prompt
 - `streamed_prefill`: a prefill leg that asks for a stream or for more than a token
 - `wrong_role`: a prefill leg on a decode rank, or the reverse
+- `no_min_tokens`: a prefill leg that may end otherwise than by its limit, where nothing is offered then
+- `given_params`: params for ranks that find KV in a store
+- `missing_kv`: a prompt decoded whose prefill was asked for and is not in the store
+- `late_prefill`: a prefill leg after the decode leg
 """
 
 _MOST_EXAMPLES: Final = 20

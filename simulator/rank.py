@@ -25,6 +25,7 @@ from simulator.model import prompt_states
 from simulator.runner import EngineRunner
 from simulator.sequence import EngineRequest
 from simulator.settings import RankSettings
+from simulator.shared_kv import shared_kv
 from simulator.transfer_params import RemoteKv
 from simulator.wrong_answer import answer_wrongly
 
@@ -43,7 +44,8 @@ class Rank:
     def __init__(self, settings: RankSettings) -> None:
         self.settings = settings
         self.misuse = MisuseBoard(strict=settings.strict)
-        self.runners = [EngineRunner(settings, self.misuse, self._crash) for _ in range(settings.engines)]
+        self.shared = shared_kv(settings)
+        self.runners = [EngineRunner(settings, self.misuse, self.shared, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
         self.kept_responses = KeptResponses()
         for runner in self.runners:

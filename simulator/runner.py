@@ -16,6 +16,7 @@ from simulator.kv_fetch import EngineDeadError
 from simulator.misuse import MisuseBoard
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
+from simulator.sharing_kv_cache import BlockStore
 from simulator.step import Finish, Step, TokenOut
 
 _MAX_LAG_S: Final = 0.25
@@ -56,12 +57,14 @@ class EngineRunner:
     vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
     """
 
-    def __init__(self, settings: RankSettings, misuse: MisuseBoard, on_death: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: RankSettings, misuse: MisuseBoard, shared: BlockStore | None, on_death: Callable[[str], None]
+    ) -> None:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
         self._on_death = on_death
         self._block_size = settings.block_size_tokens
-        self._core = EngineCore(settings)
+        self._core = EngineCore(settings, shared)
         self.kv = KvExchange(self, self._core, self.stats, settings, misuse)
         self._inbox: deque[EngineRequest] = deque()
         self._sinks: dict[int, TokenSink] = {}
@@ -223,7 +226,7 @@ class EngineRunner:
             if out.finish is not None:
                 del self._sinks[request_id]
                 kept = out.sequence.request.kv_request_id
-                if kept and (params := self.kv.offer(kept)) is not None:
+                if kept and (params := self.kv.offer(kept, out.token)) is not None:
                     sink.offer(params)
                 sink.push(out.token, out.finish, out.stop_token)
             elif sink.push(out.token, None, None):

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from simulator import leg_audit, validation
+from simulator import leg_audit, store_audit, validation
 from simulator.api_errors import ApiError, SchemaError, api_error
 from simulator.exchange import Exchange, Request
 from simulator.generation import Generation
+from simulator.leg_params import remote_kv
 from simulator.rank import Rank, Writer
 from simulator.settings import RankSettings
-from simulator.transfer_params import remote_kv
 
 Body = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class Api(NamedTuple):
 
     `receive` reads a request's body, `read` what it asks for, `write` makes the answer, `name` is what is the request's
     own in its ids. `outlet` is where the answer to a request of that name goes, if not to who asked. `frees_kv`: of
-    what it refuses, the KV that is offered is freed.
+    what it refuses, the KV that is offered is freed. `has_min_tokens`: it knows a least number of output tokens.
     """
 
     read: Callable[[Body, RankSettings], Generation]
@@ -65,6 +65,7 @@ class Api(NamedTuple):
     name: Callable[[Mapping[str, str], Body], str] = _name
     refusal: Callable[[ApiError], ApiError] = _as_it_is
     frees_kv: bool = True
+    has_min_tokens: bool = False
 
 
 def serve(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
@@ -87,7 +88,9 @@ def _admit(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
     except ApiError as error:
         raise api.refusal(error) from None
     if rank.misuse.strict:
-        for kind, detail in leg_audit.judged(body, generation, rank.settings):
+        found = leg_audit.judged(body, generation, rank.settings, has_min_tokens=api.has_min_tokens)
+        of_store = store_audit.judged(body, generation, rank.settings, rank.shared, name) if rank.shared else ()
+        for kind, detail in (*found, *of_store):
             rank.misuse.note(kind, name, detail)
 
 
@@ -100,7 +103,7 @@ def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exc
     except SchemaError:
         raise
     except ApiError:
-        if api.frees_kv and rank.settings.moves_kv and (remote := remote_kv(body)) is not None:
+        if api.frees_kv and rank.settings.moves_kv and (remote := remote_kv(rank.settings, body)) is not None:
             rank.free_remote_kv(remote)
         raise
     return generation

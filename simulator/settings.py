@@ -66,9 +66,12 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int, Meta(ge=1, le=1_000_000, description="mean of the geometric length after which the model ends by itself")
     ] = 256
     kv_connector: Annotated[
-        Literal["auto", "none", "nixl"],
+        Literal["auto", "none", "nixl", "mooncake_pull", "store"],
         Meta(description="how KV comes from other ranks; auto: nixl for prefill and decode, none for mixed"),
     ] = "auto"
+    kv_store: Annotated[
+        str, Meta(description="directory that holds the KV of all ranks with kv_connector store; it only grows")
+    ] = ""
     side_channel_host: Annotated[str, Meta(description="address on which other ranks find KV")] = "127.0.0.1"
     side_channel_port: Annotated[
         int, Meta(ge=0, le=65_472, description="port for the same, of the first engine; 0 lets the system choose")
@@ -77,8 +80,14 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str, Meta(description="host named in kv_transfer_params; empty for side_channel_host")
     ] = ""
     kv_lease_ms: Annotated[
-        float, Meta(ge=1, le=3.6e6, description="keeps KV so long for a decode rank; real time, whatever the speed")
-    ] = 30_000.0
+        float,
+        Meta(
+            ge=0,
+            le=3.6e6,
+            description="keeps KV so long for a decode rank; real time, whatever the speed; 0 is the connector's own: "
+            "30000, mooncake_pull 480000",
+        ),
+    ] = 0.0
     kv_handshake_ms: Annotated[
         float, Meta(ge=1, le=3.6e6, description="tries so long to reach an engine; real time, whatever the speed")
     ] = 5_000.0
@@ -113,15 +122,31 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError where one sequence would not fit."""
+        """Raises ValueError where one sequence would not fit, or a store has no directory."""
         if self.kv_tokens < self.max_model_len:
             blocks = f"{self.kv_blocks} blocks of {self.block_size_tokens} tokens"
             raise ValueError(f"kv_blocks: {blocks} cannot hold one sequence of max_model_len {self.max_model_len}")
+        if bool(self.kv_store) != (self.connector == "store"):
+            raise ValueError(
+                "kv_store: the directory and kv_connector store go together, and only one of them is given"
+            )
+
+    @property
+    def connector(self) -> str:
+        """How KV comes from other ranks; "" where it does not."""
+        if self.kv_connector == "auto":
+            return "" if self.role == "mixed" else "nixl"
+        return "" if self.kv_connector == "none" else self.kv_connector
 
     @property
     def moves_kv(self) -> bool:
         """Whether KV is kept for, and pulled from, other ranks."""
-        return self.kv_connector == "nixl" or (self.kv_connector == "auto" and self.role != "mixed")
+        return self.connector in ("nixl", "mooncake_pull")
+
+    @property
+    def lease_s(self) -> float:
+        """How long KV is kept for a decode rank."""
+        return (self.kv_lease_ms or (480_000.0 if self.connector == "mooncake_pull" else 30_000.0)) / 1000
 
     @property
     def kv_tokens(self) -> int:

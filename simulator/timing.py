@@ -31,14 +31,15 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     kv_transfer_tokens_per_s: float
     kv_transfer_base_s: float
 
-    def step_s(self, prefill_tokens: int, decode_seqs: int, pairs: int = 0) -> float:
+    def step_s(self, prefill_tokens: int, decode_seqs: int, pairs: int = 0, loaded_tokens: int = 0) -> float:
         """Seconds a step takes that prefills so many tokens and decodes one token of each of so many sequences.
 
-        `pairs` are the attended pairs of what is prefilled.
+        `pairs` are the attended pairs of what is prefilled; the KV of `loaded_tokens` comes out of a store before.
         """
         base_s = self.prefill_step_s if prefill_tokens else self.decode_step_s
         prefill_s = prefill_tokens / self.prefill_tokens_per_s + pairs * self.attention_s_per_pair
-        return base_s + prefill_s + decode_seqs * self.decode_s_per_seq
+        load_s = self.kv_transfer_s(loaded_tokens) if loaded_tokens else 0.0
+        return base_s + load_s + prefill_s + decode_seqs * self.decode_s_per_seq
 
     def prompt_s(self, tokens: int, max_num_batched_tokens: int) -> float:
         """Seconds that a rank which does nothing else takes for a prompt that it knows nothing of."""

@@ -63,20 +63,20 @@ class KvOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 def wants_decode(body: Mapping[str, Any]) -> bool:
     """Whether the request's KV is to be kept for another rank."""
-    return bool(_params(body).get("do_remote_decode"))
+    return bool(members(body).get("do_remote_decode"))
 
 
 def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
     """The KV the request names, if any."""
-    params = _params(body)
+    params = members(body)
     if not params.get("do_remote_prefill"):
         return None
     complete = all(f"remote_{name}" in params for name in ("engine_id", "request_id", "host", "port"))
     cached = params.get("remote_prefill_cached_tokens")
     return RemoteKv(
-        engine_id=_text(params.get("remote_engine_id")),
-        request_id=_text(params.get("remote_request_id")),
-        host=_text(params.get("remote_host")),
+        engine_id=text(params.get("remote_engine_id")),
+        request_id=text(params.get("remote_request_id")),
+        host=text(params.get("remote_host")),
         port=params.get("remote_port"),
         block_ids=_block_ids(params.get("remote_block_ids")),
         complete=complete,
@@ -87,10 +87,11 @@ def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
 
 def forwarded_ids(body: Mapping[str, Any]) -> Any:
     """What the params give as the prompt's ids, None where they do not."""
-    return _params(body).get("prompt_token_ids")
+    return members(body).get("prompt_token_ids")
 
 
-def _params(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def members(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The members of a request's params; none where it has no object of them."""
     params = body.get("kv_transfer_params")
     return params if isinstance(params, dict) else {}
 
@@ -102,6 +103,6 @@ def _block_ids(groups: Any) -> tuple[int, ...]:
     return tuple(groups[0]) if all(type(block) is int and abs(block) < _TOO_BIG for block in groups[0]) else ()
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """A text that can be sent on: lone surrogates are spelt out, and what is no text is empty."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

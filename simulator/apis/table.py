@@ -43,8 +43,8 @@ def _form(request: Request) -> dict[str, Any]:
     return audio.form(request.body, request.headers.get("content-type"))
 
 
-_COMPLETIONS: Final = Api(completions.read, CompletionBody)
-_CHAT: Final = Api(chat.read, ChatBody)
+_COMPLETIONS: Final = Api(completions.read, CompletionBody, has_min_tokens=True)
+_CHAT: Final = Api(chat.read, ChatBody, has_min_tokens=True)
 _EMBEDDINGS: Final = Api(pooling.embeddings, EmbeddingsBody)
 _CLASSIFY: Final = Api(pooling.classification, ClassificationBody)
 _SCORE: Final = Api(scoring.score, ScoreBody)
@@ -55,7 +55,7 @@ APIS: Final[Mapping[str, Api]] = {
     "/v1/chat/completions": _CHAT,
     "/v1/chat/completions/batch": Api(chat_batch.read, ChatBatchBody),
     "/v1/messages": Api(messages.read, MessagesBody, refusal=messages.refusal),
-    "/inference/v1/generate": Api(generate.read, GenerateBody, frees_kv=False),
+    "/inference/v1/generate": Api(generate.read, GenerateBody, frees_kv=False, has_min_tokens=True),
     "/v1/embeddings": _EMBEDDINGS,
     "/v2/embed": Api(pooling.cohere_embeddings, CohereEmbeddingsBody),
     "/pooling": Api(pooling.pooling, PoolingBody),
