@@ -8,7 +8,7 @@ class AgentError(Exception):
 
 
 class TargetError(AgentError, ValueError):
-    """A `--ranks` text that cannot be understood; the message quotes the part."""
+    """A text of ranks or ports that cannot be understood; the message quotes the part."""
 
 
 class PageError(AgentError):
@@ -21,6 +21,10 @@ class AnswerError(AgentError):
 
 class DiscoveryError(AgentError):
     """A rank answers, but not what its card needs; the message says what is missing."""
+
+
+class NoSuchRouteError(DiscoveryError):
+    """A rank does not have what it was asked for."""
 
 
 class WarmUpError(AgentError):

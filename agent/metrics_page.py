@@ -1,4 +1,4 @@
-"""Reads what placement needs from a vLLM `/metrics` page, old names and new. Pure.
+"""Reads what placement needs from a `/metrics` page of vLLM, old names and new, or of FastDeploy. Pure.
 
 One compiled pattern picks the few families we read out of some 800 lines; a general parser of the text format takes
 70 times as long (benchmarks/metrics_page.py). Labels may come in any order, and there is one `EngineSample` per
@@ -10,6 +10,9 @@ Counters carry `_total` on the wire, not in every version. `num_gpu_blocks` is t
 `kv_cache_size_tokens` (0.32) is per engine. `request_prefill_kv_computed_tokens` leaves out cached tokens, but not
 those pulled from a prefill rank (a captured decode rank shows 2907 and computed none). With several API servers the
 page has neither `process_*` nor `*_created`.
+
+FastDeploy (sources of 2025, not run) has vLLM's old names under `fastdeploy:` and no `engine` label. Its prefill times
+are of tokenizing, so they are not believed. Its KV cache is `max_gpu_block_num` blocks.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ _NUMBERS = (
     b"prompt_tokens", b"generation_tokens_created", b"request_prefill_time_seconds_count",
     b"request_prefill_time_seconds_sum", b"request_prefill_kv_computed_tokens_sum", b"request_prompt_tokens_sum",
     b"external_prefix_cache_hits_total", b"external_prefix_cache_hits", b"time_to_first_token_seconds_count",
-    b"time_to_first_token_seconds_sum", *_QUERIES, *_HITS,
+    b"time_to_first_token_seconds_sum", b"max_gpu_block_num", *_QUERIES, *_HITS,
 )  # fmt: skip
 _LARGEST = 1e15
 """Above it a number is no count, no time and no share, and arithmetic on it may fail."""
@@ -47,11 +50,14 @@ _ONE_OF = {_AWAKE: ("sleep_state", "awake"), _BY_SOURCE: ("source", "local_compu
 """Of a family with a series for each state or source, the label of the one that is read."""
 _CACHE_CONFIG = b"cache_config_info"
 _PROCESS_START = b""
+_FASTDEPLOY = b"fastdeploy"
 
 # Starting with a literal line break lets the engine skip from line to line; `^` with MULTILINE is five times slower.
 # Possessive quantifiers keep a page that was cut off from being tried in every way.
 _SERIES = re.compile(
-    rb"\n(?:vllm:(" + b"|".join((*_NUMBERS, _AWAKE, _BY_SOURCE, _CACHE_CONFIG)) + rb")|process_start_time_seconds)"
+    rb"\n(?:(vllm|fastdeploy):("
+    + b"|".join((*_NUMBERS, _AWAKE, _BY_SOURCE, _CACHE_CONFIG))
+    + rb")|process_start_time_seconds)"
     rb'(?:\{((?:[^"}\n]++|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")*+)\})? (\S+)'
 )
 _LABEL = re.compile(rb'(\w+)="([^"\\]*(?:\\.[^"\\]*)*)"')
@@ -102,10 +108,14 @@ class EngineSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page: its engines in the order of their labels, and when the API server started (None where unknown)."""
+    """One page: its engines in the order of their labels, and when the API server started (None where unknown).
+
+    `is_fastdeploy` is whether it is FastDeploy's and not vLLM's.
+    """
 
     engines: tuple[EngineSample, ...]
     process_start_s: float | None
+    is_fastdeploy: bool = False
 
 
 def parse_metrics(page: bytes) -> MetricsPage:
@@ -113,10 +123,12 @@ def parse_metrics(page: bytes) -> MetricsPage:
     numbers: dict[str, dict[bytes, float]] = {}
     caches: dict[str, dict[str, str]] = {}
     process_start_s: float | None = None
-    for name, label_text, value_text in _series(page):
+    is_fastdeploy = False
+    for server, name, label_text, value_text in _series(page):
         value = _number(value_text)
         if value is None:
             continue
+        is_fastdeploy |= server == _FASTDEPLOY
         labels = _labels(label_text)
         engine = labels.get("engine", "")
         if name == _PROCESS_START:
@@ -130,24 +142,23 @@ def parse_metrics(page: bytes) -> MetricsPage:
     )
     if not engines:
         raise PageError("no vllm:num_requests_running on the page (is vLLM run with --disable-log-stats?)")
-    return MetricsPage(
-        engines=tuple(
-            _sample(engine, numbers[engine], _cache(caches.get(engine, caches.get("")), len(engines)))
-            for engine in engines
-        ),
-        process_start_s=process_start_s,
+    samples = tuple(
+        _sample(engine, numbers[engine], _cache(caches.get(engine, caches.get("")), len(engines))) for engine in engines
     )
+    if is_fastdeploy:
+        samples = tuple(_of_fastdeploy(sample, numbers[sample.engine]) for sample in samples)
+    return MetricsPage(engines=samples, process_start_s=process_start_s, is_fastdeploy=is_fastdeploy)
 
 
-def _series(page: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Name, labels and value of each series that is read."""
+def _series(page: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+    """Server, name, labels and value of each series that is read."""
     for number, match in enumerate(_SERIES.finditer(b"\n" + page), 1):
-        name, labels, value = match.group(1) or b"", match.group(2) or b"", match.group(3)
+        server, name, labels, value = (part or b"" for part in match.groups())
         if number > _MOST_SERIES:
             raise PageError(f"the page has more than {_MOST_SERIES} series of engines")
         if len(labels) > _LONGEST_LABELS_BYTES:
             raise PageError(f"the page has labels longer than {_LONGEST_LABELS_BYTES} bytes")
-        yield name, labels, value
+        yield server, name, labels, value
 
 
 def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | None) -> EngineSample:
@@ -172,6 +183,14 @@ def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | Non
         awake=values.get(_AWAKE, 1.0) != 0.0,
         cache=cache,
     )
+
+
+def _of_fastdeploy(sample: EngineSample, values: Mapping[bytes, float]) -> EngineSample:
+    cache = sample.cache
+    if cache is not None:
+        tokens = round(values.get(b"max_gpu_block_num", 0.0)) * cache.block_size
+        cache = msgspec.structs.replace(cache, capacity_tokens=tokens if 0 < tokens <= _LARGEST else 0)
+    return msgspec.structs.replace(sample, prefill_requests=0.0, prefill_tokens=0.0, prefill_s=0.0, cache=cache)
 
 
 def _computed_tokens(values: Mapping[bytes, float]) -> float:

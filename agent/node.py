@@ -41,7 +41,9 @@ class Node:
         if target in self._watched:
             return
         self._leaving.pop(target, None)
-        watcher = Watcher(target, Probe(self._http, target.url, self._settings), self._settings, self._changed)
+        page_url = self._settings.metrics_urls.get(target, target.url)
+        probe = Probe(self._http, target.url, self._settings, page_url)
+        watcher = Watcher(target, probe, self._settings, self._changed)
         self._watched[target] = watcher, self._tasks.create_task(watcher.run(), name=f"watch {target.name}")
 
     def remove(self, target: Target) -> None:

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from agent.discovery import Description, ModelList, VersionAnswer
-from agent.errors import AnswerError, DiscoveryError, PageError, WarmUpError
+from agent.errors import AnswerError, DiscoveryError, NoSuchRouteError, PageError, WarmUpError
 from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent, Unanswered
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
@@ -23,6 +23,7 @@ from scheduler.messages import RankCard, Role
 
 Decoded = TypeVar("Decoded")
 
+_METRICS = "/metrics"
 _LARGEST_PAGE_BYTES = 16 << 20
 """A real page is 33 KB per engine and 34 KB for the server, so this is a page of 500 engines behind one port."""
 _LARGEST_ANSWER_BYTES = 4 << 20
@@ -59,9 +60,12 @@ def open_http(verify: ssl.SSLContext | None = None) -> httpx.AsyncClient:
 class Probe:
     """One port. Looks must not overlap: a page costs the rank milliseconds of the loop that sends its tokens."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, settings: AgentSettings) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, settings: AgentSettings, metrics_url: str = "") -> None:
+        """`metrics_url` is where the page is, if not on the port itself."""
         self._http = http
         self._url = url
+        self._metrics_url = metrics_url or url
+        self._is_paired = settings.role is not Role.MIXED or bool(settings.kv_connector)
         self._deadline_s = settings.probe_timeout_ms / 1e3
         self._warm_up_deadline_s = settings.warmup_timeout_ms / 1e3
         self._key = {"authorization": f"Bearer {settings.rank_api_key}"} if settings.rank_api_key else {}
@@ -74,20 +78,32 @@ class Probe:
             if health.status == httpx.codes.SERVICE_UNAVAILABLE:
                 return EngineDead()
             asked_at_s = time.monotonic()
-            page = await self._get("/metrics", _LARGEST_PAGE_BYTES, trace=connection.trace)
-            if httpx.codes.is_server_error(health.status) or not page.is_success:
-                return Broken(f"/health answers {health.status}, /metrics {page.status}")
-            return Answered(parse_metrics(page.body), asked_at_s)
+            answer = await self._get(_METRICS, _LARGEST_PAGE_BYTES, trace=connection.trace)
+            broken = Broken(f"/health answers {health.status}, /metrics {answer.status}")
+            if httpx.codes.is_server_error(health.status) or not answer.is_success:
+                return broken
+            page = parse_metrics(answer.body)
+            # FastDeploy tells with a 404 or a 304 that its workers are dead; a vLLM without the route is judged by
+            # its page alone.
+            return broken if page.is_fastdeploy and not health.is_success else Answered(page, asked_at_s)
         except (httpx.HTTPError, TimeoutError, AnswerError, PageError) as error:
             if isinstance(error, TimeoutError) and connection.is_taken:
                 return Unanswered(_named(error), from_s, time.monotonic())
             return _evidence_of(error)
 
     async def describe(self) -> Description:
-        """`/version` and `/v1/models`. Raises DiscoveryError when one is not answered as vLLM does."""
-        version = await self._fetch("/version", VersionAnswer)
+        """`/version` and `/v1/models`. Raises DiscoveryError when one is not answered as vLLM does.
+
+        A rank that is never paired may have no version, as FastDeploy has none: it is for pairs to agree in.
+        """
+        try:
+            version = (await self._fetch("/version", VersionAnswer)).version
+        except NoSuchRouteError:
+            if self._is_paired:
+                raise
+            version = ""
         models = await self._fetch("/v1/models", ModelList)
-        return Description(version.version, models.data)
+        return Description(version, models.data)
 
     async def warm_up(self, card: RankCard) -> None:
         """One small completion on the card's engine. Raises WarmUpError unless it succeeds."""
@@ -111,6 +127,8 @@ class Probe:
             answer = await self._get(path, _LARGEST_ANSWER_BYTES, self._key)
         if answer.status == httpx.codes.UNAUTHORIZED:
             raise DiscoveryError(f"{path} wants a key; give --rank-api-key")
+        if answer.status == httpx.codes.NOT_FOUND:
+            raise NoSuchRouteError(f"{path} answers {answer.status}")
         if not answer.is_success:
             raise DiscoveryError(f"{path} answers {answer.status}")
         try:
@@ -129,7 +147,7 @@ class Probe:
         # Encoded, an answer could be a thousand times longer than what is counted. httpx's own timeouts are per read;
         # an answer that trickles in must meet the deadline as a whole.
         headers = {"accept-encoding": "identity", **headers}
-        url = f"{self._url}{path}"
+        url = f"{self._metrics_url if path == _METRICS else self._url}{path}"
         async with self._http.stream(method, url, headers=headers, timeout=None, **more) as answer:
             encoding = answer.headers.get("content-encoding", "identity")
             if encoding != "identity":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from agent.errors import TargetError
-from agent.targets import Target, parse_targets
+from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
 LONGEST_MS = 3_600_000
@@ -35,6 +36,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "pull: nixl or mooncake_pull, told apart by what they answer"
         ),
     ] = "auto"
+    metrics_ports: Annotated[
+        str,
+        Meta(
+            description="PORT[-PORT][,...]: where the ranks, in their order, serve /metrics (on http) if not on their "
+            "own port, as FastDeploy with --metrics-port does"
+        ),
+    ] = ""
     node: Annotated[
         str, Meta(pattern=r"^\S*\Z", description="name of this agent; default: host name and first port")
     ] = ""
@@ -87,6 +95,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             parse_targets(self.ranks)
         except TargetError as error:
             raise ValueError(f"ranks: {error}") from error
+        try:
+            ports = parse_ports(self.metrics_ports)
+        except TargetError as error:
+            raise ValueError(f"metrics_ports: {error}") from error
+        if ports and len(ports) != len(self.targets):
+            raise ValueError(f"metrics_ports: {len(ports)} ports are given for {len(self.targets)} ranks")
         if bool(self.rank_cert) != bool(self.rank_key):
             raise ValueError("rank_cert: certificate and key go together, and only one of them is given")
 
@@ -99,6 +113,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def pool(self) -> str:
         """The pool that the ranks go to."""
         return self.pool_name or self.model
+
+    @property
+    def metrics_urls(self) -> Mapping[Target, str]:
+        """The base URLs of pages that are not on their rank's own port."""
+        ports = parse_ports(self.metrics_ports)
+        return {target: Target(target.host, port).url for target, port in zip(self.targets, ports, strict=False)}
 
     @property
     def kv_connector(self) -> str:

@@ -17,9 +17,9 @@ import msgspec
 
 from agent.errors import TargetError
 
-_PART = re.compile(
-    r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
-)
+_RANGE = r"(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?"
+_PORTS = re.compile(_RANGE)
+_PART = re.compile(rf"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^:\[\]]*)):{_RANGE}")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _ENDS_AS_A_NUMBER = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 """Resolvers take such a host for an address, never for a name (https://url.spec.whatwg.org/#ends-in-a-number-checker)."""
@@ -63,11 +63,23 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     return tuple(targets.values())
 
 
+def parse_ports(text: str) -> tuple[int, ...]:
+    """Ports and ranges of them in the order given; none for no text. Raises TargetError that quotes the bad part."""
+    parts = [part.strip() for part in text.split(",")] if text else []
+    return tuple(port for part in parts for port in _ports_of(part, _PORTS.fullmatch(part)))
+
+
 def _parse_part(part: str) -> list[Target]:
     match = _PART.fullmatch(part)
     if match is None:
         raise TargetError(f"'{part}' is not HOST:PORT or HOST:PORT-PORT (no path; an IPv6 host goes in brackets)")
     host = _host(match["ipv6"], part) if match["host"] is None else _host(match["host"], part)
+    return [Target(host, port, match["scheme"] == "https") for port in _ports_of(part, match)]
+
+
+def _ports_of(part: str, match: re.Match[str] | None) -> range:
+    if match is None:
+        raise TargetError(f"'{part}' is not PORT or PORT-PORT")
     first = int(match["first"])
     last = int(match["last"] or first)
     if not 1 <= first <= _MAX_PORT or not 1 <= last <= _MAX_PORT:
@@ -76,7 +88,7 @@ def _parse_part(part: str) -> list[Target]:
         raise TargetError(f"'{part}' is a range of more than {_MOST_PORTS} ports")
     if last < first:
         raise TargetError(f"'{part}' is a range that ends before it starts")
-    return [Target(host, port, match["scheme"] == "https") for port in range(first, last + 1)]
+    return range(first, last + 1)
 
 
 def _host(text: str, part: str) -> str:

@@ -52,3 +52,32 @@ def test_the_default_name_tells_agents_of_one_host_apart() -> None:
 )
 def test_ranks_of_a_pair_have_the_nixl_connector_unless_told_otherwise(role: str, given: str, registered: str) -> None:
     assert settings(role=Role(role), connector=given).kv_connector == registered
+
+
+def test_pages_on_ports_of_their_own_are_found_in_the_ranks_order() -> None:
+    assert settings(ranks="https://h:9000-9001").metrics_urls == {}
+    given = settings(ranks="h:9000-9001,[2001:db8::1]:9000", metrics_ports="3101, 3201-3202")
+    pages = ("http://h:3101", "http://h:3201", "http://[2001:db8::1]:3202")
+    assert given.metrics_urls == dict(zip(given.targets, pages, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ports", "why"),
+    [
+        ("3101", "1 ports are given for 2 ranks"),
+        ("3101-3103", "3 ports are given for 2 ranks"),
+        ("3101,x", "'x' is not PORT or PORT-PORT"),
+        ("3101,", "'' is not PORT or PORT-PORT"),
+        ("h:3101-3102", "'h:3101-3102' is not PORT or PORT-PORT"),
+        ("3102-3101", "'3102-3101' is a range that ends before it starts"),
+        ("0-1", "'0-1' has a port outside 1-65535"),
+    ],
+)
+def test_ports_of_pages_that_make_no_sense_are_refused(ports: str, why: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=f"metrics_ports: {why}"):
+        msgspec.convert({**GIVEN, "metrics_ports": ports}, AgentSettings)
+
+
+@pytest.mark.parametrize("connector", ["mooncake_pull", "pull", "store"])
+def test_a_connector_that_is_named_is_registered(connector: str) -> None:
+    assert settings(role=Role.DECODE, connector=connector).kv_connector == connector
