@@ -1,0 +1,175 @@
+"""The answers of a batch as they come, in a file that outlives the process, and from it the output in order.
+
+The journal's lines are lines of the output. One that a killed process has torn is cut off; one that is no answer to
+today's input, or not the answer asked for, is passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from forebay.batch.errors import BatchInputError, OutputError
+from forebay.batch.lines import Outcome, id_of
+from forebay.batch.roster import Roster
+
+SUFFIX = ".journal"
+PARTIAL_SUFFIX = ".partial"
+PIECE_BYTES = 1 << 20
+
+
+class Journal:
+    """`file` is open for reading and appending, and starts where what is known of `roster` ends."""
+
+    def __init__(self, file: BinaryIO, name: str, roster: Roster) -> None:
+        self.done = 0
+        self.failed = 0
+        self._file = file
+        self._name = name
+        self._roster = roster
+        self._end = 0
+        self._starts = array("Q", bytes(8 * len(roster)))  # one more than the offset; 0: no answer yet
+        self._is_ok = bytearray(len(roster))
+
+    def load(self) -> None:
+        """Take over what an earlier run has left. Raises OutputError."""
+        with _naming(self._name):
+            self._end = _whole_lines_bytes(self._file)
+            self._file.truncate(self._end)
+            self._file.seek(0)
+            offset = 0
+            while line := self._file.readline():
+                self._note(line, offset)
+                offset += len(line)
+
+    def adopt(self, output: BinaryIO) -> None:
+        """Take over the answers of an output that was finished. Raises OutputError."""
+        for line in output:
+            outcome = _outcome(line)
+            if outcome is None or not outcome.is_ok or not line.endswith(b"\n"):
+                continue
+            place = self._roster.place_of(outcome.custom_id)
+            if place is not None and not self.is_answered(place) and outcome.id == id_of(self._roster.mark(place)):
+                self.append(place, outcome, line)
+
+    def is_answered(self, place: int) -> bool:
+        """Whether the request at a place has the answer it asked for."""
+        return bool(self._is_ok[place])
+
+    def open_places(self) -> Iterator[int]:
+        """The places of the requests to be asked, in order; those answered meanwhile are left out."""
+        return (place for place in range(len(self._roster)) if not self.is_answered(place))
+
+    def append(self, place: int, outcome: Outcome, line: bytes | None = None) -> None:
+        """Write down what came of a request. Raises OutputError, and then nothing of it is left."""
+        line = line or msgspec.json.encode(outcome) + b"\n"
+        with _naming(self._name):
+            self._file.seek(self._end)
+            try:
+                self._file.write(line)
+                self._file.flush()
+            except OSError:
+                self._file.truncate(self._end)
+                raise
+        self._count(place, self._end, ok=outcome.is_ok)
+        self._end += len(line)
+
+    def line(self, place: int) -> bytes:
+        """The line of the output for a request; empty while there is none."""
+        if not self._starts[place]:
+            return b""
+        self._file.seek(self._starts[place] - 1)
+        return self._file.readline()
+
+    def failures(self) -> Iterator[Outcome]:
+        """What went wrong, in the order of the input."""
+        for place in range(len(self._roster)):
+            if self._starts[place] and not self._is_ok[place]:
+                yield msgspec.json.decode(self.line(place), type=Outcome)
+
+    def write_in_order(self, output: Path) -> None:
+        """Make the output, all of it or none. Raises OutputError."""
+        partial = output.with_name(output.name + PARTIAL_SUFFIX)
+        with _naming(str(output)):
+            try:
+                with partial.open("wb") as file:
+                    for place in range(len(self._roster)):
+                        file.write(self.line(place))
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(output)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _note(self, line: bytes, offset: int) -> None:
+        outcome = _outcome(line)
+        if outcome is None or not outcome.is_ok:
+            return
+        place = self._roster.place_of(outcome.custom_id)
+        if place is not None and outcome.id == id_of(self._roster.mark(place)):
+            self._count(place, offset, ok=True)
+
+    def _count(self, place: int, offset: int, *, ok: bool) -> None:
+        if not self._starts[place]:
+            self.done += 1
+            self.failed += not ok
+        self._starts[place] = offset + 1
+        self._is_ok[place] = ok
+
+
+def open_journal(output: Path) -> BinaryIO:
+    """The journal beside an output, for this process alone. Raises BatchInputError."""
+    path = journal_of(output)
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise BatchInputError(str(path), f"it cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise BatchInputError(str(path), "another process is at work on it") from error
+    return file
+
+
+def journal_of(output: Path) -> Path:
+    """Where the answers stand until all are there."""
+    return output.with_name(output.name + SUFFIX)
+
+
+class _naming:  # noqa: N801 - read as the statement it is
+    """Has an OSError say which file it is about."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise OutputError(f"{self._name}: it cannot be written: {error.strerror or error}") from error
+
+
+def _outcome(line: bytes) -> Outcome | None:
+    try:
+        return msgspec.json.decode(line, type=Outcome)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _whole_lines_bytes(file: BinaryIO) -> int:
+    """How much of the file ends with a line's end."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - PIECE_BYTES)
+        file.seek(begin)
+        if (found := file.read(end - begin).rfind(b"\n")) >= 0:
+            return begin + found + 1
+        end = begin
+    return 0

@@ -1,0 +1,1 @@
+"""How the commands that ask for answers reach a server: a gateway, or any other that speaks OpenAI's API."""

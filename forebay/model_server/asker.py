@@ -1,0 +1,184 @@
+"""Asks a server for answers that are not streamed, again where that may help."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import anyio
+import httpx
+import msgspec
+
+from forebay.model_server.errors import ServerError
+from forebay.model_server.retrying import BUSY, PASSING, asked_wait_s, wait_s
+from forebay.model_server.server import Server
+
+CONNECT_S = 10.0
+OK = 200
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What the server answered, whatever its status; `body` is JSON in one line."""
+
+    status: int
+    request_id: str
+    body: msgspec.Raw
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it is what was asked for."""
+        return self.status == OK
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """There was no answer: `code`: connection_refused, connection_error, request_timeout or invalid_response."""
+
+    code: str
+    message: str
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one answer may take, how often a failure is retried, how long a busy or absent server is waited for."""
+
+    answer_s: float = 3_600.0
+    retries: int = 3
+    busy_s: float = 600.0
+
+
+class Asker:
+    """Made by `asker`; any number of tasks may ask."""
+
+    def __init__(self, server: Server, client: httpx.AsyncClient, patience: Patience, chance: Random) -> None:
+        self._bases = itertools.cycle(server.bases)
+        self._client = client
+        self._patience = patience
+        self._chance = chance
+        self._closed_until = 0.0
+        self._let_in_at = anyio.current_time()
+
+    async def ask(self, path: str, body: bytes) -> Answered | Unanswered:
+        """The last answer to a POST. Being told to wait (429, 503) or finding nobody there uses up no retry.
+
+        That has its own bound, of time. While a server asks for a pause by Retry-After nobody asks it anything.
+        """
+        failures, waits = 0, 0
+        give_up_at = anyio.current_time() + self._patience.busy_s
+        while True:
+            await self._until_open()
+            found, retry_after_s = await self._once(path, body)
+            if not _is_busy(found):
+                self._let_in_at = anyio.current_time()
+            if isinstance(found, Answered) and found.status not in PASSING:
+                return found
+            if _is_busy(found):
+                waits += 1
+                pause_s = self._pause_s(waits, retry_after_s)
+                if anyio.current_time() + pause_s > give_up_at:
+                    self._refuse_to_go_on(found, pause_s)
+                    return found
+            else:
+                failures += 1
+                if failures > self._patience.retries:
+                    return found
+                pause_s = self._pause_s(failures, retry_after_s)
+                give_up_at = anyio.current_time() + self._patience.busy_s
+            await anyio.sleep(pause_s)
+
+    async def models(self) -> list[str]:
+        """The models that the server has. Raises ServerError, and asks no second time."""
+        base = next(self._bases)
+        try:
+            answer = await self._client.get(f"{base}/v1/models", timeout=CONNECT_S)
+            listed = msgspec.json.decode(answer.content, type=_Models).data if answer.status_code == OK else None
+        except httpx.HTTPError as error:
+            raise ServerError(f"{base} cannot be reached: {_why(error)}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ServerError(f"{base}/v1/models answers what is no list of models") from error
+        if listed is None:
+            raise ServerError(f"{base}/v1/models answers {answer.status_code}: {answer.text[:200]}")
+        return [model.id for model in listed]
+
+    async def check(self) -> None:
+        """Raise ServerError unless each server can be reached, and does not refuse the key."""
+        for base in dict.fromkeys(next(self._bases) for _ in range(64)):
+            try:
+                answer = await self._client.get(f"{base}/v1/models", timeout=CONNECT_S)
+            except httpx.HTTPError as error:
+                raise ServerError(f"{base} cannot be reached: {_why(error)}") from error
+            if answer.status_code in {401, 403}:
+                raise ServerError(f"{base} refuses the key: {answer.status_code} {answer.text[:200]}")
+
+    def _refuse_to_go_on(self, found: Answered | Unanswered, pause_s: float) -> None:
+        """Raise ServerError where no request at all was let in for as long as one is patient."""
+        silent_s = anyio.current_time() - self._let_in_at
+        if silent_s + pause_s >= self._patience.busy_s:
+            words = found.message if isinstance(found, Unanswered) else f"it answers {found.status}"
+            raise ServerError(f"nothing was let in for {silent_s:.0f} s: {words}")
+
+    async def _until_open(self) -> None:
+        await anyio.sleep_until(self._closed_until)
+
+    def _pause_s(self, retry: int, retry_after_s: float | None) -> float:
+        pause_s = wait_s(retry, self._chance.random())
+        if retry_after_s is None:
+            return pause_s
+        self._closed_until = max(self._closed_until, anyio.current_time() + retry_after_s)
+        return retry_after_s + pause_s
+
+    async def _once(self, path: str, body: bytes) -> tuple[Answered | Unanswered, float | None]:
+        """An answer, and the seconds that the server asks for a pause."""
+        base = next(self._bases)
+        try:
+            answer = await self._client.post(base + path, content=body, headers={"content-type": "application/json"})
+        except httpx.TimeoutException as error:
+            kind = "connection_error" if isinstance(error, httpx.ConnectTimeout) else "request_timeout"
+            return Unanswered(kind, f"{base}: {_why(error)}"), None
+        except httpx.HTTPError as error:
+            code = "connection_refused" if isinstance(error, httpx.ConnectError) else "connection_error"
+            return Unanswered(code, f"{base}: {_why(error)}"), None
+        try:
+            one_line = msgspec.json.format(answer.content.decode(), indent=-1)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _no_json(answer, base), asked_wait_s(answer.headers.get("retry-after"))
+        request_id = answer.headers.get("x-request-id", "")
+        found = Answered(answer.status_code, request_id, msgspec.Raw(one_line.encode()))
+        return found, asked_wait_s(answer.headers.get("retry-after"))
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+def _no_json(answer: httpx.Response, base: str) -> Answered | Unanswered:
+    if answer.status_code == OK:
+        return Unanswered("invalid_response", f"{base} answers {answer.status_code} with what is no JSON")
+    words = {"error": {"message": answer.text[:1000], "type": "invalid_response", "code": answer.status_code}}
+    return Answered(answer.status_code, "", msgspec.Raw(msgspec.json.encode(words)))
+
+
+def _is_busy(found: Answered | Unanswered) -> bool:
+    if isinstance(found, Answered):
+        return found.status in BUSY
+    return found.code == "connection_refused"
+
+
+def _why(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__
+
+
+@asynccontextmanager
+async def asker(server: Server, concurrency: int, patience: Patience) -> AsyncIterator[Asker]:
+    """An asker with so many connections at most. Variables with proxies are not heeded."""
+    timeout = httpx.Timeout(patience.answer_s, connect=CONNECT_S)
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    verify = server.tls if server.tls is not None else False
+    async with httpx.AsyncClient(
+        headers=server.headers, timeout=timeout, limits=limits, verify=verify, trust_env=False
+    ) as client:
+        yield Asker(server, client, patience, Random())

@@ -1,0 +1,49 @@
+"""A server as a command's options name it, with what they name read."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from forebay.model_server.settings import ServerSettings, base_of
+from forebay.secret_files import secret_in
+from scheduler.rank_tls import TlsFileError, trusting
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """`bases`: URLs without the path of an API. `headers`: what each request carries. `tls`: None for plain HTTP."""
+
+    bases: tuple[str, ...]
+    headers: dict[str, str]
+    tls: ssl.SSLContext | None
+
+
+def server_at(urls: Sequence[str], key: str = "", ca: str = "") -> Server:
+    """Raises ValueError for a URL that is none of a server, TlsFileError for authorities that cannot be used."""
+    bases = tuple(map(base_of, urls))
+    secure = any(base.startswith("https:") for base in bases)
+    return Server(
+        bases=bases,
+        headers={"authorization": f"Bearer {key}"} if key else {},
+        tls=trusting(ssl.Purpose.SERVER_AUTH, "ca", ca) if secure or ca else None,
+    )
+
+
+def server_of(settings: ServerSettings) -> Server:
+    """Raises click.UsageError that names the option."""
+    if not settings.url:
+        raise click.UsageError("Missing option '--url' (env var: 'FOREBAY_URL')")
+    key = settings.api_key[0] if settings.api_key else ""
+    if settings.api_key_file:
+        key = secret_in(settings.api_key_file, "--api-key-file")
+        if not all("!" <= letter <= "~" for letter in key):
+            raise click.UsageError(
+                f"--api-key-file: the key in {settings.api_key_file} has a blank or a control character in it"
+            )
+    try:
+        return server_at(settings.url, key, settings.ca)
+    except TlsFileError as error:
+        raise click.UsageError(str(error)) from error
