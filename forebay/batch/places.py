@@ -39,6 +39,14 @@ def output_path(given: str, read_from: str, *, resume: bool) -> Path | None:
             raise BatchInputError("-o -", "there is nothing to resume on standard output")
         return None
     path = Path(given).resolve()
+    try:
+        _check(path, given, read_from, resume=resume)
+    except OSError as error:
+        raise BatchInputError(given, f"it cannot be written: {error.strerror}") from error
+    return path
+
+
+def _check(path: Path, given: str, read_from: str, *, resume: bool) -> None:
     journal = journal_of(path)
     if read_from != STANDARD and Path(read_from).resolve() in {path, journal}:
         raise BatchInputError(given, "it is the input, and would be written over")
@@ -50,4 +58,3 @@ def output_path(given: str, read_from: str, *, resume: bool) -> Path | None:
         for each, what in ((path, "a batch was written there"), (journal, "a batch has been begun there")):
             if each.exists():
                 raise BatchInputError(str(each), f"{what}; go on with --resume, or remove it")
-    return path

@@ -118,7 +118,9 @@ class Asker:
             raise ServerError(f"nothing was let in for {silent_s:.0f} s: {words}")
 
     async def _until_open(self) -> None:
-        await anyio.sleep_until(self._closed_until)
+        if self._closed_until > anyio.current_time():
+            # Not all at the same instant.
+            await anyio.sleep_until(self._closed_until + wait_s(1, self._chance.random()))
 
     def _pause_s(self, retry: int, retry_after_s: float | None) -> float:
         pause_s = wait_s(retry, self._chance.random())

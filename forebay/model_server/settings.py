@@ -40,5 +40,5 @@ def base_of(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("url: expected http://HOST:PORT or https://HOST:PORT, and no user, query or fragment")
+        raise ValueError("url: expected http or https, a host and perhaps a port, and no user, query or fragment")
     return url.rstrip("/").removesuffix("/v1").rstrip("/")

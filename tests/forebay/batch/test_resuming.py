@@ -1,0 +1,122 @@
+"""A batch that was killed goes on where it was: what has an answer is not asked again."""
+
+import json
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.forebay.batch.batch_command import answers, batch, batch_process, ids, line, written
+from tests.forebay.model_server.scripted_server import Asked, Reply, ScriptedServer, echo, scripted_server
+from tests.polling import until_now
+
+NAMES = [f"r-{number}" for number in range(30)]
+ANSWERED = 10
+
+
+def held_after(count: int, let_go: threading.Event) -> "object":
+    """A script that answers so many, and the others only once it is told to."""
+    seen = Counter[str]()
+
+    def script(asked: Asked, before: int) -> Reply:
+        seen["all"] += 1
+        if seen["all"] > count:
+            let_go.wait(30)
+        return echo(asked, before)
+
+    return script
+
+
+def asked_often(server: ScriptedServer) -> Counter[str]:
+    return Counter(each.body["prompt"] for each in server.posts)
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_batch_that_is_ended_goes_on_where_it_was(tmp_path: Path, by: signal.Signals) -> None:
+    output, journal, let_go = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal", threading.Event()
+    with scripted_server(held_after(ANSWERED, let_go)) as server:  # type: ignore[arg-type]
+        given = written(tmp_path / "in.jsonl", map(line, NAMES))
+        arguments = (given, "-o", str(output), "--url", server.url, "--concurrency", "4", "--resume")
+        process = batch_process(*arguments)
+        with process:
+            until_now(
+                lambda: journal.exists() and journal.read_text().count("\n") == ANSWERED and server.under_way == 4,
+                "the first answers are in the journal, and the next are under way",
+            )
+            process.send_signal(by)
+            said = process.communicate(timeout=30)[1]
+        assert not output.exists()
+        if by != signal.SIGKILL:
+            assert process.returncode == 1
+            assert f"{ANSWERED} of 30 requests succeeded, 0 failed, the rest was not asked: interrupted" in said
+        kept = {json.loads(each)["custom_id"] for each in journal.read_text().splitlines()}
+        with journal.open("a") as torn:
+            torn.write(journal.read_text().splitlines()[0][:50])
+        let_go.set()
+        done = batch(*arguments)
+        assert done.exit_code == 0, done.output
+        often = asked_often(server)
+    assert ids(output) == NAMES
+    assert {name for name in NAMES if often[name] == 1} >= kept
+    assert sum(often.values()) == len(NAMES) + 4
+    assert not journal.exists()
+
+
+def test_a_finished_output_has_only_its_failures_asked_again(tmp_path: Path) -> None:
+    broken = {"r-3", "r-5"}
+
+    def script(asked: Asked, before: int) -> Reply:
+        return Reply(400, {"error": {"message": "no"}}) if asked.body["prompt"] in broken else echo(asked, before)
+
+    output = tmp_path / "out.jsonl"
+    with scripted_server(script) as server:
+        given = written(tmp_path / "in.jsonl", map(line, NAMES))
+        arguments = (given, "-o", str(output), "--url", server.url)
+        assert batch(*arguments).exit_code == 1
+        server.script, server.posts = echo, []
+        assert batch(*arguments, "--resume").exit_code == 0
+        assert asked_often(server) == Counter(broken)
+        assert batch(*arguments, "--resume").exit_code == 0
+        assert len(server.posts) == 2
+    assert ids(output) == NAMES
+    assert {each["response"]["status_code"] for each in answers(output)} == {200}
+
+
+def test_a_line_that_was_changed_is_asked_again(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with scripted_server() as server:
+        arguments = (str(tmp_path / "in.jsonl"), "-o", str(output), "--url", server.url, "--resume")
+        written(tmp_path / "in.jsonl", map(line, NAMES))
+        assert batch(*arguments).exit_code == 0
+        server.posts = []
+        written(tmp_path / "in.jsonl", [line("new"), *map(line, NAMES[:5]), line("r-5", prompt="another")])
+        assert batch(*arguments).exit_code == 0
+        assert asked_often(server) == Counter(["new", "another"])
+    assert ids(output) == ["new", *NAMES[:6]]
+
+
+def test_what_another_run_has_written_is_not_written_over(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("precious")
+    with scripted_server() as server:
+        given = written(tmp_path / "in.jsonl", [line("a")])
+        done = batch(given, "-o", str(output), "--url", server.url)
+    assert done.exit_code == 2
+    assert done.stderr == f"Error: {output}: a batch was written there; go on with --resume, or remove it\n"
+    assert output.read_text() == "precious"
+
+
+def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
+    output, let_go = tmp_path / "out.jsonl", threading.Event()
+    with scripted_server(held_after(0, let_go)) as server:  # type: ignore[arg-type]
+        given = written(tmp_path / "in.jsonl", [line("a")])
+        arguments = (given, "-o", str(output), "--url", server.url, "--resume")
+        with batch_process(*arguments) as process:
+            until_now(lambda: server.under_way == 1, "the first run has asked")
+            done = batch(*arguments)
+            let_go.set()
+            assert process.wait(30) == 0
+    assert (done.exit_code, done.stderr.endswith("another process is at work on it\n")) == (2, True)
+    assert ids(output) == ["a"]
