@@ -60,6 +60,11 @@ def _leaves(settings_type: type[msgspec.Struct]) -> Iterator[FieldInfo]:
             yield field
 
 
+def option_names(settings_type: type[msgspec.Struct]) -> list[str]:
+    """The fields that are options of a command with these settings."""
+    return [field.name for field in _leaves(settings_type)]
+
+
 def _nested(field: FieldInfo) -> type[msgspec.Struct] | None:
     kind = bare(field.type)
     return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Console
 
 from forebay.bench.bench import bench
@@ -21,20 +22,51 @@ from forebay.bench.settings import BenchSettings
 from forebay.bench.tables import tables
 from forebay.causes import first_cause
 from forebay.inheritance import inherited
-from forebay.options import settings_options
+from forebay.load_test.command import run_load_test
+from forebay.load_test.settings import LoadTestSettings
+from forebay.options import option_names, settings_options
 
 WIDTH = 160
 
 
+class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Those of both benchmarks; --json and --plot are for either."""
+
+    relay: BenchSettings = BenchSettings()
+    load: LoadTestSettings = LoadTestSettings()
+
+
 @click.command("bench")
-@settings_options(BenchSettings)
-def command(settings: BenchSettings) -> None:
+@settings_options(BenchOptions)
+@click.pass_context
+def command(ctx: click.Context, settings: BenchOptions) -> None:
     """Measure the gateway's data plane on this machine, beside other proxies, before a backend that only pretends.
 
     All targets are started at once and take turns, so that what disturbs the machine disturbs each of them. It needs
     some minutes and an otherwise idle machine; --quick needs one. CPU time is the proxy's, by the kernel's count. Peers
     are taken from the PATH: nginx, haproxy, vllm-router, smg.
+
+    With --url it is a load test of the server there, a gateway or any other that speaks OpenAI's API, and takes the
+    options whose help begins with --url, --api-key, --api-key-file and --ca.
     """
+    is_load_test = bool(settings.load.server.url)
+    _refuse_the_others_options(ctx, is_load_test=is_load_test)
+    if is_load_test:
+        run_load_test(settings.load, json=settings.relay.json, plot=settings.relay.plot)
+    else:
+        _bench(settings.relay)
+
+
+def _refuse_the_others_options(ctx: click.Context, *, is_load_test: bool) -> None:
+    """Variables are for whatever command they fit; what is typed must mean something."""
+    others = set(option_names(BenchSettings) if is_load_test else option_names(LoadTestSettings)) - {"json", "plot"}
+    for name in sorted(others):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            with_or_without = "has no meaning with" if is_load_test else "needs"
+            raise click.UsageError(f"--{name.replace('_', '-')} {with_or_without} --url")
+
+
+def _bench(settings: BenchSettings) -> None:
     _check_files(settings)
     console = Console(stderr=True)
     try:
