@@ -21,7 +21,7 @@ from forebay.load_test.workload import Workload, warm_up
 from forebay.model_server.asker import Answered, Asker, Patience, asker
 from forebay.model_server.server import Server
 
-BINS = 20
+BINS = 12
 Say = Callable[[str], None]
 
 
@@ -74,7 +74,7 @@ async def _scale(asking: Asker, settings: LoadTestSettings, model: str) -> Token
         if not isinstance(found, Answered):
             raise BenchError(f"the first request failed: {found.message}")
         if not found.is_ok:
-            raise BenchError(f"the first request failed: status {found.status}: {bytes(found.body[:300]).decode()}")
+            raise BenchError(f"the first request failed: status {found.status}: {bytes(found.body)[:300].decode()}")
         try:
             counted.append(msgspec.json.decode(found.body, type=_Counted).usage.prompt_tokens)
         except msgspec.ValidationError as error:
