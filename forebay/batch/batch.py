@@ -14,7 +14,7 @@ import anyio
 import msgspec
 from rich.console import Console
 
-from forebay.batch.journal import Journal, journal_of, open_journal
+from forebay.batch.journal import Journal, journal_of, naming, open_journal
 from forebay.batch.lines import Outcome
 from forebay.batch.places import input_file, output_path
 from forebay.batch.progress import progress
@@ -85,8 +85,9 @@ def _run(
             nonlocal written
             advance(not journal.is_answered(place))
             while output is None and written < len(roster) and (line := journal.line(written)):
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
+                with naming("standard output"):
+                    sys.stdout.buffer.write(line)
+                    sys.stdout.buffer.flush()
                 written += 1
 
         return anyio.run(_until_signal, settings, server, roster, journal, noted, backend_options={"use_uvloop": True})

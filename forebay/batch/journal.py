@@ -39,7 +39,7 @@ class Journal:
 
     def load(self) -> None:
         """Take over what an earlier run has left. Raises OutputError."""
-        with _naming(self._name):
+        with naming(self._name):
             self._end = _whole_lines_bytes(self._file)
             self._file.truncate(self._end)
             self._file.seek(0)
@@ -69,14 +69,9 @@ class Journal:
     def append(self, place: int, outcome: Outcome, line: bytes | None = None) -> None:
         """Write down what came of a request. Raises OutputError, and then nothing of it is left."""
         line = line or msgspec.json.encode(outcome) + b"\n"
-        with _naming(self._name):
-            self._file.seek(self._end)
-            try:
-                self._file.write(line)
-                self._file.flush()
-            except OSError:
-                self._file.truncate(self._end)
-                raise
+        with naming(self._name):
+            # Past the file's buffer, which would keep what cannot be written and try it again at the end.
+            _write(self._file.fileno(), line, self._end)
         self._count(place, self._end, ok=outcome.is_ok)
         self._end += len(line)
 
@@ -96,7 +91,7 @@ class Journal:
     def write_in_order(self, output: Path) -> None:
         """Make the output, all of it or none. Raises OutputError."""
         partial = output.with_name(output.name + PARTIAL_SUFFIX)
-        with _naming(str(output)):
+        with naming(str(output)):
             try:
                 with partial.open("wb") as file:
                     for place in range(len(self._roster)):
@@ -143,7 +138,7 @@ def journal_of(output: Path) -> Path:
     return output.with_name(output.name + SUFFIX)
 
 
-class _naming:  # noqa: N801 - read as the statement it is
+class naming:  # noqa: N801 - read as the statement it is
     """Has an OSError say which file it is about."""
 
     def __init__(self, name: str) -> None:
@@ -152,8 +147,20 @@ class _naming:  # noqa: N801 - read as the statement it is
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
+        # Whoever reads a pipe may have enough of it: that is no error.
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             raise OutputError(f"{self._name}: it cannot be written: {error.strerror or error}") from error
+
+
+def _write(descriptor: int, content: bytes, offset: int) -> None:
+    """All of it, or nothing of it is left."""
+    written = 0
+    try:
+        while written < len(content):
+            written += os.pwrite(descriptor, content[written:], offset + written)
+    except OSError:
+        os.ftruncate(descriptor, offset)
+        raise
 
 
 def _outcome(line: bytes) -> Outcome | None:

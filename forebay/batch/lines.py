@@ -14,7 +14,7 @@ from msgspec import Meta
 
 PATHS = (
     *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/pooling"),
-    *("/classify", "/score", "/v1/score", "/v2/score", "/rerank", "/v1/rerank", "/v2/rerank"),
+    *("/classify", "/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank"),
 )
 """What a line may ask for."""
 OK = 200

@@ -24,6 +24,8 @@ async def run(settings: BatchSettings, server: Server, roster: Roster, journal: 
     """
     patience = Patience(answer_s=settings.answer_timeout_s, retries=settings.retries, busy_s=settings.busy_timeout_s)
     places = journal.open_places()
+    if journal.done == len(roster):
+        return
     async with asker(server, settings.concurrency, patience) as asking, anyio.create_task_group() as tasks:
         await asking.check()
         for _ in range(min(settings.concurrency, len(roster) - journal.done)):

@@ -12,6 +12,7 @@ from forebay.batch.settings import BatchSettings
 from forebay.causes import first_cause
 from forebay.model_server.errors import ServerError
 from forebay.model_server.server import server_of
+from forebay.open_files import OTHER_FILES, allow_open_files
 from forebay.options import settings_options
 from forebay.printable import printable
 
@@ -35,10 +36,14 @@ def command(settings: BatchSettings, read_from: str, write_to: str) -> None:
     """
     console = Console(stderr=True)
     server = server_of(settings.server)
+    if allow_open_files(settings.concurrency + OTHER_FILES) < settings.concurrency + OTHER_FILES:
+        raise click.UsageError("--concurrency: the system allows fewer open files (ulimit -Hn)")
     try:
         result = batch(settings, server, read_from, write_to, console)
     except (ExceptionGroup, BatchInputError, OutputError, ServerError) as error:
         cause = first_cause(error)
+        if isinstance(cause, BrokenPipeError):
+            raise cause from error
         if not isinstance(cause, BatchInputError | OutputError | ServerError):
             raise
         refusal = BadInputError if isinstance(cause, BatchInputError) else click.ClickException

@@ -24,6 +24,7 @@ from forebay.load_test.tables import lines, table
 from forebay.load_test.workload import Workload, workload
 from forebay.model_server.errors import ServerError
 from forebay.model_server.server import Server, server_of
+from forebay.open_files import OTHER_FILES, allow_open_files
 from forebay.printable import printable
 from forebay.simulate.image_file import check_image_file, write_image
 from simulator.cluster.workloads.errors import TraceError
@@ -35,6 +36,8 @@ def run_load_test(settings: LoadTestSettings, *, json: str, plot: str) -> None:
     if json and not Path(json).absolute().parent.is_dir():
         raise click.UsageError(f"{json}: there is no such folder")
     server = server_of(settings.server)
+    if allow_open_files(settings.max_concurrency + OTHER_FILES) < settings.max_concurrency + OTHER_FILES:
+        raise click.UsageError("--max-concurrency: the system allows fewer open files (ulimit -Hn)")
     console = Console(stderr=True)
     try:
         work = workload(settings)

@@ -1,6 +1,7 @@
 """A batch that was killed goes on where it was: what has an answer is not asked again."""
 
 import json
+import resource
 import signal
 import threading
 from collections import Counter
@@ -9,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.forebay.batch.batch_command import answers, batch, batch_process, ids, line, written
-from tests.forebay.model_server.scripted_server import Asked, Reply, ScriptedServer, echo, scripted_server
+from tests.forebay.model_server.scripted_server import Asked, Reply, Script, ScriptedServer, echo, scripted_server
 from tests.polling import until_now
 
 NAMES = [f"r-{number}" for number in range(30)]
 ANSWERED = 10
 
 
-def held_after(count: int, let_go: threading.Event) -> "object":
+def held_after(count: int, let_go: threading.Event) -> Script:
     """A script that answers so many, and the others only once it is told to."""
     seen = Counter[str]()
 
@@ -36,7 +37,7 @@ def asked_often(server: ScriptedServer) -> Counter[str]:
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_batch_that_is_ended_goes_on_where_it_was(tmp_path: Path, by: signal.Signals) -> None:
     output, journal, let_go = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal", threading.Event()
-    with scripted_server(held_after(ANSWERED, let_go)) as server:  # type: ignore[arg-type]
+    with scripted_server(held_after(ANSWERED, let_go)) as server:
         given = written(tmp_path / "in.jsonl", map(line, NAMES))
         arguments = (given, "-o", str(output), "--url", server.url, "--concurrency", "4", "--resume")
         process = batch_process(*arguments)
@@ -110,7 +111,7 @@ def test_what_another_run_has_written_is_not_written_over(tmp_path: Path) -> Non
 
 def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
     output, let_go = tmp_path / "out.jsonl", threading.Event()
-    with scripted_server(held_after(0, let_go)) as server:  # type: ignore[arg-type]
+    with scripted_server(held_after(0, let_go)) as server:
         given = written(tmp_path / "in.jsonl", [line("a")])
         arguments = (given, "-o", str(output), "--url", server.url, "--resume")
         with batch_process(*arguments) as process:
@@ -120,3 +121,36 @@ def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
             assert process.wait(30) == 0
     assert (done.exit_code, done.stderr.endswith("another process is at work on it\n")) == (2, True)
     assert ids(output) == ["a"]
+
+
+def test_a_disk_that_is_full_ends_the_run_and_leaves_whole_lines(tmp_path: Path) -> None:
+    output, journal, let_go = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal", threading.Event()
+    with scripted_server(held_after(ANSWERED, let_go)) as server:
+        given = written(tmp_path / "in.jsonl", map(line, NAMES))
+        arguments = (given, "-o", str(output), "--url", server.url, "--concurrency", "2", "--resume")
+        with batch_process(*arguments) as process:
+            until_now(lambda: journal.exists() and journal.read_text().count("\n") == ANSWERED, "some are answered")
+            limit = journal.stat().st_size + 20
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            let_go.set()
+            said = process.communicate(timeout=30)[1]
+        assert process.returncode == 1
+        assert said.endswith(f"Error: {journal}: it cannot be written: File too large\n")
+        assert journal.read_text().count("\n") == ANSWERED
+        assert journal.read_text().endswith("\n")
+        assert batch(*arguments).exit_code == 0
+    assert ids(output) == NAMES
+
+
+def test_whoever_reads_a_pipe_may_have_enough_of_it(tmp_path: Path) -> None:
+    let_go = threading.Event()
+    with scripted_server(held_after(1, let_go)) as server:
+        given = written(tmp_path / "in.jsonl", map(line, NAMES))
+        with batch_process(given, "-o", "-", "--url", server.url, "--concurrency", "1") as process:
+            assert process.stdout
+            assert process.stderr
+            assert json.loads(process.stdout.readline())["custom_id"] == "r-0"
+            process.stdout.close()
+            let_go.set()
+            assert process.wait(30) == 1
+            assert "Traceback" not in process.stderr.read()
