@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from forebay.client import LLM, RequestsFailedError, SamplingParams
-from forebay.main import main
 from tests.e2e.up_process import Up, up_running
 from tests.forebay.batch.batch_command import answers, batch, line, written
+from tests.forebay.load_test.bench_command import bench
 
 MIXED = ("--prefill", "0", "--decode", "0", "--mixed", "1", "--gateways", "2")
 
@@ -21,11 +19,6 @@ MIXED = ("--prefill", "0", "--decode", "0", "--mixed", "1", "--gateways", "2")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with up_running(tmp_path_factory.mktemp("up"), *MIXED) as running:
         yield running
-
-
-def bench(*arguments: str) -> Result:
-    ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
-    return CliRunner().invoke(main, ["bench", *arguments], env=ours)
 
 
 def test_a_batch_asks_every_api_that_batches_are_made_of(up: Up, tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """The load test's client against servers that answer in many ways: each kind of failure is counted, none hangs."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from click.testing import CliRunner, Result
 
 from forebay.load_test.answer import Answer
 from forebay.load_test.loading import Load
@@ -14,15 +12,11 @@ from forebay.load_test.requests import target
 from forebay.load_test.sample import Sample
 from forebay.load_test.settings import LoadTestSettings
 from forebay.load_test.workload import Planned
-from forebay.main import main
+from tests.forebay.load_test.bench_command import DONE, ROLE, TEXT, USAGE, bench
 from tests.forebay.model_server.scripted_server import Reply, scripted_server
 from tests.polling import until
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
-USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}\n\n'
-DONE = b"data: [DONE]\n\n"
 ONE = Planned(0.0, [{"role": "user", "content": "hi"}], 3)
 
 
@@ -113,11 +107,6 @@ def test_events_are_read_however_they_are_cut() -> None:
             answer.feed(whole[start : start + size], float(number))
         assert (answer.texts, answer.prompt_tokens, answer.output_tokens, answer.is_done) == (2, 7, 3, True)
         assert len(answer.gaps_s) == 1
-
-
-def bench(*arguments: str) -> Result:
-    ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
-    return CliRunner().invoke(main, ["bench", *arguments], env=ours)
 
 
 @pytest.mark.parametrize(
