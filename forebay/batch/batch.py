@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -49,10 +50,10 @@ def batch(settings: BatchSettings, server: Server, read_from: str, write_to: str
                 with output.open("rb") as earlier:
                     journal.adopt(earlier)
             interrupted = _run(settings, server, roster, journal, console, output)
-            failures = tuple(outcome for outcome, _ in zip(journal.failures(), range(MOST_SHOWN), strict=False))
+            failures = tuple(islice(journal.failures(), MOST_SHOWN))
             if output and not interrupted:
                 journal.write_in_order(output)
-                journal_of(output).unlink()
+                journal_of(output).unlink(missing_ok=True)
     return Result(
         total=len(roster), done=journal.done, failed=journal.failed, interrupted=interrupted, failures=failures
     )
@@ -77,9 +78,8 @@ def _run(
     settings: BatchSettings, server: Server, roster: Roster, journal: Journal, console: Console, output: Path | None
 ) -> bool:
     """Whether it was interrupted."""
-    with ExitStack() as stack:
-        advance = stack.enter_context(progress(console, len(roster), journal.done))
-        written = 0
+    written = 0
+    with progress(console, len(roster), journal.done) as advance:
 
         def noted(place: int) -> None:
             nonlocal written

@@ -28,12 +28,13 @@ class LLM:
     """A model behind `url`, a gateway's or several; without `model` the only one there is.
 
     Calls wait for their answers, in any thread, also where an event loop is running, as in a notebook. `concurrency`:
-    requests under way at once. `retries`: how often one that failed is tried again. `token_ids`: answers carry them
-    (vLLM 0.10 or newer). `ca`: PEM file by which an https server is verified, else the system's. Variables with
-    proxies are not heeded. Raises ClientError for a URL that is none.
+    requests under way at once. `retries`: how often one that failed is tried again. `busy_timeout_s`: how long a
+    server that is busy (429, 503) or not there is waited for. `token_ids`: answers carry them (vLLM 0.10 or newer).
+    `ca`: PEM file by which an https server is verified, else the system's. Variables with proxies are not heeded.
+    Raises ClientError for a URL that is none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a caller may say of a server, each by its name
         self,
         url: str | Sequence[str],
         model: str | None = None,
@@ -41,6 +42,7 @@ class LLM:
         *,
         concurrency: int = 64,
         retries: int = 3,
+        busy_timeout_s: float = 600.0,
         token_ids: bool = False,
         ca: str = "",
     ) -> None:
@@ -52,7 +54,7 @@ class LLM:
             raise ClientError("concurrency: expected 1 or more")
         self._model = model
         self._concurrency = concurrency
-        self._patience = Patience(retries=retries)
+        self._patience = Patience(retries=retries, busy_s=busy_timeout_s)
         self._token_ids = token_ids
 
     def generate(self, prompts: Any, sampling_params: Params = None, *, use_tqdm: bool = True) -> list[RequestOutput]:
@@ -101,8 +103,13 @@ class LLM:
         try:
             with progress(console, len(asked), 0) as advance, anyio.from_thread.start_blocking_portal() as portal:
                 portal.call(work, advance)
-        except* ServerError as group:
-            raise ClientError(str(first_cause(group))) from None
+        except (ServerError, ExceptionGroup) as error:
+            cause = first_cause(error)
+            if not isinstance(cause, ServerError):
+                raise
+            if not any(outputs):
+                raise ClientError(str(cause)) from error
+            failures.update({place: str(cause) for place, output in enumerate(outputs) if output is None})
         if failures:
             raise RequestsFailedError(dict(sorted(failures.items())), outputs)
         return [output for output in outputs if output is not None]

@@ -33,7 +33,7 @@ class OwnLoad(msgspec.Struct, frozen=True, kw_only=True):
         """Why the figures are the client's rather than the server's; "" if they are not."""
         if self.cores > MOST_CPU:
             return f"the client used {self.cores:.2f} of the one core it can use: the figures are the client's"
-        late_ms = self.late.p99 if self.late else 0.0
+        late_ms = max(each.p99 if each else 0.0 for each in (self.late, self.arrivals_late))
         if ttft and late_ms > max(LATE_MS, MOST_LATE_SHARE * ttft.p50):
             return f"the client was up to {late_ms:.1f} ms late (p99): times are the client's by that much"
         return ""

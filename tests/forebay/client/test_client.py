@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from forebay.client import LLM, ClientError, SamplingParams
+from forebay.client import LLM, ClientError, RequestsFailedError, SamplingParams
 from tests.forebay.model_server.scripted_server import Asked, Reply, completion, echo, scripted_server
 
 
@@ -98,3 +98,16 @@ def test_a_server_that_is_not_there_is_named() -> None:
 def test_sampling_params_are_one_or_one_for_each_prompt() -> None:
     with pytest.raises(ValueError, match="there are 1 for 2 prompts"):
         LLM("http://127.0.0.1:1").generate(["a", "b"], [SamplingParams()])
+
+
+def test_a_server_that_goes_away_leaves_the_answers_it_gave() -> None:
+    def script(asked: Asked, before: int) -> Reply:
+        return echo(asked, before) if asked.body["prompt"] == "p0" else Reply(503, {})
+
+    with scripted_server(script) as server:
+        llm = LLM(server.url, concurrency=1, busy_timeout_s=0.1)
+        with pytest.raises(RequestsFailedError, match="2 of 3 prompts failed") as failed:
+            llm.generate(["p0", "p1", "p2"])
+        with pytest.raises(ClientError, match=r"nothing was let in for .* it answers 503"):
+            llm.generate(["p1"])
+    assert [output and output.prompt for output in failed.value.outputs] == ["p0", None, None]

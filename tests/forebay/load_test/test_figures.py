@@ -70,4 +70,5 @@ def test_figures_that_are_the_clients_own_are_called_so() -> None:
     late, ttft = spread([0.020]), spread([0.100])
     assert "used 0.95 of the one core" in OwnLoad(cores=0.95, late=None, arrivals_late=None, held=0).doubts(ttft)
     assert "20.0 ms late" in OwnLoad(cores=0.1, late=late, arrivals_late=None, held=0).doubts(ttft)
+    assert "20.0 ms late" in OwnLoad(cores=0.1, late=None, arrivals_late=late, held=0).doubts(ttft)
     assert not OwnLoad(cores=0.1, late=spread([0.001]), arrivals_late=None, held=0).doubts(ttft)
