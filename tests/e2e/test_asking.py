@@ -9,8 +9,9 @@ import pytest
 
 from forebay.client import LLM, RequestsFailedError, SamplingParams
 from tests.e2e.up_process import Up, up_running
-from tests.forebay.batch.batch_command import answers, batch, line, written
+from tests.forebay.batch.batch_command import answers, batch, batch_process, line, written
 from tests.forebay.load_test.bench_command import bench
+from tests.polling import until_now
 
 MIXED = ("--prefill", "0", "--decode", "0", "--mixed", "1", "--gateways", "2")
 
@@ -46,6 +47,25 @@ def test_a_batch_asks_every_api_that_batches_are_made_of(up: Up, tmp_path: Path)
     assert len(found["embedding"]["body"]["data"]) == len(found["score"]["body"]["data"]) == 2
     assert len(found["rerank"]["body"]["results"]) == 2
     assert all(answer["request_id"] for answer in found.values())
+
+
+def test_a_batch_that_is_killed_leaves_no_load_behind_and_is_resumed(up: Up, tmp_path: Path) -> None:
+    names = [f"r-{number}" for number in range(24)]
+    output, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
+    given = written(tmp_path / "in.jsonl", (line(name, max_tokens=1000, ignore_eos=True) for name in names))
+    arguments = (given, "-o", str(output), "--url", ",".join(up.gateways), "--concurrency", "3", "--resume")
+    with batch_process(*arguments) as process:
+        until_now(lambda: journal.exists() and journal.read_text().count("\n") > 3, "some are answered")
+        process.kill()
+    kept = [json.loads(each) for each in journal.read_text().splitlines()]
+    assert 3 < len(kept) < len(names)
+    until_now(lambda: up.status()["reservations"] == 0, "what the killed client asked for is given back")
+    done = batch(*arguments)
+    assert done.exit_code == 0, done.output
+    found = answers(output)
+    assert [each["custom_id"] for each in found] == names
+    assert {each["response"]["body"]["usage"]["completion_tokens"] for each in found} == {1000}
+    assert all(each in found for each in kept)
 
 
 def test_the_offline_snippet_runs_with_another_constructor(up: Up) -> None:
