@@ -25,8 +25,8 @@ class BadInputError(click.ClickException):
 
 @click.command("batch")
 @click.argument("read_from", metavar="INPUT")
-@click.option("-o", "--output", "write_to", required=True, metavar="OUTPUT", help="File for the answers; - for stdout.")
 @settings_options(BatchSettings)
+@click.option("-o", "--output", "write_to", required=True, metavar="OUTPUT", help="File for the answers; - for stdout.")
 def command(settings: BatchSettings, read_from: str, write_to: str) -> None:
     """Answer the requests of a file in OpenAI's batch format; - reads standard input.
 

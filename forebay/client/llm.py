@@ -29,9 +29,9 @@ class LLM:
 
     Calls wait for their answers, in any thread, also where an event loop is running, as in a notebook. `concurrency`:
     requests under way at once. `retries`: how often one that failed is tried again. `busy_timeout_s`: how long a
-    server that is busy (429, 503) or not there is waited for. `token_ids`: answers carry them (vLLM's
-    `return_token_ids`). `ca`: PEM file by which an https server is verified, else the system's. Variables with proxies are not heeded.
-    Raises ClientError for a URL that is none.
+    server that is busy (429, 503) or not there is waited for. `token_ids`: answers carry them, by `return_token_ids`
+    of vLLM. `ca`: PEM file by which an https server is verified, else the system's. Variables with proxies are not
+    heeded. Raises ClientError for a URL that is none.
     """
 
     def __init__(  # noqa: PLR0913 - what a caller may say of a server, each by its name
