@@ -51,6 +51,7 @@ class Asker:
     """Made by `asker`; any number of tasks may ask."""
 
     def __init__(self, server: Server, client: httpx.AsyncClient, patience: Patience, chance: Random) -> None:
+        self._servers = server.bases
         self._bases = itertools.cycle(server.bases)
         self._client = client
         self._patience = patience
@@ -88,27 +89,29 @@ class Asker:
 
     async def models(self) -> list[str]:
         """The models that the server has. Raises ServerError, and asks no second time."""
-        base = next(self._bases)
+        base, answer = await self._listed()
+        if answer.status_code != OK:
+            raise ServerError(f"{base}/v1/models answers {answer.status_code}: {answer.text[:200]}")
         try:
-            answer = await self._client.get(f"{base}/v1/models", timeout=CONNECT_S)
-            listed = msgspec.json.decode(answer.content, type=_Models).data if answer.status_code == OK else None
-        except httpx.HTTPError as error:
-            raise ServerError(f"{base} cannot be reached: {_why(error)}") from error
+            return [model.id for model in msgspec.json.decode(answer.content, type=_Models).data]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ServerError(f"{base}/v1/models answers what is no list of models") from error
-        if listed is None:
-            raise ServerError(f"{base}/v1/models answers {answer.status_code}: {answer.text[:200]}")
-        return [model.id for model in listed]
 
     async def check(self) -> None:
-        """Raise ServerError unless each server can be reached, and does not refuse the key."""
-        for base in dict.fromkeys(next(self._bases) for _ in range(64)):
+        """Raise ServerError unless a server can be reached, and does not refuse the key."""
+        base, answer = await self._listed()
+        if answer.status_code in {401, 403}:
+            raise ServerError(f"{base} refuses the key: {answer.status_code} {answer.text[:200]}")
+
+    async def _listed(self) -> tuple[str, httpx.Response]:
+        """What the first server that can be reached says of its models. Raises ServerError."""
+        away: list[str] = []
+        for base in self._servers:
             try:
-                answer = await self._client.get(f"{base}/v1/models", timeout=CONNECT_S)
+                return base, await self._client.get(f"{base}/v1/models", timeout=CONNECT_S)
             except httpx.HTTPError as error:
-                raise ServerError(f"{base} cannot be reached: {_why(error)}") from error
-            if answer.status_code in {401, 403}:
-                raise ServerError(f"{base} refuses the key: {answer.status_code} {answer.text[:200]}")
+                away.append(f"{base} cannot be reached: {_why(error)}")
+        raise ServerError("; ".join(away))
 
     def _refuse_to_go_on(self, found: Answered | Unanswered, pause_s: float) -> None:
         """Raise ServerError where no request at all was let in for as long as one is patient."""

@@ -153,3 +153,12 @@ def test_requests_go_to_several_servers_in_turn(tmp_path: Path) -> None:
         assert batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", urls).exit_code == 0
         assert (len(one.posts), len(other.posts)) == (5, 5)
         assert {each.path for each in one.posts} == {COMPLETIONS}
+
+
+def test_one_of_several_servers_may_be_away(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    with scripted_server() as server:
+        given = written(tmp_path / "in.jsonl", map(line, NAMES[:4]))
+        done = batch(given, "-o", str(output), "--url", f"http://127.0.0.1:1,{server.url}", "--retries", "0")
+    assert done.exit_code == 0, done.output
+    assert ids(output) == NAMES[:4]
