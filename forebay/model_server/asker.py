@@ -75,7 +75,9 @@ class Asker:
                 return found
             if _is_busy(found):
                 waits += 1
-                pause_s = self._pause_s(waits, retry_after_s)
+                # One that is away is no reason to wait for the next one.
+                is_away = isinstance(found, Unanswered) and waits < len(self._servers)
+                pause_s = 0.0 if is_away else self._pause_s(waits, retry_after_s)
                 if anyio.current_time() + pause_s > give_up_at:
                     self._refuse_to_go_on(found, pause_s)
                     return found
