@@ -33,3 +33,11 @@ class WarmUpError(AgentError):
 
 class FoundServerError(AgentError):
     """A vLLM server of this node that cannot be attached to; the message says why."""
+
+
+class PushError(AgentError):
+    """A datagram on the stat socket that no stat logger writes."""
+
+
+class StatSocketError(AgentError, OSError):
+    """The stat socket cannot be had; the message says where and why."""

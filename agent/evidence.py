@@ -18,6 +18,12 @@ class Answered(msgspec.Struct, frozen=True):
     asked_at_s: float
 
 
+class Healthy(msgspec.Struct, frozen=True):
+    """`/health` did not complain, when it was asked at this monotonic time; the page was not read."""
+
+    asked_at_s: float
+
+
 class Refused(msgspec.Struct, frozen=True):
     """Nothing listens on the port any more."""
 
@@ -53,4 +59,4 @@ class Silent(msgspec.Struct, frozen=True):
     detail: str
 
 
-Evidence = Answered | Refused | EngineDead | Broken | Unanswered | Silent
+Evidence = Answered | Healthy | Refused | EngineDead | Broken | Unanswered | Silent

@@ -35,7 +35,7 @@ from typing import assert_never
 
 import msgspec
 
-from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent, Unanswered
+from agent.evidence import Answered, Broken, EngineDead, Evidence, Healthy, Refused, Silent, Unanswered
 from agent.progress import stands_still
 from agent.rank_state import RankTrack
 from scheduler.messages import RankState
@@ -67,7 +67,7 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(health: PortHealth, evidence: Evidence, stall_s: float) -> PortHealth:
     """The port's health after one more piece of evidence; the first table above."""
     match evidence:
-        case Answered():
+        case Answered() | Healthy():
             return PortHealth()
         case Refused(detail):
             return PortHealth(down_because=detail, was_refused=True)

@@ -16,7 +16,9 @@ from agent.node_report import NodeReport, node_report
 from agent.port_state import PortState
 from agent.probe import Probe, open_http
 from agent.publisher import NodeReporter, Publisher
+from agent.pushes import Pushes
 from agent.settings import AgentSettings
+from agent.stat_socket import stat_socket
 from agent.targets import Target
 from agent.watcher import Watcher
 from scheduler.errors import SchedulerError
@@ -29,8 +31,10 @@ _GOODBYE_DEADLINE_S = 2.0
 class Node:
     """A node that runs: its ports are watched from when they are added until they are removed. Made by `open_node`."""
 
-    def __init__(self, settings: AgentSettings, http: httpx.AsyncClient, tasks: asyncio.TaskGroup) -> None:
-        self._settings, self._http, self._tasks = settings, http, tasks
+    def __init__(
+        self, settings: AgentSettings, http: httpx.AsyncClient, pushes: Pushes, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._settings, self._http, self._pushes, self._tasks = settings, http, pushes, tasks
         self._watched: dict[Target, tuple[Watcher, asyncio.Task[None]]] = {}
         self._leaving: dict[Target, PortState] = {}
         self.changed: Callable[[], None] = lambda: None
@@ -43,7 +47,7 @@ class Node:
         self._leaving.pop(target, None)
         page_url = self._settings.metrics_urls.get(target, target.url)
         probe = Probe(self._http, target.url, self._settings, page_url)
-        watcher = Watcher(target, probe, self._settings, self._changed)
+        watcher = Watcher(target, probe, self._pushes, self._settings, self._changed)
         self._watched[target] = watcher, self._tasks.create_task(watcher.run(), name=f"watch {target.name}")
 
     def remove(self, target: Target) -> None:
@@ -60,6 +64,11 @@ class Node:
         """The ranks behind a port that have been introduced, by name; none before it has answered."""
         watcher, _ = self._watched.get(target, (None, None))
         return tuple(track.rank for track in watcher.port.ranks if track.card) if watcher else ()
+
+    def fold_pushes(self) -> None:
+        """Take in what has been pushed by now."""
+        for watcher, _ in self._watched.values():
+            watcher.fold_pushes()
 
     def report(self) -> NodeReport:
         """What is to be said of all ranks now."""
@@ -95,38 +104,52 @@ async def open_node(
     """Watch and report the ranks of the settings, and what is added, until left; then all of them leave the pool.
 
     Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
-    in an exception group, StoreRejectedError when the store never takes a report; and TlsFileError.
+    in an exception group, StoreRejectedError when the store never takes a report; TlsFileError; StatSocketError.
     """
     ready_line = _ReadyLine(settings, ready)
     tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
-    async with open_http(tls) as http:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                node = Node(settings, http, tasks)
+    with stat_socket(settings.stat_socket) as bound:
+        pushes = Pushes(bound)
+        async with open_http(tls) as http:
+            async with _reporting(settings, reporter, ready_line, http, pushes) as node:
+                yield node
 
-                def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
-                    node.reported(report)
-                    ready_line.accepted(ranks)
 
-                publisher = Publisher(
-                    reporter,
-                    node.report,
-                    node=settings.node_name,
-                    heartbeat_ms=settings.heartbeat_ms,
-                    accepted=accepted,
-                )
-                node.changed = publisher.changed
-                for target in settings.targets:
-                    node.add(target)
-                publishing = tasks.create_task(publisher.run(), name="publish")
-                try:
-                    yield node
-                finally:
-                    node.stop()
-                    publishing.cancel()
-        finally:
-            with anyio.move_on_after(_GOODBYE_DEADLINE_S, shield=True):
-                await _say_goodbye(reporter, settings.node_name)
+@asynccontextmanager
+async def _reporting(
+    settings: AgentSettings, reporter: NodeReporter, ready_line: _ReadyLine, http: httpx.AsyncClient, pushes: Pushes
+) -> AsyncIterator[Node]:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            node = Node(settings, http, pushes, tasks)
+
+            def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
+                node.reported(report)
+                ready_line.accepted(ranks)
+
+            publisher = Publisher(
+                reporter,
+                node.report,
+                node=settings.node_name,
+                heartbeat_ms=settings.heartbeat_ms,
+                accepted=accepted,
+            )
+            node.changed = publisher.changed
+            for target in settings.targets:
+                node.add(target)
+            running = (
+                tasks.create_task(publisher.run(), name="publish"),
+                tasks.create_task(pushes.run(node.fold_pushes), name="fold what is pushed"),
+            )
+            try:
+                yield node
+            finally:
+                node.stop()
+                for task in running:
+                    task.cancel()
+    finally:
+        with anyio.move_on_after(_GOODBYE_DEADLINE_S, shield=True):
+            await _say_goodbye(reporter, settings.node_name)
 
 
 async def _say_goodbye(reporter: NodeReporter, node: str) -> None:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 import msgspec
 
 from agent.discovery import rank_names
-from agent.evidence import Answered, Evidence
+from agent.evidence import Answered, Evidence, Healthy
 from agent.health import PortHealth, judge
+from agent.incarnation import stamp
+from agent.metrics_page import EngineSample
+from agent.progress import moved
 from agent.rank_state import RankTrack, first_track, next_track
 from agent.settings import AgentSettings
 from agent.targets import Target
-from scheduler.messages import RankCard
+from scheduler.messages import RankCard, Source
 
 
 class PortState(msgspec.Struct, frozen=True, kw_only=True):
-    """A port's health and its ranks; no ranks until it answered once."""
+    """A port's health and its ranks; no ranks until it answered once.
+
+    Its last page was asked for at `page_at_s`, monotonic, and said that the API server began at `process_start_s`.
+    """
 
     target: Target
     health: PortHealth = PortHealth()
     ranks: tuple[RankTrack, ...] = ()
+    page_at_s: float = -inf
+    process_start_s: float | None = None
 
     @property
     def strangers(self) -> tuple[RankTrack, ...]:
@@ -36,17 +45,18 @@ class PortState(msgspec.Struct, frozen=True, kw_only=True):
 def fold(port: PortState, evidence: Evidence, settings: AgentSettings, fresh_suffix: str) -> PortState:
     """The port after one more look at it."""
     health = judge(port.health, evidence, settings.stall_ms / 1e3)
+    if isinstance(evidence, Healthy):
+        ranks = tuple(_idled(track, port.process_start_s, evidence.asked_at_s) for track in port.ranks)
+        return msgspec.structs.replace(port, health=health, ranks=ranks)
     if not isinstance(evidence, Answered):
         return msgspec.structs.replace(port, health=health)
-    page, asked_at_s = evidence.page, evidence.asked_at_s
+    page = evidence.page
     known = {track.rank: track for track in port.ranks}
     names = rank_names(port.target, page.engines)
     tracks = [
-        next_track(
-            known[rank], sample, page.process_start_s, asked_at_s, fresh_suffix, was_refused=port.health.was_refused
-        )
+        _paged(known[rank], sample, evidence, fresh_suffix, was_refused=port.health.was_refused)
         if rank in known
-        else first_track(rank, sample, page.process_start_s, asked_at_s, settings.prefill_tokens_per_s)
+        else first_track(rank, sample, page.process_start_s, evidence.asked_at_s, settings.prefill_tokens_per_s)
         for rank, sample in zip(names, page.engines, strict=True)
     ]
     left = (
@@ -54,7 +64,33 @@ def fold(port: PortState, evidence: Evidence, settings: AgentSettings, fresh_suf
         for track in port.ranks
         if track.rank not in names and track.card is not None
     )
-    return PortState(target=port.target, health=health, ranks=(*tracks, *left))
+    return PortState(
+        target=port.target,
+        health=health,
+        ranks=(*tracks, *left),
+        page_at_s=evidence.asked_at_s,
+        process_start_s=page.process_start_s,
+    )
+
+
+def _paged(
+    track: RankTrack, sample: EngineSample, evidence: Answered, fresh_suffix: str, *, was_refused: bool
+) -> RankTrack:
+    """The rank after a page. Of a life that has pushed since the page was asked for, the page says nothing newer."""
+    start_s, asked_at_s = evidence.page.process_start_s, evidence.asked_at_s
+    is_same_life = stamp(start_s, sample.created_s) == track.incarnation.stamp and not was_refused
+    if track.source is Source.PUSH and is_same_life and asked_at_s <= track.pushed_at_s:
+        return msgspec.structs.replace(track, present=True)
+    after = next_track(track, sample, start_s, asked_at_s, fresh_suffix, was_refused=was_refused)
+    is_told_all = after.incarnation == track.incarnation and not moved(track.sample, sample)
+    return msgspec.structs.replace(after, source=track.source if is_told_all else Source.PAGE)
+
+
+def _idled(track: RankTrack, process_start_s: float | None, asked_at_s: float) -> RankTrack:
+    """The rank after an answer without a page: one that pushes, and has no request, has the load it had."""
+    if track.source is not Source.PUSH or not track.is_idle or asked_at_s <= track.progress.sampled_at_s:
+        return track
+    return next_track(track, track.sample, process_start_s, asked_at_s, fresh_suffix="", was_refused=False)
 
 
 def introduce(port: PortState, cards: Iterable[RankCard]) -> PortState:

@@ -16,7 +16,7 @@ import msgspec
 
 from agent.discovery import Description, ModelList, VersionAnswer
 from agent.errors import AnswerError, DiscoveryError, NoSuchRouteError, PageError, WarmUpError
-from agent.evidence import Answered, Broken, EngineDead, Evidence, Refused, Silent, Unanswered
+from agent.evidence import Answered, Broken, EngineDead, Evidence, Healthy, Refused, Silent, Unanswered
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
 from scheduler.messages import RankCard, Role
@@ -70,13 +70,16 @@ class Probe:
         self._warm_up_deadline_s = settings.warmup_timeout_ms / 1e3
         self._key = {"authorization": f"Bearer {settings.rank_api_key}"} if settings.rank_api_key else {}
 
-    async def look(self) -> Evidence:
-        """`/health`, then `/metrics`; raises nothing of httpx."""
+    async def look(self, *, at_page: bool = True) -> Evidence:
+        """`/health`, then `/metrics` unless it is not to be looked `at_page`; raises nothing of httpx."""
         from_s, connection = time.monotonic(), _Connection()
         try:
             health = await self._get("/health", _LARGEST_ANSWER_BYTES, trace=connection.trace)
             if health.status == httpx.codes.SERVICE_UNAVAILABLE:
                 return EngineDead()
+            if not at_page:
+                is_broken = httpx.codes.is_server_error(health.status)
+                return Broken(f"/health answers {health.status}") if is_broken else Healthy(from_s)
             asked_at_s = time.monotonic()
             answer = await self._get(_METRICS, _LARGEST_PAGE_BYTES, trace=connection.trace)
             broken = Broken(f"/health answers {health.status}, /metrics {answer.status}")

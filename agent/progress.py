@@ -24,7 +24,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 def progress(known: Progress | None, before: EngineSample | None, after: EngineSample, sampled_at_s: float) -> Progress:
     """The engine's progress after one more sample."""
-    if known is None or before is None or before.running == 0 or _moved(before, after):
+    if known is None or before is None or before.running == 0 or moved(before, after):
         return Progress(sampled_at_s, sampled_at_s, after.running)
     return Progress(sampled_at_s, known.moved_at_s, after.running)
 
@@ -34,7 +34,8 @@ def stands_still(own: Progress, stall_s: float) -> bool:
     return own.running > 0 and own.sampled_at_s - own.moved_at_s >= stall_s
 
 
-def _moved(before: EngineSample, after: EngineSample) -> bool:
+def moved(before: EngineSample, after: EngineSample) -> bool:
+    """Whether a step shows between two samples of one life."""
     return (
         after.steps != before.steps
         or after.generation_tokens != before.generation_tokens

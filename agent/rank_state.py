@@ -6,17 +6,22 @@ until the new incarnation is introduced. What is said of the rank meanwhile is h
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from agent.incarnation import Incarnation, next_incarnation, stamp
 from agent.metrics_page import EngineSample
 from agent.prefill_rate import PrefillRate, learn
 from agent.progress import Progress, progress
-from scheduler.messages import RankCard, RankReport, RankState, Role
+from scheduler.messages import RankCard, RankReport, RankState, Role, Source
 
 
 class RankTrack(msgspec.Struct, frozen=True, kw_only=True):
-    """One rank over its samples. `present` is False once its engine's label left the page."""
+    """One rank over its samples. `present` is False once its engine's label left the page.
+
+    `source` is where the newest sample has its load from; the engine last pushed at `pushed_at_s`, monotonic.
+    """
 
     rank: str
     incarnation: Incarnation
@@ -25,6 +30,8 @@ class RankTrack(msgspec.Struct, frozen=True, kw_only=True):
     rate: PrefillRate
     card: RankCard | None = None
     present: bool = True
+    source: Source = Source.PAGE
+    pushed_at_s: float = -inf
 
     @property
     def is_introduced(self) -> bool:
@@ -94,6 +101,7 @@ def rank_report(track: RankTrack, card: RankCard, state: RankState, now_s: float
         prefill_tokens_per_s=track.rate.tokens_per_s,
         computed_tokens=computed_tokens(track.sample),
         found_tokens=_found_tokens(track.sample, card.role),
+        source=track.source,
     )
 
 

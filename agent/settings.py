@@ -71,6 +71,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = ""
     rank_cert: Annotated[str, Meta(description="PEM file with a certificate to show those ranks")] = ""
     rank_key: Annotated[str, Meta(description="PEM file with its key")] = ""
+    stat_socket: Annotated[
+        str,
+        Meta(
+            description="Unix socket that vLLM's stat loggers push to; default: one of this user's, for the first "
+            "agent to take it; off: none"
+        ),
+    ] = ""
     scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at a busy rank")] = 500
     idle_scrape_ms: Annotated[int, Meta(ge=10, le=LONGEST_MS, description="between two looks at an idle rank")] = 1000
     probe_timeout_ms: Annotated[

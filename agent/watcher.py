@@ -1,4 +1,4 @@
-"""Watches one port: looks and folds what it saw, never two looks at once; introduces new incarnations beside that.
+"""Watches one port: looks, never two looks at once, folds what it saw and what was pushed, and introduces new lives.
 
 A warm-up may take minutes, and the port's other ranks, or the port itself, may go down meanwhile.
 """
@@ -14,9 +14,11 @@ from collections.abc import Callable
 
 from agent.discovery import Description, rank_card
 from agent.errors import AgentError
-from agent.evidence import Answered, Silent, Unanswered
+from agent.evidence import Answered, Healthy, Silent, Unanswered
 from agent.port_state import PortState, fold, introduce
 from agent.probe import Probe
+from agent.pushed_load import fold_pushes, needs_page
+from agent.pushes import Pushes
 from agent.rank_state import RankTrack
 from agent.settings import AgentSettings
 from agent.targets import Target
@@ -28,9 +30,12 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed."""
 
-    def __init__(self, target: Target, probe: Probe, settings: AgentSettings, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, target: Target, probe: Probe, pushes: Pushes, settings: AgentSettings, changed: Callable[[], None]
+    ) -> None:
         self.port = PortState(target=target)
         self._probe = probe
+        self._pushes = pushes
         self._settings = settings
         self._changed = changed
         self._answered = asyncio.Event()
@@ -39,9 +44,21 @@ class Watcher:
 
     async def run(self) -> None:
         """Look at the port and introduce its ranks until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_looking(), name=f"look at {self.port.target.name}")
-            tasks.create_task(self._keep_introducing(), name=f"introduce ranks of {self.port.target.name}")
+        target = self.port.target
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pushes.watch(target), name=f"hear of {target.name}")
+                tasks.create_task(self._keep_looking(), name=f"look at {target.name}")
+                tasks.create_task(self._keep_introducing(), name=f"introduce ranks of {target.name}")
+        finally:
+            self._pushes.forget(target)
+
+    def fold_pushes(self) -> None:
+        """Take in what the port's engines have pushed by now."""
+        before = self.port
+        self.port = fold_pushes(before, self._pushes.of(before.target))
+        if self.port is not before:
+            self._changed()
 
     async def _keep_looking(self) -> None:
         while True:
@@ -53,12 +70,15 @@ class Watcher:
         return (self._settings.idle_scrape_ms if idle else self._settings.scrape_ms) / 1e3
 
     async def _look(self) -> None:
-        evidence = await self._probe.look()
+        evidence = await self._probe.look(at_page=needs_page(self.port, time.monotonic()))
+        self.fold_pushes()  # all that was pushed before the answer comes first
         self.port = fold(self.port, evidence, self._settings, fresh_suffix=secrets.token_hex(4))
         self._changed()
         match evidence:
             case Answered():
                 self._answered.set()
+            case Healthy():
+                pass
             case Silent(detail) | Unanswered(detail) if self.port.ranks:
                 self._complain(f"gives no answer ({detail}); what is known of it ages")
             case _ if not self.port.ranks:

@@ -34,7 +34,7 @@ def agent_commands(settings: UpSettings, ports: Mapping[str, Sequence[int]]) -> 
         f"agent-{role}": (
             *("agent", "--node", f"local-{role}", "--model", settings.model, "--role", role),
             *("--ranks", ",".join(f"{LOOPBACK}:{port}" for port in role_ports)),
-            *("--max-num-seqs", str(rank.max_num_seqs)),
+            *("--max-num-seqs", str(rank.max_num_seqs), "--stat-socket", "off"),
             *("--prefill-tokens-per-s", str(rank.prefill_tokens_per_s * settings.speed)),
         )
         for role, role_ports in ports.items()

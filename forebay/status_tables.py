@@ -19,7 +19,8 @@ RANK_LEGEND = {
     "state": "drained: finishes what it has; stalled: takes connections, gets no further; "
     f"silent: not read for over {SILENT_MS // 1000} s",
     "agent": "the node whose agent reports the rank",
-    "age ms": "since the engine was last read",
+    "source": "push: its stat logger tells of each step; page: its /metrics is read",
+    "age ms": "since the engine last told its load, or was read",
     "placed": "requests that gateways have on it now",
     "requests": "those, and what came to it in other ways",
     "to prefill": "prompt tokens it has still to compute",
@@ -50,7 +51,7 @@ def tables(status: Status) -> Iterator[RenderableType]:
 
 
 def _ranks(ranks: list[RankStatus]) -> Table:
-    table = _table("pool", "rank", "role", "state", "agent")
+    table = _table("pool", "rank", "role", "state", "agent", "source")
     for name in ("age ms", "placed", "requests", "to prefill", "KV tokens", "KV", "tokens/s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("breaker", no_wrap=True)
@@ -59,6 +60,7 @@ def _ranks(ranks: list[RankStatus]) -> Table:
             *map(cell, (rank.pool, rank.rank, rank.role)),
             _state(rank),
             cell(rank.agent),
+            cell(rank.source),
             *(f"{number:,}" for number in (rank.report_age_ms, rank.reservations)),
             *(f"{load:,.0f}" for load in (rank.requests, rank.queued_tokens, rank.kv_tokens)),
             f"{rank.kv_tokens / rank.kv_capacity_tokens:.0%}" if rank.kv_capacity_tokens else "",

@@ -10,7 +10,7 @@ from scheduler.draining import Selection, pool_names, read_pool
 from scheduler.errors import StoreDeniedError, StoreRejectedError
 from scheduler.gateway_name import life_and_address
 from scheduler.keys import PoolKeys
-from scheduler.messages import RankState, Role
+from scheduler.messages import RankState, Role, Source
 from scheduler.rank_view import RankView
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
@@ -22,6 +22,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     `reservations` are those of all gateways; `requests`, `queued_tokens` (prompt tokens to prefill) and `kv_tokens` are
     the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node. `breaker` says
     whether it failed too often of late: "closed", "open" or "half-open", or "starting" where it came back (breaker.py).
+    `source` is where the agent has the sample from.
     """
 
     pool: str
@@ -41,6 +42,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     kv_capacity_tokens: int
     prefill_tokens_per_s: float
     breaker: str = "closed"
+    source: Source = Source.PAGE
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +120,7 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         kv_capacity_tokens=card.kv_capacity_tokens,
         prefill_tokens_per_s=seen.prefill_tokens_per_s,
         breaker=_breaker(rank, pool_ms),
+        source=seen.source,
     )
 
 

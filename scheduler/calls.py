@@ -14,8 +14,9 @@ from scheduler.ask_columns import ask_json
 from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
-from scheduler.messages import RankCard, RankReport
+from scheduler.messages import RankCard, RankReport, Source
 from scheduler.prefix_calibration import CacheBelief
+from scheduler.rows import PUSHED
 
 Word = str | bytes | int | float
 Reply = Any
@@ -24,7 +25,7 @@ Reply = Any
 AS_READ = "surrogateescape"
 """What should be text is told again to the last byte, or nothing would take the place of what is none."""
 
-ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, str]
+ReportRow = tuple[str, str, str, int, int, int, float, str, int, int, str, str]
 """What report.lua is told of one rank."""
 
 
@@ -115,6 +116,7 @@ def report_row(
         drains,
         report.running,
         _cache(report.computed_tokens, belief),
+        PUSHED if report.source is Source.PUSH else "",
     )
 
 

@@ -36,6 +36,13 @@ class RankState(StrEnum):
     GONE = "gone"
 
 
+class Source(StrEnum):
+    """Where an agent has a rank's load from: its `/metrics` page, or what its stat logger pushes."""
+
+    PAGE = "page"
+    PUSH = "push"
+
+
 class Phase(IntEnum):
     """How far a reservation has come; each step gives back its part of the load."""
 
@@ -101,7 +108,8 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     `age_ms` is how old the sample is when the report leaves the agent, on the agent's monotonic clock: hosts' clocks
     are never compared. `prefill_tokens_per_s` is the learned rate. `computed_tokens` is the odometer of the prefix
     cache: how many tokens this life has written into it so far; None where nothing is found in it, or nobody knows.
-    `found_tokens` are those of prompts that it has found cached so far, and so did not compute.
+    `found_tokens` are those of prompts that it has found cached so far, and so did not compute. `source` is where the
+    sample comes from.
     """
 
     rank: str
@@ -114,6 +122,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     prefill_tokens_per_s: float
     computed_tokens: int | None = None
     found_tokens: int = 0
+    source: Source = Source.PAGE
 
 
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):

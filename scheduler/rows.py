@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from scheduler.messages import RankState
+from scheduler.messages import RankState, Source
 
 LARGEST = 1 << 53
 """Up to here Lua's numbers, and floats, are exact."""
@@ -18,6 +18,8 @@ SEEN_FIELDS = 11
 """Of a `seen` row, before the one that an older release overlooks."""
 CACHE_FIELDS = 4
 """Of a `seen` row, the last ones, which may be missing from the end."""
+PUSHED = "push;"
+"""Begins the last field of a `seen` row whose sample was pushed. Older releases overlook it where it stands."""
 KEPT = 4_096
 """Rows of each kind that are kept as read: most ranks of a delta are there for one of theirs alone."""
 
@@ -40,8 +42,8 @@ class BookLoad(msgspec.Struct, frozen=True):
 class SeenRank(msgspec.Struct, frozen=True):
     """What was last heard of a rank: the fields of a `seen` row, times in pool ms.
 
-    None of the last four is told of a rank whose prefix cache nobody knows, only the first by an agent that does not
-    compare what is believed of it with what is found.
+    None of the four numbers at the end is told of a rank whose prefix cache nobody knows, only the first by an agent
+    that does not compare what is believed of it with what is found.
     """
 
     incarnation: str
@@ -54,6 +56,7 @@ class SeenRank(msgspec.Struct, frozen=True):
     owner: str
     heard_ms: int
     running: int
+    source: Source = Source.PAGE
     computed_tokens: int | None = None
     cache_span_tokens: int | None = None
     believed_tokens: int | None = None
@@ -96,6 +99,7 @@ def parse_seen(row: str) -> SeenRank:
         owner,
         heard_ms,
         running_requests,
+        Source.PUSH if last and last[0].startswith(PUSHED) else Source.PAGE,
         *(_cache(last[0]) if last else ()),
     )
 

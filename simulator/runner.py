@@ -49,12 +49,17 @@ class TokenSink(Protocol):
         """The sequence ends here, by the will of whoever runs the rank."""
 
 
+def _nobody_listens() -> None:
+    """Reports go nowhere."""
+
+
 class EngineRunner:
     """One engine in real time.
 
     A step begins when the one before it ended, not when the loop woke up, so being late does not add up. uvloop wakes
     at whole milliseconds; where steps are shorter several run per wake, and their tokens come as one delta, as when
     vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
+    `reported` is called after each step that the stats have taken in.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class EngineRunner:
     ) -> None:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
+        self.reported: Callable[[], None] = _nobody_listens
         self._on_death = on_death
         self._block_size = settings.block_size_tokens
         self._core = EngineCore(settings, shared)
@@ -213,6 +219,7 @@ class EngineRunner:
 
     def _deliver(self, step: Step, touched: dict[TokenSink, None]) -> None:
         self.stats.record(step)
+        self.reported()
         for kv_request_id in step.kv_expired:
             self.kv.audit.expired(kv_request_id)
         for out in step.outputs:

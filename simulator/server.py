@@ -25,6 +25,10 @@ class ListenError(OSError):
     """The address to listen on cannot be had."""
 
 
+class StatLoggerMissingError(OSError):
+    """Stats are to be pushed, and what pushes them is not installed."""
+
+
 class RankCrashedError(Exception):
     """A simulated engine has died as vLLM's would have."""
 
@@ -36,7 +40,8 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
     default --shutdown-timeout 0 does: streams end with the finish_reason "abort", and answers that are not streamed
     get no byte. vLLM keeps their connections open until the clients leave; here that is `linger_s`, so that a rank
     does not outlive those who started it. vLLM was also seen to leave streams without a word; a frozen rank does.
-    Raises TlsFileError, ListenError, and RankCrashedError once the answers to what was in flight are out.
+    Raises TlsFileError, ListenError, StatLoggerMissingError, and RankCrashedError once the answers to what was in
+    flight are out.
     """
     rank = Rank(settings)
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
@@ -45,6 +50,7 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
         async with _listening(protocol, settings.host, settings.port, tls) as port, _kv_moving(rank):
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             url = f"{'https' if tls else 'http'}://{host}:{port}"
+            _push_stats(rank)
             with _signals_heard(rank.ended.set):
                 ready(f"rank ready: {url} (model {settings.model}, {settings.role})")
                 await rank.ended.wait()
@@ -74,6 +80,18 @@ async def _listening(
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+def _push_stats(rank: Rank) -> None:
+    """Raises StatLoggerMissingError."""
+    path = rank.settings.stat_socket
+    if not path:
+        return
+    try:
+        from simulator.stat_pushing import push_stats  # noqa: PLC0415  (needed by ranks that push alone)
+    except ModuleNotFoundError as error:
+        raise StatLoggerMissingError(f"--stat-socket needs {error.name}: pip install ./vllm_plugin") from error
+    push_stats(rank, rank.settings.first_engine, path)
 
 
 def _tls(settings: RankSettings) -> ssl.SSLContext | None:

@@ -108,6 +108,10 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     enable_prompt_tokens_details: Annotated[
         bool, Meta(description="tells the cached prompt tokens in the usage, as vLLM does if asked to")
     ] = False
+    stat_socket: Annotated[
+        str,
+        Meta(description="Unix socket of an agent to push each step's load to; wants the package forebay-stat-logger"),
+    ] = ""
     keep_alive_s: Annotated[
         float, Meta(ge=0.001, le=86_400, description="closes a connection this long idle, as vLLM does")
     ] = 5.0

@@ -4,7 +4,7 @@
 -- ARGV  epoch, lease (ms), owner, claim (ms): how long a silent owner keeps its ranks, rows (JSON): a rank's
 --       [rank, incarnation, state, sample age ms, requests in the engine, KV tokens in it, prefill tokens/s,
 --       card or '', how often it was drained and undrained, requests running, what is known of its prefix cache (''
---       or as in rows.lua)]; state 'gone': it leaves
+--       or as in rows.lua), '' or 'push;' if the sample was pushed]; state 'gone': it leaves
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
 --       how often each rank was drained and undrained: rank, count, .., how many ranks the pool has}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
@@ -16,7 +16,7 @@ local function has_card(rank, incarnation)
   return readable and type(card) == 'table' and card.incarnation == incarnation
 end
 
-local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running, cache)
+local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running, cache, source)
   local life = rank .. ' ' .. incarnation
   local sampled = math.max(0, call.ms - age)
   local sent, in_engine = recall(life, sampled)
@@ -34,7 +34,7 @@ local function write_seen(old, rank, incarnation, state, age, requests, kv, rate
   counts[#counts + 1] = count
   redis.call('HSET', k.seen, rank, format('%s %s %d %d %d %d %.17g %s %d %d %d %s%s',
     incarnation, state, count % 2, sampled, math.max(0, foreign), kv - in_engine, rate,
-    owner, call.ms, version, running, queue, cache == '' and '' or '@' .. cache))
+    owner, call.ms, version, running, source .. queue, cache == '' and '' or '@' .. cache))
   if old.incarnation and old.incarnation ~= incarnation then tidy(rank, old.incarnation) end
 end
 

@@ -5,7 +5,8 @@
 -- load    hash: life -> "<queued prefill tokens> <prompts not prefilled> <progress since> <requests> <dispatched>
 --         <KV tokens not yet in the engine> <KV tokens in it> <growth to come>"; absent where all are zero
 -- seen    hash: rank -> "<incarnation> <state> <drained> <sampled> <foreign requests> <foreign KV tokens>
---         <prefill tokens/s> <owner> <heard> <card version> <running> <recent foreign>@<cache>"; `owner` is the agent
+--         <prefill tokens/s> <owner> <heard> <card version> <running> <recent foreign>@<cache>"; before the recent
+--         foreign stands 'push;' if the sample was pushed (an older release overlooks that); `owner` is the agent
 --         instance that claims the rank, `running` what the engine says of itself. `cache` is "<computed>", the tokens
 --         written into its prefix cache, or "<computed>/<span>/<believed>/<found>" (scheduler/prefix_calibration.py);
 --         without `@` nobody knows. An older release overlooks it where it stands

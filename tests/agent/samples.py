@@ -32,6 +32,7 @@ def settings(**changes: Any) -> AgentSettings:
         "role": "mixed",
         "ranks": "127.0.0.1:9000",
         "node": "node-a",
+        "stat_socket": "off",
     }
     return AgentSettings(**{**options, **changes})
 

@@ -40,7 +40,7 @@ def shown(status: Status) -> list[str]:
 
 def test_ranks_and_gateways_have_a_row_each_and_the_sums_a_line() -> None:
     lines = shown(Status(ranks=[RANK], gateways=[GATEWAY], reservations=3, unreadable=0))
-    assert "m[1] h:1 mixed up node 120 3 4 1,234 2,500 25% 8,000 closed" in lines
+    assert "m[1] h:1 mixed up node page 120 3 4 1,234 2,500 25% 8,000 closed" in lines
     assert "m[1] g h:8000 3 1,900" in lines
     assert lines[-1] == "1 rank, 1 gateway, 3 requests placed"
 
@@ -63,10 +63,10 @@ def test_a_gateway_of_two_pools_is_counted_once() -> None:
 @pytest.mark.parametrize(
     ("state", "age_ms", "drained", "told"),
     [
-        (RankState.UP, 10_000, False, "up node 10,000"),
-        (RankState.UP, 3_600_001, False, "up (silent) node 3,600,001"),
-        (RankState.UP, 10_001, True, "drained (silent) node 10,001"),
-        (RankState.DOWN, 10_001, False, "down node 10,001"),
+        (RankState.UP, 10_000, False, "up node page 10,000"),
+        (RankState.UP, 3_600_001, False, "up (silent) node page 3,600,001"),
+        (RankState.UP, 10_001, True, "drained (silent) node page 10,001"),
+        (RankState.DOWN, 10_001, False, "down node page 10,001"),
     ],
 )
 def test_a_rank_not_heard_of_for_long_is_called_silent(state: RankState, age_ms: int, drained: bool, told: str) -> None:

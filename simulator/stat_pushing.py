@@ -1,0 +1,69 @@
+"""Pushes what the simulated engines report, by the code of the stat logger that vLLM loads (vllm_plugin/).
+
+That is a distribution of its own, which a rank that pushes nothing does without.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from forebay_stat_logger.identity import this_process
+from forebay_stat_logger.sender import Sender
+from forebay_stat_logger.totals import Totals
+from forebay_stat_logger.wire import datagram, head
+
+from simulator.engine_stats import EngineStats
+from simulator.runner import EngineRunner
+
+
+class Reporting(Protocol):
+    """What is told of a rank."""
+
+    @property
+    def runners(self) -> Sequence[EngineRunner]:
+        """Its engines, in order."""
+
+    @property
+    def sleep_level(self) -> int | None:
+        """None while it is awake."""
+
+
+def push_stats(rank: Reporting, first_engine: int, path: str) -> None:
+    """From now on push each step of the rank's engines, the first of which has this index; it listens by now."""
+    process, sender = this_process(0, 1), Sender(path)
+    for index, runner in enumerate(rank.runners, first_engine):
+        runner.reported = _EnginePush(rank, runner.stats, head(process, index), sender).push
+        runner.reported()
+
+
+class _EnginePush:
+    def __init__(self, rank: Reporting, stats: EngineStats, head: bytes, sender: Sender) -> None:
+        self._rank, self._stats, self._head, self._sender = rank, stats, head, sender
+        self._seq = 0
+
+    def push(self) -> None:
+        at_ns = time.monotonic_ns()
+        totals = totals_of(self._stats, at_ns, is_awake=self._rank.sleep_level is None)
+        self._sender.send(datagram(self._head, totals, self._seq, self._sender.dropped, at_ns))
+        self._seq += 1
+
+
+def totals_of(stats: EngineStats, at_ns: int, *, is_awake: bool) -> Totals:
+    """What vLLM's stat logger would have added up."""
+    totals = Totals()
+    totals.awake, totals.load_at_ns = int(is_awake), at_ns
+    totals.running, totals.deferred, totals.kv_usage = stats.running, stats.fetching.deferred, stats.kv_usage
+    totals.waiting = stats.waiting - stats.fetching.deferred
+    totals.prefix_queries, totals.prefix_hits = stats.prefix_queries_tokens, stats.prefix_hits_tokens
+    totals.external_queries, totals.external_hits = stats.external_queries_tokens, stats.external_hits_tokens
+    totals.steps, totals.preemptions = sum(stats.iteration_tokens.counts), stats.preemptions
+    totals.prompt_tokens, totals.generation_tokens = stats.prompt_tokens, stats.generation_tokens
+    totals.local_tokens = stats.prompt_tokens - stats.prompt_tokens_cached - stats.prompt_tokens_external
+    totals.first_tokens = sum(stats.time_to_first_token_s.counts)
+    totals.first_token_s = stats.time_to_first_token_s.sum
+    totals.finished = sum(stats.request_prefill_time_s.counts)
+    totals.finished_computed_tokens = round(stats.request_prefill_kv_computed_tokens.sum)
+    totals.prefill_s = stats.request_prefill_time_s.sum
+    return totals

@@ -1,0 +1,77 @@
+"""The stat logger that vLLM loads by its entry point. Nothing else here needs vLLM."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from forebay_stat_logger.pushing import Pushing
+from forebay_stat_logger.sender import Sender, socket_path
+
+try:
+    from vllm.v1.metrics.loggers import AggregateStatLoggerBase
+except ImportError:
+    AggregateStatLoggerBase = object
+
+_logger = logging.getLogger("vllm.forebay_stat_logger")
+"""Below vLLM's own, whose logging is set up."""
+_GIVEN_UP = "forebay: this vLLM reports other things than the stat logger knows; it pushes no more"
+
+
+class ForebayStatLogger(AggregateStatLoggerBase):  # type: ignore[misc]
+    """One per API server process, for all engines behind it, so that it hears of sleep as well as of steps.
+
+    vLLM calls it in the loop that sends tokens, and an error there ends every request: so an error in here ends the
+    pushes and nothing else. The agent goes back to `/metrics` then.
+    """
+
+    def __init__(self, vllm_config: Any, engine_indexes: list[int]) -> None:
+        parallel = vllm_config.parallel_config
+        api_index = max(0, getattr(parallel, "_api_process_rank", 0))
+        path = socket_path()
+        self._pushing: Pushing | None = Pushing(
+            engine_indexes, Sender(path), api_index, getattr(parallel, "_api_process_count", 1)
+        )
+        _logger.info("forebay: engines %s are pushed to %s", engine_indexes, path)
+
+    def record(
+        self,
+        scheduler_stats: Any,
+        iteration_stats: Any,
+        mm_cache_stats: Any = None,
+        engine_idx: int = 0,
+    ) -> None:
+        """Push what one step reports."""
+        del mm_cache_stats  # of no use to placement
+        try:
+            if self._pushing is not None:
+                self._pushing.record(scheduler_stats, iteration_stats, engine_idx)
+        except Exception:
+            _logger.exception(_GIVEN_UP)
+            self._pushing = None
+
+    def record_sleep_state(self, sleep: int = 0, level: int = 0) -> None:
+        """Push that the engines fell asleep (1) or woke up (0), whatever the level."""
+        del level
+        try:
+            if self._pushing is not None:
+                self._pushing.set_awake(awake=not sleep)
+        except Exception:
+            _logger.exception(_GIVEN_UP)
+            self._pushing = None
+
+    def record_admission_rejection(self, reason: str) -> None:
+        """Nothing: it changes no load."""
+
+    def log(self) -> None:
+        """Push the last state again; vLLM calls it every ten seconds."""
+        try:
+            if self._pushing is not None:
+                self._pushing.restate()
+        except Exception:
+            _logger.exception(_GIVEN_UP)
+            self._pushing = None
+
+    def log_engine_initialized(self) -> None:
+        """Push the first state."""
+        self.log()

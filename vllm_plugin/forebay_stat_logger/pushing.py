@@ -1,0 +1,75 @@
+"""Pushes the engines of one process: takes in what vLLM reports of each, and sends it on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from forebay_stat_logger.identity import Process, this_process
+from forebay_stat_logger.sender import Sender
+from forebay_stat_logger.totals import Totals
+from forebay_stat_logger.wire import datagram, head
+
+
+class EnginePush:
+    """One engine: its totals, and how many datagrams it has had."""
+
+    __slots__ = ("at_ns", "head", "index", "seq", "totals")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.totals = Totals()
+        self.head = b""
+        self.seq = 0
+        self.at_ns = 0
+
+
+class Pushing:
+    """All engines that one API server process hears of; `api_index` of `api_count` such processes.
+
+    The ports that the process listens on are looked up until it has served a request: then it listens on all of them.
+    """
+
+    def __init__(self, engines: Iterable[int], sender: Sender, api_index: int = 0, api_count: int = 1) -> None:
+        self._engines = {index: EnginePush(index) for index in engines}
+        self._sender = sender
+        self._api = (api_index, api_count)
+        self._has_served = False
+        self._introduce(this_process(*self._api))
+
+    def record(self, load: Any, iteration: Any, index: int) -> None:
+        """Take in one report, either part of which may be None, and push it. An unknown engine's is left."""
+        engine = self._engines.get(index)
+        if engine is None:
+            return
+        engine.at_ns = time.monotonic_ns()
+        if load is not None:
+            engine.totals.take_load(load, engine.at_ns)
+        if iteration is not None:
+            engine.totals.take_iteration(iteration)
+            if not self._has_served:
+                self._has_served = True
+                self._introduce(this_process(*self._api))
+        self._send(engine)
+
+    def set_awake(self, *, awake: bool) -> None:
+        """Hear that the engines fell asleep or woke up, and push it."""
+        for engine in self._engines.values():
+            engine.totals.awake = int(awake)
+        self.restate()
+
+    def restate(self) -> None:
+        """Push each engine as it was last: an agent that was restarted, or missed the last datagram, hears it."""
+        if not self._has_served:
+            self._introduce(this_process(*self._api))
+        for engine in self._engines.values():
+            self._send(engine)
+
+    def _introduce(self, process: Process) -> None:
+        for engine in self._engines.values():
+            engine.head = head(process, engine.index)
+
+    def _send(self, engine: EnginePush) -> None:
+        self._sender.send(datagram(engine.head, engine.totals, engine.seq, self._sender.dropped, engine.at_ns))
+        engine.seq += 1
