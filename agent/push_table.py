@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from agent.stat_push import EnginePush, StatPush, merged
 
-_MOST_PUSHES = 4_096
+MOST_PUSHES = 4_096
 """Of one port: 64 engines behind 64 processes."""
 
 
@@ -46,7 +46,7 @@ class PushTable:
         engines = self._of[port]
         before = engines.get(push.engine, {}).get(push.api_index)
         if before is None:
-            if sum(map(len, engines.values())) >= _MOST_PUSHES:
+            if sum(map(len, engines.values())) >= MOST_PUSHES:
                 return False
         elif (before.pid, before.start_ms) == (push.pid, push.start_ms):
             if push.seq <= before.seq:

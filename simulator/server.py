@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 
 from scheduler.rank_tls import load_pair, trusting
@@ -50,8 +50,7 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
         async with _listening(protocol, settings.host, settings.port, tls) as port, _kv_moving(rank):
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             url = f"{'https' if tls else 'http'}://{host}:{port}"
-            _push_stats(rank)
-            with _signals_heard(rank.ended.set):
+            with _stats_pushed(rank), _signals_heard(rank.ended.set):
                 ready(f"rank ready: {url} (model {settings.model}, {settings.role})")
                 await rank.ended.wait()
             rank.abort_all()
@@ -82,16 +81,16 @@ async def _listening(
         server.close()
 
 
-def _push_stats(rank: Rank) -> None:
+def _stats_pushed(rank: Rank) -> AbstractContextManager[None]:
     """Raises StatLoggerMissingError."""
     path = rank.settings.stat_socket
     if not path:
-        return
+        return nullcontext()
     try:
-        from simulator.stat_pushing import push_stats  # noqa: PLC0415  (needed by ranks that push alone)
+        from simulator.stat_pushing import stats_pushed  # noqa: PLC0415  (only ranks that push need it)
     except ModuleNotFoundError as error:
         raise StatLoggerMissingError(f"--stat-socket needs {error.name}: pip install ./vllm_plugin") from error
-    push_stats(rank, rank.settings.first_engine, path)
+    return stats_pushed(rank, rank.settings.first_engine, path)
 
 
 def _tls(settings: RankSettings) -> ssl.SSLContext | None:

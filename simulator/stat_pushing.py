@@ -6,7 +6,8 @@ That is a distribution of its own, which a rank that pushes nothing does without
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Protocol
 
 from forebay_stat_logger.identity import this_process
@@ -30,12 +31,18 @@ class Reporting(Protocol):
         """None while it is awake."""
 
 
-def push_stats(rank: Reporting, first_engine: int, path: str) -> None:
-    """From now on push each step of the rank's engines, the first of which has this index; it listens by now."""
-    process, sender = this_process(0, 1), Sender(path)
-    for index, runner in enumerate(rank.runners, first_engine):
-        runner.reported = _EnginePush(rank, runner.stats, head(process, index), sender).push
-        runner.reported()
+@contextmanager
+def stats_pushed(rank: Reporting, first_engine: int, path: str) -> Iterator[None]:
+    """Within the block each step of the rank's engines is pushed, the first of which has this index; it listens by now.
+
+    No engine steps once the block has ended.
+    """
+    process = this_process(0, 1)
+    with closing(Sender(path)) as sender:
+        for index, runner in enumerate(rank.runners, first_engine):
+            runner.reported = _EnginePush(rank, runner.stats, head(process, index), sender).push
+            runner.reported()
+        yield
 
 
 class _EnginePush:

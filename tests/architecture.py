@@ -18,6 +18,7 @@ from tests.house_rules import (
     MERE_VALUES,
     MUTABLE_MAKERS,
     ONLY_IN,
+    OWN_DISTRIBUTIONS,
     PACKAGES,
     PURE,
     PURE_FOLDERS,
@@ -78,7 +79,7 @@ def _says_it_is_pure(tree: ast.Module) -> bool:
 
 
 def _product_files(root: Path, suffix: str) -> Iterator[Path]:
-    for package in PACKAGES:
+    for package in (*PACKAGES, *OWN_DISTRIBUTIONS):
         yield from sorted((root / package).rglob(f"*{suffix}"))
 
 

@@ -3,12 +3,16 @@
 PACKAGES = ("scheduler", "gateway", "agent", "simulator", "forebay")
 """The product; tests stand outside the rules."""
 
+OWN_DISTRIBUTIONS = ("vllm_plugin/forebay_stat_logger",)
+"""Packages of what is built and installed by itself, elsewhere; the rules hold there too."""
+
 MAY_IMPORT = {
     "scheduler": set[str](),
     "gateway": {"scheduler"},
     "agent": {"scheduler"},
     "simulator": {"scheduler"},
     "forebay": {"scheduler", "gateway", "agent", "simulator"},
+    "vllm_plugin": set[str](),
 }
 
 HTTP_LIBRARIES = {
@@ -20,6 +24,8 @@ ONLY_IN = {
     "redis": ("scheduler/store.py",),
     "fakeredis": ("forebay/",),
     "lupa": ("simulator/",),
+    "forebay_stat_logger": ("simulator/stat_pushing.py", "vllm_plugin/"),
+    "vllm": ("vllm_plugin/",),
 }
 """Libraries with one home: a file, or a folder when the name ends in a slash."""
 

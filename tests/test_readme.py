@@ -128,7 +128,7 @@ def test_a_variable_takes_the_same_values_for_every_command_that_reads_it() -> N
 def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
     modules = {
         path.relative_to(ROOT).as_posix()
-        for package in house_rules.PACKAGES
+        for package in (*house_rules.PACKAGES, *house_rules.OWN_DISTRIBUTIONS)
         for suffix in ("*.py", "*.lua")
         for path in (ROOT / package).rglob(suffix)
         if path.name != "__init__.py"
@@ -144,7 +144,7 @@ def test_the_architecture_page_lists_every_module_and_nothing_else() -> None:
 def test_the_architecture_page_names_no_file_that_is_not_there() -> None:
     files = [
         path.relative_to(ROOT).as_posix()
-        for folder in (*house_rules.PACKAGES, "tests")
+        for folder in (*house_rules.PACKAGES, *house_rules.OWN_DISTRIBUTIONS, "tests")
         for path in (ROOT / folder).rglob("*.*")
     ]
     named = re.findall(r"`([\w/]+\.(?:py|lua))`", ARCHITECTURE)

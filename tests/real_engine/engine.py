@@ -57,6 +57,7 @@ class Engine:
         self.role, self.model = role, model
         self.port, self._side_port = free_ports(2)
         self.log = folder / f"engine-{role}.log"
+        self.stat_socket = folder / f"stats-{role}.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -72,13 +73,16 @@ class Engine:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
-                env=os.environ | VARIABLES | {"VLLM_NIXL_SIDE_CHANNEL_PORT": str(self._side_port)},
+                env=os.environ | VARIABLES | self._variables(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # A group of its own: the server's children are ended with it, also after it was killed.
                 start_new_session=True,
             )
+
+    def _variables(self) -> dict[str, str]:
+        return {"VLLM_NIXL_SIDE_CHANNEL_PORT": str(self._side_port), "FOREBAY_STAT_SOCKET": str(self.stat_socket)}
 
     def _command(self) -> list[str]:
         command = [

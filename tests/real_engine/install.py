@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / ".vllm"
+CHECKOUT = Path(__file__).parents[2]
+FOLDER = CHECKOUT / ".vllm"
 ENVIRONMENT = FOLDER / "venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 COMMAND = ENVIRONMENT / "bin" / "vllm"
@@ -64,6 +65,11 @@ def install() -> None:
     stamp.touch()
 
 
+def install_stat_logger() -> None:
+    """Installs the stat logger as it is now, as an operator does."""
+    pip("install", "--no-deps", "--force-reinstall", str(CHECKOUT / "vllm_plugin"))
+
+
 def make_model() -> None:
     """Makes the model, unless it is there."""
     if not (MODEL / "model.safetensors").exists():
@@ -72,4 +78,5 @@ def make_model() -> None:
 
 if __name__ == "__main__":
     install()
+    install_stat_logger()
     make_model()

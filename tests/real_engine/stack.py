@@ -46,6 +46,7 @@ class Stack:
         command = [
             *("agent", "--redis", self._redis.url, "--model", engine.model, "--role", engine.role),
             *("--ranks", engine.rank, "--max-num-seqs", str(MAX_NUM_SEQS), "--node", f"node-{engine.role}"),
+            *("--stat-socket", str(engine.stat_socket)),
         ]
         if engine.role != "mixed":
             command += ["--connector", "nixl"]

@@ -39,7 +39,7 @@ async def asking(*targets: tuple[str, dict[str, Any]]) -> AsyncIterator[None]:
             each.cancel()
 
 
-def _long(path: str, engine: Engine, seed: int) -> dict[str, Any]:
+def long_request(path: str, engine: Engine, seed: int) -> dict[str, Any]:
     """A request of many seconds."""
     return asked(path, engine.model, text_of_words(20, seed), max_tokens=3600)
 
@@ -56,7 +56,7 @@ async def _gauges(engine: Engine) -> dict[str, float]:
 
 async def test_the_agent_publishes_the_engines_own_numbers_under_load(stack: Stack, plain: Engine, told: Told) -> None:
     path = PATHS[1]
-    async with asking(*((plain.url + path, _long(path, plain, seed)) for seed in range(STREAMS))):
+    async with asking(*((plain.url + path, long_request(path, plain, seed)) for seed in range(STREAMS))):
 
         async def has_all() -> bool:
             page = await _gauges(plain)
@@ -89,7 +89,7 @@ async def test_the_agent_publishes_the_engines_own_numbers_under_load(stack: Sta
 
 async def test_what_gateways_placed_is_counted_once(stack: Stack, plain: Engine, told: Told) -> None:
     targets = [
-        (stack.gateways[seed % 2] + PATHS[seed % 2], _long(PATHS[seed % 2], plain, seed + 100))
+        (stack.gateways[seed % 2] + PATHS[seed % 2], long_request(PATHS[seed % 2], plain, seed + 100))
         for seed in range(STREAMS)
     ]
     async with asking(*targets):
@@ -117,7 +117,7 @@ async def test_what_gateways_placed_is_counted_once(stack: Stack, plain: Engine,
 async def test_a_client_that_hangs_up_frees_the_engines_request(
     stack: Stack, plain: Engine, path: str, *, streamed: bool
 ) -> None:
-    async with asking((stack.gateways[0] + path, _long(path, plain, seed=7) | {"stream": streamed})):
+    async with asking((stack.gateways[0] + path, long_request(path, plain, seed=7) | {"stream": streamed})):
 
         async def runs() -> bool:
             return (await _gauges(plain))["num_requests_running"] == 1

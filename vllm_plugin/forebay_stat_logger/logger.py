@@ -15,6 +15,8 @@ except ImportError:
 
 _logger = logging.getLogger("vllm.forebay_stat_logger")
 """Below vLLM's own, whose logging is set up."""
+_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What comes of stats that another vLLM shapes otherwise: they are no stable interface."""
 _GIVEN_UP = "forebay: this vLLM reports other things than the stat logger knows; it pushes no more"
 
 
@@ -46,9 +48,9 @@ class ForebayStatLogger(AggregateStatLoggerBase):  # type: ignore[misc]
         try:
             if self._pushing is not None:
                 self._pushing.record(scheduler_stats, iteration_stats, engine_idx)
-        except Exception:
+        except _UNEXPECTED:
             _logger.exception(_GIVEN_UP)
-            self._pushing = None
+            self.close()
 
     def record_sleep_state(self, sleep: int = 0, level: int = 0) -> None:
         """Push that the engines fell asleep (1) or woke up (0), whatever the level."""
@@ -56,9 +58,9 @@ class ForebayStatLogger(AggregateStatLoggerBase):  # type: ignore[misc]
         try:
             if self._pushing is not None:
                 self._pushing.set_awake(awake=not sleep)
-        except Exception:
+        except _UNEXPECTED:
             _logger.exception(_GIVEN_UP)
-            self._pushing = None
+            self.close()
 
     def record_admission_rejection(self, reason: str) -> None:
         """Nothing: it changes no load."""
@@ -68,10 +70,16 @@ class ForebayStatLogger(AggregateStatLoggerBase):  # type: ignore[misc]
         try:
             if self._pushing is not None:
                 self._pushing.restate()
-        except Exception:
+        except _UNEXPECTED:
             _logger.exception(_GIVEN_UP)
-            self._pushing = None
+            self.close()
 
     def log_engine_initialized(self) -> None:
         """Push the first state."""
         self.log()
+
+    def close(self) -> None:
+        """Push no more."""
+        if self._pushing is not None:
+            self._pushing.close()
+            self._pushing = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +11,8 @@ from forebay_stat_logger.identity import Process, this_process
 from forebay_stat_logger.sender import Sender
 from forebay_stat_logger.totals import Totals
 from forebay_stat_logger.wire import datagram, head
+
+_RESTATED_AFTER_S = 0.05
 
 
 class EnginePush:
@@ -36,6 +39,8 @@ class Pushing:
         self._sender = sender
         self._api = (api_index, api_count)
         self._has_served = False
+        self._is_to_restate = False
+        self._is_closed = False
         self._introduce(this_process(*self._api))
 
     def record(self, load: Any, iteration: Any, index: int) -> None:
@@ -66,10 +71,31 @@ class Pushing:
         for engine in self._engines.values():
             self._send(engine)
 
+    def close(self) -> None:
+        """Push no more."""
+        self._is_closed = True
+        self._sender.close()
+
     def _introduce(self, process: Process) -> None:
         for engine in self._engines.values():
             engine.head = head(process, engine.index)
 
     def _send(self, engine: EnginePush) -> None:
-        self._sender.send(datagram(engine.head, engine.totals, engine.seq, self._sender.dropped, engine.at_ns))
+        raw = datagram(engine.head, engine.totals, engine.seq, self._sender.dropped, engine.at_ns)
         engine.seq += 1
+        if not self._sender.send(raw) and not self._is_to_restate:
+            self._restate_later()
+
+    def _restate_later(self) -> None:
+        """The last datagram before an engine falls idle must not be lost: nothing would follow it for ten seconds."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._is_to_restate = True
+        loop.call_later(_RESTATED_AFTER_S, self._restate_dropped)
+
+    def _restate_dropped(self) -> None:
+        self._is_to_restate = False
+        if not self._is_closed:
+            self.restate()

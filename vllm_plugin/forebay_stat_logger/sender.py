@@ -23,8 +23,8 @@ class Sender:
         self._is_connected = False
         self.dropped = 0
 
-    def send(self, datagram: bytes) -> None:
-        """Never waits: a full queue, and an agent that is away, are one to it."""
+    def send(self, datagram: bytes) -> bool:
+        """False where the agent has not read what is there, so that it would take the datagram later. Never waits."""
         try:
             if not self._is_connected:
                 self._socket.connect(self._path)
@@ -32,9 +32,11 @@ class Sender:
             self._socket.send(datagram)
         except BlockingIOError:
             self.dropped += 1
+            return False
         except OSError:
             self._is_connected = False  # the next one goes to whoever listens there then
             self.dropped += 1
+        return True
 
     def close(self) -> None:
         """Send no more."""

@@ -1,0 +1,105 @@
+"""A node whose rank pushes: it is believed, its page is left alone, and its silence is understood."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from scheduler.messages import RankState, Source
+from tests.agent.pushed import push_fields
+from tests.agent.running_node import Node, node_of, request_in_flight
+from tests.polling import until
+from tests.simulator.rank_process import RankProcess, running_rank
+
+PLUGIN = Path(__file__).parents[2] / "vllm_plugin"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "stats.sock")
+
+
+@pytest.fixture
+def rank(path: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RankProcess]:
+    """A simulated rank that pushes; it began before any agent."""
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN), prepend=":")
+    with running_rank("--model", "tiny", "--stat-socket", path) as rank:
+        yield rank
+
+
+async def until_source(node: Node, port: int, source: Source) -> None:
+    def holds() -> bool:
+        report = node.store.last.get(f"127.0.0.1:{port}")
+        return report is not None and report.source is source
+
+    await until(holds, f"{port} is known by its {source}")
+
+
+async def test_a_rank_that_pushes_is_reported_by_its_pushes(rank: RankProcess, path: str) -> None:
+    async with node_of(rank.port, stat_socket=path) as node:
+        await until_source(node, rank.port, Source.PAGE)
+        with request_in_flight(rank):
+            await until_source(node, rank.port, Source.PUSH)
+            await until(lambda: node.store.last[f"127.0.0.1:{rank.port}"].running == 1, "the request is told")
+        await until(lambda: node.store.last[f"127.0.0.1:{rank.port}"].running == 0, "its end is told")
+        assert node.store.last[f"127.0.0.1:{rank.port}"].source is Source.PUSH
+
+
+async def test_an_idle_rank_that_pushed_stays_fresh_without_its_page(rank: RankProcess, path: str) -> None:
+    async with node_of(rank.port, stat_socket=path) as node:
+        with request_in_flight(rank, max_tokens=1):
+            await until_source(node, rank.port, Source.PUSH)
+        told = len(node.store.told)
+        await until(lambda: len(node.store.told) > told + 20, "a second of heartbeats")
+        ages = [report[f"127.0.0.1:{rank.port}"].age_ms for report in node.store.told[told:]]
+        sources = {report[f"127.0.0.1:{rank.port}"].source for report in node.store.told[told:]}
+        assert sources == {Source.PUSH}
+        assert sorted(ages)[len(ages) // 2] < 1_000
+
+
+async def test_a_frozen_engine_falls_silent_and_is_found_stalled(rank: RankProcess, path: str) -> None:
+    async with node_of(rank.port, stat_socket=path, stall_ms=300) as node:
+        with request_in_flight(rank):
+            await until_source(node, rank.port, Source.PUSH)
+            assert rank.post("/sim/fault", {"kind": "freeze"}).status == 200
+            await node.until_state(f"127.0.0.1:{rank.port}", RankState.STALLED)
+
+
+async def test_a_killed_rank_is_down_though_its_last_push_was_well(rank: RankProcess, path: str) -> None:
+    async with node_of(rank.port, stat_socket=path) as node:
+        with request_in_flight(rank, max_tokens=1):
+            await until_source(node, rank.port, Source.PUSH)
+        rank.process.send_signal(signal.SIGKILL)
+        await node.until_state(f"127.0.0.1:{rank.port}", RankState.DOWN)
+
+
+async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: RankProcess, path: str) -> None:
+    with request_in_flight(rank):
+        for _ in range(2):
+            async with node_of(rank.port, stat_socket=path) as node:
+                await until_source(node, rank.port, Source.PUSH)
+
+
+async def test_a_flood_of_others_takes_no_rank_away(rank: RankProcess, path: str) -> None:
+    junk = [b"junk", json.dumps(push_fields(ports=[rank.port], pid=1)).encode(), b"x" * 10_000]
+    async with node_of(rank.port, stat_socket=path) as node:
+        with request_in_flight(rank), closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as flooder:
+            await until_source(node, rank.port, Source.PUSH)
+            flooder.setblocking(False)
+            for _ in range(10):
+                for _ in range(2_000):
+                    for each in junk:
+                        try:
+                            flooder.sendto(each, path)
+                        except BlockingIOError:
+                            break
+                told = len(node.store.told)
+                await until(lambda told=told: len(node.store.told) > told, "the node reports")  # type: ignore[misc]
+            await until_source(node, rank.port, Source.PUSH)
+            assert node.state_of(f"127.0.0.1:{rank.port}") is RankState.UP
