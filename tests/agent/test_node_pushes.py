@@ -15,7 +15,7 @@ from scheduler.messages import RankState, Source
 from tests.agent.pushed import push_fields
 from tests.agent.running_node import Node, node_of, request_in_flight
 from tests.polling import until
-from tests.simulator.rank_process import RankProcess, running_rank
+from tests.simulator.rank_process import RankProcess, request, running_rank
 
 PLUGIN = Path(__file__).parents[2] / "vllm_plugin"
 
@@ -84,6 +84,24 @@ async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: Ran
         for _ in range(2):
             async with node_of(rank.port, stat_socket=path) as node:
                 await until_source(node, rank.port, Source.PUSH)
+
+
+async def test_each_engine_behind_a_port_is_known_by_its_own_pushes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN), prepend=":")
+    options = ("--engines", "2", "--first-engine", "4", "--stat-socket", path)
+    with running_rank("--model", "tiny", *options) as rank:
+        names = [f"127.0.0.1:{rank.port}#{index}" for index in range(2)]
+        async with node_of(rank.port, stat_socket=path) as node:
+            await until(lambda: set(names) <= node.store.last.keys(), "both are told")
+            with closing(rank.connect()) as client:
+                body = {"model": "tiny", "prompt": "a", "max_tokens": 9000, "ignore_eos": True}
+                client.sendall(request("POST", "/v1/completions", body, x_data_parallel_rank="1"))
+
+                def is_told() -> bool:
+                    one, other = (node.store.last[name] for name in names)
+                    return (one.running, other.running, other.source) == (0, 1, Source.PUSH)
+
+                await until(is_told, "the request is the second engine's")
 
 
 async def test_a_flood_of_others_takes_no_rank_away(rank: RankProcess, path: str) -> None:

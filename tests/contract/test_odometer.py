@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.calls import Call
 from scheduler.lua import Script
+from scheduler.messages import Source
 from scheduler.prefix_calibration import CacheBelief
 from simulator.store import VirtualStore
 from tests.contract.world import World, sample
@@ -61,8 +62,9 @@ async def test_a_drain_leaves_it_as_it_is(world: World) -> None:
     assert await computed(world) == 8
 
 
-async def test_an_older_release_reads_the_row(world: World) -> None:
-    await world.report(sample("a", requests=3, computed_tokens=8))
+@pytest.mark.parametrize("source", list(Source))
+async def test_an_older_release_reads_the_row(world: World, source: Source) -> None:
+    await world.report(sample("a", requests=3, computed_tokens=8, source=source))
     text = (
         f"local row = {{string.match(redis.call('HGET', KEYS[1], 'a'), '{OLD_SEEN}')}} return {{#row, row[1], row[12]}}"
     )
@@ -74,3 +76,10 @@ async def test_an_older_release_reads_the_row(world: World) -> None:
         fields, incarnation, queue = await world.store.command("EVAL", text, 1, world.keys.seen)
     assert (fields, incarnation) == (12, b"i1")
     assert queue.endswith(b":3@8")
+
+
+async def test_pushed_samples_and_those_of_pages_follow_one_another(world: World) -> None:
+    for requests, source, least in ((3, Source.PUSH, 3), (2, Source.PAGE, 2), (4, Source.PUSH, 2), (5, Source.PUSH, 2)):
+        await world.report(sample("a", requests=requests, source=source))
+        seen = (await world.view()).ranks["a"].seen
+        assert (seen.source, seen.foreign_requests) == (source, least)

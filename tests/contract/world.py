@@ -9,7 +9,7 @@ from scheduler import calls
 from scheduler.calls import Call, Reply, ReportRow, report_row
 from scheduler.decision import Ask
 from scheduler.keys import PoolKeys
-from scheduler.messages import RankState
+from scheduler.messages import RankState, Source
 from scheduler.prefix_calibration import CacheBelief
 from scheduler.reporter import CLAIM_MS
 from scheduler.reservation import ID_MODULUS
@@ -200,6 +200,7 @@ def sample(
     with_card: bool = True,
     computed_tokens: int | None = None,
     belief: CacheBelief | None = None,
+    source: Source = Source.PAGE,
 ) -> ReportRow:
     """A row of a report, with the rank's card unless told otherwise; `running` are among the `requests`."""
     told = report(
@@ -212,5 +213,6 @@ def sample(
         kv_used_tokens=kv_tokens,
         prefill_tokens_per_s=rate,
         computed_tokens=computed_tokens,
+        source=source,
     )
     return report_row(told, card(rank, incarnation) if with_card else None, belief=belief)

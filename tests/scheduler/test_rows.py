@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.messages import RankState
-from scheduler.rows import BookLoad, SeenRank, parse_book, parse_seen
+from scheduler.messages import RankState, Source
+from scheduler.rows import BookLoad, SeenRank, newest_foreign, parse_book, parse_seen
 
 ROW = "i1 up 0 500 3 -70 1234.5 node/1 501 9 2 400:3"
 
@@ -45,6 +45,24 @@ def test_a_seen_row_is_read_field_by_field() -> None:
 )
 def test_the_odometer_stands_behind_what_an_older_release_reads(row: str, tokens: int | None) -> None:
     assert parse_seen(row).computed_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        (ROW, Source.PAGE),
+        (ROW.replace("400:3", "push;400:3,500:4"), Source.PUSH),
+        (ROW.replace("400:3", "push;400:3@77"), Source.PUSH),
+        (ROW.removesuffix(" 400:3"), Source.PAGE),
+    ],
+)
+def test_the_mark_of_a_pushed_sample_stands_before_the_recent_foreign_requests(row: str, source: Source) -> None:
+    assert parse_seen(row).source is source
+
+
+def test_the_newest_of_the_recent_foreign_requests_is_found_behind_the_mark() -> None:
+    assert newest_foreign(ROW.replace("400:3", "push;400:5")) == 5
+    assert newest_foreign(ROW.replace("400:3", "push;400:3,500:4@77")) == 4
 
 
 def test_what_is_believed_of_the_prefix_cache_stands_behind_the_odometer() -> None:
