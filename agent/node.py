@@ -110,9 +110,8 @@ async def open_node(
     tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
     with stat_socket(settings.stat_socket) as bound:
         pushes = Pushes(bound)
-        async with open_http(tls) as http:
-            async with _reporting(settings, reporter, ready_line, http, pushes) as node:
-                yield node
+        async with open_http(tls) as http, _reporting(settings, reporter, ready_line, http, pushes) as node:
+            yield node
 
 
 @asynccontextmanager

@@ -11,8 +11,7 @@ import pytest
 from agent import stat_socket as module
 from agent.errors import StatSocketError
 from agent.stat_socket import OFF, default_path, stat_socket
-from agent.targets import parse_targets
-from agent.this_machine import on_this_machine
+from agent.this_machine import is_on_this_machine
 
 
 @pytest.fixture
@@ -97,6 +96,9 @@ def test_the_default_path_names_the_user() -> None:
     assert default_path().parent.name.startswith("forebay-")
 
 
-async def test_only_addresses_of_this_machine_are_its_own() -> None:
-    targets = parse_targets("127.0.0.1:9000-9001,192.0.2.1:9000,no-such-host.invalid:9000")
-    assert await on_this_machine(targets) == targets[:2]
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False), ("no-such-host.invalid", False)],
+)
+async def test_only_addresses_of_this_machine_are_its_own(host: str, is_ours: bool) -> None:
+    assert await is_on_this_machine(host) is is_ours
