@@ -5,10 +5,11 @@ That is a distribution of its own, which a rank that pushes nothing does without
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from forebay_stat_logger.identity import this_process
 from forebay_stat_logger.sender import Sender
@@ -17,6 +18,8 @@ from forebay_stat_logger.wire import datagram, head
 
 from simulator.engine_stats import EngineStats
 from simulator.runner import EngineRunner
+
+_RESTATE_S: Final = 10.0
 
 
 class Reporting(Protocol):
@@ -35,25 +38,46 @@ class Reporting(Protocol):
 def stats_pushed(rank: Reporting, first_engine: int, path: str) -> Iterator[None]:
     """Within the block each step of the rank's engines is pushed, the first of which has this index; it listens by now.
 
-    No engine steps once the block has ended.
+    No engine steps once the block has ended. As vLLM does it, the last load is pushed again every ten seconds.
     """
-    process = this_process(0, 1)
+    process, loop = this_process(0, 1), asyncio.get_running_loop()
     with closing(Sender(path)) as sender:
-        for index, runner in enumerate(rank.runners, first_engine):
-            runner.reported = _EnginePush(rank, runner.stats, head(process, index), sender).push
-            runner.reported()
-        yield
+        engines = [
+            _EnginePush(rank, runner.stats, head(process, index), sender)
+            for index, runner in enumerate(rank.runners, first_engine)
+        ]
+        for runner, engine in zip(rank.runners, engines, strict=True):
+            runner.reported = engine.report
+
+        timer: asyncio.TimerHandle
+
+        def restate() -> None:
+            nonlocal timer
+            for engine in engines:
+                engine.restate()
+            timer = loop.call_later(_RESTATE_S, restate)
+
+        restate()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 class _EnginePush:
     def __init__(self, rank: Reporting, stats: EngineStats, head: bytes, sender: Sender) -> None:
         self._rank, self._stats, self._head, self._sender = rank, stats, head, sender
-        self._seq = 0
+        self._seq = self._at_ns = 0
 
-    def push(self) -> None:
-        at_ns = time.monotonic_ns()
-        totals = totals_of(self._stats, at_ns, is_awake=self._rank.sleep_level is None)
-        self._sender.send(datagram(self._head, totals, self._seq, self._sender.dropped, at_ns))
+    def report(self) -> None:
+        """The engine has reported a step."""
+        self._at_ns = time.monotonic_ns()
+        self.restate()
+
+    def restate(self) -> None:
+        """Push the last load."""
+        totals = totals_of(self._stats, self._at_ns, is_awake=self._rank.sleep_level is None)
+        self._sender.send(datagram(self._head, totals, self._seq, self._sender.dropped, self._at_ns))
         self._seq += 1
 
 

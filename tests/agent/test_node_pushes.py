@@ -53,6 +53,7 @@ async def test_a_rank_that_pushes_is_reported_by_its_pushes(rank: RankProcess, p
 
 async def test_an_idle_rank_that_pushed_stays_fresh_without_its_page(rank: RankProcess, path: str) -> None:
     async with node_of(rank.port, stat_socket=path) as node:
+        await until_source(node, rank.port, Source.PAGE)
         with request_in_flight(rank, max_tokens=1):
             await until_source(node, rank.port, Source.PUSH)
         told = len(node.store.told)
@@ -73,6 +74,7 @@ async def test_a_frozen_engine_falls_silent_and_is_found_stalled(rank: RankProce
 
 async def test_a_killed_rank_is_down_though_its_last_push_was_well(rank: RankProcess, path: str) -> None:
     async with node_of(rank.port, stat_socket=path) as node:
+        await until_source(node, rank.port, Source.PAGE)
         with request_in_flight(rank, max_tokens=1):
             await until_source(node, rank.port, Source.PUSH)
         rank.process.send_signal(signal.SIGKILL)
