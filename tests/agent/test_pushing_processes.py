@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +77,17 @@ async def test_an_agent_whose_socket_another_has_says_so_and_ends(url: str, rank
             await until(lambda: "another agent listens there" in second.log, "it says why")
         assert second.log.strip().splitlines()[-1] == f"Error: stat socket {path}: another agent listens there"
         assert first.process.poll() is None
+
+
+def test_a_rank_that_is_to_push_without_the_stat_logger_says_what_to_install(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del path  # it is in the environment
+    missing = tmp_path / "forebay_stat_logger"
+    missing.mkdir()
+    (missing / "__init__.py").write_text(f"raise ModuleNotFoundError(name={missing.name!r})")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    command = [sys.executable, "-m", "forebay", "rank", "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "Error: --stat-socket needs forebay_stat_logger: pip install ./vllm_plugin\n"
