@@ -59,4 +59,5 @@ class Silent(msgspec.Struct, frozen=True):
     detail: str
 
 
-Evidence = Answered | Healthy | Refused | EngineDead | Broken | Unanswered | Silent
+PageEvidence = Answered | Refused | EngineDead | Broken | Unanswered | Silent
+Evidence = PageEvidence | Healthy

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import httpx
 import msgspec
 
 from agent.discovery import Description, ModelList, VersionAnswer
 from agent.errors import AnswerError, DiscoveryError, NoSuchRouteError, PageError, WarmUpError
-from agent.evidence import Answered, Broken, EngineDead, Evidence, Healthy, Refused, Silent, Unanswered
+from agent.evidence import Answered, Broken, EngineDead, Evidence, Healthy, PageEvidence, Refused, Silent, Unanswered
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
 from scheduler.messages import RankCard, Role
@@ -70,6 +70,10 @@ class Probe:
         self._warm_up_deadline_s = settings.warmup_timeout_ms / 1e3
         self._key = {"authorization": f"Bearer {settings.rank_api_key}"} if settings.rank_api_key else {}
 
+    @overload
+    async def look(self) -> PageEvidence: ...
+    @overload
+    async def look(self, *, at_page: bool) -> Evidence: ...
     async def look(self, *, at_page: bool = True) -> Evidence:
         """`/health`, then `/metrics` unless it is not to be looked `at_page`; raises nothing of httpx."""
         from_s, connection = time.monotonic(), _Connection()
