@@ -23,11 +23,15 @@ COUNTED_WITHIN_S = 1.0
 
 
 class Shared(NamedTuple):
-    """What all workers inherit: descriptors of the listening socket and of the memory with their connection counts."""
+    """What all workers inherit: descriptors of the listening socket and of the memory with their connection counts.
+
+    `has_site`: their supervisor answers for the site.
+    """
 
     workers: int
     listener_fd: int
     counts_fd: int
+    has_site: bool = False
 
 
 class Worker:
@@ -87,6 +91,7 @@ async def started(index: int, shared: Shared, environment: Mapping[str, str]) ->
                 *(sys.executable, "-m", "forebay", "--die-with", str(os.getpid()), "gateway-worker"),
                 *("--worker", str(index), "--of", str(shared.workers), "--listener-fd", str(shared.listener_fd)),
                 *("--counts-fd", str(shared.counts_fd), "--link-fd", str(theirs.fileno())),
+                *(("--has-site",) if shared.has_site else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
 import anyio
 import click
+import msgspec
 
 from forebay.children import ChildEndedError
 from forebay.options import variables_of
@@ -24,14 +25,22 @@ from forebay.worker_totals import WorkerTotals
 from gateway.connection_counts import ConnectionCounts, create_shared_memory
 from gateway.listening import ListenError, listening, name_of
 from gateway.shared_listener import BACKLOG
+from gateway.site import Site, SiteRequest
 
 log = logging.getLogger(__name__)
 
 
-async def serve_by_workers(settings: GatewayCommandSettings, household: Household) -> None:
+async def serve_by_workers(
+    settings: GatewayCommandSettings,
+    household: Household,
+    *,
+    site: Site | None = None,
+    announce: Callable[[str], None] = click.echo,
+) -> None:
     """Run the workers until SIGTERM or SIGINT, which they are sent too; so are all further signals.
 
-    One that ends by itself is started again. Raises CannotStartError, and ChildEndedError when one does not start.
+    One that ends by itself is started again. `announce` gets a line once all are ready. Raises CannotStartError, and
+    ChildEndedError when one does not start.
     """
     try:
         with listening(settings.gateway.host, settings.gateway.port) as listener:
@@ -39,28 +48,36 @@ async def serve_by_workers(settings: GatewayCommandSettings, household: Househol
             listener.setblocking(False)
             environment = {**household.environment, **variables_of(settings.gateway)}
             address = f"{settings.gateway.scheme}://{name_of(listener)}"
-            await Workers(settings.workers, listener, address, environment).run(household.stop_within_s)
+            workers = Workers(settings.workers, listener, environment, site=site)
+            line = f"gateway ready: {settings.workers} workers on {address}"
+            await workers.run(household.stop_within_s, lambda: announce(line))
     except ListenError as error:
         raise CannotStartError(str(error)) from error
 
 
 class Workers:
-    """The workers of one gateway; `address` is how they are announced."""
+    """The workers of one gateway."""
 
-    def __init__(self, workers: int, listener: socket.socket, address: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, workers: int, listener: socket.socket, environment: Mapping[str, str], *, site: Site | None = None
+    ) -> None:
         self._listener = listener
         self._environment = environment
-        self._shared = Shared(workers, listener.fileno(), create_shared_memory(workers))
+        self._site = site
+        self._shared = Shared(workers, listener.fileno(), create_shared_memory(workers), has_site=site is not None)
         self._counts = ConnectionCounts(self._shared.counts_fd, workers)
         self._running: dict[int, Worker] = {}
         self._totals = WorkerTotals(self._running.values)
-        self._address = address
-        self._is_announced = False
+        self._announced: Callable[[], None] | None = None
         self._stopping = anyio.Event()
         self._hopeless: ChildEndedError | None = None
 
-    async def run(self, stop_within_s: float) -> None:
-        """Until all have ended; from the first signal on they have so long. Raises ChildEndedError."""
+    async def run(self, stop_within_s: float, announced: Callable[[], None]) -> None:
+        """Until all have ended; from the first signal on they have so long. Raises ChildEndedError.
+
+        `announced` is called once, when all are ready.
+        """
+        self._announced = announced
         async with anyio.create_task_group() as helpers:
             helpers.start_soon(self._pass_signals_on, name="signals")
             helpers.start_soon(self._kill_late_ones, stop_within_s, name="late ones")
@@ -81,7 +98,7 @@ class Workers:
                 if self._stopping.is_set():
                     worker.tell(SIGTERM)
                 try:
-                    await worker.run(self._totals.page, self._announce)
+                    await worker.run(self._answer, self._announce)
                 finally:
                     del self._running[index]
                     self._counts.leave(index)
@@ -100,9 +117,16 @@ class Workers:
     def _announce(self) -> None:
         if len(self._running) < self._shared.workers or not all(each.is_ready for each in self._running.values()):
             return
-        if not self._is_announced:
-            self._is_announced = True
-            click.echo(f"gateway ready: {self._shared.workers} workers on {self._address}")
+        if announced := self._announced:
+            self._announced = None
+            announced()
+
+    async def _answer(self, question: bytes) -> bytes:
+        """What a worker asks: what /metrics shows, or the site."""
+        if not question or self._site is None:
+            return await self._totals.page()
+        request = msgspec.msgpack.decode(question, type=SiteRequest)
+        return msgspec.msgpack.encode(await self._site.answer(request))
 
     def _give_up(self, why: str) -> None:
         self._hopeless = self._hopeless or ChildEndedError(why)

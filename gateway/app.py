@@ -29,7 +29,8 @@ from gateway.models import MODELS, Models
 from gateway.readiness import NOT_REACHED
 from gateway.realtime import Realtime
 from gateway.reply import fail
-from gateway.routes import ROUTES, Kind, Route, template_of
+from gateway.routes import ROUTES, SITE_PATHS, Kind, Route, template_of
+from gateway.site_requests import SiteRequests
 from gateway.sticky import Sticky
 from gateway.upload import Upload
 
@@ -103,7 +104,10 @@ class _RankRoutes:
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
         self._lives = {(route.method, route.path): Life(gateway, _serve_of(gateway, route)) for route in ROUTES}
-        self._lives["GET", MODELS] = Life(gateway, Models(gateway).serve)
+        self._lives["GET", MODELS] = Life(gateway, _serve_models(gateway))
+        if gateway.site is not None:
+            serve_site = SiteRequests(gateway, gateway.site).serve
+            self._lives |= {(method, path): Life(gateway, serve_site) for path, method in SITE_PATHS.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._life_of(scope) if scope["type"] == "http" else None
@@ -125,11 +129,20 @@ def _add_api(app: FastAPI, gateway: Gateway) -> None:
             name=f"{route.method} {route.path}",
             include_in_schema=route.kind is not Kind.ADMIN,
         )
+    for path, method in SITE_PATHS.items() if gateway.site is not None else ():
+        app.add_api_route(path, _served_before, methods=[method], name=f"{method} {path}", include_in_schema=False)
     app.add_api_route(MODELS, _served_before, name="list_models", description=Models.__doc__)
 
 
 async def _served_before() -> Response:
     raise AssertionError("a route that waits for ranks is served by _RankRoutes")
+
+
+def _serve_models(gateway: Gateway) -> Serve:
+    """Where any name goes to one pool, one of its ranks says which there are: aliases and adapters are among them."""
+    if gateway.settings.pool_name:
+        return JsonRequest(gateway, Route(MODELS, Kind.COUNTING, "GET")).serve
+    return Models(gateway).serve
 
 
 def _serve_of(gateway: Gateway, route: Route) -> Serve:

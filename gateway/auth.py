@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,13 +21,16 @@ from gateway import websocket
 from gateway.access import record_of
 from gateway.api_key_file import KeysByDigest
 from gateway.errors import GatewayError, KeysNotReadError, UnauthorizedError, UnknownRouteError
-from gateway.headers import authorization_of
+from gateway.headers import authorization_of, first
 from gateway.reply import ClientGoneError, fail
 from gateway.routes import ADMIN_PATHS, CLIENT_PATHS, REALTIME
 from scheduler.api_keys import ApiKey, digest_of
 
 CLIENT_PREFIXES = ("/v1", "/docs", "/openapi.json")
 ADMIN_PREFIX = "/admin"
+
+FOR_OTHERS = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via", b"origin", b"sec-fetch-site")
+"""Headers of proxies, which ask for others, and of browsers, which ask for pages of anybody."""
 
 TENANT_DIGITS = 8
 """Of a key's SHA-256: enough to tell keys apart, and nothing of the key."""
@@ -58,11 +62,13 @@ class KeyRing:
         admin_key: str,
         sources: Iterable[str] = (),
         *,
+        local_admin: bool = False,
         clock: Callable[[], float] = _now_s,
     ) -> None:
         self._clients = [digest_of(key.encode()) for key in api_keys]
         self._tenants = {digest: digest.hex()[:TENANT_DIGITS] for digest in self._clients}
         self._admins = [digest_of(admin_key.encode())] if admin_key else []
+        self._lets_local_in = local_admin and not admin_key
         self._named: dict[str, KeysByDigest | None] = dict.fromkeys(sources)
         self._clock = clock
 
@@ -84,15 +90,18 @@ class KeyRing:
         """Whether an Authorization header a client sends may be one of our keys."""
         return bool(self._guards_clients or self._admins)
 
-    def check(self, path: str, authorization: bytes | None) -> Caller:
-        """Let a request pass and return who asks.
+    def check(self, path: str, authorization: bytes | None, *, is_local: bool = False) -> Caller:
+        """Let a request pass and return who asks. `is_local`: a program on this machine does, and no web page.
 
         Raises UnauthorizedError (UnknownRouteError for an admin's where there is none), KeysNotReadError.
         """
         if path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX):
-            if not self._admins:
+            if self._lets_local_in:
+                if not is_local:
+                    raise UnauthorizedError("Without --admin-key this is for programs on the gateway's own machine")
+            elif not self._admins:
                 raise UnknownRouteError("Not Found")
-            if not _is_among(self._admins, _digest_in(authorization)):
+            elif not _is_among(self._admins, _digest_in(authorization)):
                 raise UnauthorizedError("Unauthorized")
         elif self._guards_clients and (
             path in CLIENT_PATHS or any(_is_under(path, prefix) for prefix in CLIENT_PREFIXES)
@@ -130,6 +139,19 @@ def _is_among(digests: list[bytes], given: bytes | None) -> bool:
     return any(matches)
 
 
+def _is_local(scope: Scope) -> bool:
+    """Whether a program on this machine asks: not a proxy on it for somebody else, and not a browser for a page."""
+    client = scope.get("client")
+    if not client or any(first(scope["headers"], name) is not None for name in FOR_OTHERS):
+        return False
+    try:
+        address = ip_address(client[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 class KeyGuard:
     """ASGI middleware that asks for the key before a route is looked for.
 
@@ -162,7 +184,7 @@ class KeyGuard:
         if authorization is None and scope["path"] == REALTIME:
             authorization = websocket.authorization_of(scope["headers"])
         try:
-            return self._keys.check(scope["path"], authorization)
+            return self._keys.check(scope["path"], authorization, is_local=_is_local(scope))
         except KeysNotReadError:
             await self._until_read(scope)
             return self._keys.check(scope["path"], authorization)

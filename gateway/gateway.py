@@ -35,6 +35,7 @@ from gateway.readiness import Readiness
 from gateway.retry_budget import RetryBudget
 from gateway.retry_metrics import RetryMetrics
 from gateway.settings import GatewaySettings
+from gateway.site import Site
 from gateway.upstream import Upstream
 from gateway.usage import Usage
 from scheduler.estimates import TokenEstimator
@@ -62,7 +63,12 @@ class Gateway:
         self.upstream = upstream
         self.name = name
         self.started_s = started_s
-        self.keys = KeyRing(settings.api_key, settings.admin_key, api_key_sources.named(settings))
+        self.keys = KeyRing(
+            settings.api_key,
+            settings.admin_key,
+            api_key_sources.named(settings),
+            local_admin=settings.local_admin,
+        )
         self.limits = limits
         self.metrics = Metrics()
         self.errands = Errands()
@@ -76,6 +82,8 @@ class Gateway:
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held, limits))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""
+        self.site: Site | None = None
+        """What answers for its ranks as a whole, if whoever started it does."""
         self.patience = Patience(settings.client_idle_ms / 1000)
         self.rank_ports = RankPorts(settings.ports_of_ranks, pools)
         self.stopping = False
@@ -104,6 +112,8 @@ class Gateway:
         Raises AmbiguousModelError, UnknownModelError, NoRankError.
         """
         await self.readiness.of_pools(record)
+        if sole := self.settings.pool_name:
+            return self._sole_pool(sole)
         if not model:  # to vLLM an empty name is none
             names = self.pools.names() or self.pools.known_names()
             if len(names) > 1:
@@ -120,6 +130,11 @@ class Gateway:
             )
         return pool
 
+    def _sole_pool(self, name: str) -> Pool:
+        if pool := self.pools.known(name):
+            return pool
+        raise NoRankError("No model is being served now", retry_after_ms=RETRY_AFTER_MS)
+
     def estimator(self, pool: Pool) -> TokenEstimator:
         """What has been learned of a pool's tokens."""
         return self._estimators[pool.name]
@@ -133,8 +148,11 @@ class Gateway:
     def living(self, timeout_s: float | None, *, since_s: float) -> Iterator[None]:
         """The life of a request that came at `since_s`, in monotonic seconds.
 
-        Raises DeadlineExceededError `timeout_s` after that, ShuttingDownError when cut.
+        Raises DeadlineExceededError `timeout_s` after that, or when the life of any request ends, whichever is first;
+        ShuttingDownError when cut.
         """
+        if (ttl_s := self.settings.request_ttl_s) and (timeout_s is None or ttl_s < timeout_s):
+            timeout_s = ttl_s
         left_s = None if timeout_s is None else since_s + timeout_s - time.monotonic()
         with anyio.move_on_after(left_s) as scope:
             self._alive.add(scope)

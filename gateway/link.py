@@ -28,9 +28,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Question(msgspec.Struct, frozen=True, tag=True):
-    """A worker asks what /metrics is to show, a supervisor what a worker has counted."""
+    """A supervisor asks what a worker has counted; a worker what /metrics is to show, or, with a `body`, its site."""
 
     number: int
+    body: bytes = b""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -41,7 +42,8 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = Ready | Question | Answer
-Answering = Callable[[], Awaitable[bytes]]
+Answering = Callable[[bytes], Awaitable[bytes]]
+"""Called with a question's body."""
 
 
 class Link:
@@ -58,14 +60,14 @@ class Link:
         """Tell that this worker serves."""
         self._send(Ready(line))
 
-    async def ask(self) -> bytes:
+    async def ask(self, body: bytes = b"") -> bytes:
         """What the other end answers. Raises LinkClosedError."""
         if self._is_closed:
             raise LinkClosedError("the link is closed")
         number = next(self._numbers)
         self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            self._send(Question(number))
+            self._send(Question(number, body))
             return await self._asked[number]
         finally:
             del self._asked[number]
@@ -76,8 +78,8 @@ class Link:
             async with anyio.create_task_group() as tasks:
                 async for message in self._messages():
                     match message:
-                        case Question(number=number):
-                            tasks.start_soon(self._answer, number, answer, name=f"answer {number}")
+                        case Question() as question:
+                            tasks.start_soon(self._answer, question, answer, name=f"answer {question.number}")
                         case Answer(number=number, body=body):
                             # It may not be waited for any more.
                             if (asked := self._asked.get(number)) and not asked.done():
@@ -93,8 +95,8 @@ class Link:
                     asked.set_exception(LinkClosedError("the link was closed"))
         raise LinkClosedError("the other end of the link has ended")
 
-    async def _answer(self, number: int, answer: Answering) -> None:
-        self._send(Answer(number, await answer()))
+    async def _answer(self, question: Question, answer: Answering) -> None:
+        self._send(Answer(question.number, await answer(question.body)))
 
     async def _messages(self) -> AsyncIterator[Message]:
         decoder = msgspec.msgpack.Decoder(Message)

@@ -117,5 +117,12 @@ def template_of(path: str) -> str:
     return f"/v1/responses/{{response_id}}{found[1]}" if found else path
 
 
-ADMIN_PATHS = frozenset(route.path for route in ROUTES if route.kind is Kind.ADMIN)
+SITE_PATHS: Mapping[str, str] = MappingProxyType(
+    {"/healthcheck": "GET", "/instances/add": "POST", "/instances/remove": "POST"}
+)
+"""What the gateway's site answers (site.py), with the method."""
+
+ADMIN_PATHS = frozenset(route.path for route in ROUTES if route.kind is Kind.ADMIN) | {
+    path for path, method in SITE_PATHS.items() if method == "POST"
+}
 CLIENT_PATHS = frozenset(route.path for route in ROUTES) - ADMIN_PATHS

@@ -53,6 +53,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     admin_key: Annotated[
         str, Meta(description="key for /admin and for what every rank is sent; without it neither is there")
     ] = ""
+    local_admin: Annotated[
+        bool,
+        Meta(
+            description="without --admin-key, let programs on this machine do what it is for; nobody that comes "
+            "through a proxy, and no web page"
+        ),
+    ] = False
     rank_api_key: Annotated[
         str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="key to send to the ranks instead of what clients bring")
     ] = ""
@@ -129,6 +136,22 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             description="how long a request waits for a rank where none can take it now, before its 503; 0: not at all",
         ),
     ] = 5_000
+    request_ttl_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="how long a request may live, queue and answer together; then it ends with a 504 or, in a "
+            "stream, an error event; 0: as long as it takes",
+        ),
+    ] = 0.0
+    pool_name: Annotated[
+        str,
+        Meta(
+            description="the only pool served, whatever model a request names: its ranks know what they are called, "
+            "adapters too; by default the model names the pool"
+        ),
+    ] = ""
     hedge: Annotated[
         bool,
         Meta(

@@ -17,13 +17,17 @@ from gateway.link import Link, open_link
 from gateway.server import open_gateway, serve_http
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
+from gateway.site import LinkedSite
 
 PAGE_WITHIN_S = 5.0
 """How long the supervisor may take to a page: longer than it waits for the workers."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway's options, which of the workers it is, and the descriptors it inherits."""
+    """A gateway's options, which of the workers it is, and the descriptors it inherits.
+
+    `has_site`: its supervisor answers for the site (site.py).
+    """
 
     gateway: GatewaySettings
     worker: int
@@ -31,6 +35,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     listener_fd: int
     counts_fd: int
     link_fd: int
+    has_site: bool = False
 
 
 async def serve_worker(settings: WorkerSettings, _: Callable[[str], None]) -> None:
@@ -44,7 +49,8 @@ async def serve_worker(settings: WorkerSettings, _: Callable[[str], None]) -> No
         anyio.create_task_group() as tasks,
     ):
         gateway.metrics_page = lambda: _page_of_all(link)
-        tasks.start_soon(link.run, lambda: _counted_by(gateway), name="link")
+        gateway.site = LinkedSite(link) if settings.has_site else None
+        tasks.start_soon(link.run, lambda _: _counted_by(gateway), name="link")
         counts = ConnectionCounts(settings.counts_fd, settings.workers)
         close_within_s = settings.gateway.client_idle_ms / 1000
         shared = SharedListener([listener], counts, settings.worker, close_within_s=close_within_s)

@@ -19,6 +19,7 @@ NUMBER = click.IntRange(0, 1 << 20)
 @click.option("--listener-fd", type=NUMBER, required=True, help="The listening socket.")
 @click.option("--counts-fd", type=NUMBER, required=True, help="The memory with the connection counts.")
 @click.option("--link-fd", type=NUMBER, required=True, help="The socket to the supervisor.")
-def command(settings: GatewaySettings, **inherited: int) -> None:
+@click.option("--has-site", is_flag=True, help="The supervisor answers for the site.")
+def command(settings: GatewaySettings, has_site: bool, **inherited: int) -> None:
     """Serve clients of a port that other workers serve too."""
-    run_service(serve_worker, WorkerSettings(gateway=settings, **inherited))
+    run_service(serve_worker, WorkerSettings(gateway=settings, has_site=has_site, **inherited))

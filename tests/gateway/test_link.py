@@ -11,7 +11,7 @@ import pytest
 from gateway.link import Link, LinkClosedError, open_link
 
 
-async def nothing() -> bytes:
+async def nothing(_: bytes) -> bytes:
     return b""
 
 
@@ -26,12 +26,12 @@ async def test_either_end_asks_and_each_gets_the_answer_to_its_own_question() ->
     numbers = iter(range(100))
     large = b"x" * 3_000_000
 
-    async def count() -> bytes:
+    async def count(_: bytes) -> bytes:
         number = next(numbers)
         await anyio.sleep(0 if number % 2 else 0.001)
         return str(number).encode()
 
-    async def page() -> bytes:
+    async def page(_: bytes) -> bytes:
         return large
 
     async with pair() as (worker, supervisor), anyio.create_task_group() as tasks:
@@ -83,7 +83,7 @@ async def test_who_waits_for_an_answer_hears_that_the_other_end_has_ended() -> N
 async def test_an_answer_nobody_waits_for_any_more_is_dropped() -> None:
     may_answer = anyio.Event()
 
-    async def late() -> bytes:
+    async def late(_: bytes) -> bytes:
         await may_answer.wait()
         return b"late"
 
