@@ -23,10 +23,11 @@ _LONGEST_NAMES = 200
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """One entry of `/v1/models`."""
+    """One entry of `/v1/models`; `parent` is the model that an adapter is for."""
 
     id: str
     max_model_len: Annotated[int, msgspec.Meta(le=1 << 53)] | None = None
+    parent: str | None = None
 
 
 class ModelList(msgspec.Struct, frozen=True):

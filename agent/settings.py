@@ -13,6 +13,8 @@ from agent.errors import TargetError
 from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
+ConnectorName = Literal["auto", "nixl", "mooncake_pull", "pull", "store"]
+
 LONGEST_MS = 3_600_000
 """An hour."""
 
@@ -30,7 +32,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
     ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
     connector: Annotated[
-        Literal["auto", "nixl", "mooncake_pull", "pull", "store"],
+        ConnectorName,
         Meta(
             description="KV connector of the ranks; auto: nixl for prefill and decode ranks, none for mixed ones; "
             "pull: nixl or mooncake_pull, told apart by what they answer"

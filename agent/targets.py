@@ -43,6 +43,11 @@ class Target(msgspec.Struct, frozen=True):
         return f"{host}:{self.port}"
 
     @property
+    def listener(self) -> tuple[str, int]:
+        """Equal for targets that are known to be one rank."""
+        return ("localhost" if self.host in _LOCALHOST else self.host, self.port)
+
+    @property
     def url(self) -> str:
         """The base URL, without a trailing slash."""
         return f"{'https' if self.tls else 'http'}://{self.name}"
@@ -53,13 +58,12 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     targets: dict[tuple[str, int], Target] = {}
     for part in text.split(","):
         for target in _parse_part(part.strip()):
-            listener = ("localhost" if target.host in _LOCALHOST else target.host, target.port)
-            if other := targets.get(listener):
+            if other := targets.get(target.listener):
                 twice = f"{target.name} is given twice"
                 raise TargetError(
                     twice if other.name == target.name else f"{other.name} and {target.name} are one rank"
                 )
-            targets[listener] = target
+            targets[target.listener] = target
     return tuple(targets.values())
 
 

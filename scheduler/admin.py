@@ -95,6 +95,12 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
     return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable)
 
 
+async def requests_in(store: Store, pool: str) -> int:
+    """How many requests are under way in a pool, of all gateways. Raises StoreUnavailableError, StoreRejectedError."""
+    gateways, _ = await _gateways(store, pool, 0)
+    return sum(gateway.reservations for gateway in gateways)
+
+
 async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: bool = False) -> str:
     """No gateway places on the rank from now on (or again, with `undo`), as draining.py does; returns its pool."""
     return (await draining.drain(store, Selection(rank=rank), settings, undo=undo))[0].pool

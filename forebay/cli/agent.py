@@ -6,13 +6,14 @@ import click
 import msgspec
 
 from agent.main import serve
+from forebay.drop_in import DropInAgent
 from forebay.options import settings_options
 from forebay.secret_files import rank_api_key
 from forebay.service import run_service
 from forebay.settings import AgentCommandSettings
 
 
-@click.command("agent")
+@click.command("agent", cls=DropInAgent)
 @settings_options(AgentCommandSettings)
 def command(settings: AgentCommandSettings) -> None:
     """Run a node's agent: it reads the node's ranks and publishes their load."""

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from forebay.ask import check_store_url
+from forebay.drop_in import DropInCommand
 from forebay.options import settings_options
 from forebay.secret_files import rank_api_key
 from forebay.service import run_service
@@ -42,7 +43,7 @@ def check_tls_files(settings: GatewaySettings) -> None:
         raise click.UsageError(str(error)) from error
 
 
-@click.command("gateway")
+@click.command("gateway", cls=DropInCommand)
 @settings_options(GatewayCommandSettings)
 def command(settings: GatewayCommandSettings) -> None:
     """Run one gateway: an OpenAI-compatible front that places each request by the shared load."""

@@ -1,0 +1,57 @@
+"""`forebay proxy`: stands in for the proxies that vllm-ascend ships, with their own command lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+
+import click
+
+from forebay.ask import check_store_url
+from forebay.cli.gateway import STOP_MARGIN_S
+from forebay.drop_in import DropInCommand
+from forebay.options import settings_options
+from forebay.proxy.notes import notes_on
+from forebay.proxy.proxy import serve, serve_workers
+from forebay.proxy.settings import ProxySettings
+from forebay.proxy.words import translated
+from forebay.service import run_service
+from forebay.supervise import run_supervised
+from gateway.server import LAST_WORDS_S
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class ProxyCommand(DropInCommand):
+    """Takes the words of the proxies that it stands in for."""
+
+    def translate(self, words: list[str]) -> list[str]:
+        """Raises WordsError."""
+        return translated(words)
+
+
+@click.command("proxy", cls=ProxyCommand, options_metavar="[SCRIPT.py] [OPTIONS]")
+@settings_options(ProxySettings)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS, case_sensitive=False), help="What the log, on standard error, begins with."
+)
+def command(settings: ProxySettings, log_level: str | None) -> None:
+    """Stand in for a proxy of vllm-ascend: put `forebay proxy` where `python` stands, and leave the rest as it is.
+
+    The scripts are dp_load_balance_proxy_server.py, load_balance_proxy_server_example.py (of main and of v0.9.1),
+    load_balance_proxy_layerwise_server_example.py and hybrid_proxy_server.py. Agents and gateway run in this process.
+    """
+    if log_level:
+        logging.getLogger().setLevel(log_level.upper())
+    for note in notes_on(settings):
+        click.echo(note, err=True)
+    if settings.redis:
+        check_store_url(settings.redis)
+    if settings.workers == 1:
+        run_service(serve, settings)
+    else:
+        stop_within_s = settings.drain_s + LAST_WORDS_S + STOP_MARGIN_S
+        run_supervised(
+            partial(serve_workers, settings, click.echo), os.environ, log_level="info", stop_within_s=stop_within_s
+        )

@@ -1,0 +1,1 @@
+"""`forebay proxy`: stands in for the proxies that vllm-ascend ships."""
