@@ -78,7 +78,7 @@ class Gateway:
         self.retry_budget = RetryBudget(time.monotonic)
         self.hedging = Hedging() if settings.hedge else None
         self.retry_metrics = RetryMetrics(self.metrics.registry)
-        self.readiness = Readiness(pools, self.keys, self.rank_wait)
+        self.readiness = Readiness(pools, self.keys, self.rank_wait, settings.pool_name)
         self.metrics.registry.register(StateCollector(pools, self.metrics.placements, self.held, limits))
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_metrics_page
         """What /metrics shows. One of several workers shows what all of them have counted."""

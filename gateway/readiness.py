@@ -20,10 +20,10 @@ NOT_REACHED = "the store has not been reached yet"
 
 
 class Readiness:
-    """Of one gateway; whoever waits does so within the bounds of `rank_wait`."""
+    """Of one gateway; whoever waits does so within the bounds of `rank_wait`. `sole_pool`: the only one it serves."""
 
-    def __init__(self, pools: Pools, keys: KeyRing, rank_wait: RankWait) -> None:
-        self._pools, self._keys, self._rank_wait = pools, keys, rank_wait
+    def __init__(self, pools: Pools, keys: KeyRing, rank_wait: RankWait, sole_pool: str = "") -> None:
+        self._pools, self._keys, self._rank_wait, self._sole_pool = pools, keys, rank_wait, sole_pool
         self._knows_pools, self._knows_keys = anyio.Event(), anyio.Event()
 
     @property
@@ -48,6 +48,8 @@ class Readiness:
             await self._rank_wait.until(self._knows_pools, record)
             if not self._pools.ready:
                 raise NoRankError(NOT_REACHED, retry_after_ms=RETRY_AFTER_MS)
+        while self._sole_pool and not self._pools.known(self._sole_pool) and self._rank_wait.may_wait(record):
+            await self._rank_wait.pause(POLL_S, record)
 
     async def of_keys(self, record: RequestRecord) -> None:
         """Return when the keys have been read, or that takes too long."""

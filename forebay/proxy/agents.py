@@ -72,5 +72,5 @@ def gateway_settings(settings: ProxySettings, surroundings: Surroundings) -> Gat
         # Whoever stops a proxy has nobody else to send its clients to.
         lame_duck_ms=0,
         explain=settings.explain,
-        policy=settings.policy,
+        policy=settings.policy or settings.serves_as.policy,
     )

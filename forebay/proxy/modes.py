@@ -28,7 +28,17 @@ class Mode(StrEnum):
     @property
     def roles(self) -> tuple[Role, ...]:
         """What its ranks do."""
-        return (Role.PREFILL, Role.DECODE) if self in (Mode.PD, Mode.LAYERWISE) else (Role.MIXED,)
+        return (Role.PREFILL, Role.DECODE) if self.is_of_pairs else (Role.MIXED,)
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether a prefill and a decode rank serve a request."""
+        return self in (Mode.PD, Mode.LAYERWISE)
+
+    @property
+    def policy(self) -> str:
+        """How ranks are chosen: decode ranks are set up to decode alone, as with a small --max-num-batched-tokens."""
+        return "forebay_pairs" if self.is_of_pairs else "forebay"
 
 
 SCRIPTS: Mapping[str, Mode] = MappingProxyType(

@@ -29,7 +29,7 @@ from gateway.listening import listening, name_of
 from gateway.server import open_gateway, serve_http
 from scheduler.draining import read_pool
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
-from scheduler.messages import RankState, Role
+from scheduler.messages import RankCard, RankState, Role
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
@@ -155,6 +155,17 @@ async def _surroundings(settings: ProxySettings, url: str) -> Surroundings | Non
     return msgspec.structs.replace(found, model=model) if model else None
 
 
+def _warn_of_lengths(cards: Sequence[RankCard]) -> None:
+    """Buckets by length may have stood before ranks of different ones."""
+    lengths = sorted({card.max_model_len for card in cards})
+    if len(lengths) > 1:
+        log.warning(
+            "ranks have --max-model-len from %d to %d; a request is placed by load alone, and a rank for which it is "
+            "too long refuses it: put such ranks behind proxies of their own",
+            lengths[0], lengths[-1],
+        )  # fmt: skip
+
+
 async def _until_ranks_are_up(store: Store, pool: str, roles: Sequence[Role], up: anyio.Event) -> None:
     """Set `up` once the pool has a rank of each role that requests may go to."""
     while True:
@@ -163,7 +174,9 @@ async def _until_ranks_are_up(store: Store, pool: str, roles: Sequence[Role], up
         except (StoreUnavailableError, StoreRejectedError) as error:
             log.debug("%s", error)
         else:
-            if {rank.card.role for rank in view.ranks.values() if rank.seen.state is RankState.UP}.issuperset(roles):
+            there = [rank.card for rank in view.ranks.values() if rank.seen.state is RankState.UP]
+            if {card.role for card in there}.issuperset(roles):
+                _warn_of_lengths(there)
                 up.set()
                 return
         await anyio.sleep(LOOK_S)

@@ -73,9 +73,10 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     connector: Annotated[ConnectorName, Meta(description="KV connector of the ranks; auto: as the mode has it")] = (
         "auto"
     )
-    policy: Annotated[str, Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}")] = GatewaySettings(
-        redis="none"
-    ).policy
+    policy: Annotated[
+        str,
+        Meta(description=f"how ranks are chosen: {', '.join(POLICIES)}; by default forebay, for pairs forebay_pairs"),
+    ] = ""
     max_num_seqs: Annotated[
         int, Meta(ge=1, le=1_000_000, description="vLLM's --max-num-seqs, per rank; vLLM does not tell it")
     ] = 256
@@ -108,7 +109,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
-        GatewaySettings(redis="none", policy=self.policy, advertise=self.advertise)
+        GatewaySettings(redis="none", policy=self.policy or self.serves_as.policy, advertise=self.advertise)
         if self.one_process and self.redis:
             raise ValueError("one_process: a shared store (--redis) is not within this process")
         assert self.targets, "a mode has ranks of some role"

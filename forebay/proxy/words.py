@@ -1,8 +1,8 @@
 """From a command line of vllm-ascend's proxies to one of ours. Pure.
 
 Theirs is argparse's: `--dp-hosts a b c` gives one flag several values, and a flag may be shortened. Ours is click's, as
-of all our commands, with a variable for every option: `--dp-hosts=a --dp-hosts=b --dp-hosts=c`. A leading script name,
-with any path, says which proxy is meant.
+of all our commands, with a variable for every option: `--dp-hosts=a --dp-hosts=b --dp-hosts=c`. The script's name, in
+any folder, says which proxy is meant.
 """
 
 from __future__ import annotations
@@ -34,13 +34,19 @@ def translated(words: Sequence[str]) -> list[str]:
     Blank words are left out: a backslash before a blank, instead of at its line's end, makes one.
     """
     said = [word for word in words if word.strip()]
-    if said and not said[0].startswith("-"):
-        return [f"--mode={_mode_of(said[0])}", *_spread(said[1:])]
+    # Options of ours may stand before it.
+    at = next((i for i, word in enumerate(said) if _name_of(word) in SCRIPTS.keys() | EPD_SCRIPTS), 0)
+    if said and not said[at].startswith("-"):
+        return [f"--mode={_mode_of(said[at])}", *_spread([*said[:at], *said[at + 1 :]])]
     return _spread(said)
 
 
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _mode_of(script: str) -> str:
-    name = script.replace("\\", "/").rpartition("/")[2]
+    name = _name_of(script)
     if name in EPD_SCRIPTS:
         raise _no_encoders(name)
     if name not in SCRIPTS:

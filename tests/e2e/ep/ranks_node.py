@@ -1,6 +1,6 @@
 """One node's simulated ranks in one process, each behind a port of its own, as external data parallelism has them.
 
-    python -m tests.e2e.ep.ranks_node ROLE SPEED FIRST_ENGINE PORT...
+    python -m tests.e2e.ep.ranks_node ROLE SPEED FIRST_ENGINE [HOST:]PORT...
 
 A process for each of 72 ranks would take a test machine's memory and a minute of
 its time, and say nothing more.
@@ -30,18 +30,19 @@ async def run(ranks: list[RankSettings]) -> None:
 
 
 def main() -> None:
-    role, speed, first_engine, *ports = sys.argv[1:]
+    role, speed, first_engine, *addresses = sys.argv[1:]
     anyio.run(
         run,
         [
             RankSettings(
-                port=int(port),
+                host=address.rpartition(":")[0] or "127.0.0.1",
+                port=int(address.rpartition(":")[2]),
                 role=role,  # type: ignore[arg-type]  # RankSettings is not built from text elsewhere
                 speed=float(speed),
                 first_engine=int(first_engine) + index,
                 strict=True,
             )
-            for index, port in enumerate(ports)
+            for index, address in enumerate(addresses)
         ],
     )
 

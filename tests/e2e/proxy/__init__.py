@@ -1,0 +1,1 @@
+"""`forebay proxy` as a process, before simulated ranks."""

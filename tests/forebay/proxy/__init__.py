@@ -1,0 +1,1 @@
+"""`forebay proxy`: its command line and what it is made of."""
