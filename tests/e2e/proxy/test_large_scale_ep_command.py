@@ -17,10 +17,10 @@ from tests.forebay.proxy.documented import LARGE_SCALE_EP
 from tests.polling import until_now
 from tests.ports import free_port, free_row
 
-SPEED = 1.0
+SPEED = 0.25
 """So slow that all of them run at once."""
-AT_ONCE = 128
-TOKENS = 48
+AT_ONCE = 96
+TOKENS = 32
 MOST_ROUNDS = 4
 
 
