@@ -40,6 +40,7 @@ PURE_FOLDERS = ("gateway/connectors/", "scheduler/policies/")
 
 MERE_VALUES = {
     "agent.settings.AgentSettings",
+    "agent.settings.ConnectorName",
     "forebay.explain.Explanation",
     "forebay.explain.Judged",
     "forebay.ports.LOOPBACK",

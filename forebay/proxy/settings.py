@@ -51,14 +51,23 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     server_hosts: Annotated[tuple[str, ...], Meta(description="as --dp-hosts")] = ()
     server_ports: Annotated[tuple[Port, ...], Meta(description="as --dp-ports")] = ()
     enable_dynamic_bucket: Annotated[bool, Meta(description="not needed: requests go where they cost least")] = False
-    server_group_threshold: Annotated[int, Meta(ge=0, description="not needed")] = 32_768
-    max_request_tokens: Annotated[int, Meta(ge=0, description="not needed: ranks know their --max-model-len")] = 131_072
-    max_retries: Annotated[int, Meta(ge=0, description="not needed: three placements, each on other ranks")] = 3
-    retry_delay: Annotated[float, Meta(ge=0, description="not needed")] = 0.001
-    max_waiting_retries: Annotated[
-        int, Meta(ge=0, description="not needed: a rank that is added is waited for until it answers or is removed")
+    server_group_threshold: Annotated[int, Meta(ge=0, le=1 << 31, description="not needed")] = 32_768
+    max_request_tokens: Annotated[
+        int, Meta(ge=0, le=1 << 31, description="not needed: ranks know their --max-model-len")
+    ] = 131_072
+    max_retries: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="not needed: three placements, each on other ranks")
     ] = 3
-    waiting_retry_interval: Annotated[float, Meta(ge=0, description="not needed")] = 10.0
+    retry_delay: Annotated[float, Meta(ge=0, le=86_400, description="not needed")] = 0.001
+    max_waiting_retries: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="not needed: a rank that is added is waited for until it answers or is removed",
+        ),
+    ] = 3
+    waiting_retry_interval: Annotated[float, Meta(ge=0, le=86_400, description="not needed")] = 10.0
     workers: Annotated[
         int, Meta(ge=1, le=256, description="gateway processes on the port; each is a gateway of its own")
     ] = 1

@@ -36,7 +36,7 @@ def translated(words: Sequence[str]) -> list[str]:
     said = [word for word in words if word.strip()]
     # Options of ours may stand before it.
     at = next((i for i, word in enumerate(said) if _name_of(word) in SCRIPTS.keys() | EPD_SCRIPTS), 0)
-    if said and not said[at].startswith("-"):
+    if said and said[at].endswith(".py"):
         return [f"--mode={_mode_of(said[at])}", *_spread([*said[:at], *said[at + 1 :]])]
     return _spread(said)
 
@@ -71,14 +71,14 @@ def _spread(words: Sequence[str]) -> list[str]:
         following = next(rest, None)
         if flag in MANY:
             if flag in given:
-                raise WordsError(f"{flag} is given twice; it takes several values: {flag} A B")
+                raise WordsError(f"Option '{flag}' is given twice; it takes several values: {flag} A B")
             given.add(flag)
             values = [value] if equals else []
-            while following is not None and not equals and not following.startswith("-"):
+            while following is not None and not equals and not following.startswith("--"):
                 values.append(following)
                 following = next(rest, None)
             if not values:
-                raise WordsError(f"{flag} needs at least one value")
+                raise WordsError(f"Option '{flag}' requires an argument.")
             spread += [f"{flag}={each.strip()}" for each in values]
         else:
             spread.append(word)
