@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 
 import anyio
 import httpx
 import msgspec
 
+from agent.look_times import phase_of
 from agent.node_report import NodeReport, node_report
 from agent.port_state import PortState
 from agent.probe import Probe, open_http
@@ -37,6 +39,7 @@ class Node:
         self._settings, self._http, self._pushes, self._tasks = settings, http, pushes, tasks
         self._watched: dict[Target, tuple[Watcher, asyncio.Task[None]]] = {}
         self._leaving: dict[Target, PortState] = {}
+        self._numbers = count()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever there may be something new to report."""
 
@@ -47,7 +50,8 @@ class Node:
         self._leaving.pop(target, None)
         page_url = self._settings.metrics_urls.get(target, target.url)
         probe = Probe(self._http, target.url, self._settings, page_url)
-        watcher = Watcher(target, probe, self._pushes, self._settings, self._changed)
+        phase = phase_of(next(self._numbers))
+        watcher = Watcher(target, probe, self._pushes, self._settings, self._changed, phase)
         self._watched[target] = watcher, self._tasks.create_task(watcher.run(), name=f"watch {target.name}")
 
     def remove(self, target: Target) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from agent.discovery import Description, rank_card
 from agent.errors import AgentError
 from agent.evidence import Answered, Healthy, Silent, Unanswered
+from agent.look_times import until_look_s
 from agent.port_state import PortState, fold, introduce
 from agent.probe import Probe
 from agent.pushed_load import fold_pushes, needs_page
@@ -28,16 +28,26 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed."""
+    """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed.
+
+    `phase`: which part of an interval passes before its looks (look_times.py).
+    """
 
     def __init__(
-        self, target: Target, probe: Probe, pushes: Pushes, settings: AgentSettings, changed: Callable[[], None]
+        self,
+        target: Target,
+        probe: Probe,
+        pushes: Pushes,
+        settings: AgentSettings,
+        changed: Callable[[], None],
+        phase: float = 0.0,
     ) -> None:
         self.port = PortState(target=target)
         self._probe = probe
         self._pushes = pushes
         self._settings = settings
         self._changed = changed
+        self._phase = phase
         self._answered = asyncio.Event()
         self._warming: set[tuple[str, str]] = set()
         self._last_complaint = ""
@@ -63,7 +73,7 @@ class Watcher:
     async def _keep_looking(self) -> None:
         while True:
             await self._look()
-            await asyncio.sleep(_until_tick_s(time.monotonic(), self._interval_s()))
+            await asyncio.sleep(until_look_s(time.monotonic(), self._interval_s(), self._phase))
 
     def _interval_s(self) -> float:
         idle = self.port.is_idle and not self.port.strangers
@@ -121,11 +131,3 @@ class Watcher:
         if complaint != self._last_complaint:
             log.warning("%s %s", self.port.target.name, complaint)
         self._last_complaint = complaint
-
-
-def _until_tick_s(now_s: float, interval_s: float) -> float:
-    """Seconds to the next multiple of the interval.
-
-    All watchers of a node so look at the same moments, and what they see fits into one report.
-    """
-    return (math.floor(now_s / interval_s) + 1) * interval_s - now_s
