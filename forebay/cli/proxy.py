@@ -16,7 +16,7 @@ from forebay.proxy.notes import notes_on
 from forebay.proxy.proxy import serve, serve_workers
 from forebay.proxy.settings import ProxySettings
 from forebay.proxy.words import translated
-from forebay.service import run_service
+from forebay.service import INCURABLE, USAGE, refusal, run_service
 from forebay.supervise import run_supervised
 from gateway.server import LAST_WORDS_S
 
@@ -51,7 +51,16 @@ def command(settings: ProxySettings, log_level: str | None) -> None:
     if settings.workers == 1:
         run_service(serve, settings)
     else:
-        stop_within_s = settings.drain_s + LAST_WORDS_S + STOP_MARGIN_S
-        run_supervised(
-            partial(serve_workers, settings, click.echo), os.environ, log_level="info", stop_within_s=stop_within_s
-        )
+        _run_workers(settings)
+
+
+def _run_workers(settings: ProxySettings) -> None:
+    """Raises click.ClickException, as `run_service` does."""
+    run = partial(serve_workers, settings, click.echo)
+    stop_within_s = settings.drain_s + LAST_WORDS_S + STOP_MARGIN_S
+    try:
+        run_supervised(run, os.environ, log_level="info", stop_within_s=stop_within_s)
+    except (ExceptionGroup, *USAGE, *INCURABLE) as error:
+        if shown := refusal(error):
+            raise shown from error
+        raise

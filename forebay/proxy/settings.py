@@ -20,7 +20,7 @@ from scheduler.policies import POLICIES
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Count = Annotated[int, Meta(ge=0, le=1024)]
 NO_RANKS = (
-    "mode: say which ranks there are, by --dp-hosts and --dp-ports, by --prefiller-hosts, --prefiller-ports, "
+    "There are no ranks: give them by --dp-hosts and --dp-ports, by --prefiller-hosts, --prefiller-ports, "
     "--decoder-hosts and --decoder-ports, or by --server-hosts and --server-ports"
 )
 

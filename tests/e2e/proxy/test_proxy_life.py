@@ -53,7 +53,8 @@ def ranks() -> Iterator[Ranks]:
 
 @pytest.fixture
 def proxy(tmp_path: Path, ranks: Ranks) -> Iterator[Proxy]:
-    with proxy_running(tmp_path, free_port(), "load_balance_proxy_server_example.py", *ranks.words) as proxy:
+    words = ["load_balance_proxy_server_example.py", "--log-level", "INFO", *ranks.words]
+    with proxy_running(tmp_path, free_port(), *words) as proxy:
         yield proxy
 
 
@@ -193,11 +194,12 @@ def test_proxies_on_one_store_share_their_load_and_a_rank_of_another_model_is_re
         assert {rank["pool"] for rank in json.loads(shown)["ranks"]} == {"deepseek"}
 
 
-def test_a_port_in_use_is_told_in_one_line_before_anything_starts(tmp_path: Path, ranks: Ranks) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_told_in_one_line_before_anything_starts(ranks: Ranks, workers: str) -> None:
     with bound("127.0.0.1", 0) as taken:
         taken.listen()
         number = taken.getsockname()[1]
-        done = forebay("proxy", "--host", "127.0.0.1", "--port", str(number), *ranks.words)
+        done = forebay("proxy", "--host", "127.0.0.1", "--port", str(number), "--workers", workers, *ranks.words)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1 port {number}: Address already in use")
     assert done.stderr.count("\n") == 1

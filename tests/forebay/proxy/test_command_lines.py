@@ -110,7 +110,7 @@ PAIR = "--prefiller-hosts a --prefiller-ports 1 --decoder-hosts b --decoder-port
             f"{PAIR} --decoder-hosts-num 0 --decoder-ports-inc 0", "there is no decoder left", id="decoders-count-0"
         ),
         pytest.param("--dp-hosts 10.0.0 --dp-ports 1", "host of digits that is no IPv4", id="bad-host"),
-        pytest.param("--port 8000", "say which ranks there are", id="no-ranks"),
+        pytest.param("--port 8000", "Error: There are no ranks: give them by", id="no-ranks"),
         pytest.param(f"{PAIR} --dp-hosts a", "they are ranks of mode pd, and this is mode dp", id="two-modes"),
         pytest.param(f"hybrid_proxy_server.py {PAIR}", "ranks of mode pd, and this is mode bucket", id="others-ranks"),
         pytest.param("--dp-hosts --dp-ports 1", "Option '--dp-hosts' requires an argument.", id="empty-list"),
