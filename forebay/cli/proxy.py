@@ -7,6 +7,7 @@ import os
 from functools import partial
 
 import click
+import msgspec
 
 from forebay.ask import check_store_url
 from forebay.cli.gateway import STOP_MARGIN_S
@@ -16,10 +17,13 @@ from forebay.proxy.notes import notes_on
 from forebay.proxy.proxy import serve, serve_workers
 from forebay.proxy.settings import ProxySettings
 from forebay.proxy.words import translated
+from forebay.secret_files import rank_api_key
 from forebay.service import INCURABLE, USAGE, refusal, run_service
 from forebay.supervise import run_supervised
 from gateway.server import LAST_WORDS_S
 
+OPENAI_KEY = "OPENAI_API_KEY"
+"""From where the proxies that are stood in for have the key for their ranks."""
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -48,10 +52,20 @@ def command(settings: ProxySettings, log_level: str | None) -> None:
         click.echo(note, err=True)
     if settings.redis:
         check_store_url(settings.redis)
+    settings = msgspec.structs.replace(settings, rank_api_key=_rank_api_key(settings), rank_api_key_file="")
     if settings.workers == 1:
         run_service(serve, settings)
     else:
         _run_workers(settings)
+
+
+def _rank_api_key(settings: ProxySettings) -> str:
+    """Raises click.UsageError."""
+    given = rank_api_key(settings.rank_api_key, settings.rank_api_key_file)
+    theirs = os.environ.get(OPENAI_KEY, "").strip()
+    if not given and not all("!" <= letter <= "~" for letter in theirs):
+        raise click.UsageError(f"the key in {OPENAI_KEY} has a blank or a control character in it")
+    return given or theirs
 
 
 def _run_workers(settings: ProxySettings) -> None:

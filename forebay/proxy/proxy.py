@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -34,9 +33,6 @@ from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
 from scheduler.store_url import shown_url
-
-OPENAI_KEY = "OPENAI_API_KEY"
-"""From where the proxies that are stood in for have the key for their ranks."""
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +130,8 @@ def _node(own: AgentSettings, store: Store) -> AbstractAsyncContextManager[Node]
 
 async def _surroundings(settings: ProxySettings, url: str) -> Surroundings | None:
     """What is to be found out; None where a signal came before that."""
-    key = settings.rank_api_key or os.environ.get(OPENAI_KEY, "")
     node = f"{socket.gethostname()}-proxy-{settings.port}"
-    found = Surroundings(redis=url, model=settings.model or "unknown", rank_api_key=key, node=node)
+    found = Surroundings(redis=url, model=settings.model or "unknown", rank_api_key=settings.rank_api_key, node=node)
     if settings.model:
         return found
     targets = [target for each in settings.targets.values() for target in each]

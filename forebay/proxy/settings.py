@@ -106,6 +106,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="vLLM's --api-key, sent to the ranks instead of the clients'; by default OPENAI_API_KEY",
         ),
     ] = ""
+    rank_api_key_file: Annotated[str, Meta(description="file with the --rank-api-key")] = ""
     request_ttl_s: Annotated[
         float, Meta(ge=0, le=31_536_000, description="how long a request may live; 0: as long as it takes")
     ] = 0.0

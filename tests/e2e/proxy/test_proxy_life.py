@@ -11,10 +11,12 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from forebay.local_redis import redis_server_path
 from forebay.main import main
+from tests.agent.fakes import healthy_answers, scripted_rank
 from tests.e2e.proxy.proxy_process import Proxy, many_ranks, proxy_running, running
-from tests.e2e.up_process import FOREBAY, all_gone, forebay
-from tests.polling import until_now
+from tests.e2e.up_process import FOREBAY, all_gone, forebay, is_alive
+from tests.polling import until, until_now
 from tests.ports import bound, free_port, free_ports
 from tests.servers import redis_server
 from tests.simulator.rank_process import running_rank
@@ -150,6 +152,18 @@ def test_one_process_is_enough_and_a_signal_ends_it(tmp_path: Path, ranks: Ranks
     assert f"proxy ready: http://127.0.0.1:{proxy.port}, model sim, 1 prefill and 2 decode ranks; store: its own" in (
         proxy.said
     )
+
+
+async def test_its_key_reaches_the_ranks_and_what_it_started_ends_with_it(tmp_path: Path) -> None:
+    number = free_port()
+    async with scripted_rank(healthy_answers()) as rank:
+        words = ["--port", str(number), "--dp-hosts", "127.0.0.1", "--dp-ports", str(rank.port)]
+        with running(tmp_path, number, [*FOREBAY, "proxy", *words], OPENAI_API_KEY="key-of-the-ranks") as proxy:
+            await until(lambda: any("Bearer key-of-the-ranks" in head for head in rank.heads), "the key is sent")
+            children = proxy.children
+            assert bool(children) == bool(redis_server_path())
+            proxy.process.kill()
+            await until(lambda: not any(map(is_alive, children)), "its store has ended")
 
 
 def test_workers_answer_for_all_of_them(tmp_path: Path, ranks: Ranks) -> None:
