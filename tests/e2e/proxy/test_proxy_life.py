@@ -1,7 +1,9 @@
 """`forebay proxy` from its start to its end, with what operators ask of it meanwhile."""
 
 import json
+import os
 import shlex
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.e2e.proxy.proxy_process import Proxy, many_ranks, proxy_running, runn
 from tests.e2e.up_process import FOREBAY, all_gone, forebay, is_alive
 from tests.polling import until, until_now
 from tests.ports import bound, free_port, free_ports
-from tests.servers import redis_server
+from tests.servers import MISSING, redis_server
 from tests.simulator.rank_process import running_rank
 
 ADMIN = {"authorization": "Bearer root-key"}
@@ -142,6 +144,19 @@ def test_a_removed_rank_ends_what_it_has_and_may_come_back(proxy: Proxy) -> None
     proxy.change("add", "decode", rank)
     until_now(lambda: proxy.health()["decode_instances"] == 2, "it is back")
     until_now(lambda: proxy.complete().headers["x-forebay-decode"] == rank, "it serves again")
+
+
+def test_its_own_redis_may_die(proxy: Proxy) -> None:
+    if redis_server_path() is None:
+        pytest.skip(MISSING)
+    (redis,) = proxy.children
+    os.kill(redis, signal.SIGKILL)
+    assert {proxy.complete(f"meanwhile {i}").status_code for i in range(8)} == {200}
+    until_now(lambda: "redis-server ended with -9; another is started" in proxy.complained, "another is started")
+    until_now(lambda: len(proxy.children) == 1 and proxy.children != [redis], "it is there")
+    metric = "forebay_gateway_degraded 0.0"
+    until_now(lambda: metric in proxy.http.get("/metrics").text, "the ledger is used again")
+    assert proxy.complete().status_code == 200
 
 
 def test_one_process_is_enough_and_a_signal_ends_it(tmp_path: Path, ranks: Ranks) -> None:
