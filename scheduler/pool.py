@@ -179,7 +179,7 @@ class Pool:
     def advance(self, reservation: int, phase: Phase) -> None:
         """The request has come to a later phase; returns at once."""
         if phase >= Phase.PREFILL_DONE:
-            self._prefixes.computed(reservation)
+            self._prefixes.decodes(reservation, self._ledger.live.get(reservation), self.view)
         self._ledger.advance(reservation, phase)
 
     def release(self, reservation: int) -> None:

@@ -161,6 +161,12 @@ class PrefixIndex:
         """A prompt that was placed is computed."""
         self._beliefs.computed(number)
 
+    def decodes(self, number: int, held: Reservation | None, view: PoolView) -> None:
+        """The same, and its decode rank is the one that it has by now, if there is such a request."""
+        self.computed(number)
+        if held is not None:
+            self.bound(number, held.legs[-1].rank, view)
+
     def released(self, number: int) -> None:
         """A request that was placed holds nothing any more."""
         self._unbound.pop(number, None)

@@ -9,6 +9,7 @@ import msgspec
 
 from scheduler.decision import Place
 from scheduler.lua import Script
+from scheduler.messages import Phase
 from tests.polling import until
 from tests.samples import report
 from tests.scheduler.pool_pairs import down, other, pairs_at_work, placed
@@ -56,6 +57,14 @@ async def test_a_decode_rank_is_believed_to_hold_a_prompt_when_it_is_bound() -> 
         assert leg
         await told(scene, 2)
         assert await holders(scene) == {"p1", leg.card.rank}
+
+
+async def test_a_decode_rank_that_stays_the_one_placed_on_is_believed_to_hold_it_when_the_prefill_is_done() -> None:
+    async with one_and_two() as scene:
+        place = await begun(scene)
+        scene.pool.advance(place.reservation, Phase.PREFILL_DONE)
+        await told(scene, 2)
+        assert await holders(scene) == {"p1", place.legs[1].card.rank}
 
 
 async def test_a_decode_rank_that_was_left_is_never_believed_to_hold_the_prompt() -> None:
