@@ -116,12 +116,26 @@ class Homes(Protocol):
         """Whether an operator has drained the rank, whether it is still in its pool or not."""
 
 
+class Addresses(Protocol):
+    """Where the other gateways are reached."""
+
+    async def find(self, life: str) -> Sequence[str]:
+        """Each HOST:PORT of the gateway of this life, the best one first; none if there is no such gateway.
+
+        Raises StoreUnavailableError, StoreRejectedError.
+        """
+
+
 class Pools(Protocol):
     """All pools."""
 
     @property
     def homes(self) -> Homes:
         """Where their ranks' responses are kept."""
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the other gateways are."""
 
     @property
     def ready(self) -> bool:

@@ -32,6 +32,11 @@ def response_home(response: str) -> str:
     return f"{PREFIX}:response:{hashlib.blake2b(response.encode(), digest_size=16).hexdigest()}"
 
 
+def gateway_address(life: str) -> str:
+    """String: where the gateway of this life is reached by others (gateway_addresses.py). Gateways; expires."""
+    return f"{PREFIX}:gateway:{life}"
+
+
 def limit(name: str) -> str:
     """String: what the API key of this name has used (scripts/limit.lua). Gateways; expires a day after its last use:
     later than any block of the prefix index, so that a full Redis does not forget first who has used what.

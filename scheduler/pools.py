@@ -11,6 +11,7 @@ from contextlib import suppress
 from random import Random
 
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.gateway_addresses import GatewayAddresses
 from scheduler.gateway_name import gateway_name
 from scheduler.homes import Homes
 from scheduler.keys import POOLS
@@ -57,6 +58,8 @@ class Pools:
         self._past: Counter[str] = Counter()
         self.homes = Homes(store)
         """Where responses are kept."""
+        self.addresses = GatewayAddresses(store)
+        """Where the other gateways are."""
         self.ready = False
         """Whether the store has been reached: a pool was read, or there is none. One that cannot be read hides none."""
 

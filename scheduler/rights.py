@@ -15,7 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PREFIX, PoolKeys, limit
+from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PREFIX, PoolKeys, gateway_address, limit
 
 ANY_POOL = ""
 """Stands for all pools there are and will be."""
@@ -31,7 +31,14 @@ OPENING = ("del hlen", LEDGER)
 """scripts/open.lua deletes a ledger whose epoch cannot be read."""
 
 
-OF_KEYS = MappingProxyType({"limit": limit("*"), "api_keys": API_KEYS, "api_keys_version": API_KEYS_VERSION})
+OF_KEYS = MappingProxyType(
+    {
+        "limit": limit("*"),
+        "gateway_address": gateway_address("*"),
+        "api_keys": API_KEYS,
+        "api_keys_version": API_KEYS_VERSION,
+    }
+)
 
 
 class ProcessRole(StrEnum):
@@ -69,7 +76,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("hget hmget hset hdel hkeys", ("breaker",)),
             ("mget set", ("blocks", "believed")),
             ("xadd del", ("receipts",)),
-            ("get set", ("response",)),
+            ("get set", ("response", "gateway_address")),
             ("mget set", ("limit",)),
             ("hgetall", ("api_keys",)),
             ("get", ("api_keys_version",)),

@@ -238,6 +238,17 @@ class FakeHomes:
             raise self.error
 
 
+class FakeAddresses(dict[str, str]):
+    """Those of other gateways, by their lives; while `error` is set it raises that."""
+
+    error: SchedulerError | None = None
+
+    async def find(self, life: str) -> Sequence[str]:
+        if self.error is not None:
+            raise self.error
+        return self.get(life, "").split()
+
+
 class FakePools:
     """Pools by name."""
 
@@ -246,6 +257,7 @@ class FakePools:
         self.degraded = False
         self.counters: Mapping[str, int] = {"resyncs": 3}
         self.homes: Any = FakeHomes()
+        self.addresses = FakeAddresses()
         self.lost: dict[str, FakePool] = {}
         self._pools: dict[str, FakePool] = {}
         self.show(*pools)

@@ -14,7 +14,7 @@ import redis
 from scheduler import admin, calls
 from scheduler.errors import StoreDeniedError
 from scheduler.homes import Home, Homes
-from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PoolKeys, limit, response_home
+from scheduler.keys import API_KEYS, API_KEYS_VERSION, POOLS, PoolKeys, gateway_address, limit, response_home
 from scheduler.lua import Script
 from scheduler.messages import RankState
 from scheduler.rights import ProcessRole, users
@@ -123,6 +123,7 @@ OTHERS: list[tuple[ProcessRole, tuple[str, ...]]] = [
     (AGENT_ROLE, ("XREVRANGE", KEYS.receipts, "+", "-")),
     (AGENT_ROLE, ("MGET", KEYS.blocks([bytes(8)])[0])),
     (AGENT_ROLE, ("GET", response_home("r"))),
+    (AGENT_ROLE, ("SET", gateway_address("a"), "10.0.0.1:8000")),
     (OPERATOR, ("SADD", POOLS, "x")),
     (OPERATOR, ("HSET", KEYS.live("g"), "1", "x")),
     (OPERATOR, ("HSET", KEYS.card, "a", "{}")),
@@ -132,6 +133,7 @@ OTHERS: list[tuple[ProcessRole, tuple[str, ...]]] = [
     (OPERATOR, ("DEL", KEYS.receipts)),
     (OPERATOR, ("MGET", KEYS.blocks([bytes(8)])[0])),
     (OPERATOR, ("GET", response_home("r"))),
+    (OPERATOR, ("SET", gateway_address("a"), "10.0.0.1:8000")),
 ]
 
 

@@ -1,0 +1,45 @@
+"""Where gateways are reached by each other, for what reaches the wrong one: each keeps a line in the store.
+
+The address in a gateway's name is where ranks reach it, which may be a load balancer's. An entry takes some 100 bytes
+of Redis and goes when its gateway does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
+from scheduler.keys import gateway_address
+from scheduler.store import Store
+
+KEEP_EVERY_S = 10.0
+TTL_S = 60
+
+log = logging.getLogger(__name__)
+
+
+class GatewayAddresses:
+    """The lines in one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def keep(self, life: str, addresses: Sequence[str]) -> None:
+        """Have a gateway found at these addresses, HOST:PORT, the best one first, until cancelled."""
+        line = " ".join(dict.fromkeys(addresses))
+        while True:
+            try:
+                await self._store.command("SET", gateway_address(life), line, "EX", TTL_S)
+            except (StoreUnavailableError, StoreRejectedError) as error:
+                log.debug("other gateways cannot be told where this one is: %s", error)
+            await asyncio.sleep(KEEP_EVERY_S)
+
+    async def find(self, life: str) -> Sequence[str]:
+        """The addresses of a life, the best one first; none if no gateway has it.
+
+        Raises StoreUnavailableError, StoreRejectedError.
+        """
+        found: bytes | None = await self._store.command("GET", gateway_address(life))
+        return (found or b"").decode(errors="replace").split()
