@@ -15,6 +15,8 @@ from simulator.batch import Batch
 from simulator.held_kv import HeldKv
 from simulator.kv_fetch import KvFetches
 from simulator.kv_taint import taint_of
+from simulator.layer_params import LayerPush
+from simulator.layer_pushes import pushes_of
 from simulator.model import end_threshold
 from simulator.sampling import sample
 from simulator.sequence import EngineRequest, Sequence
@@ -55,7 +57,7 @@ class EngineCore:
 
     @property
     def _num_to_fetch(self) -> int:
-        return sum(_must_fetch(sequence) for sequence in self.waiting) if self._settings.moves_kv else 0
+        return sum(sequence.must_fetch for sequence in self.waiting) if self._settings.moves_kv else 0
 
     def add(self, request: EngineRequest) -> None:
         """Queue a request; its prompt must leave room for one token in `max_model_len`."""
@@ -104,16 +106,17 @@ class EngineCore:
         if not batch.parts:
             if not (self._changed or self._expired or batch.preempted):
                 return None
-            return self._report(batch, now_s, [])
+            return self._report(batch, now_s, [], [])
         end_s = now_s + self._timing.step_s(batch.prefill, batch.decode, batch.pairs, batch.loaded)
         outputs = [
             sample(part, end_s, self._end_below, self._block_size)
             for part in batch.parts
             if part.computed == part.num_tokens
         ]
+        pushes = pushes_of((out.sequence for out in outputs if out.nth == 1), self.kv)
         if finished := [out for out in outputs if out.finish]:
             self._finish(finished, end_s)
-        return self._report(batch, end_s, outputs)
+        return self._report(batch, end_s, outputs, pushes)
 
     def _finish(self, finished: list[TokenOut], end_s: float) -> None:
         for sequence, is_capped in ((out.sequence, out.finish == "length") for out in finished):
@@ -126,7 +129,7 @@ class EngineCore:
         gone = {id(out.sequence) for out in finished}
         self.running = [sequence for sequence in self.running if id(sequence) not in gone]
 
-    def _report(self, batch: Batch, end_s: float, outputs: list[TokenOut]) -> Step:
+    def _report(self, batch: Batch, end_s: float, outputs: list[TokenOut], pushes: list[LayerPush]) -> Step:
         fetches = self.fetches
         expired, self._expired, self._changed = self._expired, [], False
         return Step(
@@ -144,6 +147,8 @@ class EngineCore:
             external_hits_tokens=batch.external,
             preemptions=batch.preempted,
             pulls=fetches.take_orders(),
+            calls=fetches.take_calls(),
+            pushes=pushes,
             kv_expired=expired,
         )
 
@@ -192,11 +197,11 @@ class EngineCore:
 
     def _admit(self, sequence: Sequence, batch: Batch, now_s: float) -> bool:
         """Give a waiting sequence blocks, and schedule it or fetch its KV; False where its blocks do not fit."""
-        fetch = _must_fetch(sequence)
+        fetch = sequence.must_fetch
         if not self._place(sequence, batch, sequence.num_tokens if fetch else batch.budget):
             return False
-        if fetch and sequence.request.pull is not None:
-            self.fetches.begin(sequence, sequence.request.pull)
+        if fetch:
+            self.fetches.begin(sequence, self._block_size)
             batch.external += sequence.num_tokens - sequence.computed
             self._changed = True
         else:
@@ -228,8 +233,7 @@ class EngineCore:
         self._publish(sequence)
 
     def _grow(self, sequence: Sequence, cached: list[int], tokens: int) -> list[int] | None:
-        needed = -(-tokens // self._block_size)
-        return self.kv.take(cached, needed - len(sequence.blocks) - len(cached))
+        return self.kv.take(cached, -(-tokens // self._block_size) - len(sequence.blocks) - len(cached))
 
     def _publish(self, sequence: Sequence) -> None:
         while (sequence.published + 1) * self._block_size <= sequence.computed:
@@ -244,7 +248,3 @@ class EngineCore:
         victim.computed = victim.published = 0
         victim.preemptions += 1
         self.waiting.appendleft(victim)
-
-
-def _must_fetch(sequence: Sequence) -> bool:
-    return sequence.request.pull is not None and not sequence.fetched

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from simulator.api_errors import bad_request, bad_value, unknown_model, while_read
+from simulator.layer_params import LayerLeg, layer_leg
 from simulator.leg_params import remote_kv
 from simulator.prompt import Prompt
 from simulator.settings import RankSettings
@@ -33,7 +34,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     `keeps_ids`: the ids are wanted, not only the text. `repeats`: what the answer says of the request. `shows_cached`:
     the usage tells the cached tokens. `keeps_kv`: the KV is for another rank to decode from. `pull`: it comes from
     another rank. Both hold for each of the sequences, as in vLLM. `spare`: it is kept there for nothing, since it is
-    computed here.
+    computed here. `layers`: it is pushed there, or comes when it was called for.
     """
 
     prompts: tuple[Prompt, ...]
@@ -58,6 +59,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     keeps_kv: bool = False
     pull: RemoteKv | None = None
     spare: RemoteKv | None = None
+    layers: LayerLeg | None = None
 
     @property
     def generates(self) -> bool:
@@ -140,6 +142,8 @@ def _choices(data: Mapping[str, Any], prompts: int) -> int:
 def by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
     """What the server's options decide. KV is not pulled where a prompt's log probabilities are wanted, as in vLLM."""
     shown = {"shows_cached": settings.enable_prompt_tokens_details}
+    if settings.pushes_layers:
+        return {**shown, "layers": layer_leg(data)}
     if not settings.moves_kv:
         return shown
     computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)

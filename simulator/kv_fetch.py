@@ -10,6 +10,7 @@ import msgspec
 
 from simulator.kv_cache import KvCache
 from simulator.kv_taint import taint_of
+from simulator.layer_params import PrefillCall
 from simulator.sequence import Sequence
 from simulator.transfer_params import RemoteKv
 
@@ -38,13 +39,23 @@ class KvFetches:
         self._kv = kv
         self._takes_any = takes_any
         self._orders: list[PullOrder] = []
+        self._calls: list[PrefillCall] = []
         self._abandoned: set[int] = set()
 
-    def begin(self, sequence: Sequence, remote: RemoteKv) -> None:
-        """Fetch what the sequence's first `published` blocks do not have.
+    def begin(self, sequence: Sequence, block_size_tokens: int) -> None:
+        """Fetch what the sequence's first `published` blocks do not have, or call for it. Raises EngineDeadError."""
+        request = sequence.request
+        if request.pull is not None:
+            self._pull(sequence, request.pull)
+        elif request.layers is not None:
+            self.pending[request.request_id] = sequence
+            sequence.fetched = True
+            cached_tokens = sequence.published * block_size_tokens
+            self._calls.append(PrefillCall(request.request_id, request.layers, tuple(sequence.blocks), cached_tokens))
 
-        More blocks there than are missing here: the last of them are read. With `takes_any` those are read that follow
-        the published ones, as many as there are. Raises EngineDeadError for none, or else for too few.
+    def _pull(self, sequence: Sequence, remote: RemoteKv) -> None:
+        """More blocks there than are missing here: the last of them are read. With `takes_any` those are read that
+        follow the published ones, as many as there are. Raises EngineDeadError for none, or else for too few.
         """
         missing = len(sequence.blocks) - sequence.published
         if not remote.block_ids or (len(remote.block_ids) < missing and not self._takes_any):
@@ -60,6 +71,11 @@ class KvFetches:
         """What is to be fetched and was not told before."""
         orders, self._orders = self._orders, []
         return orders
+
+    def take_calls(self) -> list[PrefillCall]:
+        """The prefills that are to be called for and were not before."""
+        calls, self._calls = self._calls, []
+        return calls
 
     def arrived(self, request_id: int, contents: Row[int]) -> int:
         """Write the KV; the last token will be computed here. Returns the taint: 0 if this is the prompt's own KV.
@@ -91,7 +107,10 @@ class KvFetches:
         return None if abandoned else sequence
 
     def drop(self, request_ids: Iterable[int]) -> bool:
-        """Forget requests. The blocks of a fetch under way are freed when it ends, since it still writes to them."""
+        """Forget requests. The blocks of a fetch under way are freed when it ends, since it still writes to them.
+
+        Nobody but the engine that pushes tells when a push ends: if it never does, the blocks are lost, as in vLLM.
+        """
         gone = set(request_ids)
         dropped = [sequence for sequence in self.ready if sequence.request.request_id in gone]
         for sequence in dropped:
@@ -99,7 +118,8 @@ class KvFetches:
             self._kv.release(sequence.blocks)
         for request_id in gone & self.pending.keys():
             sequence = self.pending[request_id]
-            if sequence.request.pull is None or not sequence.request.pull.complete:
+            pull = sequence.request.pull
+            if sequence.request.layers is None and (pull is None or not pull.complete):
                 self._free(request_id, self.pending.pop(request_id))
                 dropped.append(sequence)
             else:

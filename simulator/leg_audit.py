@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from simulator.generation import Generation
+from simulator.layer_params import LayerLeg, PrefillCall
 from simulator.leg_params import offered
 from simulator.misuse import Kind
 from simulator.settings import RankSettings
@@ -14,6 +15,8 @@ from simulator.transfer_params import KvOffer
 _OFFER: Final = KvOffer(engine_id="", request_id="", host="", port=0, block_ids=(), num_tokens=0, cached_tokens=0)
 _ALWAYS_THE_SAME: Final = {"remote_blocks_expiry_time", "remote_pcp_size", "remote_dcp_size", "remote_ptp_size"}
 _VARY: Final = {"last_token_id", "num_prompt_blocks"}
+_PUSHES: Final = PrefillCall(0, LayerLeg(), (), 0).params("", "", 0, 0).keys()
+_WAITS: Final = {"do_remote_prefill", "do_remote_decode", "metaserver"}
 
 
 def judged(
@@ -22,7 +25,7 @@ def judged(
     """What is wrong with a request that was admitted, and the details; whether its API has `min_tokens`."""
     params = body.get("kv_transfer_params") or {}
     decodes, prefills = bool(params.get("do_remote_prefill")), bool(params.get("do_remote_decode"))
-    if not (decodes or prefills) or not settings.moves_kv:
+    if not (decodes or prefills) or not (settings.moves_kv or settings.pushes_layers):
         return
     if (decodes and settings.role == "prefill") or (prefills and settings.role == "decode"):
         yield "wrong_role", settings.role
@@ -33,13 +36,22 @@ def judged(
         yield "streamed_prefill", more
     if prefills and settings.connector == "mooncake_pull" and has_min_tokens and generation.min_tokens < 1:
         yield "no_min_tokens", ""
-    if decodes:
-        sample = offered(settings, _OFFER, 0)
-        if changes := [name for name in {**sample, **params} if not _as_given(name, params, sample)]:
-            yield "altered_params", ", ".join(map(ascii, changes))
-        told, here = _prompt_size(params, len(generation.prompts[0].ids), settings)
-        if told != here:
-            yield "prompt_mismatch", f"{told if type(told) is int else type(told).__name__} there, {here} here"
+    if settings.pushes_layers:
+        if wrong := (_WAITS if decodes else _PUSHES) ^ params.keys():
+            yield "altered_params", ", ".join(map(ascii, sorted(wrong)))
+    elif decodes:
+        yield from _judged_offer(params, generation, settings)
+
+
+def _judged_offer(
+    params: Mapping[str, Any], generation: Generation, settings: RankSettings
+) -> Iterator[tuple[Kind, str]]:
+    sample = offered(settings, _OFFER, 0)
+    if changes := [name for name in {**sample, **params} if not _as_given(name, params, sample)]:
+        yield "altered_params", ", ".join(map(ascii, changes))
+    told, here = _prompt_size(params, len(generation.prompts[0].ids), settings)
+    if told != here:
+        yield "prompt_mismatch", f"{told if type(told) is int else type(told).__name__} there, {here} here"
 
 
 def _prompt_size(params: Mapping[str, Any], tokens: int, settings: RankSettings) -> tuple[Any, int]:

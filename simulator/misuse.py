@@ -28,6 +28,11 @@ Kind = Literal[
     "given_params",
     "missing_kv",
     "late_prefill",
+    "other_request_id",
+    "slow_metaserver",
+    "asked_twice",
+    "never_asked",
+    "left_waiting",
 ]
 """What each stands for:
 
@@ -47,6 +52,11 @@ Kind = Literal[
 - `given_params`: params for ranks that find KV in a store
 - `missing_kv`: a prompt decoded whose prefill was asked for and is not in the store
 - `late_prefill`: a prefill leg after the decode leg
+- `other_request_id`: the legs of a pair that finds itself by their names have different ones
+- `slow_metaserver`: a metaserver took so long to answer that it may have waited for a prefill
+- `asked_twice`: one child's prefill was asked for twice
+- `never_asked`: a rank called for a prefill, and none came within the time of a lease
+- `left_waiting`: a request was left open for as long although its prefill had failed
 """
 
 _MOST_EXAMPLES: Final = 20

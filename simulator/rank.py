@@ -11,6 +11,8 @@ from itertools import count
 from uuid import uuid4
 from zlib import crc32
 
+import msgspec
+
 from simulator.answer import Answer
 from simulator.answer_body import AnswerBody, Stamp
 from simulator.api_errors import bad_request, engine_dead, too_busy
@@ -19,6 +21,7 @@ from simulator.exchange import Exchange
 from simulator.faults import FaultBoard
 from simulator.generation import Generation
 from simulator.http import Connections
+from simulator.layer_params import LayerLeg
 from simulator.metrics import registry_of
 from simulator.misuse import MisuseBoard
 from simulator.model import prompt_states
@@ -49,7 +52,7 @@ class Rank:
         self.faults = FaultBoard()
         self.kept_responses = KeptResponses()
         for runner in self.runners:
-            runner.kv.puller.loses = lambda: self.faults.take("lose_kv") is not None
+            runner.kv.puller.loses = runner.layers.loses = lambda: self.faults.take("lose_kv") is not None
         self.connections = Connections(settings.keep_alive_s)
         self.started_at_s = wall_clock_s()
         self.ended = asyncio.Event()
@@ -108,6 +111,10 @@ class Rank:
         )
         for request, choice in zip(self._requests(generation, ids, name), answer.choices, strict=True):
             runner.submit(request, choice)
+            if (leg := request.layers) and (target := leg.target):
+                runner.layers.audit.asked(leg, target)
+                if not target.whole:
+                    runner.die("a prefill leg's kv_transfer_params lack remote_cached_tokens")
         if generation.spare is not None and generation.spare.block_ids:
             runner.kv.puller.free(generation.spare)
 
@@ -196,10 +203,15 @@ class Rank:
                     stop_token_ids=generation.stop_token_ids,
                     kv_request_id=f"{engine_id}-{uuid4().hex[:8]}" if generation.keeps_kv else "",
                     pull=generation.pull,
+                    layers=_named(generation.layers, engine_id),
                 )
                 for salt in range(generation.n)
             ]
         return requests
+
+
+def _named(leg: LayerLeg | None, engine_id: str) -> LayerLeg | None:
+    return leg and msgspec.structs.replace(leg, engine_request_id=f"{engine_id}-{uuid4().hex[:8]}")
 
 
 def _respond(exchange: Exchange, body: bytes) -> None:

@@ -13,6 +13,7 @@ from simulator.engine import EngineCore
 from simulator.engine_stats import EngineStats
 from simulator.kv_exchange import KvExchange
 from simulator.kv_fetch import EngineDeadError
+from simulator.layer_exchange import LayerExchange
 from simulator.misuse import MisuseBoard
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
@@ -72,6 +73,7 @@ class EngineRunner:
         self._block_size = settings.block_size_tokens
         self._core = EngineCore(settings, shared)
         self.kv = KvExchange(self, self._core, self.stats, settings, misuse)
+        self.layers = LayerExchange(self.wake, self._core, settings, misuse, lambda number: number in self._sinks)
         self._inbox: deque[EngineRequest] = deque()
         self._sinks: dict[int, TokenSink] = {}
         self._step: Step | None = None
@@ -182,6 +184,8 @@ class EngineRunner:
             if self._step is not None:
                 for order in self._step.pulls:
                     self.kv.puller.pull(order)
+                for call in self._step.calls:
+                    self.layers.call(call)
                 return
             if not self._inbox:
                 return
@@ -222,6 +226,8 @@ class EngineRunner:
         self.reported()
         for kv_request_id in step.kv_expired:
             self.kv.audit.expired(kv_request_id)
+        for push in step.pushes:
+            self.layers.push(push)
         for out in step.outputs:
             request_id = out.sequence.request.request_id
             sink = self._sinks.get(request_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from simulator.layer_params import LayerLeg
 from simulator.transfer_params import RemoteKv
 
 
@@ -11,7 +12,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One sequence to generate: choice number `salt` of `n`. `block_keys` and `state` are `model.prompt_states`.
 
     With no `max_tokens` its prompt is computed and nothing else. With a `kv_request_id` its KV is kept under that name
-    when it ends; with `pull` its prompt's KV is fetched.
+    when it ends; with `pull` its prompt's KV is fetched. With `layers` it is a leg that waits for KV, or pushes it.
     """
 
     request_id: int
@@ -28,6 +29,12 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True):
     stop_token_ids: frozenset[int] = frozenset()
     kv_request_id: str = ""
     pull: RemoteKv | None = None
+    layers: LayerLeg | None = None
+
+    @property
+    def comes_from_elsewhere(self) -> bool:
+        """Whether another engine has its prompt's KV."""
+        return self.pull is not None or (self.layers is not None and self.layers.url is not None)
 
 
 class Sequence:
@@ -61,3 +68,8 @@ class Sequence:
         self.scheduled_s: float | None = None
         self.first_token_s = 0.0
         self.last_token_s = request.arrival_s
+
+    @property
+    def must_fetch(self) -> bool:
+        """Whether its KV is yet to be fetched."""
+        return self.request.comes_from_elsewhere and not self.fetched

@@ -13,7 +13,9 @@ from functools import partial
 from scheduler.rank_tls import load_pair, trusting
 from simulator import routes
 from simulator.http import HttpProtocol
+from simulator.layer_channel import LayerChannel
 from simulator.rank import Rank
+from simulator.runner import EngineRunner
 from simulator.settings import RankSettings
 from simulator.side_channel import SideChannel
 
@@ -108,18 +110,20 @@ def _tls(settings: RankSettings) -> ssl.SSLContext | None:
 async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
     """The engines' side channels, if they have any."""
     settings = rank.settings
-    if not settings.moves_kv:
+    if not (settings.moves_kv or settings.pushes_layers):
         yield
         return
-    channels: set[SideChannel] = set()
+    channels: set[SideChannel | LayerChannel] = set()
     async with AsyncExitStack() as listeners, asyncio.TaskGroup() as tasks:
         pulling = []
         for index, runner in enumerate(rank.runners):
-            channel = partial(SideChannel, runner.kv, settings.block_size_tokens, channels)
+            channel = _channel_of(runner, settings, channels)
             wanted = settings.side_channel_port and settings.side_channel_port + index
             port = await listeners.enter_async_context(_listening(channel, settings.side_channel_host, wanted))
-            runner.kv.address = (settings.advertised_kv_host or settings.side_channel_host, port)
-            pulling.append(tasks.create_task(runner.kv.puller.run(), name=f"KV pulls of engine {index}"))
+            address = (settings.advertised_kv_host or settings.side_channel_host, port)
+            runner.kv.address = runner.layers.address = address
+            run = runner.layers.run() if settings.pushes_layers else runner.kv.puller.run()
+            pulling.append(tasks.create_task(run, name=f"KV of engine {index}"))
         try:
             yield
         finally:
@@ -127,6 +131,14 @@ async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
                 task.cancel()
             for open_channel in list(channels):
                 open_channel.close()
+
+
+def _channel_of(
+    runner: EngineRunner, settings: RankSettings, channels: set[SideChannel | LayerChannel]
+) -> Callable[[], asyncio.Protocol]:
+    if settings.pushes_layers:
+        return lambda: LayerChannel(runner.layers, channels)
+    return lambda: SideChannel(runner.kv, settings.block_size_tokens, channels)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from simulator import leg_audit, store_audit, validation
 from simulator.api_errors import ApiError, SchemaError, api_error
 from simulator.exchange import Exchange, Request
 from simulator.generation import Generation
+from simulator.layer_params import layer_leg
 from simulator.leg_params import remote_kv
 from simulator.rank import Rank, Writer
 from simulator.settings import RankSettings
@@ -73,6 +74,7 @@ def serve(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
     if rank.faults.take("hang"):
         return
     if fault := rank.faults.take("error"):
+        _refuse_layers(rank, request)
         raise api.refusal(api_error(fault.status, "a simulated fault", "InternalServerError"))
     if fault := rank.faults.take("slow_first_byte"):
         _later(fault.delay_ms, partial(_admit, api, rank, request, exchange), exchange)
@@ -105,8 +107,14 @@ def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exc
     except ApiError:
         if api.frees_kv and rank.settings.moves_kv and (remote := remote_kv(rank.settings, body)) is not None:
             rank.free_remote_kv(remote)
+        _refuse_layers(rank, request)
         raise
     return generation
+
+
+def _refuse_layers(rank: Rank, request: Request) -> None:
+    if rank.settings.pushes_layers and (leg := layer_leg(json_of(request))) and leg.target:
+        rank.runners[0].layers.refused(leg.target)
 
 
 def _of_the_base(body: Body, rank: Rank) -> Body:

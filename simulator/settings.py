@@ -66,7 +66,7 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int, Meta(ge=1, le=1_000_000, description="mean of the geometric length after which the model ends by itself")
     ] = 256
     kv_connector: Annotated[
-        Literal["auto", "none", "nixl", "mooncake_pull", "store"],
+        Literal["auto", "none", "nixl", "mooncake_pull", "mooncake_layerwise", "store"],
         Meta(description="how KV comes from other ranks; auto: nixl for prefill and decode, none for mixed"),
     ] = "auto"
     kv_store: Annotated[
@@ -151,6 +151,11 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def lease_s(self) -> float:
         """How long KV is kept for a decode rank."""
         return (self.kv_lease_ms or (480_000.0 if self.connector == "mooncake_pull" else 30_000.0)) / 1000
+
+    @property
+    def pushes_layers(self) -> bool:
+        """Whether decode ranks call for a prefill that pushes its KV to them."""
+        return self.kv_connector == "mooncake_layerwise"
 
     @property
     def kv_tokens(self) -> int:

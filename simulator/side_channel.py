@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from simulator.side_channel_frames import Contents, Done, FrameError, Heartbeat, Read, Unpacker, Welcome, pack
 
@@ -26,7 +26,7 @@ class KvSource(Protocol):
 class SideChannel(asyncio.Protocol):
     """One connection of another engine, among the `open_channels` while it lasts; what is no frame ends it."""
 
-    def __init__(self, source: KvSource, block_size_tokens: int, open_channels: set[SideChannel]) -> None:
+    def __init__(self, source: KvSource, block_size_tokens: int, open_channels: set[Any]) -> None:
         self._source = source
         self._block_size = block_size_tokens
         self._open_channels = open_channels

@@ -7,7 +7,7 @@ ever sees, so it is not imitated.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -56,19 +56,20 @@ class FrameError(ValueError):
     """The bytes are no frames."""
 
 
-def pack(frame: Frame) -> bytes:
+def pack(frame: msgspec.Struct) -> bytes:
     """The frame's bytes."""
     body = msgspec.msgpack.encode(frame)
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
 
 class Unpacker:
-    """Cuts a byte stream into frames."""
+    """Cuts a byte stream into frames of this `kind`."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Any = Frame) -> None:
+        self._kind = kind
         self._data = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[Any]:
         """The frames complete by now; raises FrameError."""
         self._data += data
         while len(self._data) >= _LENGTH_BYTES:
@@ -80,6 +81,6 @@ class Unpacker:
             body = bytes(self._data[_LENGTH_BYTES : _LENGTH_BYTES + size])
             del self._data[: _LENGTH_BYTES + size]
             try:
-                yield msgspec.msgpack.decode(body, type=Frame)
+                yield msgspec.msgpack.decode(body, type=self._kind)
             except msgspec.DecodeError as error:
                 raise FrameError(str(error)) from error

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from simulator.kv_fetch import PullOrder
+from simulator.layer_params import LayerPush, PrefillCall
 from simulator.sequence import Sequence
 
 Finish = Literal["stop", "length"]
@@ -42,7 +43,8 @@ class FetchStages(msgspec.Struct, frozen=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What one step did; it is known to the outside from `end_s` on. Counts are taken after the step.
 
-    `pulls` are to be carried out at once. `kv_expired` names the requests whose KV is kept no longer.
+    `pulls` and `calls` are to be carried out at once, `pushes` at the step's end. `kv_expired` names the requests whose
+    KV is kept no longer.
     """
 
     end_s: float
@@ -59,4 +61,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     external_hits_tokens: int
     preemptions: int
     pulls: list[PullOrder]
+    calls: list[PrefillCall]
+    pushes: list[LayerPush]
     kv_expired: list[str]
