@@ -13,7 +13,7 @@ from agent.errors import TargetError
 from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
-ConnectorName = Literal["auto", "nixl", "mooncake_pull", "pull", "store"]
+ConnectorName = Literal["auto", "nixl", "mooncake_pull", "pull", "store", "mooncake_layerwise"]
 
 LONGEST_MS = 3_600_000
 """An hour."""

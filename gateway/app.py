@@ -25,6 +25,8 @@ from gateway.fan_out import FanOut
 from gateway.gateway import Gateway
 from gateway.json_request import JsonRequest
 from gateway.life import Life, Serve, until_keys_are_read
+from gateway.metaserver import PATH as METASERVER
+from gateway.metaserver_route import MetaserverRoute
 from gateway.models import MODELS, Models
 from gateway.readiness import NOT_REACHED
 from gateway.realtime import Realtime
@@ -99,7 +101,7 @@ class _PathGuard:
 
 
 class _RankRoutes:
-    """ASGI middleware: serves what goes to ranks, and what may wait as that does."""
+    """ASGI middleware: serves what goes to ranks, what may wait as that does, and what ranks call."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
         self._app = app
@@ -108,13 +110,16 @@ class _RankRoutes:
         if gateway.site is not None:
             serve_site = SiteRequests(gateway, gateway.site).serve
             self._lives |= {(method, path): Life(gateway, serve_site) for path, method in SITE_PATHS.items()}
+        self._metaserver = MetaserverRoute(gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._life_of(scope) if scope["type"] == "http" else None
         await (app or self._app)(scope, receive, send)
 
-    def _life_of(self, scope: Scope) -> Life | None:
+    def _life_of(self, scope: Scope) -> ASGIApp | None:
         method, path = scope["method"], scope["path"]
+        if path.startswith(METASERVER):
+            return self._metaserver
         return self._lives.get((method, path)) or self._lives.get((method, template_of(path)))
 
 

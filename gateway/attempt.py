@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.answer_leg import AnswerLeg
 from gateway.connectors import CONNECTORS
-from gateway.connectors.connector import PrefillFirst
+from gateway.connectors.connector import DecodeFirst, PrefillFirst
+from gateway.decode_first_pair import DecodeFirstPair
 from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
@@ -61,6 +62,13 @@ class Attempt:
         match CONNECTORS[prefill.card.connector]:
             case PrefillFirst() as connector:
                 return await PullPair(placed, connector).run((prefill, decode), self._tries)
+            case DecodeFirst() as connector if self._may_be_called(connector):
+                return await DecodeFirstPair(placed, connector).run((prefill, decode), self._tries)
+            case DecodeFirst():
+                return await self._run_whole(decode.card)
+
+    def _may_be_called(self, connector: DecodeFirst) -> bool:
+        return self._gateway.metaserver.is_open and self._request.api in connector.apis
 
     async def _run_whole(self, card: RankCard) -> Outcome:
         dispatch = Dispatch(self._gateway, self._pool, self._request.head, self._place.reservation)

@@ -12,6 +12,8 @@ How an answer says all that is its API's dialect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from gateway import bounds
@@ -25,13 +27,18 @@ from gateway.wire import Fields
 class Edits(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be changed: the prefill rank's `cached_tokens`, None where there was none.
 
-    `own_stop`: `recomputed` is a stop string of the client's own, so to stop there means nothing else. `dialect` is
-    that of the answer.
+    Where both legs run at once it is asked for when it is needed. `own_stop`: `recomputed` is a stop string of the
+    client's own, so to stop there means nothing else. `dialect` is that of the answer.
     """
 
-    cached_tokens: int | None = None
+    cached_tokens: int | Callable[[], int | None] | None = None
     own_stop: bool = False
     dialect: Dialect = CHOICES
+
+    @property
+    def told_cached_tokens(self) -> int | None:
+        """The cached tokens, as far as the prefill rank has told them by now."""
+        return self.cached_tokens() if callable(self.cached_tokens) else self.cached_tokens
 
     def worth_a_look(self, events: bytes) -> bool:
         """Whether there may be something to edit; nearly all events have nothing and are not decoded."""
@@ -72,7 +79,8 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
         document = without_params(document)
     try:
         fields = FIELDS_DECODER.decode(document)
-        changes = {} if edits.cached_tokens is None else dialect.changes(fields, edits.cached_tokens)
+        cached_tokens = edits.told_cached_tokens
+        changes = {} if cached_tokens is None else dialect.changes(fields, cached_tokens)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return document
     dialect.judge(fields, own_stop=edits.own_stop, streamed=streamed)

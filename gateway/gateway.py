@@ -25,6 +25,7 @@ from gateway.errors import (
 from gateway.hedging import Hedging
 from gateway.kept_responses import KeptResponses
 from gateway.lost_ranks import LostRanks
+from gateway.metaserver import Metaserver
 from gateway.metrics import Metrics, StateCollector
 from gateway.patience import Patience
 from gateway.placing import Pool, Pools
@@ -46,7 +47,9 @@ RETRY_AFTER_MS = 1_000
 
 
 class Gateway:
-    """Pools, connections, keys, metrics and the requests alive. `name` is this gateway's in the store."""
+    """Pools, connections, keys, metrics and the requests alive. `name` is this gateway's in the store: its life, `@`,
+    and where ranks and other gateways reach it.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,8 @@ class Gateway:
         self.upstream = upstream
         self.name = name
         self.started_s = started_s
+        life, _, address = name.partition("@")
+        self.metaserver = Metaserver(life, settings.scheme, address)
         self.keys = KeyRing(
             settings.api_key,
             settings.admin_key,

@@ -15,6 +15,7 @@ from gateway.asked_usage import asking
 from gateway.gateway import Gateway
 from gateway.kept_responses import unknown
 from gateway.life import answer_until_gone, read_whole_body
+from gateway.pair_apis import may_be_paired
 from gateway.pins import pinned
 from gateway.placing import Pool
 from gateway.prompt import Prompt
@@ -95,5 +96,11 @@ class JsonRequest:
             return NO_LOAD
         estimator = self._gateway.estimator(pool)
         if self._route.kind.generates:
-            return shape_of(self._route, body, asked, estimator)
+            shape = shape_of(self._route, body, asked, estimator)
+            if shape.pairable and self._route.api and not self._may_be_paired(self._route.api, pool):
+                shape = msgspec.structs.replace(shape, pairable=False)
+            return shape
         return shape_of_texts(asked, estimator)
+
+    def _may_be_paired(self, api: Api, pool: Pool) -> bool:
+        return may_be_paired(api, (rank.card for rank in pool.view.ranks.values()))

@@ -99,6 +99,12 @@ class PairMetrics:
             ["pool", "freed"],
             registry=registry,
         )
+        self.calls = Counter(
+            "forebay_gateway_metaserver_calls",
+            "Calls of decode ranks for a prefill, by what became of them.",
+            ["heard"],
+            registry=registry,
+        )
 
 
 def _of_tenants(registry: CollectorRegistry) -> tuple[Counter, Counter, Counter]:

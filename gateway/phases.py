@@ -14,12 +14,18 @@ class Phases:
     def __init__(self, pool: Pool, reservation: int) -> None:
         self._pool = pool
         self._reservation = reservation
-        self._has_first_token = False
+        self._has_first_token = self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
     def dispatched(self) -> None:
         """The request's first rank has it."""
-        self._pool.advance(self._reservation, Phase.DISPATCHED)
+        if not self._is_over:
+            self._pool.advance(self._reservation, Phase.DISPATCHED)
+
+    def prefill_done(self) -> None:
+        """The prefill rank of a pair is done with it, and the decode rank stays the one it was placed on."""
+        if not self._is_over:
+            self._pool.advance(self._reservation, Phase.PREFILL_DONE)
 
     def first_token(self) -> None:
         """The answer has begun; said once, however often it is called."""
@@ -29,9 +35,11 @@ class Phases:
 
     def first_token_in(self, seconds: float) -> None:
         """The answer shows no first token; this is when it is expected."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.first_token)
+        if not self._is_over:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.first_token)
 
     def end(self) -> None:
         """The attempt is over: nothing more is said of the reservation."""
+        self._is_over = True
         if self._timer is not None:
             self._timer.cancel()

@@ -84,20 +84,23 @@ async def open_gateway(
     """
     async with open_store(settings.redis) as store, open_upstream(settings) as upstream:
         with listen() as listener:
+            life, address = uuid4().hex[:8], settings.advertise or reachable_at(listener)
             pools = Pools(
                 store,
-                life=uuid4().hex[:8],
-                address=settings.advertise or reachable_at(listener),
+                life=life,
+                address=address,
                 settings=settings.scheduler,
                 connectors=frozenset(CONNECTORS),
             )
             started_s = int(datetime.now(tz=UTC).timestamp())
             limits = SharedLimits(store, gateway=pools.gateway, settings=settings.scheduler, pools=pools.names)
             gateway = Gateway(settings, pools, upstream, limits=limits, name=pools.gateway, started_s=started_s)
+            at = (reachable_at(listener), address)
             kept = {"pools": pools.run, **dict(api_key_sources.opened(gateway, store))}
             async with anyio.create_task_group() as tasks:
                 for name, run in kept.items():
                     tasks.start_soon(run, name=name)
+                tasks.start_soon(pools.addresses.keep, life, at, name="address")
                 yield gateway, listener
                 tasks.cancel_scope.cancel()
 
@@ -212,6 +215,7 @@ async def _drain(
         tasks.start_soon(end_on_next, name="second signal")
         if received == SIGTERM:
             await anyio.sleep(gateway.settings.lame_duck_ms / 1000)
+        await gateway.metaserver.close()  # a decode rank that finds nobody listening would wait for ever
         stop_listening()
         await gateway.until_idle()
         tasks.cancel_scope.cancel()

@@ -14,9 +14,11 @@ from gateway.errors import InternalError
 from gateway.families import families_of
 from gateway.gateway import Gateway
 from gateway.link import Link, open_link
+from gateway.metaserver_calls import Calls
 from gateway.server import open_gateway, serve_http
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
+from gateway.sibling_calls import serve_siblings
 from gateway.site import LinkedSite
 
 PAGE_WITHIN_S = 5.0
@@ -51,6 +53,7 @@ async def serve_worker(settings: WorkerSettings, _: Callable[[str], None]) -> No
         gateway.metrics_page = lambda: _page_of_all(link)
         gateway.site = LinkedSite(link) if settings.has_site else None
         tasks.start_soon(link.run, lambda _: _counted_by(gateway), name="link")
+        tasks.start_soon(serve_siblings, gateway.metaserver.life, Calls(gateway).take, name="calls")
         counts = ConnectionCounts(settings.counts_fd, settings.workers)
         close_within_s = settings.gateway.client_idle_ms / 1000
         shared = SharedListener([listener], counts, settings.worker, close_within_s=close_within_s)

@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway.connectors.connector import Connector
+from gateway.connectors.mooncake_layerwise import MooncakeLayerwise
 from gateway.connectors.mooncake_pull import MooncakePull
 from gateway.connectors.nixl import Nixl
 from gateway.connectors.pull import Pull
 from gateway.connectors.store import Store
 
 CONNECTORS: Mapping[str, Connector] = MappingProxyType(
-    {"nixl": Nixl(), "mooncake_pull": MooncakePull(), "pull": Pull(), "store": Store()}
+    {
+        "nixl": Nixl(),
+        "mooncake_pull": MooncakePull(),
+        "pull": Pull(),
+        "mooncake_layerwise": MooncakeLayerwise(),
+        "store": Store(),
+    }
 )

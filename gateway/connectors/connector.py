@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from gateway.connectors.kv_hosts import found_by
 from gateway.prefill_answer import PrefillAnswer
+from gateway.wire import Api
 from scheduler.messages import RankCard
 
 
@@ -57,5 +58,37 @@ class PrefillFirst(ABC):
         return handover.params and found_by(decode, prefill, handover.params, handover.hosts)
 
 
-Connector = PrefillFirst
+class Call(msgspec.Struct, frozen=True):
+    """A decode rank's call to have a prompt prefilled: `params` as it wrote them, for the `child` that waits.
+
+    `remote_host` is where it says the KV is to be pushed.
+    """
+
+    child: str
+    params: Raw
+    remote_host: str
+
+
+class DecodeFirst(ABC):
+    """A connector whose decode rank goes first; it calls a URL of the gateway's when it has room for the KV, which the
+    prefill rank then pushes (gateway/decode_first_pair.py).
+    """
+
+    apis: frozenset[Api]
+    """Where both ranks call a request by the same name, which is how they find each other."""
+
+    @abstractmethod
+    def decode_params(self, url: str) -> Raw:
+        """The kv_transfer_params that the decode leg carries, for a call to this URL."""
+
+    @abstractmethod
+    def call(self, body: bytes) -> Call:
+        """What a decode rank has sent to the URL. Raises InvalidRequestError if no prefill rank must be given that."""
+
+    @abstractmethod
+    def prefill_params(self, call: Call, prefill: RankCard, decode: RankCard) -> Raw:
+        """The kv_transfer_params that the prefill leg carries."""
+
+
+Connector = PrefillFirst | DecodeFirst
 """By the order in which its legs start, which is what a pair of ranks is run by (gateway/attempt.py)."""

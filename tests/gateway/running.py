@@ -105,17 +105,18 @@ def no_limits() -> SharedLimits:
 
 
 @asynccontextmanager
-async def serving(pools: FakePools, *, limits: Any = None, **options: Any) -> AsyncIterator[Served]:
+async def serving(pools: FakePools, *, limits: Any = None, life: Any = "", **options: Any) -> AsyncIterator[Served]:
     """Serve these pools until the block ends, with limits of keys that somebody else keeps.
 
-    Nobody waits for a rank unless the options say so.
+    Nobody waits for a rank unless the options say so. Ranks are told where to call only a gateway with a `life`.
     """
     settings = GatewaySettings(redis="redis://unused", **({"rank_wait_ms": 0} | options))
     with patch.object(uvicorn.server, "asyncio", HastyAsyncio()), listening("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_upstream(settings) as upstream:
+            name = f"{life}@127.0.0.1:{port}" if life else "7@gateway"
             gateway = Gateway(
-                settings, pools, upstream, limits=limits or no_limits(), name="7@gateway", started_s=1_700_000_000
+                settings, pools, upstream, limits=limits or no_limits(), name=name, started_s=1_700_000_000
             )
             up = anyio.Event()
             async with anyio.create_task_group() as tasks:
