@@ -69,7 +69,7 @@ class CalledPrefill:
     async def _run(self, call: Call, prefill_s: float) -> None:
         request, gateway = self._placed.request, self._placed.gateway
         params = self._connector.prefill_params(call, self._prefill, self._decode)
-        body = prefill_body(request.api, request.body.fields, params)
+        body = prefill_body(request.api, request.body.fields, params, min_tokens=1)
         began_s = time.monotonic()
         with anyio.move_on_after(prefill_s) as patience:
             await self._ask(body)

@@ -48,7 +48,8 @@ async def test_the_prefill_rank_is_sent_the_same_under_the_same_id_with_what_the
     assert answer.status_code == 200
     body = sent(pair.prefill)
     assert body.pop("kv_transfer_params") == CALL | {"new": {"er": [1.5, None]}}
-    assert body == {"model": "sim", "prompt": "Once upon a time", "max_tokens": 1, "stream": False, "user": "me"}
+    limits = {"max_tokens": 1, "min_tokens": 1}
+    assert body == {"model": "sim", "prompt": "Once upon a time", **limits, "stream": False, "user": "me"}
     (prefill,), (decode,) = pair.prefill.requests, pair.decode.requests
     assert prefill.header("x-request-id") == decode.header("x-request-id")
     assert prefill.line == decode.line
@@ -236,3 +237,28 @@ async def test_a_token_is_not_written_into_the_log(caplog: pytest.LogCaptureFixt
     own = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert own
     assert not [line for line in own if token in line]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "asked"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}, {"max_tokens": 1, "min_tokens": 1}),
+        ("/inference/v1/generate", {"token_ids": [1, 2], "sampling_params": {"max_tokens": 9, "min_tokens": 2}}, {}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 9}, {"max_tokens": 1}),
+    ],
+)
+async def test_a_prefill_of_any_api_is_one_of_a_single_token(
+    path: str, body: dict[str, Any], asked: dict[str, int]
+) -> None:
+    calls = Calls()
+    async with decode_first(calls.script) as pair, asyncio.TaskGroup() as clients:
+        client = clients.create_task(pair.served.client.post(path, json={"model": "sim", **body}))
+        await eventually(lambda: len(pair.prefill.requests) == 1)
+        calls.may_decode.set()
+        await client
+        await pair.ends()
+    told = sent(pair.prefill)
+    assert {name: told.get(name) for name in ("max_tokens", "min_tokens") if name in told} == asked
+    if "sampling_params" in body:
+        assert told["sampling_params"] == {"max_tokens": 1, "min_tokens": 1}
+    assert pair.prefill.requests[0].line == pair.decode.requests[0].line
