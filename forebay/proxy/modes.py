@@ -52,7 +52,7 @@ SCRIPTS: Mapping[str, Mode] = MappingProxyType(
 EPD_SCRIPTS = frozenset({"epd_load_balance_proxy_layerwise_server_example.py", "disagg_epd_proxy.py"})
 """Those with encoders of their own."""
 
-KV_CONNECTORS: Mapping[Mode, ConnectorName] = MappingProxyType({Mode.PD: "pull", Mode.LAYERWISE: "nixl"})
+KV_CONNECTORS: Mapping[Mode, ConnectorName] = MappingProxyType({Mode.PD: "pull", Mode.LAYERWISE: "mooncake_layerwise"})
 """How KV moves unless --connector says otherwise."""
 EPD_FLAGS = frozenset(
     {
