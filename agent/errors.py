@@ -41,3 +41,7 @@ class PushError(AgentError):
 
 class StatSocketError(AgentError, OSError):
     """The stat socket cannot be had; the message says where and why."""
+
+
+class LaunchError(AgentError):
+    """Ranks that cannot be launched, or not be kept; the message says what and where."""

@@ -1,0 +1,36 @@
+"""A node's launched ranks, as whoever decides over their lives uses them. Pure."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+
+class RankExit(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of one rank that nobody asked for.
+
+    `index` counts the node's ranks from 0; `dp_rank` is its number in the DP group; `returncode` is the exit code of
+    what the template started, or minus the signal that ended it; `log_path` is absolute.
+    """
+
+    index: int
+    dp_rank: int
+    returncode: int
+    log_path: str
+
+
+class RankSet(Protocol):
+    """All ranks that an agent launches on its node, as processes; whether they answer is not known here."""
+
+    async def start(self) -> None:
+        """Start all ranks; returns when their processes run. Raises LaunchError; then none is left."""
+        ...
+
+    async def stop(self) -> None:
+        """End all ranks with all that they started; returns when no process of any is left. Idempotent."""
+        ...
+
+    async def next_exit(self) -> RankExit:
+        """Wait for the first end that nobody asked for. A cancelled wait loses none."""
+        ...
