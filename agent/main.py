@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable
 
 import anyio
 
+from agent.launch.launched_node import attached_settings, run_launched
+from agent.launch.plan import make_plan
 from agent.node import run_node
 from agent.settings import AgentSettings
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
@@ -23,13 +26,27 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """Run an agent until SIGTERM or SIGINT, or until cancelled; then its ranks leave the pool.
 
     `ready` is called once with a line to print. A store that is away is waited for. Raises StoreUrlError for a URL that
-    cannot be understood and, in an exception group, StoreRejectedError for a store that will not have us.
+    cannot be understood, LaunchError for ranks that cannot be started or kept and, in an exception group,
+    StoreRejectedError for a store that will not have us.
     """
+    if settings.launching.launch:
+        await _serve_launched(settings, ready)
+        return
     async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
         await _ask_once(store, settings)
         await run_node(settings, reporter, ready)
+
+
+async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None]) -> None:
+    """The same for ranks that this agent starts, and stops before it ends."""
+    plan = make_plan(settings.launching, settings.redis, settings.dp_group, os.environ)
+    settings = attached_settings(settings, plan)
+    async with open_store(settings.redis) as store:
+        reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
+        await _ask_once(store, settings)
+        await run_launched(settings, plan, reporter, ready)
 
 
 async def _ask_once(store: Store, settings: AgentSettings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -19,6 +19,7 @@ from agent.port_state import PortState
 from agent.probe import Probe, open_http
 from agent.publisher import NodeReporter, Publisher
 from agent.pushes import Pushes
+from agent.ready_line import ReadyLine
 from agent.settings import AgentSettings
 from agent.stat_socket import stat_socket
 from agent.targets import Target
@@ -42,6 +43,24 @@ class Node:
         self._numbers = count()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever there may be something new to report."""
+        self.refused: Callable[[], Mapping[str, str]] = dict
+        """The ranks that the store did not take at the last report, and the agents that have them."""
+        self._leave: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        """Those of the ports, in the order in which they were added."""
+        return tuple(watcher for watcher, _ in self._watched.values())
+
+    def on_leave(self, leave: Callable[[], Awaitable[None]]) -> None:
+        """Have `leave` awaited when the ranks are to leave the pool."""
+        self._leave = leave
+
+    async def leave(self) -> None:
+        """Report no more: the ranks leave the pool, and are still watched. Idempotent."""
+        leave, self._leave = self._leave, None
+        if leave:
+            await leave()
 
     def add(self, target: Target) -> None:
         """Watch a port from now on: its ranks are offered once it answers. One that is watched already stays so."""
@@ -103,14 +122,14 @@ async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Calla
 
 @asynccontextmanager
 async def open_node(
-    settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None]
+    settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None] | ReadyLine
 ) -> AsyncIterator[Node]:
     """Watch and report the ranks of the settings, and what is added, until left; then all of them leave the pool.
 
     Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
     in an exception group, StoreRejectedError when the store never takes a report; TlsFileError; StatSocketError.
     """
-    ready_line = _ReadyLine(settings, ready)
+    ready_line = ready if isinstance(ready, ReadyLine) else ReadyLine(settings, ready)
     tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
     with stat_socket(settings.stat_socket) as bound:
         pushes = Pushes(bound)
@@ -120,7 +139,7 @@ async def open_node(
 
 @asynccontextmanager
 async def _reporting(
-    settings: AgentSettings, reporter: NodeReporter, ready_line: _ReadyLine, http: httpx.AsyncClient, pushes: Pushes
+    settings: AgentSettings, reporter: NodeReporter, ready_line: ReadyLine, http: httpx.AsyncClient, pushes: Pushes
 ) -> AsyncIterator[Node]:
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -138,47 +157,33 @@ async def _reporting(
                 accepted=accepted,
             )
             node.changed = publisher.changed
+            node.refused = lambda: publisher.refused
             for target in settings.targets:
                 node.add(target)
-            running = (
-                tasks.create_task(publisher.run(), name="publish"),
-                tasks.create_task(pushes.run(node.fold_pushes), name="fold what is pushed"),
-            )
+            publishing = tasks.create_task(publisher.run(), name="publish")
+            folding = tasks.create_task(pushes.run(node.fold_pushes), name="fold what is pushed")
+
+            async def leave() -> None:
+                if not publishing.done():
+                    publishing.cancel()
+                    with anyio.CancelScope(shield=True):
+                        await asyncio.wait({publishing})
+                await _say_goodbye(reporter, settings.node_name)
+
+            node.on_leave(leave)
             try:
                 yield node
             finally:
                 node.stop()
-                for task in running:
-                    task.cancel()
+                publishing.cancel()
+                folding.cancel()
     finally:
-        with anyio.move_on_after(_GOODBYE_DEADLINE_S, shield=True):
-            await _say_goodbye(reporter, settings.node_name)
+        await node.leave()
 
 
 async def _say_goodbye(reporter: NodeReporter, node: str) -> None:
-    try:
-        await reporter.goodbye()
-    except SchedulerError as error:
-        log.warning("node %s leaves without a goodbye, its ranks will age out: %s", node, error)
-
-
-class _ReadyLine:
-    """Says once that the node serves: at the first rank that the store accepted."""
-
-    def __init__(self, settings: AgentSettings, ready: Callable[[str], None]) -> None:
-        self._settings = settings
-        self._ready = ready
-        self._is_said = False
-
-    def accepted(self, ranks: frozenset[str]) -> None:
-        """Hear which ranks the store accepted."""
-        if self._is_said or not ranks:
-            return
-        self._is_said = True
-        ports = {rank.partition("#")[0] for rank in ranks}
-        missing = [target.name for target in self._settings.targets if target.name not in ports]
-        waiting = f"; waiting for {', '.join(missing)}" if missing else ""
-        self._ready(
-            f"agent {self._settings.node_name} reports {len(ranks)} {self._settings.role} "
-            f"rank{'s' if len(ranks) > 1 else ''} to pool {self._settings.pool}{waiting}"
-        )
+    with anyio.move_on_after(_GOODBYE_DEADLINE_S, shield=True):
+        try:
+            await reporter.goodbye()
+        except SchedulerError as error:
+            log.warning("node %s leaves without a goodbye, its ranks will age out: %s", node, error)

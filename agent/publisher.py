@@ -55,6 +55,11 @@ class Publisher:
         self._reasons: dict[str, set[str]] = {}
         self._complaints: set[str] = set()
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """The ranks that the store did not take at the last report, and the agents that have them."""
+        return self._refused
+
     def changed(self) -> None:
         """The ranks may have changed: look soon."""
         self._changed.set()

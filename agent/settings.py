@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.errors import TargetError
+from agent.launch.settings import LaunchSettings
 from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
@@ -30,7 +31,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
     pool_name: Annotated[str, Meta(description="pool of the ranks; by default the model's name")] = ""
     role: Annotated[Role, Meta(description="what the ranks do for a request")]
-    ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")]
+    ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")] = ""
+    launching: LaunchSettings = LaunchSettings()
     connector: Annotated[
         ConnectorName,
         Meta(
@@ -100,6 +102,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 400
 
     def __post_init__(self) -> None:
+        if self.launching.launch:
+            if self.ranks:
+                raise ValueError("ranks: --launch knows the ranks it starts; give one of the two")
+            return
+        if not self.ranks:
+            raise ValueError("ranks: say where the ranks are, or start them with --launch")
         try:
             parse_targets(self.ranks)
         except TargetError as error:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed.
 
-    `phase`: which part of an interval passes before its looks (look_times.py).
+    `complaint` is what is wrong with it, "" if nothing is; `phase`: which part of an interval passes before its looks (look_times.py).
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Watcher:
         self._phase = phase
         self._answered = asyncio.Event()
         self._warming: set[tuple[str, str]] = set()
-        self._last_complaint = ""
+        self.complaint = ""
 
     async def run(self) -> None:
         """Look at the port and introduce its ranks until cancelled."""
@@ -108,7 +108,7 @@ class Watcher:
         except AgentError as error:
             self._complain(f"is not offered: {error}")
         else:
-            self._last_complaint = ""
+            self.complaint = ""
 
     async def _introduce(self, about: Description) -> None:
         for track in self.port.strangers:
@@ -128,6 +128,6 @@ class Watcher:
         self._warming.discard(life)
 
     def _complain(self, complaint: str) -> None:
-        if complaint != self._last_complaint:
+        if complaint != self.complaint:
             log.warning("%s %s", self.port.target.name, complaint)
-        self._last_complaint = complaint
+        self.complaint = complaint

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
+from agent.errors import LaunchError
 from forebay.causes import first_cause
 from scheduler.errors import StoreRejectedError, StoreUrlError
 from scheduler.rank_tls import TlsFileError
@@ -18,7 +19,7 @@ Settings = TypeVar("Settings")
 USAGE = (StoreUrlError, TlsFileError)
 """Settings that turn out wrong only when they are used."""
 
-INCURABLE = (StoreRejectedError, OSError)
+INCURABLE = (StoreRejectedError, LaunchError, OSError)
 """What no retry cures, a port that is taken among them."""
 
 

@@ -1,4 +1,4 @@
-"""A node's launched ranks, as whoever decides over their lives uses them. Pure."""
+"""A node's launched ranks, as whoever decides over their lives uses them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,65 @@
+"""What a launch has to know of this node: whether ports are free, what devices it has, and its address."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from agent.errors import LaunchError
+from agent.launch.devices import DeviceKind
+from scheduler.store_url import StoreUrl
+
+_DEVICE_FILES: Mapping[DeviceKind, str] = {
+    "ascend": "/dev/davinci_manager",
+    "cuda": "/dev/nvidiactl",
+    "rocm": "/dev/kfd",
+}
+_LOOPBACK = "127.0.0.1"
+
+
+def refuse_taken_ports(ports: Iterable[int]) -> None:
+    """Raises LaunchError naming the first of `ports` that somebody listens on, whatever the address."""
+    for port in ports:
+        with socket.socket() as probe:
+            # As a server binds: a port that only waits for old connections to die is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", port))
+            except OSError as error:
+                raise LaunchError(f"port {port}: {os.strerror(error.errno or 0)}; nothing was started") from error
+
+
+def found_devices() -> DeviceKind:
+    """The kind of this node's accelerators."""
+    return next((kind for kind, file in _DEVICE_FILES.items() if Path(file).exists()), "none")
+
+
+def address_towards(store: StoreUrl) -> str:
+    """This node's address on the way to the store, which gateways know too, as the kernel routes it.
+
+    A host's own name is not asked for: it often stands for 127.0.1.1. Raises LaunchError where there is no way.
+    """
+    if not store.hosts:
+        return _LOOPBACK
+    reasons = []
+    for host, port in store.hosts:
+        try:
+            family, kind, protocol, _, remote = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(remote)  # datagrams: this asks for the route and sends nothing
+                return _usable(str(probe.getsockname()[0]))
+        except OSError as error:
+            reasons.append(f"{host}: {error.strerror or error}")
+    raise LaunchError(f"no way to the store, which would tell this node's address ({'; '.join(reasons)}); "
+                      "give --rank-host")  # fmt: skip
+
+
+def _usable(address: str) -> str:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if parsed.is_link_local:
+        raise LaunchError(f"this node's address towards the store is {address}, which only it understands; "
+                          "give --rank-host")  # fmt: skip
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)

@@ -1,0 +1,162 @@
+"""Starts a node's ranks, sees that they get ready, and does what after_exit.py says when one ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, assert_never
+
+import anyio
+
+from agent.errors import LaunchError
+from agent.launch.after_exit import BeginAllAnew, BeginAnew, EndAll, GiveUp, Tries, after_exit
+from agent.launch.plan import LaunchPlan
+from agent.launch.rank_log import last_lines
+from agent.launch.rank_set import RankExit, RankSet
+from agent.launch.readiness import LaunchedPort, claimed_by_others
+
+log = logging.getLogger(__name__)
+_LOOK_S = 0.1
+_CLAIM_OVER_S = 10.0
+"""What another agent claims so long it has; an agent that was killed keeps its claim for 3 s."""
+
+
+class SingleRanks(RankSet, Protocol):
+    """A set whose ranks can be begun anew alone."""
+
+    async def start_one(self, index: int) -> None:
+        """Start a rank that has ended. Raises LaunchError."""
+        ...
+
+    async def stop_one(self, index: int) -> None:
+        """End what is left of a rank."""
+        ...
+
+
+class Upkeep:
+    """Keeps one node's ranks. `look` gives their ports, `refused` what the store did not take."""
+
+    def __init__(
+        self,
+        plan: LaunchPlan,
+        ranks: SingleRanks,
+        look: Callable[[], Sequence[LaunchedPort]],
+        refused: Callable[[], Mapping[str, str]],
+    ) -> None:
+        self._plan, self._ranks, self._look, self._refused = plan, ranks, look, refused
+        count = len(plan.commands)
+        self._begun_s = [0.0] * count
+        self._earlier = [frozenset[str]()] * count
+        self._not_ready = set(range(count))
+        self._has_begun = False
+        self._tries = [Tries()] * count
+        self._due_s: dict[int, float] = {}
+        self._given_up: set[int] = set()
+        self._exits: deque[RankExit] = deque()
+
+    async def run(self) -> None:
+        """Start the ranks and keep them until cancelled. Raises LaunchError; what runs then is the caller's to stop."""
+        await self._begin_all()
+        while True:
+            with anyio.CancelScope(deadline=self._next_due()):
+                await self._hear_of_exit()
+            while self._exits:
+                await self._follow(self._exits.popleft())
+            await self._begin_due()
+
+    def _next_due(self) -> float:
+        left_s = min(self._due_s.values(), default=math.inf) - time.monotonic()
+        return anyio.current_time() + left_s
+
+    async def _hear_of_exit(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._see_them_ready, name="readiness of launched ranks")
+            self._exits.append(await self._ranks.next_exit())
+            tasks.cancel_scope.cancel()
+
+    async def _begin_all(self) -> None:
+        self._expect(range(len(self._begun_s)))
+        await self._ranks.start()
+
+    async def _begin_due(self) -> None:
+        now_s = time.monotonic()
+        for index in [index for index, due_s in self._due_s.items() if due_s <= now_s]:
+            del self._due_s[index]
+            self._expect([index])
+            await self._ranks.start_one(index)
+
+    def _expect(self, indices: Sequence[int]) -> None:
+        ports = self._look()
+        for index in indices:
+            self._begun_s[index] = time.monotonic()
+            self._earlier[index] |= ports[index].lives
+            self._not_ready.add(index)
+
+    async def _follow(self, found: RankExit) -> None:
+        lived_s = time.monotonic() - self._begun_s[found.index]
+        tries = self._tries[found.index].after(lived_s, was_ready=found.index not in self._not_ready)
+        self._tries[found.index] = tries
+        answer = after_exit(
+            tries,
+            has_begun=self._has_begun,
+            is_group=self._plan.is_group,
+            is_whole_group=self._plan.is_whole_group,
+            others=len(self._begun_s) - len(self._given_up) - 1,
+        )
+        said = self._describe(found)
+        match answer:
+            case EndAll(because):
+                raise LaunchError(f"{said} {because}; its log is {found.log_path}{last_lines(found.log_path)}")
+            case GiveUp():
+                self._given_up.add(found.index)
+                self._not_ready.discard(found.index)
+                log.error("%s; it is given up%s", said, last_lines(found.log_path))
+                await self._ranks.stop_one(found.index)
+            case BeginAnew(delay_s):
+                log.error("%s; begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
+                self._not_ready.discard(found.index)
+                self._due_s[found.index] = time.monotonic() + delay_s
+                await self._ranks.stop_one(found.index)
+            case BeginAllAnew(delay_s):
+                log.error("%s; its DP group is begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
+                await self._ranks.stop()
+                await anyio.sleep(delay_s)
+                self._tries = [tries] * len(self._tries)
+                await self._begin_all()
+            case _:
+                assert_never(answer)
+
+    def _describe(self, found: RankExit) -> str:
+        how = f"ended with exit code {found.returncode}"
+        if found.returncode < 0:
+            how = f"was ended by signal {-found.returncode}"
+        return f"rank {found.dp_rank} (port {self._plan.commands[found.index].port}) {how}"
+
+    async def _see_them_ready(self) -> None:
+        """Returns when all that are begun are ready. Raises LaunchError where one is not in time, or not ours."""
+        claimed_since_s: float | None = None
+        while self._not_ready:
+            ports, now_s = self._look(), time.monotonic()
+            claim = claimed_by_others(ports, self._refused())
+            claimed_since_s = None if not claim else now_s if claimed_since_s is None else claimed_since_s
+            if claimed_since_s is not None and now_s - claimed_since_s > _CLAIM_OVER_S:
+                raise LaunchError(claim)
+            if not claim:
+                self._not_ready -= {i for i in self._not_ready if ports[i].is_ready(self._earlier[i])}
+            for index in self._not_ready:
+                if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:
+                    raise LaunchError(self._late(index, ports[index]))
+            await anyio.sleep(_LOOK_S)
+        self._has_begun = True
+
+    def _late(self, index: int, port: LaunchedPort) -> str:
+        command = self._plan.commands[index]
+        why = port.complaint or "it has not been looked at yet"
+        return (
+            f"rank {command.dp_rank}: {port.port.target.name} is not ready after "
+            f"{self._plan.settings.ready_timeout_s:g} s: it {why}; its log is {command.log_path}"
+            f"{last_lines(command.log_path)}"
+        )
