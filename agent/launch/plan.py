@@ -16,6 +16,8 @@ from agent.launch.template import Template, read_template
 from agent.launch.template_text import TemplateFacts, argument_set, read_text
 from scheduler.store_url import parse_store_url
 
+NODE_ADDRESS = "NODE_ADDRESS"
+"""Tells a template the address that gateways use for this node, unless the environment says another."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -59,6 +61,7 @@ def make_plan(settings: LaunchSettings, redis: str, dp_group: str, environment: 
     refuse_taken_ports((*settings.ports, settings.dp_rpc_port) if has_rank_0 else settings.ports)
     host = settings.rank_host or address_towards(parse_store_url(redis))
     log_dir = _log_dir(settings.log_dir)
+    environment = {NODE_ADDRESS: host.strip("[]")} | dict(environment)
     return LaunchPlan(
         commands=_commands(settings, arguments, template, environment, kind, log_dir),
         ranks=f"{host}:{settings.ports[0]}-{settings.ports[-1]}",

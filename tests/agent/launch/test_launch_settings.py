@@ -1,0 +1,38 @@
+"""The options of a launch, and which of them go together."""
+
+from typing import Any
+
+import pytest
+
+from tests.agent.launch.samples import launching
+from tests.agent.samples import settings
+
+
+def test_defaults_are_those_of_launch_online_dp() -> None:
+    given = launching(dp_size=3)
+    assert (given.tp_size, given.local_ranks, given.dp_rank_start, given.dp_rpc_port) == (1, 3, 0, 12345)
+    assert list(given.ports) == [9000, 9001, 9002]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dp_size": 0}, "dp_size: --launch needs it"),
+        ({"dp_size_local": 0}, "dp_size_local: "),
+        ({"dp_size_local": 3, "dp_rank_start": 2}, "dp_size_local: the node's last rank would be 4, of 4 ranks"),
+        ({"vllm_start_port": 65_533}, "vllm_start_port: the last of 4 ranks would get port 65536"),
+        ({"vllm_start_port": 12_343}, "dp_rpc_port: 12345 is a rank's port: 12343-12346"),
+        ({"launch": "", "dp_size": 0}, "dp_address: it is for --launch"),
+    ],
+)
+def test_a_launch_that_cannot_be_meant_is_refused_with_the_options_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        launching(**changes)
+
+
+def test_an_agent_attaches_to_ranks_or_starts_them() -> None:
+    with pytest.raises(ValueError, match="ranks: --launch knows the ranks it starts"):
+        settings(launching=launching())
+    with pytest.raises(ValueError, match="ranks: say where the ranks are, or start them with --launch"):
+        settings(ranks="")
+    assert settings(ranks="", launching=launching()).launching.local_ranks == 4
