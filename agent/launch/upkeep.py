@@ -96,6 +96,7 @@ class Upkeep:
             self._not_ready.add(index)
 
     async def _follow(self, found: RankExit) -> None:
+        self._note_ready(self._look())
         lived_s = time.monotonic() - self._begun_s[found.index]
         tries = self._tries[found.index].after(lived_s, was_ready=found.index not in self._not_ready)
         self._tries[found.index] = tries
@@ -145,12 +146,15 @@ class Upkeep:
             if claimed_since_s is not None and now_s - claimed_since_s > _CLAIM_OVER_S:
                 raise LaunchError(claim)
             if not claim:
-                self._not_ready -= {i for i in self._not_ready if ports[i].is_ready(self._earlier[i])}
+                self._note_ready(ports)
             for index in self._not_ready:
                 if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:
                     raise LaunchError(self._late(index, ports[index]))
             await anyio.sleep(_LOOK_S)
-        self._has_begun = True
+
+    def _note_ready(self, ports: Sequence[LaunchedPort]) -> None:
+        self._not_ready -= {index for index in self._not_ready if ports[index].is_ready(self._earlier[index])}
+        self._has_begun |= not self._not_ready
 
     def _late(self, index: int, port: LaunchedPort) -> str:
         command = self._plan.commands[index]

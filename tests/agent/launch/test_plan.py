@@ -85,7 +85,7 @@ def test_members_of_a_dp_group_are_named_after_where_it_finds_together(script: P
 
 
 def test_a_dp_group_needs_an_address_and_independent_ranks_do_not(script: Path) -> None:
-    with pytest.raises(LaunchError, match="--dp-address: template .* starts members of a DP group, who need it"):
+    with pytest.raises(LaunchError, match=r"--dp-address: template .* starts members of a DP group, who need it"):
         plan(script, dp_address="")
     script.write_text(DENSE)
     made = plan(script, dp_address="")
