@@ -62,4 +62,4 @@ def _usable(address: str) -> str:
     if parsed.is_link_local:
         raise LaunchError(f"this node's address towards the store is {address}, which only it understands; "
                           "give --rank-host")  # fmt: skip
-    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+    return str(parsed)

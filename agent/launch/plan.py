@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from agent.errors import LaunchError
+from agent.errors import LaunchError, TargetError
 from agent.launch.devices import DeviceKind, node_devices
 from agent.launch.node_look import address_towards, found_devices, refuse_taken_ports
 from agent.launch.rank_command import Arguments, RankCommand, rank_commands
 from agent.launch.settings import LaunchSettings
 from agent.launch.template import Template, read_template
 from agent.launch.template_text import TemplateFacts, argument_set, read_text
+from agent.targets import parse_targets
 from scheduler.store_url import parse_store_url
 
 NODE_ADDRESS = "NODE_ADDRESS"
@@ -59,18 +60,29 @@ def make_plan(settings: LaunchSettings, redis: str, dp_group: str, environment: 
     )
     has_rank_0 = is_group and settings.dp_rank_start == 0
     refuse_taken_ports((*settings.ports, settings.dp_rpc_port) if has_rank_0 else settings.ports)
-    host = settings.rank_host or address_towards(parse_store_url(redis))
+    ranks, host = _ranks(settings, redis)
     log_dir = _log_dir(settings.log_dir)
-    environment = {NODE_ADDRESS: host.strip("[]")} | dict(environment)
+    environment = {NODE_ADDRESS: host} | dict(environment)
     return LaunchPlan(
         commands=_commands(settings, arguments, template, environment, kind, log_dir),
-        ranks=f"{host}:{settings.ports[0]}-{settings.ports[-1]}",
+        ranks=ranks,
         dp_group=dp_group or (f"{settings.dp_address}:{settings.dp_rpc_port}" if is_group else ""),
         is_group=is_group,
         is_whole_group=settings.local_ranks == settings.dp_size,
         log_dir=log_dir,
         settings=settings,
     )
+
+
+def _ranks(settings: LaunchSettings, redis: str) -> tuple[str, str]:
+    """The ranks as `--ranks` names them, and the node's address as it stands in a URL without its brackets."""
+    host = (settings.rank_host or address_towards(parse_store_url(redis))).strip("[]")
+    ranks = f"{f'[{host}]' if ':' in host else host}:{settings.ports[0]}-{settings.ports[-1]}"
+    try:
+        parse_targets(ranks)
+    except TargetError as error:
+        raise LaunchError(f"--rank-host {settings.rank_host}: {error}") from error
+    return ranks, host
 
 
 def _commands(

@@ -37,7 +37,7 @@ def read_template(path: str) -> Template:
         raise LaunchError(f"template {path}: line {line} ends in CRLF, which bash takes for part of the line")
     if len(raw) > _LARGEST_BYTES or b"\0" in raw:
         raise LaunchError(f"template {path}: it is no script")
-    whole = place.resolve()
+    whole = place.absolute()
     return Template(
         path=path, text=raw.decode(errors="replace"), folder=str(whole.parent), program=_program(whole, raw, path)
     )

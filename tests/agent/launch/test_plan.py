@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from agent.errors import LaunchError
-from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
 from agent.launch.template import read_template
-from scheduler.store_url import parse_store_url
 from tests.agent.launch.samples import DENSE, MAIN, V091, launching
 from tests.ports import bound, free_port, free_row
 
@@ -28,7 +26,7 @@ def script(tmp_path: Path) -> Path:
 def plan(
     script: Path, *, redis: str = REDIS, dp_group: str = "", environment: Any = None, **changes: Any
 ) -> LaunchPlan:
-    options = {"launch": str(script), "log_dir": str(script.parent / "logs"), "device_env": "none"}
+    options: dict[str, Any] = {"launch": str(script), "log_dir": str(script.parent / "logs"), "device_env": "none"}
     options |= {} if "vllm_start_port" in changes else {"vllm_start_port": free_row(4)}
     options |= {"dp_rpc_port": free_port()}
     return make_plan(launching(**{**options, **changes}), redis, dp_group, environment or {})
@@ -143,7 +141,14 @@ def test_ranks_are_named_by_the_address_on_the_way_to_the_store(script: Path) ->
     assert plan(script, vllm_start_port=first, redis="unix:///run/redis.sock").ranks.startswith("127.0.0.1:")
     assert plan(script, vllm_start_port=first, rank_host="node7").ranks == f"node7:{first}-{first + 3}"
     if socket.has_ipv6:
-        assert address_towards(parse_store_url("redis://[::1]:6379")) == "[::1]"
+        assert plan(script, vllm_start_port=first, redis="redis://[::1]:6379").ranks == f"[::1]:{first}-{first + 3}"
+        assert plan(script, vllm_start_port=first, rank_host="::1").ranks == f"[::1]:{first}-{first + 3}"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "http://h", "h:9"])
+def test_an_address_that_no_gateway_can_use_is_refused(script: Path, host: str) -> None:
+    with pytest.raises(LaunchError, match=f"--rank-host {host}: "):
+        plan(script, rank_host=host)
 
 
 def test_templates_are_told_that_address_unless_they_know_another(script: Path) -> None:

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 CALLS = "FAKE_VLLM_CALLS"
-"""The folder that has a file for each port that was served."""
+"""The folder that has what each port was served with."""
 ROLE = "FAKE_VLLM_ROLE"
 """The simulated rank's; without it there is none, and the call is only recorded."""
-RECORDED = ("VISIBLE_DEVICES", "VLLM_", "HCCL_", "IFNAME")
+
+_SCRIPT = f"""\
+#!/bin/bash
+[ "$1" = serve ] || exit 2
+for word in "$@"; do
+    case $before in --port) port=$word ;; --served-model-name) name=$word ;; esac
+    before=$word
+done
+printf '%s\\0' "$@" > "${CALLS}/$port.arguments"
+env -0 > "${CALLS}/$port.environment"
+[ -z "${ROLE}" ] || exec {sys.executable} -m forebay rank --port "$port" --model "$name" --role "${ROLE}"
+"""
+
+
+class Call(NamedTuple):
+    """One call of `vllm serve`: its options, each with its value, that of a flag empty; and its environment."""
+
+    options: dict[str, str]
+    environment: dict[str, str]
 
 
 def put_on_path(folder: Path) -> Path:
-    """Makes the command `vllm` in a new folder of `folder`, and returns it."""
+    """The folder that has the command `vllm`, within `folder`."""
     place = folder / "bin"
-    place.mkdir()
-    command = place / "vllm"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -S -m tests.e2e.launch.fake_vllm "$@"\n')
-    command.chmod(0o755)
+    if not place.exists():
+        place.mkdir()
+        command = place / "vllm"
+        command.write_text(_SCRIPT)
+        command.chmod(0o755)
     return place
 
 
-def calls(folder: Path) -> list[dict[str, Any]]:
-    """What was recorded, by port: `options` by name, `environment`."""
-    return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+def calls(folder: Path) -> list[Call]:
+    """What was recorded, by port."""
+    found = []
+    for file in sorted(folder.glob("*.arguments")):
+        _serve, _model, *arguments = file.read_text().split("\0")[:-1]
+        variables = file.with_suffix(".environment").read_text().split("\0")[:-1]
+        environment = dict(variable.split("=", 1) for variable in variables)
+        found.append(Call(_options(arguments), environment))
+    return found
 
 
-def options_of(arguments: list[str]) -> dict[str, str]:
-    """The options, each with its value; a flag's is empty."""
+def _options(arguments: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     name = ""
     for argument in arguments:
@@ -40,24 +62,6 @@ def options_of(arguments: list[str]) -> dict[str, str]:
             assert name not in found, f"{name} is given twice"
             found[name] = ""
         else:
-            assert found[name] == "", f"{name} has two values"
+            assert not found[name], f"{name} has two values"
             found[name] = argument
     return found
-
-
-def main() -> None:
-    """`vllm serve MODEL --option value ...`."""
-    serve, _model, *arguments = sys.argv[1:]
-    assert serve == "serve"
-    options = options_of(arguments)
-    environment = {name: value for name, value in os.environ.items() if any(part in name for part in RECORDED)}
-    port = options["--port"]
-    record = Path(os.environ[CALLS]) / f"{port}.json"
-    record.write_text(json.dumps({"options": options, "environment": environment}))
-    if role := os.environ.get(ROLE):
-        rank = ("--port", port, "--model", options["--served-model-name"], "--role", role)
-        os.execv(sys.executable, [sys.executable, "-m", "forebay", "rank", *rank])
-
-
-if __name__ == "__main__":
-    main()

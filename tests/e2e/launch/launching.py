@@ -87,7 +87,7 @@ def launched(
     mark, name = new_mark(), f"{role}-{len(list(folder.iterdir()))}"
     calls, logs = folder / f"{name}-calls", folder / f"{name}-logs"
     calls.mkdir()
-    vllm = folder / "bin" if (folder / "bin").exists() else put_on_path(folder)
+    vllm = put_on_path(folder)
     with monkeypatch.context() as environment:
         for variable, value in {
             MARK: mark,

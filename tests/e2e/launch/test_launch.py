@@ -38,7 +38,7 @@ def served_by(gateway: ForebayProcess) -> tuple[str, str]:
     headers = {"x-forebay-explain": "1"}
     answer = httpx.post(f"{gateway.url}{COMPLETIONS}", json=body, headers=headers, trust_env=False, timeout=30)
     assert answer.status_code == 200, answer.text
-    return tuple(answer.headers.get(f"x-forebay-{role}", ":").rpartition(":")[2] for role in ("prefill", "decode"))  # type: ignore[return-value]
+    return tuple(answer.headers.get(f"x-forebay-{role}", ":").rpartition(":")[2] for role in ("prefill", "decode"))
 
 
 def test_two_dp_groups_are_launched_serve_pairs_and_are_begun_anew_whole(

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from agent.launch.rank_command import Arguments, rank_commands
 from agent.launch.settings import LaunchSettings
 from agent.launch.template import read_template
 from agent.launch.template_text import argument_set, read_text
-from tests.e2e.launch.fake_vllm import CALLS, calls, put_on_path
+from tests.e2e.launch.fake_vllm import CALLS, Call, calls, put_on_path
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "launch"
 CUDA, ASCEND = "cuda", "ascend"
@@ -29,7 +28,7 @@ ENVIRONMENT = {
 FIRST_PORT = {"prefill": 9000, "decode": 9100}
 
 
-def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[dict[str, Any]]:
+def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[Call]:
     """What vllm is called with by two ranks of a group of four with two devices each."""
     template = read_template(str(FOLDER / f"run_dp_template.{hardware}.{role}.sh"))
     facts = read_text(template.text)
@@ -44,7 +43,7 @@ def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[dict[str
     )
     recorded = folder / f"{hardware}-{role}-{dense}"
     recorded.mkdir()
-    vllm = folder / "bin" if (folder / "bin").exists() else put_on_path(folder)
+    vllm = put_on_path(folder)
     path = f"{vllm}:{os.environ['PATH']}"
     commands = rank_commands(
         settings,
@@ -56,13 +55,7 @@ def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[dict[str
         ),
         program=template.program,
         folder=template.folder,
-        environment={
-            **os.environ,
-            **ENVIRONMENT,
-            "PATH": path,
-            CALLS: str(recorded),
-            "PYTHONPATH": str(FOLDER.parents[1]),
-        },
+        environment={**os.environ, **ENVIRONMENT, "PATH": path, CALLS: str(recorded)},
         device_kind="none",
         log_dir=str(folder),
     )
@@ -80,27 +73,27 @@ ROLES = pytest.mark.parametrize("role", ["prefill", "decode"])
 def test_a_member_of_a_dp_group_is_told_its_place_in_it(tmp_path: Path, hardware: str, role: str) -> None:
     first, second = run(tmp_path, hardware, role, dense=False)
     for index, call in enumerate((first, second)):
-        options = call["options"]
+        options = call.options
         group = {name[len("--data-parallel-") :]: value for name, value in options.items() if "data-parallel" in name}
         assert group == {"size": "4", "rank": str(2 + index), "address": "192.0.2.1", "rpc-port": "12345"}
         assert (options["--port"], options["--tensor-parallel-size"]) == (str(FIRST_PORT[role] + index), "2")
         assert (options["--served-model-name"], options["--host"]) == ("m", "0.0.0.0")
         variable = "CUDA_VISIBLE_DEVICES" if hardware == CUDA else "ASCEND_RT_VISIBLE_DEVICES"
-        assert call["environment"][variable] == ("0,1", "2,3")[index]
+        assert call.environment[variable] == ("0,1", "2,3")[index]
 
 
 @HARDWARE
 def test_a_dense_rank_gets_no_flag_of_a_dp_group(tmp_path: Path, hardware: str) -> None:
     for call in run(tmp_path, hardware, "prefill", dense=True):
-        assert not [name for name in call["options"] if "parallel" in name and name != "--tensor-parallel-size"]
+        assert not [name for name in call.options if "parallel" in name and name != "--tensor-parallel-size"]
 
 
-def side_channels(call: dict[str, Any]) -> range:
+def side_channels(call: Call) -> range:
     """The ports on which vLLM lets its KV be asked for, by its own rule (one on CUDA, one a device on Ascend)."""
-    options = call["options"]
+    options = call.options
     rank, tp_size = int(options.get("--data-parallel-rank", 0)), int(options["--tensor-parallel-size"])
-    if nixl := call["environment"].get("VLLM_NIXL_SIDE_CHANNEL_PORT"):
-        assert call["environment"]["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "192.0.2.7"
+    if nixl := call.environment.get("VLLM_NIXL_SIDE_CHANNEL_PORT"):
+        assert call.environment["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "192.0.2.7"
         return range(int(nixl) + rank, int(nixl) + rank + 1)
     first = int(json.loads(options["--kv-transfer-config"])["kv_port"]) + rank * tp_size
     assert first >= 36_000, "below are the ports that AscendDirect draws"
@@ -111,14 +104,14 @@ def side_channels(call: dict[str, Any]) -> range:
 @pytest.mark.parametrize("dense", [False, True])
 def test_no_two_ranks_of_a_node_share_a_port(tmp_path: Path, hardware: str, dense: bool) -> None:
     launched = [call for role in FIRST_PORT for call in run(tmp_path, hardware, role, dense=dense)]
-    ports = [port for call in launched for port in (int(call["options"]["--port"]), *side_channels(call))]
+    ports = [port for call in launched for port in (int(call.options["--port"]), *side_channels(call))]
     assert len(set(ports)) == len(ports) >= 8
 
 
 @ROLES
 def test_ascend_ranks_know_the_sizes_of_both_groups_and_no_engine_id(tmp_path: Path, role: str) -> None:
     (call, _) = run(tmp_path, ASCEND, role, dense=False)
-    config = json.loads(call["options"]["--kv-transfer-config"])
+    config = json.loads(call.options["--kv-transfer-config"])
     assert config["kv_connector"] == "MooncakeConnectorV1"
     assert config["kv_role"] == {"prefill": "kv_producer", "decode": "kv_consumer"}[role]
     assert config["kv_connector_extra_config"] == {
@@ -126,5 +119,5 @@ def test_ascend_ranks_know_the_sizes_of_both_groups_and_no_engine_id(tmp_path: P
         "decode": {"dp_size": 4, "tp_size": 2},
     }
     assert "engine_id" not in config
-    assert call["environment"]["HCCL_IF_IP"] == "192.0.2.7"
-    assert call["environment"]["GLOO_SOCKET_IFNAME"] == "eth0"
+    assert call.environment["HCCL_IF_IP"] == "192.0.2.7"
+    assert call.environment["GLOO_SOCKET_IFNAME"] == "eth0"
