@@ -24,7 +24,9 @@ vllm serve model_path \\
     --enable-expert-parallel \\
     --kv-transfer-config \\
     '{"kv_connector": "MooncakeConnectorV1", "kv_role": "kv_consumer", "kv_port": "30200",
-    "kv_connector_extra_config": {"decode": {"dp_size": '"$3"', "tp_size": '"$7"'}}}'
+    "kv_connector_extra_config": {"decode": {"dp_size": '"$3"', "tp_size": '"$7"'}}}' \\
+    --additional-config \\
+    '{"enable_weight_nz_layout":true,"enable_multistream_moe":false}'
 """
 """As vllm-ascend's examples have it."""
 

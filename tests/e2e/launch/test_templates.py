@@ -11,6 +11,7 @@ from agent.launch.rank_command import Arguments, rank_commands
 from agent.launch.settings import LaunchSettings
 from agent.launch.template import read_template
 from agent.launch.template_text import argument_set, read_text
+from tests.agent.launch.samples import MAIN, V091
 from tests.e2e.launch.fake_vllm import CALLS, Call, calls, put_on_path
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "launch"
@@ -30,7 +31,12 @@ FIRST_PORT = {"prefill": 9000, "decode": 9100}
 
 def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[Call]:
     """What vllm is called with by two ranks of a group of four with two devices each."""
-    template = read_template(str(FOLDER / f"run_dp_template.{hardware}.{role}.sh"))
+    return run_template(folder, FOLDER / f"run_dp_template.{hardware}.{role}.sh", FIRST_PORT[role], dense=dense)
+
+
+def run_template(folder: Path, path: Path, first_port: int, *, dense: bool = False) -> list[Call]:
+    """The same of any template."""
+    template = read_template(str(path))
     facts = read_text(template.text)
     settings = LaunchSettings(
         launch=template.path,
@@ -38,13 +44,13 @@ def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[Call]:
         tp_size=2,
         dp_size_local=2,
         dp_rank_start=2,
-        vllm_start_port=FIRST_PORT[role],
+        vllm_start_port=first_port,
         dense=dense,
     )
-    recorded = folder / f"{hardware}-{role}-{dense}"
+    recorded = folder / f"{path.name}-calls"
     recorded.mkdir()
     vllm = put_on_path(folder)
-    path = f"{vllm}:{os.environ['PATH']}"
+    search = f"{vllm}:{os.environ['PATH']}"
     commands = rank_commands(
         settings,
         Arguments(
@@ -55,7 +61,7 @@ def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[Call]:
         ),
         program=template.program,
         folder=template.folder,
-        environment={**os.environ, **ENVIRONMENT, "PATH": path, CALLS: str(recorded)},
+        environment={**os.environ, **ENVIRONMENT, "PATH": search, CALLS: str(recorded)},
         device_kind="none",
         log_dir=str(folder),
     )
@@ -66,6 +72,32 @@ def run(folder: Path, hardware: str, role: str, *, dense: bool) -> list[Call]:
 
 HARDWARE = pytest.mark.parametrize("hardware", [CUDA, ASCEND])
 ROLES = pytest.mark.parametrize("role", ["prefill", "decode"])
+
+
+def test_the_template_of_launch_online_dp_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run_dp_template.sh").write_text(MAIN)
+    first, second = run_template(tmp_path, tmp_path / "run_dp_template.sh", 9000)
+    assert [call.environment["ASCEND_RT_VISIBLE_DEVICES"] for call in (first, second)] == ["0,1", "2,3"]
+    assert [call.options["--port"] for call in (first, second)] == ["9000", "9001"]
+    assert [call.options["--data-parallel-rank"] for call in (first, second)] == ["2", "3"]
+    assert second.options["--data-parallel-rpc-port"] == "12345"
+    decode = json.loads(second.options["--kv-transfer-config"])["kv_connector_extra_config"]["decode"]
+    assert decode == {"dp_size": 4, "tp_size": 2}
+
+
+def test_the_template_of_0_9_1_runs_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run_dp_template.sh").write_text(V091)
+    _, second = run_template(tmp_path, tmp_path / "run_dp_template.sh", 9000)
+    assert second.options["--port"] == "9001"
+    group = {name: value for name, value in second.environment.items() if name.startswith("VLLM_DP_")}
+    assert group == {
+        "VLLM_DP_SIZE": "4",
+        "VLLM_DP_MASTER_IP": "192.0.2.1",
+        "VLLM_DP_MASTER_PORT": "12345",
+        "VLLM_DP_RANK_LOCAL": "1",
+        "VLLM_DP_RANK": "3",
+        "VLLM_DP_SIZE_LOCAL": "2",
+    }
 
 
 @HARDWARE
