@@ -58,14 +58,15 @@ class LaunchedRanks:
 
             async def watch(index: int, kept: KeptRank) -> None:
                 returncode = await kept.ended()
+                if index in self._told:  # asked for meanwhile
+                    return
                 exits.append(_exit_of(kept.command, returncode))
                 tasks.cancel_scope.cancel()
 
             for index, kept in self._kept.items():
                 if index not in self._told:
                     tasks.start_soon(watch, index, kept, name=f"watch rank {index}")
-            if not self._kept.keys() - self._told:
-                await anyio.sleep_forever()
+            await anyio.sleep_forever()
         self._told.add(exits[0].index)
         return exits[0]
 

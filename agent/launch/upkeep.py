@@ -105,19 +105,17 @@ class Upkeep:
             has_begun=self._has_begun,
             is_group=self._plan.is_group,
             is_whole_group=self._plan.is_whole_group,
-            others=len(self._begun_s) - len(self._given_up) - 1,
+            others=self._others,
         )
         said = self._describe(found)
         match answer:
             case EndAll(because):
                 raise LaunchError(f"{said} {because}; its log is {found.log_path}{last_lines(found.log_path)}")
             case GiveUp():
-                self._given_up.add(found.index)
-                self._not_ready.discard(found.index)
                 log.error("%s; it is given up%s", said, last_lines(found.log_path))
-                await self._ranks.stop_one(found.index)
+                await self._give_up(found.index)
             case BeginAnew(delay_s):
-                log.error("%s; begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
+                log.error("%s; it is begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
                 self._not_ready.discard(found.index)
                 self._due_s[found.index] = time.monotonic() + delay_s
                 await self._ranks.stop_one(found.index)
@@ -147,14 +145,32 @@ class Upkeep:
                 raise LaunchError(claim)
             if not claim:
                 self._note_ready(ports)
-            for index in self._not_ready:
+            for index in sorted(self._not_ready):
                 if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:
-                    raise LaunchError(self._late(index, ports[index]))
+                    await self._follow_late(index, ports[index])
             await anyio.sleep(_LOOK_S)
 
     def _note_ready(self, ports: Sequence[LaunchedPort]) -> None:
         self._not_ready -= {index for index in self._not_ready if ports[index].is_ready(self._earlier[index])}
         self._has_begun |= not self._not_ready
+
+    async def _follow_late(self, index: int, port: LaunchedPort) -> None:
+        """An independent rank that was begun anew is given up; any other ends all."""
+        said = self._late(index, port)
+        if self._plan.is_group or not self._has_begun or not self._others:
+            raise LaunchError(said)
+        log.error("%s", said)
+        await self._give_up(index)
+
+    @property
+    def _others(self) -> int:
+        """How many ranks there are beside one that has ended."""
+        return len(self._begun_s) - len(self._given_up) - 1
+
+    async def _give_up(self, index: int) -> None:
+        self._given_up.add(index)
+        self._not_ready.discard(index)
+        await self._ranks.stop_one(index)
 
     def _late(self, index: int, port: LaunchedPort) -> str:
         command = self._plan.commands[index]

@@ -159,6 +159,17 @@ async def test_the_looks_before_a_rank_ended_make_its_next_life_not_ready() -> N
     assert said.startswith("rank 0: 127.0.0.1:9000 is not ready after 0.1 s: it is not offered: yet")
 
 
+async def test_an_independent_rank_that_is_not_ready_in_its_next_life_is_given_up_and_the_other_goes_on() -> None:
+    site = Site(is_group=False, ready_timeout_s=0.1)
+    async with kept(site) as task:
+        site.lives = [1, 1]
+        site.ranks.end(1)
+        await until(lambda: site.ranks.done == ["start", "stop 1", "start 1", "stop 1"], "it is given up")
+        site.ranks.end(0)
+        assert (await error_of(task)).startswith("rank 0: 127.0.0.1:9000 is not ready after 0.1 s")
+        assert site.ranks.done[4:] == ["stop 0", "start 0"]
+
+
 async def test_ranks_that_another_agent_has_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_CLAIM_OVER_S", 0.01)
     site = Site(is_group=False)

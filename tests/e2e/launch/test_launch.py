@@ -92,7 +92,7 @@ def test_an_independent_rank_is_begun_anew_alone_and_an_agent_that_is_killed_lea
 
         node.until(is_new, "the rank is begun anew")
         assert "rank 0 (port" in node.said
-        assert "was ended by signal 9; begun anew in 1 s" in node.said
+        assert "was ended by signal 9; it is begun anew in 1 s" in node.said
         assert node.ranks(first + 1) == {first + 1: before[first + 1]}
         assert before[first] not in node.processes()
         node.tell(signal.SIGKILL)
