@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Keeps `port` up to date while `run` runs; `changed` is called whenever it may have changed.
 
-    `complaint` is what is wrong with it, "" if nothing is; `phase`: which part of an interval passes before its looks (look_times.py).
+    `complaint` is what is wrong with it, "" if nothing is. `phase`: which part of an interval passes before its looks
+    (look_times.py).
     """
 
     def __init__(
