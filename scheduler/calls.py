@@ -12,6 +12,7 @@ import msgspec
 
 from scheduler.ask_columns import ask_json
 from scheduler.decision import Ask
+from scheduler.group_generation import NONE, SILENT_MS, Generation
 from scheduler.keys import PoolKeys
 from scheduler.lua import Script
 from scheduler.messages import RankCard, RankReport, Source
@@ -46,6 +47,16 @@ class Head(NamedTuple):
     lease_ms: int
     gateway: str
     number: int
+
+
+class GroupMemberRow(NamedTuple):
+    """Who a member of a DP group is, and which ranks it has: `ranks` from `first` on, of `size`."""
+
+    name: str
+    instance: str
+    first: int
+    ranks: int
+    size: int
 
 
 def open_pool(keys: PoolKeys, epoch: str, gateways: Iterable[str] = (), *, spoilt: str = "") -> Call:
@@ -137,6 +148,24 @@ def breaker(keys: PoolKeys, epoch: str, lease_ms: int, changes: Iterable[tuple[s
     names = (keys.head, keys.seen, keys.breaker, keys.change)
     words = (word.encode(errors=AS_READ) for change in changes for word in change)
     return Call(Script.BREAKER, names, (epoch, lease_ms, *words))
+
+
+def dp_group(
+    keys: PoolKeys,
+    head: tuple[str, int, str, str],
+    known: Generation,
+    wish: tuple[str, str] = ("", ""),
+    member: GroupMemberRow | None = None,
+    at: Generation = NONE,
+    step: str = "",
+) -> Call:
+    """dp_group.lua; `head` is the epoch, the lease, the group and a new mark, `wish` why its generation is to end.
+
+    Without a `member` it is an operator's.
+    """
+    told = (*head, *known, *wish, SILENT_MS)
+    own = (member.name, member.instance, *at, step, member.first, member.ranks, member.size) if member else ("",)
+    return Call(Script.DP_GROUP, (keys.head, keys.dp), (*told, *own))
 
 
 def prefix_look(blocks: Sequence[str]) -> Call:

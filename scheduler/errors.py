@@ -39,6 +39,10 @@ class UnknownRankError(SchedulerError, LookupError):
     """A rank name that no pool has; the message names it."""
 
 
+class UnknownGroupError(SchedulerError, LookupError):
+    """A DP group that no pool has; the message names it."""
+
+
 class UnreadableReceiptError(SchedulerError, ValueError):
     """An entry of the receipts that is none, or of a newer release; the message says why."""
 

@@ -72,6 +72,8 @@ class PoolKeys:
         """Hash: rank -> how often it was drained and undrained; outlives epochs. drain.lua; report.lua restates it."""
         self.breaker = f"{self._base}:breaker"
         """Hash: rank -> breaker.Breaker as a row; only ranks that failed, or came back, of late. Gateways."""
+        self.dp = f"{self._base}:dp"
+        """Hash: DP group -> its generation and its members (scripts/dp_group.lua). Agents that launch; operators."""
         self.receipts = f"{self._base}:receipts"
         """Stream: why requests went where they went (receipt.py), the last ones only; outlives epochs. Gateways."""
 
@@ -99,5 +101,5 @@ class PoolKeys:
         """All keys that begin anew with an epoch, `head` first, but for the live sets."""
         return (
             *(self.head, self.gate, self.lease, self.load, self.hist),
-            *(self.group, self.change, self.seen, self.card, self.breaker),
+            *(self.group, self.change, self.seen, self.card, self.breaker, self.dp),
         )

@@ -31,6 +31,7 @@ class Script(StrEnum):
     SNAPSHOT = "snapshot"
     DRAIN = "drain"
     BREAKER = "breaker"
+    DP_GROUP = "dp_group"
     PREFIX_LOOK = "prefix_look"
     PREFIX_TOUCH = "prefix_touch"
     PREFIX_BELIEVED = "prefix_believed"
@@ -54,6 +55,7 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock", "drains"),
     Script.BREAKER: ("rows", "clock"),
+    Script.DP_GROUP: ("rows", "clock"),
     Script.PREFIX_LOOK: (),
     Script.PREFIX_TOUCH: (),
     Script.PREFIX_BELIEVED: (),

@@ -26,7 +26,7 @@ HASH_BYTES = 8
 """Of a block: its key has nothing but their digits, unlike any of the ledger's."""
 SCRIPTING = ("time", "eval", "evalsha")
 
-LEDGER = ("head", "gate", "lease", "load", "hist", "group", "change", "seen", "card", "drain", "breaker", "live")
+LEDGER = ("head", "gate", "lease", "load", "hist", "group", "change", "seen", "card", "drain", "breaker", "dp", "live")
 OPENING = ("del hlen", LEDGER)
 """scripts/open.lua deletes a ledger whose epoch cannot be read."""
 
@@ -96,6 +96,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("zadd", ("change",)),
             ("hget hset hdel", ("seen", "card")),
             ("hget hset", ("drain",)),
+            ("hget hset hdel", ("dp",)),
             ("mget set", ("believed",)),
         ),
     ),
@@ -111,6 +112,7 @@ RIGHTS: dict[ProcessRole, Rights] = {
             ("zadd zcard zrangebyscore", ("change",)),
             ("hget hmget hset hkeys", ("seen",)),
             ("hget hset", ("drain",)),
+            ("hget hset hdel hgetall", ("dp",)),
             ("xrevrange", ("receipts",)),
             ("hget hset hdel hgetall", ("api_keys",)),
             ("get set", ("api_keys_version",)),

@@ -16,6 +16,7 @@ from tests.servers import RedisServer, redis_server
 ADMIN, ADMIN_PASSWORD = "admin", "admin's own"
 CALLER = {
     Script.REPORT: ProcessRole.AGENT,
+    Script.DP_GROUP: ProcessRole.AGENT,
     Script.DRAIN: ProcessRole.OPERATOR,
     Script.RECEIPT_FIND: ProcessRole.OPERATOR,
     Script.API_KEY_PUT: ProcessRole.OPERATOR,

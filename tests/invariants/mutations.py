@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tests.invariants.mutation import Mutation
+from tests.invariants.mutations_of_groups import GROUPS
 from tests.invariants.mutations_of_keys import KEYS
 from tests.invariants.mutations_of_placing import ADMIT, PLACING
 

@@ -1,0 +1,177 @@
+"""Starts and stops a node's ranks as their DP group's generation says: group_plan.py decides, this does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from agent.errors import GroupClaimedError, GroupDownError
+from agent.group_plan import Action, Announce, Confirm, End, GiveUp, Here, Rest, Start, Stop, after, next_action
+from scheduler.errors import SchedulerError, StoreRejectedError
+from scheduler.group_generation import Cause, Claimed, Group, Standing, Step, Wish
+
+log = logging.getLogger(__name__)
+LOOK_S = 1.0
+"""Between two words with the store when nothing happens here."""
+CLAIM_PATIENCE_S = 15.0
+"""An agent that is started anew may find its ranks claimed by its former life, which is heard no longer."""
+_GOODBYE_DEADLINE_S = 2.0
+
+
+class RankSet(Protocol):
+    """All ranks of this node (agent.launch.rank_set.RankSet)."""
+
+    async def start(self) -> None:
+        """Start every rank; returns once the processes run, and rank 0's coordinator takes connections."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop every rank that runs; returns once nothing of them is left. Harmless where none runs."""
+        ...
+
+    async def next_exit(self) -> object:
+        """Returns when a rank has ended that was not stopped; `str` of it says which and how."""
+        ...
+
+
+class Member(Protocol):
+    """The store's side (scheduler.group_member.GroupMember)."""
+
+    async def tell(self, standing: Standing, wish: Wish | None = None) -> Group | Claimed:
+        """Say where this node is, and hear of all. Raises SchedulerError."""
+        ...
+
+
+class GroupRestart:
+    """One node of a DP group. `is_ready` says whether all its ranks answer."""
+
+    def __init__(self, node: str, member: Member, ranks: RankSet, is_ready: Callable[[], bool]) -> None:
+        self._member, self._ranks, self._is_ready = member, ranks, is_ready
+        self._here = Here(node)
+        self._wish: Wish | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._complaint = ""
+        self._awaited: tuple[str, ...] = ()
+        self._was_heard = False
+        self._unclaimed_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Follow the group until cancelled; then the ranks are stopped and the node leaves the group.
+
+        Raises, in an exception group, GroupDownError when the group has failed too often, GroupClaimedError when
+        another agent has these ranks, StoreRejectedError when the store never took a word, and what the ranks' start
+        raises.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._follow(tasks)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._ranks.stop()
+                with anyio.move_on_after(_GOODBYE_DEADLINE_S):
+                    await self._leave()
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            self._news.clear()
+            if self._here.step is Step.STARTED and self._is_ready():
+                self._move(Step.READY)
+            if (said := await self._tell()) is not None:
+                self._do(next_action(self._here, said), tasks)
+                self._check_claim(said)
+            await self._wait_for_news()
+
+    async def _tell(self) -> Group | Claimed | None:
+        """What the store says; None where it cannot be asked."""
+        wish = self._wish
+        try:
+            said = await self._member.tell(self._here.standing, wish)
+        except SchedulerError as error:
+            if isinstance(error, StoreRejectedError) and not self._was_heard:
+                raise
+            if str(error) != self._complaint:
+                log.warning("node %s cannot ask for its DP group: %s; its ranks stay as they are", self._node, error)
+            self._complaint = str(error)
+            return None
+        self._was_heard, self._complaint, self._wish = True, "", None
+        return said
+
+    def _do(self, action: Action, tasks: asyncio.TaskGroup) -> None:
+        number, self._here = self._here.at.number, after(self._here, action)
+        match action:
+            case Rest(awaited=awaited):
+                self._log_awaited(awaited)
+                return
+            case Confirm(at=at):
+                log.info("node %s: nothing runs here, generation %d may begin", self._node, at.number)
+            case Announce():
+                pass
+            case Start():
+                log.info("node %s starts its ranks in generation %d", self._node, number)
+                self._life = tasks.create_task(self._live(), name="the ranks of this node")
+            case Stop(why=why):
+                log.warning("node %s stops its ranks of generation %d: %s", self._node, number, why)
+                tasks.create_task(self._stop(), name="stop the ranks of this node")
+            case End(wish=wish):
+                self._wish = wish
+            case GiveUp(why=why):
+                raise GroupDownError(why)
+        self._news.set()
+
+    async def _live(self) -> None:
+        """Start the ranks, and hear of the first that ends by itself."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="watch the ranks of this node")
+            await self._ranks.start()
+            self._move(Step.STARTED)
+            self._news.set()
+
+    async def _watch(self) -> None:
+        failure = str(await self._ranks.next_exit())
+        log.warning("node %s: %s", self._node, failure)
+        self._here = msgspec.structs.replace(self._here, failure=failure)
+        self._news.set()
+
+    async def _stop(self) -> None:
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait([self._life])
+        await self._ranks.stop()
+        self._here = Here(self._node, self._here.at)
+        self._news.set()
+
+    def _check_claim(self, said: Group | Claimed) -> None:
+        """Raises GroupClaimedError when nothing runs here and another agent has had these ranks for long."""
+        if isinstance(said, Group) or self._here.step is not Step.STOPPED:
+            self._unclaimed_s = time.monotonic()
+        elif time.monotonic() - self._unclaimed_s > CLAIM_PATIENCE_S:
+            raise GroupClaimedError(f"node {self._node}: its ranks, or a group of another size, are {said.by}'s")
+
+    def _move(self, step: Step) -> None:
+        self._here = msgspec.structs.replace(self._here, step=step)
+
+    @property
+    def _node(self) -> str:
+        return self._here.name
+
+    def _log_awaited(self, awaited: tuple[str, ...]) -> None:
+        if awaited and awaited != self._awaited:
+            log.info("node %s waits for %s", self._node, "; ".join(awaited))
+        self._awaited = awaited
+
+    async def _wait_for_news(self) -> None:
+        with anyio.move_on_after(LOOK_S):
+            await self._news.wait()
+
+    async def _leave(self) -> None:
+        try:
+            await self._member.tell(Standing(self._here.at, Step.LEFT), Wish(Cause.LEFT, f"{self._node} has left"))
+        except SchedulerError as error:
+            log.warning("node %s leaves its DP group without a word: %s", self._node, error)
