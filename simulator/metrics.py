@@ -81,7 +81,7 @@ class _RankCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families, in vLLM's groups: the connector's, gauges, counters, histograms, the cache's configuration."""
         engines = [
-            (str(self._rank.settings.first_engine + index), runner.stats)
+            (str(self._rank.settings.first_label + index), runner.stats)
             for index, runner in enumerate(self._rank.runners)
         ]
         settings = self._rank.settings

@@ -156,6 +156,11 @@ class Rank:
         for runner in self.runners:
             runner.fail_all(engine_dead())
 
+    def hang(self) -> None:
+        """Step no more, as a rank whose group has lost another; /health stays 200."""
+        for runner in self.runners:
+            runner.freeze(True)
+
     def abort_all(self) -> None:
         """End every engine as it ends on SIGTERM: what is streamed is cut short, what is not stays unanswered."""
         for runner in self.runners:

@@ -12,6 +12,8 @@ from functools import partial
 
 from scheduler.rank_tls import load_pair, trusting
 from simulator import routes
+from simulator.dp_coordinator import Coordinator
+from simulator.dp_member import DpMember, joined
 from simulator.http import HttpProtocol
 from simulator.layer_channel import LayerChannel
 from simulator.rank import Rank
@@ -42,20 +44,25 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
     default --shutdown-timeout 0 does: streams end with the finish_reason "abort", and answers that are not streamed
     get no byte. vLLM keeps their connections open until the clients leave; here that is `linger_s`, so that a rank
     does not outlive those who started it. vLLM was also seen to leave streams without a word; a frozen rank does.
-    Raises TlsFileError, ListenError, StatLoggerMissingError, and RankCrashedError once the answers to what was in
+    With external data parallelism nothing listens before all ranks of the group are there; one that the group refuses
+    ends. Raises TlsFileError, ListenError, StatLoggerMissingError, and RankCrashedError once the answers to what was in
     flight are out.
     """
     rank = Rank(settings)
     protocol = partial(HttpProtocol, partial(routes.handle, rank), rank.connections)
     try:
         tls = _tls(settings)
-        async with _listening(protocol, settings.host, settings.port, tls) as port, _kv_moving(rank):
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            url = f"{'https' if tls else 'http'}://{host}:{port}"
-            with _stats_pushed(rank), _signals_heard(rank.ended.set):
-                ready(f"rank ready: {url} (model {settings.model}, {settings.role})")
-                await rank.ended.wait()
-            rank.abort_all()
+        with _signals_heard(rank.ended.set):
+            async with _together(rank) as goes:
+                if not goes:
+                    return
+                async with _listening(protocol, settings.host, settings.port, tls) as port, _kv_moving(rank):
+                    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                    url = f"{'https' if tls else 'http'}://{host}:{port}"
+                    with _stats_pushed(rank):
+                        ready(f"rank ready: {url} (model {settings.model}, {settings.role})")
+                        await rank.ended.wait()
+                    rank.abort_all()
         if settings.linger_s and not rank.crash_reason:
             await rank.connections.close_all(settings.linger_s, answering=False)
         await rank.connections.close_all(_FLUSH_WITHIN_S)
@@ -63,6 +70,25 @@ async def serve(settings: RankSettings, ready: Callable[[str], None]) -> None:
             raise RankCrashedError(f"the engine died: {rank.crash_reason}")
     finally:
         rank.close()
+
+
+@asynccontextmanager
+async def _together(rank: Rank) -> AsyncIterator[bool]:
+    """Whether the rank goes, once its data-parallel group does. Raises ListenError and RankCrashedError."""
+    settings = rank.settings
+    if settings.data_parallel_size == 1:
+        yield True
+        return
+    host, port = settings.data_parallel_address, settings.data_parallel_rpc_port
+    async with AsyncExitStack() as open_while_it_lives:
+        if settings.data_parallel_rank == 0:
+            coordinator = Coordinator(settings.data_parallel_size)
+            await open_while_it_lives.enter_async_context(_listening(coordinator.link, host, port))
+            open_while_it_lives.callback(coordinator.close)
+        member = DpMember(settings.data_parallel_rank, settings.data_parallel_size, rank.hang)
+        yield await open_while_it_lives.enter_async_context(joined(member, host, port, rank.ended))
+    if member.refusal:
+        raise RankCrashedError(f"refused by the coordinator at {host}:{port}: {member.refusal}")
 
 
 @asynccontextmanager

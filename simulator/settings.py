@@ -34,6 +34,19 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     first_engine: Annotated[
         int, Meta(ge=0, le=65_535, description="`engine` label of the first engine in /metrics")
     ] = 0
+    data_parallel_size: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=4096,
+            description="ranks of the external data-parallel group this one is of; they go and hang as one",
+        ),
+    ] = 1
+    data_parallel_rank: Annotated[int, Meta(ge=0, le=4095, description="its number in the group")] = 0
+    data_parallel_address: Annotated[str, Meta(description="where the group's rank 0 is")] = "127.0.0.1"
+    data_parallel_rpc_port: Annotated[
+        int, Meta(ge=1, le=65_535, description="port there, on which rank 0 coordinates the group")
+    ] = 29_550
     max_model_len: Annotated[int, Meta(ge=2, le=1 << 26, description="context: prompt and output tokens together")] = (
         131_072
     )
@@ -126,7 +139,9 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 0.0
 
     def __post_init__(self) -> None:
-        """Raises ValueError where one sequence would not fit, or a store has no directory."""
+        """Raises ValueError where one sequence would not fit, the group has no such rank, or a store no directory."""
+        if self.data_parallel_rank >= self.data_parallel_size:
+            raise ValueError(f"data_parallel_rank: a group of {self.data_parallel_size} has no such rank")
         if self.kv_tokens < self.max_model_len:
             blocks = f"{self.kv_blocks} blocks of {self.block_size_tokens} tokens"
             raise ValueError(f"kv_blocks: {blocks} cannot hold one sequence of max_model_len {self.max_model_len}")
@@ -156,6 +171,11 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def pushes_layers(self) -> bool:
         """Whether decode ranks call for a prefill that pushes its KV to them."""
         return self.kv_connector == "mooncake_layerwise"
+
+    @property
+    def first_label(self) -> int:
+        """The `engine` label of the first engine: with external data parallelism its number in the group."""
+        return self.first_engine + self.data_parallel_rank
 
     @property
     def kv_tokens(self) -> int:

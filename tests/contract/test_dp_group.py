@@ -182,6 +182,65 @@ async def test_after_seven_failures_in_an_hour_it_stays_down(world: World) -> No
     assert len(group.failures_ms) == 16
 
 
+async def test_a_new_epoch_is_found(world: World) -> None:
+    a, b, at = await two(world)
+    await world.store.command("DEL", world.keys.head)
+    for who in (a, b):
+        group = await tell(who, Standing(at, Step.READY))
+    assert (group.generation, group.phase) == (at, GroupPhase.RUNNING)
+
+
+async def test_a_node_has_one_place(world: World) -> None:
+    await begun(member(world, "b", 2, size=6))
+    assert isinstance(await member(world, "b", 4, size=6, seed=1).tell(AT_FIRST), Claimed)
+    await world.passes(SILENT_MS)
+    group = await tell(member(world, "b", 4, size=6, seed=1))
+    assert [each.span.first for each in group.members] == [4]
+
+
+async def test_another_generation_of_the_same_number_is_confirmed_anew(world: World) -> None:
+    a, _, at = await two(world)
+    first = await tell(a, Standing(at, Step.STOPPED))
+    again = await tell(a, Standing(Generation(at.number, "other"), Step.STOPPED))
+    assert [each.confirmed_version < each.heard_version for each in first.members[:1]] == [True]
+    assert [each.confirmed_version == each.heard_version for each in again.members[:1]] == [True]
+
+
+async def test_lines_that_cannot_be_read_go(world: World) -> None:
+    a, _, at = await two(world)
+    row: bytes = await world.store.command("HGET", world.keys.dp, GROUP)
+    await world.store.command("HSET", world.keys.dp, GROUP, row + b"\nb nonsense")
+    await tell(a, Standing(at, Step.READY))
+    mended: bytes = await world.store.command("HGET", world.keys.dp, GROUP)
+    assert b"nonsense" not in mended
+
+
+async def test_neighbours_are_no_claimants(world: World) -> None:
+    middle = member(world, "m", 2, 2, 6)
+    await begun(middle)
+    for name, first in (("a", 0), ("z", 4)):
+        group = await tell(member(world, name, first, 2, 6))
+    assert [each.name for each in group.members] == ["a", "m", "z"]
+
+
+async def test_a_row_heard_in_the_future_claims_nothing(world: World) -> None:
+    a, _, at = await two(world)
+    row: bytes = await world.store.command("HGET", world.keys.dp, GROUP)
+    future = row.rsplit(b" ", 1)[0] + b" 999999999999"
+    await world.store.command("HSET", world.keys.dp, GROUP, future)
+    group = await tell(member(world, "b", 2, seed=1))
+    assert [each.name for each in group.members] == ["a", "b"]
+    await tell(a, Standing(at, Step.READY))
+
+
+async def test_a_member_that_has_failed_before_is_not_forgotten_when_all_leave(world: World) -> None:
+    a, b, at = await two(world)
+    await tell(a, Standing(at, Step.LEFT), FAILED)
+    await tell(b, Standing(at, Step.LEFT))
+    (group,) = await read_groups(world.store, POOL, 0)
+    assert (group.members, len(group.failures_ms)) == ((), 1)
+
+
 @pytest.mark.parametrize("row", [b"junk", b"9" * 30 + b" x 1 - y", b"1 x 1 - y\nb nonsense\nc 1 2", b"\xff\n\xff"])
 async def test_what_cannot_be_read_is_told_again(world: World, row: bytes) -> None:
     a, b, at = await two(world)

@@ -229,6 +229,6 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
 
 MUTATIONS = tuple(
     Mutation(invariant, part, old, new)
-    for part, rows in {**_ROWS, **PLACING, **KEYS}.items()
+    for part, rows in {**_ROWS, **PLACING, **KEYS, **GROUPS}.items()
     for invariant, old, new in rows
 )
