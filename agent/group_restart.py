@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -28,7 +28,7 @@ class RankSet(Protocol):
     """All ranks of this node (agent.launch.rank_set.RankSet)."""
 
     async def start(self) -> None:
-        """Start every rank; returns once the processes run, and rank 0's coordinator takes connections."""
+        """Start every rank; returns once the processes run."""
         ...
 
     async def stop(self) -> None:
@@ -36,7 +36,7 @@ class RankSet(Protocol):
         ...
 
     async def next_exit(self) -> object:
-        """Returns when a rank has ended that was not stopped; `str` of it says which and how."""
+        """Returns when a rank has ended that was not stopped, after a start; `str` of it says which and how."""
         ...
 
 
@@ -49,10 +49,21 @@ class Member(Protocol):
 
 
 class GroupRestart:
-    """One node of a DP group. `is_ready` says whether all its ranks answer."""
+    """One node of a DP group.
 
-    def __init__(self, node: str, member: Member, ranks: RankSet, is_ready: Callable[[], bool]) -> None:
-        self._member, self._ranks, self._is_ready = member, ranks, is_ready
+    `is_ready` says whether all its ranks answer; `coordinated` returns once rank 0, started here or not, coordinates.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        member: Member,
+        ranks: RankSet,
+        *,
+        is_ready: Callable[[], bool],
+        coordinated: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._member, self._ranks, self._is_ready, self._coordinated = member, ranks, is_ready, coordinated
         self._here = Here(node)
         self._wish: Wish | None = None
         self._life: asyncio.Task[None] | None = None
@@ -73,10 +84,12 @@ class GroupRestart:
             async with asyncio.TaskGroup() as tasks:
                 await self._follow(tasks)
         finally:
+            # Those who wait for ranks that were never started need not stop their own.
+            wish = None if self._here.step is Step.STOPPED else Wish(Cause.LEFT, f"{self._node} has left")
             with anyio.CancelScope(shield=True):
                 await self._ranks.stop()
                 with anyio.move_on_after(_GOODBYE_DEADLINE_S):
-                    await self._leave()
+                    await self._leave(wish)
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -127,9 +140,10 @@ class GroupRestart:
 
     async def _live(self) -> None:
         """Start the ranks, and hear of the first that ends by itself."""
+        await self._ranks.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="watch the ranks of this node")
-            await self._ranks.start()
+            await self._coordinated()
             self._move(Step.STARTED)
             self._news.set()
 
@@ -170,8 +184,8 @@ class GroupRestart:
         with anyio.move_on_after(LOOK_S):
             await self._news.wait()
 
-    async def _leave(self) -> None:
+    async def _leave(self, wish: Wish | None) -> None:
         try:
-            await self._member.tell(Standing(self._here.at, Step.LEFT), Wish(Cause.LEFT, f"{self._node} has left"))
+            await self._member.tell(Standing(self._here.at, Step.LEFT), wish)
         except SchedulerError as error:
             log.warning("node %s leaves its DP group without a word: %s", self._node, error)

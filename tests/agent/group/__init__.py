@@ -1,0 +1,1 @@
+"""Nodes of a DP group on a real store."""
