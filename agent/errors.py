@@ -47,9 +47,9 @@ class LaunchError(AgentError):
     """Ranks that cannot be launched, or not be kept; the message says what and where."""
 
 
-class GroupDownError(AgentError):
+class GroupDownError(LaunchError):
     """The DP group of this node has failed too often and stays down; the message says how, and what to do."""
 
 
-class GroupClaimedError(AgentError):
+class GroupClaimedError(LaunchError):
     """Another agent has the ranks of this node, or a DP group of this name and another size."""

@@ -74,22 +74,24 @@ class GroupRestart:
         self._unclaimed_s = time.monotonic()
 
     async def run(self) -> None:
-        """Follow the group until cancelled; then the ranks are stopped and the node leaves the group.
+        """Follow the group until cancelled; what runs then is for `leave` to stop.
 
         Raises, in an exception group, GroupDownError when the group has failed too often, GroupClaimedError when
         another agent has these ranks, StoreRejectedError when the store never took a word, and what the ranks' start
         raises.
         """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                await self._follow(tasks)
-        finally:
-            # Those who wait for ranks that were never started need not stop their own.
-            wish = None if self._here.step is Step.STOPPED else Wish(Cause.LEFT, f"{self._node} has left")
-            with anyio.CancelScope(shield=True):
-                await self._ranks.stop()
-                with anyio.move_on_after(_GOODBYE_DEADLINE_S):
-                    await self._leave(wish)
+        async with asyncio.TaskGroup() as tasks:
+            await self._follow(tasks)
+
+    async def leave(self) -> None:
+        """Stop the ranks, and tell the group; it begins a generation anew where it had ranks of this node."""
+        wish = None if self._here.step is Step.STOPPED else Wish(Cause.LEFT, f"{self._node} has left")
+        await self._ranks.stop()
+        with anyio.move_on_after(_GOODBYE_DEADLINE_S):
+            try:
+                await self._member.tell(Standing(self._here.at, Step.LEFT), wish)
+            except SchedulerError as error:
+                log.warning("node %s leaves its DP group without a word: %s", self._node, error)
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -183,9 +185,3 @@ class GroupRestart:
     async def _wait_for_news(self) -> None:
         with anyio.move_on_after(LOOK_S):
             await self._news.wait()
-
-    async def _leave(self, wish: Wish | None) -> None:
-        try:
-            await self._member.tell(Standing(self._here.at, Step.LEFT), wish)
-        except SchedulerError as error:
-            log.warning("node %s leaves its DP group without a word: %s", self._node, error)

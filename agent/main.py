@@ -10,10 +10,12 @@ from collections.abc import Callable
 import anyio
 
 from agent.launch.launched_node import attached_settings, run_launched
-from agent.launch.plan import make_plan
+from agent.launch.plan import LaunchPlan, make_plan
 from agent.node import run_node
 from agent.settings import AgentSettings
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
+from scheduler.group_generation import Span
+from scheduler.group_member import GroupMember
 from scheduler.keys import PoolKeys
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
@@ -46,7 +48,18 @@ async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None])
     async with open_store(settings.redis) as store:
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         await _ask_once(store, settings)
-        await run_launched(settings, plan, reporter, ready)
+        await run_launched(settings, plan, reporter, ready, _member(store, settings, plan))
+
+
+def _member(store: Store, settings: AgentSettings, plan: LaunchPlan) -> GroupMember | None:
+    """This node's side of its DP group, if other nodes have ranks of it."""
+    if not plan.is_group or plan.is_whole_group:
+        return None
+    launching = plan.settings
+    span = Span(launching.dp_rank_start, launching.local_ranks, launching.dp_size)
+    name = "_".join(settings.node_name.split())
+    scheduling = SchedulerSettings()
+    return GroupMember(store, pool=settings.model, group=plan.dp_group, name=name, span=span, settings=scheduling)
 
 
 async def _ask_once(store: Store, settings: AgentSettings) -> None:

@@ -10,11 +10,14 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 import anyio
 import msgspec
 
 from agent.errors import LaunchError
+from agent.group_restart import Member
+from agent.launch.group_upkeep import GroupUpkeep
 from agent.launch.launched_ranks import LaunchedRanks
 from agent.launch.plan import LaunchPlan
 from agent.launch.readiness import LaunchedPort, is_empty
@@ -40,13 +43,19 @@ def attached_settings(settings: AgentSettings, plan: LaunchPlan) -> AgentSetting
 
 
 async def run_launched(
-    settings: AgentSettings, plan: LaunchPlan, reporter: NodeReporter, ready: Callable[[str], None]
+    settings: AgentSettings,
+    plan: LaunchPlan,
+    reporter: NodeReporter,
+    ready: Callable[[str], None],
+    member: Member | None = None,
 ) -> None:
     """Start the ranks of `plan`, watch, report and keep them until a signal or until cancelled; none is left then.
 
-    `settings` are those of `attached_settings`. Calls `ready` once, when the store has accepted all of them. Raises, in
-    an exception group, LaunchError, StoreRejectedError and TlsFileError.
+    `settings` are those of `attached_settings`, `member` the side of a DP group that spans nodes. Calls `ready` once,
+    when the store has accepted all ranks. Raises, in an exception group, LaunchError, StoreRejectedError and
+    TlsFileError.
     """
+    leaving = AsyncExitStack()
     line = ReadyLine(settings, ready, waits_for_all=True, more=f"; logs in {plan.log_dir}")
     ranks = LaunchedRanks(plan.commands, plan.settings.stop_timeout_s)
     serving, draining = anyio.CancelScope(), anyio.CancelScope()
@@ -58,14 +67,19 @@ async def run_launched(
                 def look() -> list[LaunchedPort]:
                     return _ports(node, settings)
 
+                group = GroupUpkeep(plan, ranks, look, member, settings.node_name) if member else None
+                if group:
+                    leaving.push_async_callback(group.leave)
                 with serving:
-                    await Upkeep(plan, ranks, look, node.refused).run()
+                    upkeep = group or Upkeep(plan, ranks, look, node.refused)
+                    await upkeep.run()
                 await node.leave()
                 with draining:
                     await _until_empty(look, settings, plan.settings.drain_timeout_s)
         finally:
             with anyio.CancelScope(shield=True):
                 await ranks.stop()
+                await leaving.aclose()
         tasks.cancel_scope.cancel()
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
+import anyio
 import httpx
 import pytest
 
@@ -96,6 +97,9 @@ class Fleet:
             await restart.run()
         except ExceptionGroup as error:
             self.ended[node] = first_cause(error)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await restart.leave()
 
 
 @pytest.fixture(scope="module")

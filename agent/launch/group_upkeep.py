@@ -1,0 +1,83 @@
+"""Keeps a node's launched ranks where their DP group spans nodes: all nodes start and stop theirs together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from agent.group_restart import GroupRestart, Member
+from agent.launch.plan import LaunchPlan
+from agent.launch.rank_set import RankSet
+from agent.launch.readiness import LaunchedPort
+
+_LOOK_S = 0.1
+
+
+class GroupUpkeep:
+    """Stands where Upkeep does for ranks that one node can see to alone. `look` gives the ports of the ranks."""
+
+    def __init__(
+        self, plan: LaunchPlan, ranks: RankSet, look: Callable[[], Sequence[LaunchedPort]], member: Member, node: str
+    ) -> None:
+        self._plan, self._ranks, self._look = plan, ranks, look
+        self._earlier = [frozenset[str]()] * len(plan.commands)
+        self._begun_s = 0.0
+        self._group = GroupRestart(node, member, self, is_ready=self.is_ready, coordinated=self._coordinated)
+
+    async def run(self) -> None:
+        """Follow the group until cancelled. Raises, in an exception group, LaunchError and StoreRejectedError."""
+        await self._group.run()
+
+    async def leave(self) -> None:
+        """Stop the ranks and leave the group."""
+        await self._group.leave()
+
+    async def start(self) -> None:
+        """Start all ranks. Raises LaunchError."""
+        self._earlier = [seen | port.lives for seen, port in zip(self._earlier, self._look(), strict=True)]
+        self._begun_s = time.monotonic()
+        await self._ranks.start()
+
+    async def stop(self) -> None:
+        """End all ranks."""
+        await self._ranks.stop()
+
+    async def next_exit(self) -> str:
+        """What to say of the first rank that has ended by itself, or of those that were not ready in time."""
+        timeout_s = self._plan.settings.ready_timeout_s
+        with anyio.move_on_after(self._begun_s + timeout_s - time.monotonic()) as waiting:
+            return await self._described_exit()
+        if waiting.cancelled_caught and not self.is_ready():
+            return f"{self._late()} not ready after {timeout_s:g} s"
+        return await self._described_exit()
+
+    def is_ready(self) -> bool:
+        """Whether all ranks are offered, in lives of this start."""
+        return not self._missing()
+
+    async def _described_exit(self) -> str:
+        found = await self._ranks.next_exit()
+        how = f"exit code {found.returncode}" if found.returncode >= 0 else f"signal {-found.returncode}"
+        return f"rank {found.dp_rank} ended with {how}; its log is {found.log_path}"
+
+    def _missing(self) -> list[int]:
+        ports = zip(self._look(), self._earlier, self._plan.commands, strict=True)
+        return [command.dp_rank for port, earlier, command in ports if not port.is_ready(earlier)]
+
+    def _late(self) -> str:
+        missing = self._missing()
+        return f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
+
+    async def _coordinated(self) -> None:
+        """Where rank 0 is on this node, its coordinator takes connections: ranks that came before would give up."""
+        settings = self._plan.settings
+        while settings.dp_rank_start == 0:
+            try:
+                stream = await anyio.connect_tcp(settings.dp_address, settings.dp_rpc_port)
+            except OSError:
+                await anyio.sleep(_LOOK_S)
+                continue
+            await stream.aclose()
+            return
