@@ -29,8 +29,8 @@ _MAY_RUN = _RUNS | {Step.ANNOUNCED, Step.STOPPING}
 class Here(msgspec.Struct, frozen=True):
     """One node: where it is, and why a rank of generation `at` has ended by itself, "" if none has.
 
-    `came_ms`: the pool time at which its agent was there already; what began before may have had ranks of an earlier
-    life of it, or of another agent with these ranks.
+    `came_ms`: the pool time at which its agent was there already, and `found` the generation at that time; what began
+    before may have had ranks of an earlier life of it, or of another agent with these ranks.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Here(msgspec.Struct, frozen=True):
     step: Step = Step.STOPPED
     failure: str = ""
     came_ms: int = NEVER
+    found: Generation = NONE
 
     @property
     def standing(self) -> Standing:
@@ -72,8 +73,9 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class End(msgspec.Struct, frozen=True):
-    """Ask, from pool time `at_ms` on, that the generation ends."""
+    """Ask, from pool time `at_ms` on, that the generation `of` ends."""
 
+    of: Generation
     at_ms: int
     wish: Wish
 
@@ -98,8 +100,8 @@ def after(here: Here, action: Action) -> Here:
             return msgspec.structs.replace(here, step=Step.STARTING)
         case Stop():
             return msgspec.structs.replace(here, step=Step.STOPPING)
-        case End(at_ms=at_ms):
-            return msgspec.structs.replace(here, came_ms=at_ms)
+        case End(of=of, at_ms=at_ms):
+            return msgspec.structs.replace(here, came_ms=at_ms, found=of)
         case Rest() | GiveUp():
             return here
 
@@ -116,7 +118,7 @@ def next_action(here: Here, said: Group | Claimed) -> Action:
 def _running(here: Here, group: Group) -> Action:
     if here.at != group.generation:
         return Stop(group.why)
-    return End(group.pool_ms, Wish(Cause.FAILED, here.failure)) if here.failure else Rest()
+    return End(group.generation, group.pool_ms, Wish(Cause.FAILED, here.failure)) if here.failure else Rest()
 
 
 def _stopped(here: Here, group: Group) -> Action:
@@ -139,9 +141,9 @@ def _join(here: Here, group: Group) -> Action:
     """Of a generation that is not older than this life of the agent, and that nobody runs without it."""
     others = [member for member in group.members if member.name != here.name]
     is_run = any(member.at == group.generation and member.step in _MAY_RUN for member in others)
-    is_older = here.at == NONE and group.begun_ms <= here.came_ms
+    is_older = here.at == NONE and (group.generation == here.found or group.begun_ms < here.came_ms)
     if is_run or is_older:
-        return End(group.pool_ms, Wish(Cause.JOINED, f"the agent of {here.name} has started"))
+        return End(group.generation, group.pool_ms, Wish(Cause.JOINED, f"the agent of {here.name} has started"))
     return Confirm(group.generation)
 
 

@@ -59,7 +59,7 @@ def _member(store: Store, settings: AgentSettings, plan: LaunchPlan) -> GroupMem
     span = Span(launching.dp_rank_start, launching.local_ranks, launching.dp_size)
     name = "_".join(settings.node_name.split())
     scheduling = SchedulerSettings()
-    return GroupMember(store, pool=settings.model, group=plan.dp_group, name=name, span=span, settings=scheduling)
+    return GroupMember(store, pool=settings.pool, group=plan.dp_group, name=name, span=span, settings=scheduling)
 
 
 async def _ask_once(store: Store, settings: AgentSettings) -> None:

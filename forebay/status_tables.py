@@ -10,6 +10,7 @@ from rich.text import Text
 
 from forebay.printable import cell, printable
 from scheduler.admin import GatewayStatus, RankStatus, Status
+from scheduler.group_status import GroupStatus
 from scheduler.messages import RankState, Role
 
 SILENT_MS = 10_000
@@ -34,6 +35,12 @@ GATEWAY_LEGEND = {
     "placed": "requests it has on ranks now",
     "lease ms": "what is left until it counts as dead, unless it renews",
 }
+GROUP_LEGEND = {
+    "generation": "how often its ranks were started together, on all nodes",
+    "phase": "stopping: no rank is started before all agents have stopped theirs; down: it failed too often, until "
+    "forebay restart",
+    "failures": "in the last hour",
+}
 
 
 def tables(status: Status) -> Iterator[RenderableType]:
@@ -43,6 +50,10 @@ def tables(status: Status) -> Iterator[RenderableType]:
     yield from _unpaired(status.ranks)
     yield _gateways(status.gateways)
     yield _legend(GATEWAY_LEGEND)
+    if status.dp_groups:
+        yield _groups(status.dp_groups)
+        yield _legend(GROUP_LEGEND)
+        yield from _awaited(status.dp_groups)
     unreadable = f", {_counted(status.unreadable, 'unreadable value')}" if status.unreadable else ""
     # A gateway has a row for each pool.
     gateways = _counted(len({(gateway.gateway, gateway.address) for gateway in status.gateways}), "gateway")
@@ -78,6 +89,26 @@ def _unpaired(ranks: list[RankStatus]) -> Iterator[Text]:
         others = ", ".join(sorted({other for of, other in decoding if of == pool})) or "none"
         words = f"prefill ranks of {pool} that are {pair_class} pair with no decode rank; decode ranks are: {others}\n"
         yield Text(printable(words), style="yellow")
+
+
+def _groups(groups: list[GroupStatus]) -> Table:
+    table = _table("pool", "DP group", "phase")
+    for name in ("generation", "ranks", "nodes", "failures"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("the generation before ended as", no_wrap=True)
+    for group in groups:
+        numbers = (group.generation, group.size, len(group.members), group.failures)
+        names = map(cell, (group.pool, group.dp_group, group.phase))
+        table.add_row(*names, *(f"{number:,}" for number in numbers), cell(group.why))
+    return table
+
+
+def _awaited(groups: list[GroupStatus]) -> Iterator[Text]:
+    """A line for each group that waits, and for whom."""
+    for group in groups:
+        if group.awaited:
+            words = f"DP group {group.dp_group} of {group.pool} waits for {'; '.join(group.awaited)}\n"
+            yield Text(printable(words), style="yellow")
 
 
 def _state(rank: RankStatus) -> str:

@@ -9,6 +9,7 @@ from scheduler.breaker import BreakerState, is_coming_back
 from scheduler.draining import Selection, pool_names, read_pool
 from scheduler.errors import StoreDeniedError, StoreRejectedError
 from scheduler.gateway_name import life_and_address
+from scheduler.group_status import GroupStatus, group_statuses
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankState, Role, Source
 from scheduler.rank_view import RankView
@@ -59,12 +60,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything in a store, as `forebay status --json` prints it.
 
     `reservations` is their number over all pools, `unreadable` how many rows and whole pools were left out.
+    `dp_groups` are those whose agents start the ranks.
     """
 
     ranks: list[RankStatus]
     gateways: list[GatewayStatus]
     reservations: int
     unreadable: int
+    dp_groups: list[GroupStatus] = []
 
 
 async def status(store: Store, settings: SchedulerSettings) -> Status:
@@ -75,6 +78,7 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
     """
     ranks: list[RankStatus] = []
     gateways: list[GatewayStatus] = []
+    groups: list[GroupStatus] = []
     unreadable = 0
     denied: list[StoreDeniedError] = []
     names = await pool_names(store)
@@ -82,6 +86,7 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
         try:
             view, skipped = await read_pool(store, pool, settings)
             more, unknown = await _gateways(store, pool, view.pool_ms)
+            groups += await group_statuses(store, pool, view.pool_ms)
         except StoreRejectedError as error:
             unreadable += 1  # a key of the wrong type, or another team's; the other pools are shown all the same
             denied += [error] if isinstance(error, StoreDeniedError) else []
@@ -92,7 +97,7 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
     if denied and len(denied) == len(names):
         raise denied[0]
     held = sum(gateway.reservations for gateway in gateways)
-    return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable)
+    return Status(ranks=ranks, gateways=gateways, reservations=held, unreadable=unreadable, dp_groups=groups)
 
 
 async def requests_in(store: Store, pool: str) -> int:

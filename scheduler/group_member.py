@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 
 from scheduler import calls
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import NONE, Claimed, Group, Span, Standing, Wish
 from scheduler.group_rows import claimed, read_group, words
-from scheduler.keys import PoolKeys
+from scheduler.keys import POOLS, PoolKeys
 from scheduler.opening import open_epoch
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
 
 TRIES = 3
 """Of one word, where the pool's epoch ends meanwhile."""
+WORDS_TO_NAME_POOL = 64
 
 
 class GroupMember:
@@ -33,6 +35,7 @@ class GroupMember:
     ) -> None:
         self._store, self._keys, self._settings = store, PoolKeys(pool), settings
         self._rng = rng or Random()
+        self._pool, self._told = pool, 0
         self._epoch = ""
         self._known = NONE
         self.group = group
@@ -57,9 +60,17 @@ class GroupMember:
             if reply[0] == b"ok":
                 group = read_group(self.group, reply[2], reply[1])
                 self._known = group.generation
+                await self._name_pool()
                 return group
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed again and again")
+
+    async def _name_pool(self) -> None:
+        """Now and then, as the reports do: a group that has yet to start has none, and is to be seen all the same."""
+        self._told += 1
+        if self._told % WORDS_TO_NAME_POOL == 1:
+            with suppress(StoreWrongTypeError):
+                await self._store.command("SADD", POOLS, self._pool)
 
     def _call(self, standing: Standing, wish: Wish | None) -> calls.Call:
         why = (wish.cause.value, words(wish.why)) if wish else ("", "")
