@@ -9,7 +9,8 @@ from scheduler.breaker import BreakerState, is_coming_back
 from scheduler.draining import Selection, pool_names, read_pool
 from scheduler.errors import StoreDeniedError, StoreRejectedError
 from scheduler.gateway_name import life_and_address
-from scheduler.group_status import GroupStatus, group_statuses
+from scheduler.group_admin import read_groups
+from scheduler.group_status import GroupStatus, group_status
 from scheduler.keys import PoolKeys
 from scheduler.messages import RankState, Role, Source
 from scheduler.rank_view import RankView
@@ -86,7 +87,7 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
         try:
             view, skipped = await read_pool(store, pool, settings)
             more, unknown = await _gateways(store, pool, view.pool_ms)
-            groups += await group_statuses(store, pool, view.pool_ms)
+            groups += [group_status(pool, group) for group in await read_groups(store, pool, view.pool_ms)]
         except StoreRejectedError as error:
             unreadable += 1  # a key of the wrong type, or another team's; the other pools are shown all the same
             denied += [error] if isinstance(error, StoreDeniedError) else []

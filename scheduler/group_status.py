@@ -1,12 +1,10 @@
-"""DP groups whose agents start the ranks, as `forebay status` shows them."""
+"""DP groups whose agents start the ranks, as `forebay status` shows them. Pure."""
 
 from __future__ import annotations
 
 import msgspec
 
-from scheduler.group_admin import read_groups
 from scheduler.group_generation import Group, GroupPhase, Step
-from scheduler.store import Store
 
 
 class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +38,8 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberStatus]
 
 
-async def group_statuses(store: Store, pool: str, pool_ms: int) -> list[GroupStatus]:
-    """Those of a pool, by name. Raises StoreUnavailableError or StoreRejectedError."""
-    return [_status(pool, group) for group in await read_groups(store, pool, pool_ms)]
-
-
-def _status(pool: str, group: Group) -> GroupStatus:
+def group_status(pool: str, group: Group) -> GroupStatus:
+    """What is shown of a group."""
     return GroupStatus(
         pool=pool,
         dp_group=group.name,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from scheduler import calls, limit_calls
-from scheduler.calls import Call, Head
+from scheduler.calls import Call, GroupMemberRow, Head
+from scheduler.group_generation import NONE
 from scheduler.limit_rule import EMPTY, Limits
 from scheduler.lua import Script
 from tests.contract.world import AGENT, LEASE_MS, NumberedGateway, World, sample
@@ -43,6 +44,15 @@ def _by_others(world: World) -> dict[Script, Call]:
         Script.REPORT: calls.report(keys, world.epoch, LEASE_MS, AGENT, 3_000, [sample("b")]),
         Script.SNAPSHOT: calls.snapshot(keys, LEASE_MS),
         Script.DRAIN: calls.drain(keys, world.epoch, LEASE_MS, "a"),
+        Script.DP_GROUP: calls.dp_group(
+            keys,
+            (world.epoch, LEASE_MS, "g", "0b"),
+            NONE,
+            ("joined", "why"),
+            GroupMemberRow("n", "0a", 0, 1, 1),
+            NONE,
+            "up",
+        ),
         Script.PREFIX_BELIEVED: calls.prefix_believed(keys.believed(["0a"]), 1_000, [0] * 6),
         Script.API_KEY_PUT: limit_calls.api_key_put("team", b"", b"row", "v1"),
         Script.RECEIPT_FIND: calls.receipt_find(keys, "r", "+", 10),

@@ -32,8 +32,8 @@ GATEWAY, AGENT_ROLE, OPERATOR = ProcessRole.GATEWAY, ProcessRole.AGENT, ProcessR
 OWN: dict[ProcessRole, set[Script]] = {
     GATEWAY: set(Script) - CALLER.keys(),
     # What an agent says of a rank is its word, and drained is part of it (scheduler/rights.py).
-    AGENT_ROLE: {Script.OPEN, Script.REPORT, Script.REAP, Script.PREFIX_BELIEVED, Script.DRAIN},
-    OPERATOR: {Script.OPEN, Script.SNAPSHOT, Script.DRAIN, Script.RECEIPT_FIND}
+    AGENT_ROLE: {Script.OPEN, Script.REPORT, Script.REAP, Script.PREFIX_BELIEVED, Script.DRAIN, Script.DP_GROUP},
+    OPERATOR: {Script.OPEN, Script.SNAPSHOT, Script.DRAIN, Script.RECEIPT_FIND, Script.DP_GROUP}
     | {Script.API_KEY_PUT, Script.API_KEYS_READ},
 }
 DENIED = r"^Redis refuses us: (?!.*script: ).*(permission|this user can't)"
