@@ -37,9 +37,15 @@ exec {sys.executable} -m forebay rank --port $2 --role decode --data-parallel-si
 
 
 class Nodes:
-    """The agents of a group; node n has the ranks from n * `ranks` on, which listen on first_port and those after."""
+    """The agents of a group; node n has the ranks from n * `ranks` on, which listen on first_port and those after.
 
-    def __init__(self, folder: Path, redis_url: str, nodes: int, ranks: int, first_port: int) -> None:
+    They are looked at each `look_ms`.
+    """
+
+    def __init__(
+        self, folder: Path, redis_url: str, nodes: int, ranks: int, first_port: int, look_ms: int = 1000
+    ) -> None:
+        self._look_ms = look_ms
         self._folder, self._redis_url = folder, redis_url
         self.nodes, self.ranks, self.first_port = nodes, ranks, first_port
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
@@ -66,7 +72,8 @@ class Nodes:
             "rank-host": HOST,
             "device-env": "none",
             "log-dir": self._folder / f"logs-{node}",
-            "scrape-ms": 1000,
+            "scrape-ms": self._look_ms,
+            "idle-scrape-ms": self._look_ms,
             "drain-timeout-s": 1,
         }
         command = [f"--{name}={value}" for name, value in options.items()]
@@ -77,8 +84,12 @@ class Nodes:
 
     def kill_rank(self, rank: int) -> None:
         """By kill -9."""
-        for pid in _pids_of(f" rank --port {self.first_port + rank} "):
+        for pid in self._pids_of(rank):
             os.kill(pid, signal.SIGKILL)
+
+    def pids(self) -> list[int]:
+        """Of all ranks that live."""
+        return [pid for rank in range(self.nodes * self.ranks) for pid in self._pids_of(rank)]
 
     def kill_agent(self, node: int) -> None:
         """By kill -9; its ranks go with it."""
@@ -112,6 +123,9 @@ class Nodes:
             group = self.group()
             if group and group.generation.number > after and group.phase is GroupPhase.RUNNING:
                 return group
+            for node, agent in self.agents.items():
+                if agent.poll() is not None:
+                    raise ChildProcessError(f"the agent of node-{node} has ended: {self._log(node)[-500:]}")
             time.sleep(0.1)
         raise TimeoutError(f"the group does not run in a generation after {after}: {self.group()}")
 
@@ -119,9 +133,8 @@ class Nodes:
         """Which nodes started their ranks in a generation, in that order."""
         found = []
         for node in range(self.nodes):
-            log = (self._folder / f"agent-{node}.log").read_text(errors="replace")
             pattern = rf"^(\S+ \S+) .*node-{node} starts its ranks in generation {generation}$"
-            found += [(when, node) for when in re.findall(pattern, log, re.MULTILINE)]
+            found += [(when, node) for when in re.findall(pattern, self._log(node), re.MULTILINE)]
         return [node for _, node in sorted(found)]
 
     def refusals(self) -> int:
@@ -129,15 +142,18 @@ class Nodes:
         logs = self._folder.glob("logs-*/*")
         return sum(log.read_text(errors="replace").count("refused by the coordinator") for log in logs)
 
+    def _log(self, node: int) -> str:
+        return (self._folder / f"agent-{node}.log").read_text(errors="replace")
 
-def _pids_of(words: str) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "-m forebay" in line and words in line:
-            yield int(folder.name)
+    def _pids_of(self, rank: int) -> Iterator[int]:
+        words = f"-m forebay rank --port {self.first_port + rank} "
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if words in line:
+                yield int(folder.name)
 
 
 @contextmanager
