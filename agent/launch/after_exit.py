@@ -5,7 +5,6 @@
 | ended before all ranks were ready | all of them end, and the agent: what is wrong will not pass by itself |
 | is independent | it is begun anew, alone; given up after MAX_TRIES short lives in a row, the last one with the agent |
 | is of a DP group that is all on this node | all end and are begun anew: alone, it would wait for the others for ever |
-| is of a DP group on several nodes | all of this node end, and the agent: one node cannot see to the others |
 """
 
 from __future__ import annotations
@@ -59,15 +58,13 @@ class EndAll(msgspec.Struct, frozen=True):
 Answer = BeginAnew | BeginAllAnew | GiveUp | EndAll
 
 
-def after_exit(tries: Tries, *, has_begun: bool, is_group: bool, is_whole_group: bool, others: int) -> Answer:
+def after_exit(tries: Tries, *, has_begun: bool, is_group: bool, others: int) -> Answer:
     """What follows; `tries` has this life in it already.
 
     `has_begun`: all ranks were ready once. `others`: how many other ranks of this node run, or will.
     """
     if not has_begun:
         return EndAll("before all ranks were ready")
-    if is_group and not is_whole_group:
-        return EndAll("and the other members of its DP group, on this node and others, cannot go on")
     if tries.short_lives > MAX_TRIES:
         return GiveUp() if others and not is_group else EndAll(f"after {MAX_TRIES} tries")
     return BeginAllAnew(tries.delay_s) if is_group else BeginAnew(tries.delay_s)

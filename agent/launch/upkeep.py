@@ -104,7 +104,6 @@ class Upkeep:
             tries,
             has_begun=self._has_begun,
             is_group=self._plan.is_group,
-            is_whole_group=self._plan.is_whole_group,
             others=self._others,
         )
         said = self._describe(found)

@@ -16,7 +16,7 @@ from agent.launch.after_exit import (
 
 
 def answer(tries: Tries, **changes: Any) -> Answer:
-    values: dict[str, Any] = {"has_begun": True, "is_group": False, "is_whole_group": True, "others": 3}
+    values: dict[str, Any] = {"has_begun": True, "is_group": False, "others": 3}
     return after_exit(tries, **{**values, **changes})
 
 
@@ -47,7 +47,6 @@ def test_an_independent_rank_that_never_lasts_is_given_up_and_the_last_one_ends_
 
 def test_a_member_of_a_dp_group_is_never_begun_anew_alone() -> None:
     assert answer(ONCE, is_group=True) == BeginAllAnew(1.0)
-    assert isinstance(answer(ONCE, is_group=True, is_whole_group=False), EndAll)
     assert isinstance(answer(TOO_OFTEN, is_group=True), EndAll)
 
 

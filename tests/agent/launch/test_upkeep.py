@@ -54,7 +54,7 @@ class FakeRanks:
 class Site:
     """Upkeep at work, and the world it sees."""
 
-    def __init__(self, *, is_group: bool, is_whole_group: bool = True, **options: Any) -> None:
+    def __init__(self, *, is_group: bool, **options: Any) -> None:
         self.ranks = FakeRanks()
         self.lives = [0, 0]
         self.refused: dict[str, str] = {}
@@ -73,7 +73,7 @@ class Site:
             ranks="127.0.0.1:9000-9001",
             dp_group="",
             is_group=is_group,
-            is_whole_group=is_whole_group,
+            is_whole_group=True,
             log_dir="/no",
             settings=launch,
         )
@@ -138,15 +138,6 @@ async def test_a_dp_group_that_is_all_here_ends_whole_before_it_is_begun_anew() 
         site.lives = [1, 1]
         site.ranks.end(1)
         await until(lambda: site.ranks.done == ["start", "stop", "start"], "it is begun anew")
-
-
-async def test_a_member_of_a_group_on_several_nodes_ends_the_agent() -> None:
-    site = Site(is_group=True, is_whole_group=False)
-    async with kept(site) as task:
-        site.lives = [1, 1]
-        site.ranks.end(0, 3)
-        said = await error_of(task)
-    assert said.startswith("rank 0 (port 9000) ended with exit code 3 and the other members of its DP group")
 
 
 async def test_the_looks_before_a_rank_ended_make_its_next_life_not_ready() -> None:
