@@ -20,6 +20,7 @@ from scheduler.group_generation import (
     Step,
     Wish,
 )
+from scheduler.group_rows import words
 
 NEVER = 1 << 53
 _RUNS = frozenset({Step.STARTING, Step.STARTED, Step.READY})
@@ -29,14 +30,16 @@ _MAY_RUN = _RUNS | {Step.ANNOUNCED, Step.STOPPING}
 class Here(msgspec.Struct, frozen=True):
     """One node: where it is, and why a rank of generation `at` has ended by itself, "" if none has.
 
-    `came_ms`: the pool time at which its agent was there already, and `found` the generation at that time; what began
-    before may have had ranks of an earlier life of it, or of another agent with these ranks.
+    `was_ready`: all its ranks answered once in this life of the agent. `came_ms`: the pool time at which its agent was
+    there already, and `found` the generation at that time; what began before may have had ranks of an earlier life of
+    it, or of another agent with these ranks.
     """
 
     name: str
     at: Generation = NONE
     step: Step = Step.STOPPED
     failure: str = ""
+    was_ready: bool = False
     came_ms: int = NEVER
     found: Generation = NONE
 
@@ -81,7 +84,7 @@ class End(msgspec.Struct, frozen=True):
 
 
 class GiveUp(msgspec.Struct, frozen=True):
-    """The group stays down."""
+    """Nothing more is started here: the agent ends."""
 
     why: str
 
@@ -93,7 +96,7 @@ def after(here: Here, action: Action) -> Here:
     """Where the node is once it has begun an action."""
     match action:
         case Confirm(at=at):
-            return Here(here.name, at)
+            return Here(here.name, at, was_ready=here.was_ready)
         case Announce():
             return msgspec.structs.replace(here, step=Step.ANNOUNCED)
         case Start():
@@ -117,6 +120,10 @@ def next_action(here: Here, said: Group | Claimed) -> Action:
 
 def _running(here: Here, group: Group) -> Action:
     if here.at != group.generation:
+        is_to_blame = bool(here.failure) and words(here.failure) == group.why
+        if is_to_blame and not here.was_ready:
+            # What is wrong from the first on will not pass by itself, and the other nodes need not go along.
+            return GiveUp(f"{here.failure}; it was before the ranks of {here.name} were all ready")
         return Stop(group.why)
     return End(group.generation, group.pool_ms, Wish(Cause.FAILED, here.failure)) if here.failure else Rest()
 

@@ -97,7 +97,7 @@ class GroupRestart:
         while True:
             self._news.clear()
             if self._here.step is Step.STARTED and self._is_ready():
-                self._move(Step.READY)
+                self._here = msgspec.structs.replace(self._here, step=Step.READY, was_ready=True)
             if (said := await self._tell()) is not None:
                 self._do(next_action(self._here, said), tasks)
                 self._check_claim(said)
@@ -160,7 +160,7 @@ class GroupRestart:
             self._life.cancel()
             await asyncio.wait([self._life])
         await self._ranks.stop()
-        self._here = Here(self._node, self._here.at)
+        self._here = Here(self._node, self._here.at, was_ready=self._here.was_ready)
         self._news.set()
 
     def _check_claim(self, said: Group | Claimed) -> None:

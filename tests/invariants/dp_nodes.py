@@ -93,10 +93,11 @@ class Node:
         step = self.here.step
         if step is Step.STOPPING:
             self.runs = None
-            self.here = Here(self.here.name, self.here.at)
+            self.here = Here(self.here.name, self.here.at, was_ready=self.here.was_ready)
         elif step in {Step.STARTING, Step.STARTED}:
             then = Step.STARTED if step is Step.STARTING else Step.READY
-            self.here = msgspec.structs.replace(self.here, step=then)
+            was_ready = self.here.was_ready or then is Step.READY
+            self.here = msgspec.structs.replace(self.here, step=then, was_ready=was_ready)
 
     def look(self, fate: Fate = Fate.ARRIVES) -> Action | None:
         """One word with the store, and what follows from it; None where there was no reply."""
@@ -111,7 +112,8 @@ class Node:
                 self.runs = self.here.at
                 self.lives.append(self.here.at)
             case GiveUp():
-                self.is_alive, self.has_given_up = False, True
+                self.leave(Fate.ARRIVES)
+                self.has_given_up = True
             case End(wish=wish):
                 self.wish = wish
             case _:

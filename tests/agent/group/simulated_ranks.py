@@ -45,6 +45,7 @@ class SimulatedRanks:
         self._serving: set[int] = set()
         self._exits: asyncio.Queue[Exit] = asyncio.Queue()
         self.starts = 0
+        self.ends_at_once = False
         self.refused: list[str] = []
 
     @property
@@ -62,6 +63,8 @@ class SimulatedRanks:
             self._tasks.create_task(self._live(settings), name=f"rank {settings.data_parallel_rank}")
             for settings in self._settings
         ]
+        if self.ends_at_once:
+            await self.kill(0)
 
     async def stop(self) -> None:
         for life in self._lives:

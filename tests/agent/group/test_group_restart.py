@@ -211,6 +211,21 @@ async def test_a_group_that_fails_again_and_again_stays_down(
         assert (await fleet.group()).generation.number > second.generation.number
 
 
+async def test_an_agent_whose_ranks_never_were_ready_ends_and_the_others_wait_for_it(redis: RedisServer) -> None:
+    async with fleet_of(redis, 1) as (fleet, _):
+        fleet.ranks[3].ends_at_once = True
+        fleet.start(*range(NODES))
+        await until(lambda: 3 in fleet.ended, "it ends")
+        assert isinstance(fleet.ended[3], GroupDownError)
+        assert str(fleet.ended[3]) == "rank 3 was killed; it was before the ranks of node-3 were all ready"
+        await until(lambda: _said(fleet, "rank 3 (no agent"), "it is awaited", pause_s=0.02)
+        await until(lambda: not any(ranks.alive for ranks in fleet.ranks), "nothing is left half started")
+        fleet.ranks[3].ends_at_once = False
+        fleet.start(3)
+        await fleet.until_running()
+        assert fleet.ended.keys() == {3}
+
+
 async def test_an_agent_with_the_ranks_of_another_ends(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_restart, "CLAIM_PATIENCE_S", 0.2)
     async with fleet_of(redis, 1) as (fleet, store):
