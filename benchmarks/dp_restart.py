@@ -74,7 +74,7 @@ class Nodes:
             "log-dir": self._folder / f"logs-{node}",
             "scrape-ms": self._look_ms,
             "idle-scrape-ms": self._look_ms,
-            "drain-timeout-s": 1,
+            "drain-timeout-s": 0,
         }
         command = [f"--{name}={value}" for name, value in options.items()]
         with (self._folder / f"agent-{node}.log").open("ab") as log:
