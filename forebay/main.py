@@ -17,8 +17,8 @@ from forebay.unknown_variables import refuse_unknown_variables
 from scheduler.errors import StoreUrlError
 
 COMMANDS = (
-    *("up", "proxy", "gateway", "agent", "rank", "status", "drain", "undrain", "restart", "explain", "key", "redis-users"),
-    *("preflight", "batch", "bench", "simulate"),
+    *("up", "proxy", "gateway", "agent", "rank", "status", "drain", "undrain", "restart", "explain", "key"),
+    *("redis-users", "preflight", "batch", "bench", "simulate"),
     *("gateway-worker", "local-redis", "bench-backend", "bench-load", "bench-peer"),
 )
 LOG_LEVELS = ("debug", "info", "warning", "error")
