@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -10,16 +11,19 @@ from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
+from agent import kv_discovery
 from agent.discovery import Description, ModelList, VersionAnswer
 from agent.errors import AnswerError, DiscoveryError, NoSuchRouteError, PageError, WarmUpError
 from agent.evidence import Answered, Broken, EngineDead, Evidence, Healthy, PageEvidence, Refused, Silent, Unanswered
 from agent.metrics_page import parse_metrics
 from agent.settings import AgentSettings
-from scheduler.messages import RankCard, Role
+from scheduler.endpoints import host_of
+from scheduler.messages import KvAddress, RankCard, Role
 
 Decoded = TypeVar("Decoded")
 
@@ -114,20 +118,41 @@ class Probe:
 
     async def warm_up(self, card: RankCard) -> None:
         """One small completion on the card's engine. Raises WarmUpError unless it succeeds."""
+        await self._complete(card, "warm-up", max_tokens=1 if card.role is Role.PREFILL else 8)
+
+    async def kv_of_push(self, card: RankCard) -> KvAddress:
+        """Where a rank of NIXL's push says it has KV, in its answer to the smallest prefill leg there is.
+
+        Its one block is held until its lease ends. Raises WarmUpError and DiscoveryError.
+        """
+        transfer_id = f"forebay-{secrets.token_hex(8)}"
+        params = {"do_remote_decode": True, "do_remote_prefill": False, "transfer_id": transfer_id}
+        answer = await self._complete(card, "the request for its KV address", max_tokens=1, kv_transfer_params=params)
+        return kv_discovery.of_push(answer, host_of(card.endpoint))
+
+    async def kv_of_mooncake(self, card: RankCard, port: int) -> KvAddress:
+        """What the bootstrap server of a rank of Mooncake says of it. Raises DiscoveryError."""
+        parts = urlsplit(self._url)
+        url = parts._replace(scheme="http", netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
+        with _translated(DiscoveryError, f"the bootstrap server {url}"):
+            async with asyncio.timeout(self._deadline_s):
+                answer = await self._ask("GET", "/query", _LARGEST_ANSWER_BYTES, {}, at=url)
+        if not answer.is_success:
+            raise DiscoveryError(f"the bootstrap server {url} answers {answer.status}")
+        return kv_discovery.of_mooncake(answer.body, url, card.local_index or 0)
+
+    async def _complete(self, card: RankCard, what: str, **fields: Any) -> bytes:
+        """The answer to a small completion on the card's engine. Raises WarmUpError unless it succeeds."""
         headers = dict(self._key)
         if card.local_index is not None:
             headers["x-data-parallel-rank"] = str(card.local_index)
-        body = {
-            "model": card.model,
-            "prompt": "The basin in front of the turbines",
-            "temperature": 0,
-            "max_tokens": 1 if card.role is Role.PREFILL else 8,
-        }
-        with _translated(WarmUpError, "warm-up"):
+        body = {"model": card.model, "prompt": "The basin in front of the turbines", "temperature": 0, **fields}
+        with _translated(WarmUpError, what):
             async with asyncio.timeout(self._warm_up_deadline_s):
                 answer = await self._ask("POST", "/v1/completions", _LARGEST_ANSWER_BYTES, headers, json=body)
         if not answer.is_success:
-            raise WarmUpError(f"warm-up answers {answer.status}: {answer.body[:200].decode(errors='replace')}")
+            raise WarmUpError(f"{what} answers {answer.status}: {answer.body[:200].decode(errors='replace')}")
+        return answer.body
 
     async def _fetch(self, path: str, kind: type[Decoded]) -> Decoded:
         with _translated(DiscoveryError, path):
@@ -149,12 +174,17 @@ class Probe:
         async with asyncio.timeout(self._deadline_s):
             return await self._ask("GET", path, largest_bytes, headers, extensions=extensions)
 
-    async def _ask(self, method: str, path: str, largest_bytes: int, headers: Mapping[str, str], **more: Any) -> Answer:
-        """The whole answer, in the time that the caller gives. Raises AnswerError and what httpx raises."""
+    async def _ask(
+        self, method: str, path: str, largest_bytes: int, headers: Mapping[str, str], *, at: str = "", **more: Any
+    ) -> Answer:
+        """The whole answer, in the time that the caller gives; `at` another server than the rank's, if there is a URL.
+
+        Raises AnswerError and what httpx raises.
+        """
         # Encoded, an answer could be a thousand times longer than what is counted. httpx's own timeouts are per read;
         # an answer that trickles in must meet the deadline as a whole.
         headers = {"accept-encoding": "identity", **headers}
-        url = f"{self._metrics_url if path == _METRICS else self._url}{path}"
+        url = f"{at or (self._metrics_url if path == _METRICS else self._url)}{path}"
         async with self._http.stream(method, url, headers=headers, timeout=None, **more) as answer:
             encoding = answer.headers.get("content-encoding", "identity")
             if encoding != "identity":

@@ -7,12 +7,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from agent.node_report import NodeReport
 from agent.report_timing import LEAST_GAP_S, due_at_s, interval_s
 from scheduler.errors import SchedulerError, StoreRejectedError
-from scheduler.messages import RankCard, RankReport, RankState, ReportReply
+from scheduler.messages import Clash, RankCard, RankReport, RankState, ReportReply
 
 log = logging.getLogger(__name__)
 _GATHER_S = 0.01
@@ -52,6 +53,7 @@ class Publisher:
         self._changed = asyncio.Event()
         self._sent = NodeReport((), {}, {})
         self._refused: Mapping[str, str] = {}
+        self._clashing: Mapping[str, Clash] = {}
         self._reasons: dict[str, set[str]] = {}
         self._complaints: set[str] = set()
 
@@ -111,9 +113,11 @@ class Publisher:
         self._complaints.clear()
         self._interval_s = interval_s(reply.interval_ms)
         self._log_refusals(reply.refused)
-        self._log_states(report, reply.refused)
+        self._log_clashes(reply.clashing)
+        refused = reply.refused.keys() | reply.clashing.keys()
+        self._log_states(report, refused)
         self._sent = report
-        self._accepted(report, frozenset(r.rank for r in report.reports) - reply.refused.keys())
+        self._accepted(report, frozenset(r.rank for r in report.reports) - refused)
         return True
 
     def _log_refusals(self, refused: Mapping[str, str]) -> None:
@@ -127,7 +131,16 @@ class Publisher:
             log.info("rank %s is now agent %s's", rank, self._node)
         self._refused = dict(refused)
 
-    def _log_states(self, report: NodeReport, refused: Mapping[str, str]) -> None:
+    def _log_clashes(self, clashing: Mapping[str, Clash]) -> None:
+        for rank, clash in clashing.items():
+            if self._clashing.get(rank) != clash:
+                log.warning(
+                    "rank %s has the %s that rank %s has already; it is refused, and tried again",
+                    rank, clash.what, clash.rank,
+                )  # fmt: skip
+        self._clashing = dict(clashing)
+
+    def _log_states(self, report: NodeReport, refused: AbstractSet[str]) -> None:
         before = {r.rank: (r.state, r.incarnation) for r in self._sent.reports}
         for r in report.reports:
             is_new = before.get(r.rank) != (r.state, r.incarnation)

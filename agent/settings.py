@@ -14,7 +14,9 @@ from agent.launch.settings import LaunchSettings
 from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
-ConnectorName = Literal["auto", "nixl", "mooncake_pull", "pull", "store", "mooncake_layerwise"]
+ConnectorName = Literal[
+    "auto", "nixl", "nixl_push", "mooncake_pull", "mooncake", "mooncake_layerwise", "sglang", "pull", "store"
+]
 
 LONGEST_MS = 3_600_000
 """An hour."""
@@ -40,6 +42,14 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "pull: nixl or mooncake_pull, told apart by what they answer"
         ),
     ] = "auto"
+    bootstrap_port: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65535,
+            description="where prefill ranks of mooncake and sglang are met: the first port's, further ones' follow",
+        ),
+    ] = 8998
     metrics_ports: Annotated[
         str,
         Meta(
@@ -125,6 +135,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def targets(self) -> tuple[Target, ...]:
         """The ports to attach to."""
         return parse_targets(self.ranks)
+
+    def bootstrap_port_of(self, target: Target) -> int:
+        """The port where other ranks meet those behind this one: as many on from the first as ports of its host come
+        before it. One that is added later comes last.
+        """
+        beside = [each for each in self.targets if each.host == target.host]
+        return self.bootstrap_port + (beside.index(target) if target in beside else len(beside))
 
     @property
     def pool(self) -> str:

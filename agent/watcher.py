@@ -11,6 +11,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from agent.discovery import Description, rank_card
 from agent.errors import AgentError
 from agent.evidence import Answered, Healthy, Silent, Unanswered
@@ -22,7 +24,7 @@ from agent.pushes import Pushes
 from agent.rank_state import RankTrack
 from agent.settings import AgentSettings
 from agent.targets import Target
-from scheduler.messages import RankCard
+from scheduler.messages import KvAddress, RankCard, Role
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +117,23 @@ class Watcher:
         for track in self.port.strangers:
             card = rank_card(track.rank, self.port.target, track.sample, track.incarnation.text, about, self._settings)
             await self._warm_up(track, card)
-            self.port = introduce(self.port, [card])
+            self.port = introduce(self.port, [msgspec.structs.replace(card, kv=await self._kv_address(card))])
             self._changed()
+
+    async def _kv_address(self, card: RankCard) -> KvAddress | None:
+        """What gateways have to know of a prefill rank before they send it anything, if its connector wants it so."""
+        if card.role is not Role.PREFILL:
+            return None
+        port = self._settings.bootstrap_port_of(self.port.target)
+        match self._settings.kv_connector:
+            case "nixl_push":
+                return await self._probe.kv_of_push(card)
+            case "mooncake":
+                return await self._probe.kv_of_mooncake(card, port)
+            case "sglang":
+                return KvAddress(host=self.port.target.host, port=port)
+            case _:
+                return None
 
     async def _warm_up(self, track: RankTrack, card: RankCard) -> None:
         """Warm up an engine that has not generated a token yet; one that has was warm before this agent came."""

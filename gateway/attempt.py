@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
+
 from gateway.answer_leg import AnswerLeg
 from gateway.connectors import CONNECTORS
-from gateway.connectors.connector import DecodeFirst, PrefillFirst
+from gateway.connectors.connector import DecodeFirst, PrefillFirst, Together
 from gateway.decode_first_pair import DecodeFirstPair
 from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import Edits, stops_at_recomputed
 from gateway.gateway import Gateway
+from gateway.joint_pair import JointPair
 from gateway.leg_failures import LegFailures
 from gateway.notes import Notes
 from gateway.outcome import RANK_ERRORS, Outcome, Served
@@ -62,6 +65,8 @@ class Attempt:
         match CONNECTORS[prefill.card.connector]:
             case PrefillFirst() as connector:
                 return await PullPair(placed, connector).run((prefill, decode), self._tries)
+            case Together() as connector:
+                return await JointPair(placed, connector, room=secrets.randbits(63)).run((prefill, decode), self._tries)
             case DecodeFirst() as connector if self._may_be_called(connector):
                 return await DecodeFirstPair(placed, connector).run((prefill, decode), self._tries)
             case DecodeFirst():

@@ -110,7 +110,7 @@ class DecodeFirstPair:
     async def _decode(self, decode: RankCard, awaited: Awaited, prefilling: CalledPrefill) -> Usage | None:
         request = self._placed.request
         edits = Edits(
-            cached_tokens=lambda: prefilling.cached_tokens,
+            cached_later=lambda: prefilling.cached_tokens,
             own_stop=stops_at_recomputed(request.body.fields),
             dialect=dialect_of(request.api),
         )

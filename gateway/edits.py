@@ -27,18 +27,21 @@ from gateway.wire import Fields
 class Edits(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be changed: the prefill rank's `cached_tokens`, None where there was none.
 
-    Where both legs run at once it is asked for when it is needed. `own_stop`: `recomputed` is a stop string of the
-    client's own, so to stop there means nothing else. `dialect` is that of the answer.
+    Where both ranks are at work at once `cached_later` says them when they are needed, if they are known by then.
+
+    `own_stop`: `recomputed` is a stop string of the client's own, so to stop there means nothing else. `dialect` is
+    that of the answer.
     """
 
-    cached_tokens: int | Callable[[], int | None] | None = None
+    cached_tokens: int | None = None
+    cached_later: Callable[[], int | None] | None = None
     own_stop: bool = False
     dialect: Dialect = CHOICES
 
     @property
-    def told_cached_tokens(self) -> int | None:
-        """The cached tokens, as far as the prefill rank has told them by now."""
-        return self.cached_tokens() if callable(self.cached_tokens) else self.cached_tokens
+    def cached_by_now(self) -> int | None:
+        """The prefill rank's cached tokens; None where nothing is known of them."""
+        return self.cached_tokens if self.cached_later is None else self.cached_later()
 
     def worth_a_look(self, events: bytes) -> bool:
         """Whether there may be something to edit; nearly all events have nothing and are not decoded."""
@@ -79,7 +82,7 @@ def edited(document: bytes, edits: Edits, *, streamed: bool) -> bytes:
         document = without_params(document)
     try:
         fields = FIELDS_DECODER.decode(document)
-        cached_tokens = edits.told_cached_tokens
+        cached_tokens = edits.cached_by_now
         changes = {} if cached_tokens is None else dialect.changes(fields, cached_tokens)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return document

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import anyio
 
 from gateway.connectors.connector import Call, DecodeFirst
-from gateway.connectors.kv_hosts import host_of, is_local
+from gateway.connectors.kv_hosts import host_of
 from gateway.errors import UnknownRouteError
+from scheduler.endpoints import is_local
 from scheduler.messages import RankCard
 
 log = logging.getLogger(__name__)

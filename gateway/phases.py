@@ -23,8 +23,8 @@ class Phases:
             self._pool.advance(self._reservation, Phase.DISPATCHED)
 
     def prefill_done(self) -> None:
-        """The prefill rank of a pair is done with it, and the decode rank stays the one it was placed on."""
-        if not self._is_over:
+        """The prefill rank of a pair is done with it, and the decode rank stays; needless once the answer has begun."""
+        if not self._is_over and not self._has_first_token:
             self._pool.advance(self._reservation, Phase.PREFILL_DONE)
 
     def first_token(self) -> None:

@@ -34,11 +34,12 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     """The attempts at one request, the present one included.
 
     `again` says when the request may be tried anew at all; `avoid` are the ranks that failed, or may be why another one
-    did; `pairable` says whether a prefill rank may still be used. The `silent` ones among them let it come to a
-    `time_out`.
+    did; `pairable` says whether a prefill rank may still be used, `needs_pair` whether it must be. The `silent` ones
+    among them let it come to a `time_out`.
     """
 
     pairable: bool
+    needs_pair: bool = False
     again: Again = Again.WHATEVER
     placements: int = 1
     failed_prefills: int = 0
@@ -99,7 +100,7 @@ def next_step(tries: Tries, outcome: Outcome, *, may_ask_again: bool = False) ->
             return Finish(outcome.usage)
         case Failed():
             if may_ask_again and outcome.rank in tries.avoid and isinstance(outcome.error, RankUnreachableError):
-                return PlaceAgain(msgspec.structs.replace(tries, pairable=False), outcome, asks_again=True)
+                return PlaceAgain(_unpaired(tries), outcome, asks_again=True)
             return GiveUp(outcome.error) if tries.is_last else PlaceAgain(_after(tries, outcome), outcome)
         case _:
             assert_never(outcome)
@@ -115,18 +116,22 @@ def _after(tries: Tries, failed: Failed) -> Tries:
         time_out=failed.error if failed.silent else tries.time_out,
     )
     if more.is_last:
-        more = msgspec.structs.replace(more, pairable=False)
+        more = _unpaired(more)
     match failed.trouble:
         case Trouble.PREFILL_FAILED:
             count = tries.failed_prefills + 1
-            return msgspec.structs.replace(
-                more, failed_prefills=count, pairable=more.pairable and count < MAX_FAILED_PREFILLS
-            )
+            more = msgspec.structs.replace(more, failed_prefills=count)
+            return more if count < MAX_FAILED_PREFILLS else _unpaired(more)
         case Trouble.NO_TRANSFER:
-            return msgspec.structs.replace(more, pairable=False)
+            return _unpaired(more)
         case Trouble.DECODE_GONE | Trouble.DECODE_FAILED | Trouble.RECOMPUTED:
             return more
         case Trouble.UNREACHABLE | Trouble.RANK_FAILED | Trouble.SILENT:
             return more
         case _:
             assert_never(failed.trouble)
+
+
+def _unpaired(tries: Tries) -> Tries:
+    """Without a prefill rank, if the decode rank can do without."""
+    return msgspec.structs.replace(tries, pairable=tries.pairable and tries.needs_pair)

@@ -72,6 +72,8 @@ class Serving:
         place = self._place_or_raise(await self._decide(held, asked, tries.avoid))
         if (error := tries.end_before(place)) is not None:
             return await self._give_up(held, error)
+        if not all(leg.card.serves_whole for leg in place.legs):
+            tries = msgspec.structs.replace(tries, needs_pair=True)
         began_s = time.monotonic()
         outcome = await self._attempt(held, asked, place, tries)
         may_ask_again = self._gateway.rank_wait.may_wait(self._request.record)

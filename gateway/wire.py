@@ -33,6 +33,8 @@ from gateway import engine_words
 Fields = dict[str, Raw]
 
 FORBIDDEN = ("kv_transfer_params", "ec_transfer_params")
+STEERING = frozenset({*FORBIDDEN, "bootstrap_host", "bootstrap_port", "bootstrap_room"})
+"""At the top of a body SGLang has no object around what says whom to connect to."""
 EXTRA_ARGUMENTS = "vllm_xargs"
 
 NULL = Raw(b"null")
@@ -216,7 +218,7 @@ def _model(fields: Fields) -> str | None:
 
 def _strip(fields: Fields) -> Fields:
     """The fields without what a client may not say; `fields` itself where there is nothing to strip."""
-    stripped = {name: value for name, value in fields.items() if name not in FORBIDDEN}
+    stripped = {name: value for name, value in fields.items() if name not in STEERING}
     arguments = stripped.get(EXTRA_ARGUMENTS)
     if arguments is not None and (text := bytes(arguments)).startswith(b"{"):
         inner = _decode(text)

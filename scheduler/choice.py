@@ -30,24 +30,24 @@ class PairRanks(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The ranks that may answer a request, and those that may do so in pairs, by pair class; false if there is none."""
+    """The ranks that may answer a request whole, and those that may in pairs, by pair class; false if there is none."""
 
     mixed: Placeable
     decode: Placeable
     pairs: Sequence[PairRanks]
 
     def __bool__(self) -> bool:
-        return bool(self.mixed or self.decode)
+        return bool(self.mixed or self.decode or self.pairs)
 
 
 def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoid: frozenset[str]) -> Choice:
     """The choice of a gateway that speaks these connectors, for a request that is to avoid some ranks."""
     if shape.only_on:
         mixed, decode = (view.by_role[role].only(shape.only_on) for role in (Role.MIXED, Role.DECODE))
-        return Choice(mixed, decode, [])
+        return Choice(mixed, decode.serving_whole, [])
     mixed, decode = _answering(view, avoid)
     pairs = _pairs(_prefilling(view, avoid), decode, connectors) if shape.pairable else []
-    return Choice(mixed, decode, pairs)
+    return Choice(mixed, decode.serving_whole, pairs)
 
 
 def decoding(view: PoolView, pair_class: str, avoid: frozenset[str]) -> Placeable:

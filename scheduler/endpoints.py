@@ -81,3 +81,14 @@ def _no_range(item: str) -> str:
     except ValueError:
         return "no range of addresses (192.0.2.0/24)"
     return f"no range of addresses, as {meant} is,"
+
+
+def is_local(host: str) -> bool:
+    """Whether a name means the very host it is used on: loopback, any address, `localhost`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

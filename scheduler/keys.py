@@ -67,7 +67,7 @@ class PoolKeys:
         self.seen = f"{self._base}:seen"
         """Hash: rank -> what its agent last reported. report.lua; drain.lua sets the drained flag."""
         self.card = f"{self._base}:card"
-        """Hash: rank -> messages.RankCard as JSON. report.lua."""
+        """Hash: rank -> messages.RankCard as JSON; "kv .." -> the rank whose card says so (claims.lua). report.lua."""
         self.drain = f"{self._base}:drain"
         """Hash: rank -> how often it was drained and undrained; outlives epochs. drain.lua; report.lua restates it."""
         self.breaker = f"{self._base}:breaker"

@@ -51,7 +51,7 @@ _PARTS: dict[Script, tuple[str, ...]] = {
     Script.RENEW: ("rows", "clock", "gateways", "leases"),
     Script.RESYNC: (*_SETTLING, "leases"),
     Script.REAP: (*_SETTLING, "leases"),
-    Script.REPORT: (*_ROSTER, "leases", "samples", "drains"),
+    Script.REPORT: (*_ROSTER, "claims", "leases", "samples", "drains"),
     Script.SNAPSHOT: ("rows",),
     Script.DRAIN: ("rows", "clock", "drains"),
     Script.BREAKER: ("rows", "clock"),

@@ -52,6 +52,10 @@ class Phase(IntEnum):
     FIRST_TOKEN = 3
 
 
+NEED_PREFILL_RANKS = frozenset({"sglang"})
+"""Connectors whose decode ranks refuse what no prefill rank computes for them."""
+
+
 class KvAddress(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway has to know of a rank's KV connector before it has answered anything, as its connector needs it.
 
@@ -97,6 +101,11 @@ class RankCard(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
     @property
+    def serves_whole(self) -> bool:
+        """Whether the rank can serve a request that no other rank prefills."""
+        return self.role is not Role.DECODE or self.connector not in NEED_PREFILL_RANKS
+
+    @property
     def pair_class(self) -> str:
         """Prefill and decode ranks pair only where this is equal: connector, version and KV geometry."""
         return f"{self.connector}/{self.engine_version}/{self.kv_geometry}"
@@ -125,12 +134,21 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     source: Source = Source.PAGE
 
 
+class Clash(msgspec.Struct, frozen=True):
+    """Which rank has already what a card claims, and what that is."""
+
+    rank: str
+    what: str
+
+
 class ReportReply(msgspec.Struct, frozen=True, kw_only=True):
     """What the store answers a node's report.
 
-    `refused` maps each rank that another live agent claims to that agent's name. `interval_ms` is how long the
+    `refused` maps each rank that another live agent claims to that agent's name, `clashing` each rank that was refused
+    since another one has its engine id or its address for KV to that one and what it is. `interval_ms` is how long the
     node waits at least before it reports changes of load (scheduler/pace.py); health goes at once.
     """
 
     refused: dict[str, str]
+    clashing: dict[str, Clash] = {}
     interval_ms: int

@@ -13,6 +13,7 @@ class Fault(StrEnum):
 
     UNKNOWN = "is no rank of this model"
     PREFILLS = "is a prefill rank, which answers nobody; name a decode or a mixed one"
+    PAIRED = "answers nothing that no prefill rank computes for it, and is not to be named"
     DRAINED = "is drained"
     DOWN = "is down"
     STALLED = "is stalled: it does not get on with its requests"
@@ -21,7 +22,7 @@ class Fault(StrEnum):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may be served later."""
-        return self not in (Fault.UNKNOWN, Fault.PREFILLS)
+        return self not in (Fault.UNKNOWN, Fault.PREFILLS, Fault.PAIRED)
 
 
 def fault_of(view: PoolView, rank: str) -> Fault | None:
@@ -31,6 +32,8 @@ def fault_of(view: PoolView, rank: str) -> Fault | None:
         return Fault.UNKNOWN
     if named.card.role is Role.PREFILL:
         return Fault.PREFILLS
+    if not named.card.serves_whole:
+        return Fault.PAIRED
     if named.drained:
         return Fault.DRAINED
     if named.state is not RankState.UP:

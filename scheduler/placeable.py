@@ -58,6 +58,11 @@ class Placeable:
             classes.setdefault(rank.card.pair_class, []).append(rank)
         return {name: Placeable(ranks) for name, ranks in classes.items()}
 
+    @cached_property
+    def serving_whole(self) -> Placeable:
+        """Those that need no prefill rank; these themselves where all are."""
+        return self.those([rank for rank in self.ranks if rank.card.serves_whole])
+
     def least(self, load: Load, share: int) -> Sequence[RankView]:
         """All of few ranks; of many the `LIKELY` ones of the least load, where `share` groups have as many together."""
         if len(self.ranks) <= ALL_UP_TO // share:

@@ -165,6 +165,7 @@ class _Prices:
         if not self._policy.prefills_on_decode or not pairs:
             return ()
         ranks = [self._ranks[each.rank] for pair in pairs for each in pair.decodes]
+        ranks = [rank for rank in ranks if rank.card.serves_whole]
         candidates = self._price(LegKind.WHOLE, ranks, is_first=True)
         return nsmallest(LOCAL, candidates, key=lambda candidate: cost_on(candidate, self._loads[candidate.rank]))
 

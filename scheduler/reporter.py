@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from scheduler import calls
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.keys import POOLS, PoolKeys
-from scheduler.messages import RankCard, RankReport, RankState, ReportReply
+from scheduler.messages import Clash, RankCard, RankReport, RankState, ReportReply
 from scheduler.opening import open_epoch
 from scheduler.pace import report_interval_ms
 from scheduler.prefix_spans import PrefixSpans
@@ -24,6 +24,15 @@ CLAIM_MS = 3_000
 """How long ranks stay claimed by an agent that fell silent."""
 REPORTS_TO_NAME_POOL = 64
 """The list of pools lies in another slot and can be lost alone, so the pool is named again now and then."""
+
+
+class _Told(NamedTuple):
+    """Ranks that were refused, with owners or what they clash with, or lack a card; gateways whose lease has ended."""
+
+    refused: dict[str, str]
+    clashing: dict[str, Clash]
+    cardless: list[str]
+    ended: list[bytes]
 
 
 class Reporter:
@@ -52,11 +61,11 @@ class Reporter:
         """
         self._told |= {report.rank: report for report in reports}
         news = self._news(reports, cards)
-        refused, cardless, ended = await self._tell(reports, news)
+        refused, clashing, cardless, ended = await self._tell(reports, news)
         if missing := [report for report in reports if report.rank in set(cardless)]:
-            more, _, ended = await self._tell(missing, cards)
-            refused |= more
-        self._cards = {rank: card for rank, card in cards.items() if rank not in refused}
+            more = await self._tell(missing, cards)
+            refused, clashing, ended = refused | more.refused, clashing | more.clashing, more.ended
+        self._cards = {rank: card for rank, card in cards.items() if rank not in refused | clashing}
         try:
             await reap_ended(self._store, self._keys, self._epoch, self._settings.lease_ms, ended)
         except StoreWrongTypeError:
@@ -66,7 +75,7 @@ class Reporter:
         if not self._is_listed:  # last, so that a list that cannot be written keeps nothing of a rank from being heard
             await self._list()
             self._is_listed = True
-        return ReportReply(refused=refused, interval_ms=report_interval_ms(self._ranks_in_pool))
+        return ReportReply(refused=refused, clashing=clashing, interval_ms=report_interval_ms(self._ranks_in_pool))
 
     async def goodbye(self) -> None:
         """This node's ranks leave the pool. Raises StoreUnavailableError or StoreRejectedError."""
@@ -88,10 +97,7 @@ class Reporter:
     def _news(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> dict[str, RankCard]:
         return {r.rank: card for r in reports if (card := cards[r.rank]) != self._cards.get(r.rank)}
 
-    async def _tell(
-        self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]
-    ) -> tuple[dict[str, str], list[str], list[bytes]]:
-        """Refused ranks with their owners, ranks without a card, gateways whose lease has ended."""
+    async def _tell(self, reports: Sequence[RankReport], cards: Mapping[str, RankCard]) -> _Told:
         keys = self._keys
         spoilt = ""
         for _ in range(2):
@@ -112,7 +118,9 @@ class Reporter:
                 self._ranks_in_pool = reply[5]
                 self._drains |= zip(_texts(reply[4][::2]), reply[4][1::2], strict=True)
                 owners = dict(zip(refused[::2], (owner.rpartition("/")[0] for owner in refused[1::2]), strict=True))
-                return owners, cardless, reply[3]
+                words = iter(_texts(reply[6]))
+                clashing = {rank: Clash(other, what) for rank, other, what in zip(words, words, words, strict=True)}
+                return _Told(owners, clashing, cardless, reply[3])
             self._epoch = ""
         raise StoreUnavailableError("the pool's epoch changed twice during one report")
 

@@ -12,7 +12,7 @@ from scheduler.breaker import known_breaker
 from scheduler.endpoints import AllowedHosts, EndpointError
 from scheduler.groups import Groups
 from scheduler.loads import FORGOTTEN_MS
-from scheduler.messages import CARD_VERSION, RankCard, RankState, Role
+from scheduler.messages import CARD_VERSION, KvAddress, RankCard, RankState, Role
 from scheduler.placeable import Placeable
 from scheduler.rank_view import RankView
 from scheduler.rows import parse_book, parse_seen
@@ -140,7 +140,7 @@ class Folding:
         try:
             view = _rank_view(rank, former, seen.decode(), load.decode(), card)
             if card:
-                self._allowed.require(view.card.endpoint)
+                self._admit(view.card)
         except EndpointError as error:
             self.refusals += 1
             self.refused[rank] = str(error)
@@ -149,6 +149,15 @@ class Folding:
             self.skipped += 1
             return
         self._ranks[rank] = _with_breaker(view, breaker.decode(errors="replace")) if breaker else view
+
+    def _admit(self, card: RankCard) -> None:
+        """Raises EndpointError if gateways may not send requests to the rank, or other ranks to where it has KV."""
+        self._allowed.require(card.endpoint)
+        kv = card.kv or KvAddress()
+        if kv.bootstrap_url:
+            self._allowed.require(kv.bootstrap_url)
+        if kv.host and not self._allowed.admits(kv.host):
+            raise EndpointError(f"its KV's host {kv.host} is not among those that are allowed")
 
 
 def fold(view: PoolView, delta: Delta) -> tuple[PoolView, int]:

@@ -38,8 +38,8 @@ class EngineCore:
         self._block_size: Final = settings.block_size_tokens
         self._timing: Final[Timing] = timing_of(settings)
         self._end_below: Final = end_threshold(settings.mean_output_tokens)
-        self._only_capped: Final = settings.connector == "mooncake_pull"
-        self.fetches: Final = KvFetches(self.kv, takes_any=self._only_capped)
+        self._only_capped: Final = settings.connector in ("mooncake_pull", "mooncake")
+        self.fetches: Final = KvFetches(self.kv, takes_any=settings.connector == "mooncake_pull")
         self.held: Final = HeldKv(self.kv, settings.block_size_tokens, settings.lease_s)
         self._aborted: set[int] = set()
         self._held_in_step: dict[int, str] = {}

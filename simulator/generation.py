@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from simulator import joint_params
 from simulator.api_errors import bad_request, bad_value, unknown_model, while_read
 from simulator.layer_params import LayerLeg, layer_leg
 from simulator.leg_params import remote_kv
@@ -32,9 +33,10 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     name in its answer's id; for the engine each prompt's number follows in `id_suffix`, a format.
 
     `keeps_ids`: the ids are wanted, not only the text. `repeats`: what the answer says of the request. `shows_cached`:
-    the usage tells the cached tokens. `keeps_kv`: the KV is for another rank to decode from. `pull`: it comes from
-    another rank. Both hold for each of the sequences, as in vLLM. `spare`: it is kept there for nothing, since it is
-    computed here. `layers`: it is pushed there, or comes when it was called for.
+    the usage tells the cached tokens. `keeps_kv`: the KV is for another rank to decode from; `kv_key` is what it is
+    called there, where the request says so. `pull`: it comes from another rank. All hold for each of the sequences, as
+    in vLLM. `spare`: it is kept there for nothing, since it is computed here. `layers`: it is pushed there, or comes
+    when it was called for.
     """
 
     prompts: tuple[Prompt, ...]
@@ -57,6 +59,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Mapping[str, Any] = msgspec.field(default_factory=dict)
     shows_cached: bool = False
     keeps_kv: bool = False
+    kv_key: str = ""
     pull: RemoteKv | None = None
     spare: RemoteKv | None = None
     layers: LayerLeg | None = None
@@ -146,6 +149,8 @@ def by_settings(data: Mapping[str, Any], settings: RankSettings) -> dict[str, An
         return {**shown, "layers": layer_leg(data)}
     if not settings.moves_kv:
         return shown
+    if settings.is_joint:
+        return {**shown, **joint_params.legs(data, settings)}
     computes = data.get("prompt_logprobs") is not None or (data.get("echo") and data.get("logprobs") is not None)
     return {**shown, "keeps_kv": wants_decode(data), "spare" if computes else "pull": remote_kv(settings, data)}
 

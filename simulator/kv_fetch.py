@@ -20,7 +20,10 @@ class EngineDeadError(Exception):
 
 
 class PullOrder(msgspec.Struct, frozen=True):
-    """Fetch the contents of `block_ids` there, in this order, for this request."""
+    """Fetch the contents of `block_ids` there, in this order, for this request.
+
+    A joint one is for the last blocks of the prompt, as many: whoever has them knows which these are.
+    """
 
     request_id: int
     remote: RemoteKv
@@ -58,13 +61,15 @@ class KvFetches:
         follow the published ones, as many as there are. Raises EngineDeadError for none, or else for too few.
         """
         missing = len(sequence.blocks) - sequence.published
-        if not remote.block_ids or (len(remote.block_ids) < missing and not self._takes_any):
+        lacks = not remote.block_ids or (len(remote.block_ids) < missing and not self._takes_any)
+        if lacks and not remote.joint:
             raise EngineDeadError(f"{len(remote.block_ids)} blocks are offered for {missing}")
         first = sequence.published if self._takes_any else len(remote.block_ids) - missing
         self.pending[sequence.request.request_id] = sequence
         sequence.fetched = True
         if remote.complete:
-            order = PullOrder(sequence.request.request_id, remote, remote.block_ids[first : first + missing])
+            blocks = (0,) * missing if remote.joint else remote.block_ids[first : first + missing]
+            order = PullOrder(sequence.request.request_id, remote, blocks)
             self._orders.append(order)
 
     def take_orders(self) -> list[PullOrder]:

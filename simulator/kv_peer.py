@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from simulator.side_channel_frames import Contents, Frame, FrameError, Read, Unpacker, Welcome, pack
+from simulator.bootstrap import BootstrapError, address_of
+from simulator.side_channel_frames import Claim, Contents, Frame, FrameError, Read, Unpacker, Welcome, pack
 from simulator.transfer_params import RemoteKv
 
 _RETRY_S: Final = 0.1
@@ -18,7 +19,8 @@ OnContents = Callable[[Contents | None], None]
 class KvPeer(asyncio.Protocol):
     """`known` once it has said that it is the engine it was taken for; `lost` for ever when the connection ends.
 
-    What is sent before that waits for it. `stranger` is the engine met in its place.
+    What is sent before that waits for it. Without an engine id whoever is there is the one. `stranger` is the engine
+    met in its place.
     """
 
     def __init__(self, remote: RemoteKv, block_size_tokens: int) -> None:
@@ -27,6 +29,7 @@ class KvPeer(asyncio.Protocol):
         self.lost = False
         self.stranger = ""
         self._host, self._port = remote.host, remote.port
+        self._bootstrap_url = remote.bootstrap_url
         self._block_size = block_size_tokens
         self._settled = asyncio.Event()
         self._transport: asyncio.Transport | None = None
@@ -38,10 +41,13 @@ class KvPeer(asyncio.Protocol):
         """Connect, trying again and again as ZMQ does, until it is known or lost."""
         try:
             async with asyncio.timeout(deadline_s):
+                if self._bootstrap_url:
+                    found = await address_of(self._bootstrap_url, self.engine_id)
+                    self._host, self._port = found or ("", 0)
                 if _is_port(self._port):
                     await self._connect()
                     await self._settled.wait()
-        except TimeoutError:
+        except (TimeoutError, BootstrapError):
             pass
         if not self.known:
             self._lose()
@@ -50,6 +56,11 @@ class KvPeer(asyncio.Protocol):
         """Ask what these blocks hold; `number` tells the reads apart."""
         self._reads[number] = on_contents
         self.send(Read(number, order_request_id, block_ids))
+
+    def claim(self, number: int, key: str, on_contents: OnContents) -> None:
+        """Ask for the KV of a name, which may be there later."""
+        self._reads[number] = on_contents
+        self.send(Claim(number, key))
 
     def send(self, frame: Frame) -> None:
         """Send a frame, now or once the engine is known."""
@@ -94,7 +105,8 @@ class KvPeer(asyncio.Protocol):
                 return
 
     def _meet(self, welcome: Welcome) -> None:
-        if (welcome.engine_id, welcome.block_size_tokens) != (self.engine_id, self._block_size):
+        engine_id = self.engine_id or welcome.engine_id
+        if (welcome.engine_id, welcome.block_size_tokens) != (engine_id, self._block_size):
             self.stranger = welcome.engine_id
             self.close()
             return

@@ -24,8 +24,8 @@ class KvTaker(Protocol):
     def kv_loaded(self, order: PullOrder, contents: Sequence[int], took_s: float) -> None:
         """It is here."""
 
-    def kv_failed(self, order: PullOrder, peer: KvPeer) -> None:
-        """It will not come, since the peer is lost."""
+    def kv_failed(self, order: PullOrder, peer: KvPeer, *, waited_out: bool = False) -> None:
+        """It will not come, since the peer is lost, or nobody has sent it for as long as it is waited for."""
 
     def kv_fatal(self, order: PullOrder) -> None:
         """The other engine has no such blocks."""
@@ -47,6 +47,8 @@ class KvPuller:
         self._to_meet: asyncio.Queue[KvPeer] = asyncio.Queue()
         self._admitted: dict[int, RemoteKv] = {}
         self._ordered: set[int] = set()
+        self._unscheduled: dict[int, RemoteKv] = {}
+        self._awaited: dict[int, asyncio.TimerHandle | None] = {}
         self._numbers = count()
         self._beat: asyncio.TimerHandle | None = None
 
@@ -58,49 +60,84 @@ class KvPuller:
                     peer = await self._to_meet.get()
                     handshakes.create_task(self._meet(peer), name=f"KV handshake with {peer.engine_id}")
         finally:
-            if self._beat is not None:
-                self._beat.cancel()
+            for timer in (self._beat, *self._awaited.values()):
+                if timer is not None:
+                    timer.cancel()
             for peer in [*self._peers.values()]:
                 peer.close()
 
     def admit(self, request_id: int, remote: RemoteKv) -> None:
         """The engine has the request: NIXL's heartbeats say so to the other one."""
-        if remote.complete and remote.block_ids:
+        if remote.joint:
+            self._unscheduled[request_id] = remote
+        elif remote.complete and remote.block_ids:
             self._admitted[request_id] = remote
             if self._beat is None and self._settings.connector == "nixl":
                 self._beat_later()
 
     def leave(self, request_id: int) -> None:
         """The client is gone. A pull under way goes on to its end; else the other engine is told at once."""
-        if request_id not in self._ordered and (remote := self._admitted.pop(request_id, None)) is not None:
+        remote = self._unscheduled.pop(request_id, None)
+        if request_id not in self._ordered:
+            remote = self._admitted.pop(request_id, remote)
+        if remote is not None:
             self.free(remote)
 
     def free(self, remote: RemoteKv) -> None:
-        """Let the other engine free the KV unread."""
-        if remote.complete:
+        """Let the other engine free the KV unread. Of those that send it only Mooncake's can be told."""
+        if remote.complete and (remote.bootstrap_url or not remote.joint):
             self._peer(remote).send(Done(remote.request_id))
 
     def pull(self, order: PullOrder) -> None:
         """Carry out an order; the taker hears of it later."""
         self._ordered.add(order.request_id)
+        self._unscheduled.pop(order.request_id, None)
         peer = self._peer(order.remote)
-        if peer.lost or self.loses():
+        if (peer.lost and not order.remote.joint) or self.loses():
             self._loop.call_soon(self._failed, order, peer)
+        elif order.remote.joint:
+            self._claim(order, peer)
         else:
             number = next(self._numbers)
             peer.read(number, order.remote.request_id, order.block_ids, partial(self._read, order, peer))
 
+    def _claim(self, order: PullOrder, peer: KvPeer) -> None:
+        """Wait for what is sent. An engine that was met and is gone is not missed: what is due from it never comes."""
+        wait_s = self._settings.kv_wait_ms / 1000
+        ends = self._settings.connector != "nixl_push"
+        self._awaited[order.request_id] = self._loop.call_later(wait_s, self._wait_out, order, peer) if ends else None
+        if not peer.lost:
+            peer.claim(next(self._numbers), order.remote.request_id, partial(self._sent, order, peer))
+
+    def _sent(self, order: PullOrder, peer: KvPeer, answer: Contents | None) -> None:
+        if order.request_id not in self._awaited or (answer is None and peer.known):
+            return
+        self._forget(order)
+        self._ordered.add(order.request_id)
+        if answer is None or answer.contents is None:
+            self._failed(order, peer)
+            return
+        wanted = len(order.block_ids)
+        contents = ((0,) * wanted + answer.contents)[-wanted:]
+        took_s = self._timing.kv_transfer_s(wanted * self._settings.block_size_tokens)
+        self._loop.call_later(took_s, self._loaded, order, contents, took_s)
+
+    def _wait_out(self, order: PullOrder, peer: KvPeer) -> None:
+        self._forget(order)
+        self._taker.kv_failed(order, peer, waited_out=True)
+
     def _peer(self, remote: RemoteKv) -> KvPeer:
-        peer = self._peers.get(remote.engine_id)
-        if peer is None:
-            peer = self._peers[remote.engine_id] = KvPeer(remote, self._settings.block_size_tokens)
+        name = remote.engine_id or f"{remote.host} {remote.port}"
+        peer = self._peers.get(name)
+        if peer is None or (peer.lost and not remote.engine_id):
+            peer = self._peers[name] = KvPeer(remote, self._settings.block_size_tokens)
             self._to_meet.put_nowait(peer)
         return peer
 
     async def _meet(self, peer: KvPeer) -> None:
         await peer.shake_hands(self._settings.kv_handshake_ms / 1000)
         if not peer.known:
-            del self._peers[peer.engine_id]
+            self._peers = {name: other for name, other in self._peers.items() if other is not peer}
 
     def _read(self, order: PullOrder, peer: KvPeer, answer: Contents | None) -> None:
         if answer is None:
@@ -122,6 +159,8 @@ class KvPuller:
 
     def _forget(self, order: PullOrder) -> None:
         self._ordered.discard(order.request_id)
+        if (timer := self._awaited.pop(order.request_id, None)) is not None:
+            timer.cancel()
         self._admitted.pop(order.request_id, None)
 
     def _beat_later(self) -> None:

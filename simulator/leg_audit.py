@@ -24,23 +24,30 @@ def judged(
 ) -> Iterator[tuple[Kind, str]]:
     """What is wrong with a request that was admitted, and the details; whether its API has `min_tokens`."""
     params = body.get("kv_transfer_params") or {}
-    decodes, prefills = bool(params.get("do_remote_prefill")), bool(params.get("do_remote_decode"))
-    if not (decodes or prefills) or not (settings.moves_kv or settings.pushes_layers):
+    decodes, prefills = _kinds(params, generation, settings)
+    if not (decodes or prefills):
         return
     if (decodes and settings.role == "prefill") or (prefills and settings.role == "decode"):
         yield "wrong_role", settings.role
     with_prompt = body.get("prompt_logprobs") is not None or (generation.echo and generation.logprobs is not None)
     if len(generation.prompts) * generation.n > 1 or with_prompt:
         yield "not_one_prompt", f"n={generation.n}, {len(generation.prompts)} prompts"
-    if prefills and (more := more_than_a_token(body, generation)):
+    if prefills and settings.connector != "sglang" and (more := more_than_a_token(body, generation)):
         yield "streamed_prefill", more
     if prefills and settings.connector == "mooncake_pull" and has_min_tokens and generation.min_tokens < 1:
         yield "no_min_tokens", ""
     if settings.pushes_layers:
         if wrong := (_WAITS if decodes else _PUSHES) ^ params.keys():
             yield "altered_params", ", ".join(map(ascii, sorted(wrong)))
-    elif decodes:
+    elif decodes and not settings.is_joint:
         yield from _judged_offer(params, generation, settings)
+
+
+def _kinds(params: Mapping[str, Any], generation: Generation, settings: RankSettings) -> tuple[bool, bool]:
+    """Whether it decodes what another rank has prefilled, and whether it prefills for another."""
+    if settings.pushes_layers:
+        return bool(params.get("do_remote_prefill")), bool(params.get("do_remote_decode"))
+    return generation.pull is not None or generation.spare is not None, generation.keeps_kv
 
 
 def _judged_offer(

@@ -85,7 +85,7 @@ class _RankCollector(Collector):
             for index, runner in enumerate(self._rank.runners)
         ]
         settings = self._rank.settings
-        if settings.connector == "nixl":
+        if settings.connector.startswith("nixl"):
             yield from self._histograms(engines, NIXL_HISTOGRAMS)
             yield from self._counters(engines, NIXL_COUNTERS)
         pulls_kv = settings.connector and settings.role != "prefill"

@@ -33,6 +33,12 @@ Kind = Literal[
     "asked_twice",
     "never_asked",
     "left_waiting",
+    "missing_transfer_id",
+    "reused_transfer_id",
+    "mismatched_ids",
+    "blocks_in_push",
+    "wrong_room",
+    "waited_out",
 ]
 """What each stands for:
 
@@ -57,6 +63,12 @@ Kind = Literal[
 - `asked_twice`: one child's prefill was asked for twice
 - `never_asked`: a rank called for a prefill, and none came within the time of a lease
 - `left_waiting`: a request was left open for as long although its prefill had failed
+- `missing_transfer_id`: a leg of a transfer without a name
+- `reused_transfer_id`: a name, or a room, that an earlier request had
+- `mismatched_ids`: legs that are to be matched by X-Request-Id have different ones
+- `blocks_in_push`: a leg names blocks where the prefill rank is told the decode rank's
+- `wrong_room`: a room that is none
+- `waited_out`: a decode leg waited for KV until its time was over, and nobody had ended it
 """
 
 _MOST_EXAMPLES: Final = 20

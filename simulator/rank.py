@@ -8,20 +8,19 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from uuid import uuid4
 from zlib import crc32
-
-import msgspec
 
 from simulator.answer import Answer
 from simulator.answer_body import AnswerBody, Stamp
-from simulator.api_errors import bad_request, engine_dead, too_busy
+from simulator.api_errors import bad_request, engine_dead, internal_error, too_busy
 from simulator.apis.kept_responses import KeptResponses
+from simulator.choice import Choice
 from simulator.exchange import Exchange
 from simulator.faults import FaultBoard
 from simulator.generation import Generation
 from simulator.http import Connections
-from simulator.layer_params import LayerLeg
+from simulator.joint_audit import JointAudit
+from simulator.leg_names import kv_name, named_layers, named_pull
 from simulator.metrics import registry_of
 from simulator.misuse import MisuseBoard
 from simulator.model import prompt_states
@@ -48,6 +47,7 @@ class Rank:
         self.settings = settings
         self.misuse = MisuseBoard(strict=settings.strict)
         self.shared = shared_kv(settings)
+        self.joint_audit = JointAudit(settings)
         self.runners = [EngineRunner(settings, self.misuse, self.shared, self._crash) for _ in range(settings.engines)]
         self.faults = FaultBoard()
         self.kept_responses = KeptResponses()
@@ -95,6 +95,7 @@ class Rank:
             else:
                 self.served += 1
             runner.abort(ids)
+            runner.kv.meetings.forget(generation.kv_key)
             for request_id in ids:
                 self._engine_ids.pop(request_id, None)
 
@@ -110,13 +111,32 @@ class Rank:
             on_end=end,
         )
         for request, choice in zip(self._requests(generation, ids, name), answer.choices, strict=True):
+            self._begin(runner, request, choice)
+        if generation.spare is not None and generation.spare.block_ids:
+            runner.kv.puller.free(generation.spare)
+
+    def _begin(self, runner: EngineRunner, request: EngineRequest, choice: Choice) -> None:
+        """Work on a request; a prefill rank of SGLang does when somebody has come for what it is to compute."""
+        if self.settings.connector != "sglang" or not request.kv_request_id:
             runner.submit(request, choice)
             if (leg := request.layers) and (target := leg.target):
                 runner.layers.audit.asked(leg, target)
                 if not target.whole:
                     runner.die("a prefill leg's kv_transfer_params lack remote_cached_tokens")
-        if generation.spare is not None and generation.spare.block_ids:
-            runner.kv.puller.free(generation.spare)
+            return
+        key, meetings = request.kv_request_id, runner.kv.meetings
+
+        def give_up() -> None:
+            if meetings.forget(key):
+                choice.fail(internal_error())
+
+        timer = self._loop.call_later(self.settings.kv_wait_ms / 1000, give_up)
+
+        def submit() -> None:
+            timer.cancel()
+            runner.submit(request, choice)
+
+        meetings.when_claimed(key, submit)
 
     def free_remote_kv(self, remote: RemoteKv) -> None:
         """A request was refused: the KV it names is needed no longer. Params that lack a key kill the engine."""
@@ -188,6 +208,8 @@ class Rank:
     def _requests(self, generation: Generation, ids: list[int], name: str) -> list[EngineRequest]:
         now_s = self._loop.time()
         requests: list[EngineRequest] = []
+        # A prefill server of SGLang limits itself, whatever it is asked for.
+        most = 1 if generation.keeps_kv and self.settings.connector == "sglang" else self.settings.max_model_len
         for at, (prompt, max_tokens) in enumerate(zip(generation.prompts, generation.max_tokens, strict=True)):
             engine_id = f"{generation.id_prefix}{name}{generation.id_suffix.format(at)}"
             self._engine_ids |= dict.fromkeys(ids[len(requests) : len(requests) + generation.n], engine_id)
@@ -199,24 +221,20 @@ class Rank:
                     block_keys=tuple(keys),
                     state=state,
                     last_token=prompt.ids[-1],
-                    max_tokens=max_tokens,
+                    max_tokens=min(max_tokens, most),
                     arrival_s=now_s,
                     salt=salt,
                     n=generation.n,
-                    min_tokens=generation.min_tokens,
+                    min_tokens=min(generation.min_tokens, most),
                     ignore_eos=generation.ignore_eos,
                     stop_token_ids=generation.stop_token_ids,
-                    kv_request_id=f"{engine_id}-{uuid4().hex[:8]}" if generation.keeps_kv else "",
-                    pull=generation.pull,
-                    layers=_named(generation.layers, engine_id),
+                    kv_request_id=kv_name(generation, engine_id, self.settings),
+                    pull=named_pull(generation.pull, engine_id),
+                    layers=named_layers(generation.layers, engine_id),
                 )
                 for salt in range(generation.n)
             ]
         return requests
-
-
-def _named(leg: LayerLeg | None, engine_id: str) -> LayerLeg | None:
-    return leg and msgspec.structs.replace(leg, engine_request_id=f"{engine_id}-{uuid4().hex[:8]}")
 
 
 def _respond(exchange: Exchange, body: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Final
 
 from simulator.api_errors import ApiError, internal_error
 from simulator.engine import EngineCore
@@ -18,36 +18,12 @@ from simulator.misuse import MisuseBoard
 from simulator.sequence import EngineRequest, Sequence
 from simulator.settings import RankSettings
 from simulator.sharing_kv_cache import BlockStore
-from simulator.step import Finish, Step, TokenOut
+from simulator.step import Step, TokenOut
+from simulator.token_sink import TokenSink
 
 _MAX_LAG_S: Final = 0.25
 _MAX_STEPS_PER_WAKE: Final = 256
 _ROUND_UP_S: Final = 0.0005
-
-
-class TokenSink(Protocol):
-    """Takes the tokens of one sequence."""
-
-    def begin(self, cached_tokens: int, created_tokens: int) -> None:
-        """The first token comes; so many tokens of the prompt were cached or pulled, and so many are cached now."""
-
-    def push(self, token: int, finish: Finish | None, stop_token: int | None) -> bool:
-        """Take one token; True asks to end the sequence here, since its text holds a stop string."""
-
-    def offer(self, params: dict[str, Any]) -> None:
-        """Before the last token: the kv_transfer_params of the KV that is kept."""
-
-    def flush(self) -> None:
-        """Called once per wake after the tokens."""
-
-    def fail(self, error: ApiError) -> None:
-        """The sequence will not be completed."""
-
-    def abort(self) -> None:
-        """The sequence ends here, and the engine with it."""
-
-    def cut(self) -> None:
-        """The sequence ends here, by the will of whoever runs the rank."""
 
 
 def _nobody_listens() -> None:
@@ -225,7 +201,7 @@ class EngineRunner:
         self.stats.record(step)
         self.reported()
         for kv_request_id in step.kv_expired:
-            self.kv.audit.expired(kv_request_id)
+            self.kv.kv_expired(kv_request_id)
         for push in step.pushes:
             self.layers.push(push)
         for out in step.outputs:

@@ -12,9 +12,10 @@ from functools import partial
 
 from scheduler.rank_tls import load_pair, trusting
 from simulator import routes
+from simulator.bootstrap import answer
 from simulator.dp_coordinator import Coordinator
 from simulator.dp_member import DpMember, joined
-from simulator.http import HttpProtocol
+from simulator.http import Connections, HttpProtocol
 from simulator.layer_channel import LayerChannel
 from simulator.rank import Rank
 from simulator.runner import EngineRunner
@@ -144,12 +145,18 @@ async def _kv_moving(rank: Rank) -> AsyncIterator[None]:
         pulling = []
         for index, runner in enumerate(rank.runners):
             channel = _channel_of(runner, settings, channels)
-            wanted = settings.side_channel_port and settings.side_channel_port + index
-            port = await listeners.enter_async_context(_listening(channel, settings.side_channel_host, wanted))
+            base = settings.bootstrap_port if settings.connector == "sglang" else settings.side_channel_port
+            port = await listeners.enter_async_context(
+                _listening(channel, settings.side_channel_host, base and base + index)
+            )
             address = (settings.advertised_kv_host or settings.side_channel_host, port)
             runner.kv.address = runner.layers.address = address
             run = runner.layers.run() if settings.pushes_layers else runner.kv.puller.run()
             pulling.append(tasks.create_task(run, name=f"KV of engine {index}"))
+        if settings.connector == "mooncake" and settings.role != "decode":
+            engines = [runner.kv for runner in rank.runners]
+            bootstrap = partial(HttpProtocol, partial(answer, engines), Connections(settings.keep_alive_s))
+            await listeners.enter_async_context(_listening(bootstrap, settings.host, settings.bootstrap_port))
         try:
             yield
         finally:

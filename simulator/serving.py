@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from simulator import leg_audit, store_audit, validation
+from simulator import joint_params, leg_audit, store_audit, validation
 from simulator.api_errors import ApiError, SchemaError, api_error
 from simulator.exchange import Exchange, Request
 from simulator.generation import Generation
@@ -16,6 +16,7 @@ from simulator.layer_params import layer_leg
 from simulator.leg_params import remote_kv
 from simulator.rank import Rank, Writer
 from simulator.settings import RankSettings
+from simulator.transfer_params import RemoteKv
 
 Body = Mapping[str, Any]
 
@@ -92,7 +93,8 @@ def _admit(api: Api, rank: Rank, request: Request, exchange: Exchange) -> None:
     if rank.misuse.strict:
         found = leg_audit.judged(body, generation, rank.settings, has_min_tokens=api.has_min_tokens)
         of_store = store_audit.judged(body, generation, rank.settings, rank.shared, name) if rank.shared else ()
-        for kind, detail in (*found, *of_store):
+        joint = rank.joint_audit.judged(body, name) if rank.settings.is_joint else ()
+        for kind, detail in (*found, *of_store, *joint):
             rank.misuse.note(kind, name, detail)
 
 
@@ -105,7 +107,7 @@ def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exc
     except SchemaError:
         raise
     except ApiError:
-        if api.frees_kv and rank.settings.moves_kv and (remote := remote_kv(rank.settings, body)) is not None:
+        if api.frees_kv and rank.settings.moves_kv and (remote := _offered(body, rank)) is not None:
             rank.free_remote_kv(remote)
         _refuse_layers(rank, request)
         raise
@@ -115,6 +117,13 @@ def _admitted(api: Api, rank: Rank, body: Body, name: str, request: Request, exc
 def _refuse_layers(rank: Rank, request: Request) -> None:
     if rank.settings.pushes_layers and (leg := layer_leg(json_of(request))) and leg.target:
         rank.runners[0].layers.refused(leg.target)
+
+
+def _offered(body: Body, rank: Rank) -> RemoteKv | None:
+    """The KV that a refused request was to have from another rank."""
+    if not rank.settings.is_joint:
+        return remote_kv(rank.settings, body)
+    return None if rank.settings.connector == "sglang" else joint_params.legs(body, rank.settings).get("pull")
 
 
 def _of_the_base(body: Body, rank: Rank) -> Body:

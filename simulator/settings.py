@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+JOINT = frozenset({"nixl_push", "mooncake", "sglang"})
+"""The connectors whose legs come at once."""
+
 
 class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one simulated rank is and how fast it is.
@@ -79,12 +82,24 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int, Meta(ge=1, le=1_000_000, description="mean of the geometric length after which the model ends by itself")
     ] = 256
     kv_connector: Annotated[
-        Literal["auto", "none", "nixl", "mooncake_pull", "mooncake_layerwise", "store"],
+        Literal[
+            "auto", "none", "nixl", "nixl_push", "mooncake_pull", "mooncake", "mooncake_layerwise", "sglang", "store"
+        ],
         Meta(description="how KV comes from other ranks; auto: nixl for prefill and decode, none for mixed"),
     ] = "auto"
     kv_store: Annotated[
         str, Meta(description="directory that holds the KV of all ranks with kv_connector store; it only grows")
     ] = ""
+    bootstrap_port: Annotated[
+        int,
+        Meta(
+            ge=0, le=65535, description="where prefill ranks of mooncake and sglang are met; 0 lets the system choose"
+        ),
+    ] = 0
+    kv_wait_ms: Annotated[
+        float,
+        Meta(ge=1, le=3.6e6, description="how long a mooncake or sglang leg waits for the other; whatever the speed"),
+    ] = 480_000.0
     side_channel_host: Annotated[str, Meta(description="address on which other ranks find KV")] = "127.0.0.1"
     side_channel_port: Annotated[
         int, Meta(ge=0, le=65_472, description="port for the same, of the first engine; 0 lets the system choose")
@@ -149,6 +164,8 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(
                 "kv_store: the directory and kv_connector store go together, and only one of them is given"
             )
+        if self.connector == "sglang" and self.engines > 1:
+            raise ValueError("engines: a simulated rank of sglang has one")
 
     @property
     def connector(self) -> str:
@@ -160,11 +177,18 @@ class RankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def moves_kv(self) -> bool:
         """Whether KV is kept for, and pulled from, other ranks."""
-        return self.connector in ("nixl", "mooncake_pull")
+        return self.connector in ("nixl", "mooncake_pull") or self.is_joint
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether both legs of a request come at once, and the one that is first waits for the other."""
+        return self.connector in JOINT
 
     @property
     def lease_s(self) -> float:
         """How long KV is kept for a decode rank."""
+        if self.connector in ("mooncake", "sglang"):
+            return self.kv_wait_ms / 1000
         return (self.kv_lease_ms or (480_000.0 if self.connector == "mooncake_pull" else 30_000.0)) / 1000
 
     @property

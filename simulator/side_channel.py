@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, cast
 
-from simulator.side_channel_frames import Contents, Done, FrameError, Heartbeat, Read, Unpacker, Welcome, pack
+from simulator.side_channel_frames import Claim, Contents, Done, FrameError, Heartbeat, Read, Unpacker, Welcome, pack
+
+OnClaimed = Callable[[tuple[int, ...]], bool]
+"""Takes what was claimed; False where nobody is there for it any more."""
 
 
 class KvSource(Protocol):
@@ -15,6 +20,9 @@ class KvSource(Protocol):
 
     def read_kv(self, kv_request_id: str, block_ids: tuple[int, ...]) -> tuple[int, ...] | None:
         """What these blocks hold now; None where there are no such blocks."""
+
+    def claim_kv(self, claim: Claim, answer: OnClaimed) -> None:
+        """Call with what the KV of a name holds, now or when it is there."""
 
     def kv_done(self, kv_request_id: str) -> None:
         """The request's KV is needed no longer."""
@@ -50,12 +58,20 @@ class SideChannel(asyncio.Protocol):
                 if isinstance(frame, Read):
                     contents = self._source.read_kv(frame.kv_request_id, frame.block_ids)
                     transport.write(pack(Contents(frame.number, contents)))
+                elif isinstance(frame, Claim):
+                    self._source.claim_kv(frame, partial(self._give, frame.number))
                 elif isinstance(frame, Done):
                     self._source.kv_done(frame.kv_request_id)
                 elif isinstance(frame, Heartbeat):
                     self._source.kv_heartbeat(frame.kv_request_id, asyncio.get_running_loop().time())
         except FrameError:
             transport.abort()
+
+    def _give(self, number: int, contents: tuple[int, ...]) -> bool:
+        if self._transport is None:
+            return False
+        self._transport.write(pack(Contents(number, contents)))
+        return True
 
     def close(self) -> None:
         """This engine is gone."""

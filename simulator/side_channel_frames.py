@@ -31,10 +31,17 @@ class Read(msgspec.Struct, frozen=True, tag=True):
 
 
 class Contents(msgspec.Struct, frozen=True, tag=True):
-    """Prefill side: the answer to the read of that number; None where there are no such blocks."""
+    """Prefill side: the answer to the read or claim of that number; None where there are no such blocks."""
 
     number: int
     contents: tuple[int, ...] | None
+
+
+class Claim(msgspec.Struct, frozen=True, tag=True):
+    """Decode side of legs that come at once: what does the KV of that name hold, when it is there."""
+
+    number: int
+    key: str
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -49,7 +56,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag=True):
     kv_request_id: str
 
 
-Frame = Welcome | Read | Contents | Done | Heartbeat
+Frame = Welcome | Read | Claim | Contents | Done | Heartbeat
 
 
 class FrameError(ValueError):

@@ -17,7 +17,7 @@ class RemoteKv(msgspec.Struct, frozen=True):
     No block ids: the engine dies of it when it gets to the request. Not `complete`: nothing is pulled, and the request
     waits for its KV until its client leaves. Not `whole`: the engine dies where it is to free the KV unread. `port` may
     be anything, since it is looked at only for an engine that is new to this one. `cached_tokens` of the prompt were in
-    the other rank's prefix cache, if it said so.
+    the other rank's prefix cache, if it said so. `joint`: of a connector whose legs come at once (joint_params.py).
     """
 
     engine_id: str
@@ -28,6 +28,8 @@ class RemoteKv(msgspec.Struct, frozen=True):
     complete: bool = True
     whole: bool = True
     cached_tokens: int | None = None
+    joint: bool = False
+    bootstrap_url: str = ""
 
 
 class KvOffer(msgspec.Struct, frozen=True, kw_only=True):

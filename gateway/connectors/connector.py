@@ -1,19 +1,21 @@
 """What a KV connector's protocol asks of a gateway. Pure.
 
 Each connector is one small module. It says what each leg of a pair carries, what of the first leg's answer the second
-one needs and for how long.
+one needs and for how long, or what both are told where they start at once.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from gateway.connectors.kv_hosts import found_by
 from gateway.prefill_answer import PrefillAnswer
-from gateway.wire import Api
+from gateway.wire import Api, Fields
 from scheduler.messages import RankCard
 
 
@@ -90,5 +92,60 @@ class DecodeFirst(ABC):
         """The kv_transfer_params that the prefill leg carries."""
 
 
-Connector = PrefillFirst | DecodeFirst
+class JointIds(msgspec.Struct, frozen=True):
+    """What the two legs of one attempt have in common, new for each attempt.
+
+    `request_id` is what both ranks are told in X-Request-Id; `room` is a random number below 2 ** 63.
+    """
+
+    request_id: str
+    room: int
+
+    @property
+    def transfer_id(self) -> str:
+        """The name of the transfer, for ranks that match their legs by one."""
+        return f"xfer-{self.request_id}"
+
+
+class JointLeg(msgspec.Struct, frozen=True):
+    """A request that is to be split: the API it came by, and its fields."""
+
+    api: Api
+    fields: Fields
+
+
+class Together(ABC):
+    """A connector whose legs start at once; the decode rank waits for the prefill rank's KV (gateway/joint_pair.py)."""
+
+    begins_within_s: float
+    """From the prefill's answer to the first token of a stream; later the KV is surely gone."""
+
+    needs_length: bool
+    """Whether KV is sent only by a prefill that ended at its limit of one token."""
+
+    @abstractmethod
+    def lacks(self, prefill: RankCard) -> str:
+        """What has to be known of a prefill rank beforehand and is not; empty for nothing."""
+
+    @abstractmethod
+    def prefill_body(self, leg: JointLeg, prefill: RankCard, ids: JointIds) -> bytes:
+        """What the prefill rank is sent."""
+
+    @abstractmethod
+    def decode_body(self, leg: JointLeg, prefill: RankCard, ids: JointIds) -> bytes:
+        """What the decode rank is sent."""
+
+    def is_of_another_life(self, params: Mapping[str, Any], prefill: RankCard) -> bool:
+        """Whether the prefill rank's answer shows, by its kv_transfer_params, that it is not the one that was meant."""
+        del params, prefill
+        return False
+
+    @abstractmethod
+    def freeing_params(self, prefill: RankCard, ids: JointIds) -> Raw | None:
+        """The kv_transfer_params with which a decode rank that refuses a request frees KV that nobody has claimed; None
+        where nothing but time does.
+        """
+
+
+Connector = PrefillFirst | Together | DecodeFirst
 """By the order in which its legs start, which is what a pair of ranks is run by (gateway/attempt.py)."""

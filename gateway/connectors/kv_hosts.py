@@ -6,12 +6,12 @@ A rank that was told no address names a loopback or any-address, which means ano
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
 
+from scheduler.endpoints import is_local
 from scheduler.messages import RankCard
 
 NODES = "remote_multi_nodes_meta_mapping"
@@ -45,15 +45,4 @@ def host_of(card: RankCard) -> str:
     try:
         return urlsplit(card.endpoint).hostname or ""
     except ValueError:
-        return ""
-
-
-def is_local(host: str) -> bool:
-    """Whether a name means the very host it is used on: loopback, any address, `localhost`."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
+        return ""  # an address that is none; nothing will be sent there

@@ -6,15 +6,11 @@
 --       card or '', how often it was drained and undrained, requests running, what is known of its prefix cache (''
 --       or as in rows.lua), '' or 'push;' if the sample was pushed]; state 'gone': it leaves
 -- reply {'resync'} | {'ok', refused: rank, owner, .., ranks whose card is missing, gateways whose lease has ended,
---       how often each rank was drained and undrained: rank, count, .., how many ranks the pool has}
+--       how often each rank was drained and undrained: rank, count, .., how many ranks the pool has,
+--       refused for what their cards say of KV (claims.lua): rank, other rank, what, ..}
 local call = enter(KEYS[1], ARGV[1], ARGV[2])
 if not call then return {'resync'} end
-local owner, refused, cardless, counts = ARGV[3], {}, {}, {}
-
-local function has_card(rank, incarnation)
-  local readable, card = pcall(cjson.decode, redis.call('HGET', KEYS[3], rank) or '')
-  return readable and type(card) == 'table' and card.incarnation == incarnation
-end
+local owner, refused, cardless, counts, clashes = ARGV[3], {}, {}, {}, {}
 
 local function write_seen(old, rank, incarnation, state, age, requests, kv, rate, card, known, running, cache, source)
   local life = rank .. ' ' .. incarnation
@@ -24,7 +20,7 @@ local function write_seen(old, rank, incarnation, state, age, requests, kv, rate
   local foreign, version = nil, old.card_version
   foreign, queue = least(queue, call.ms, requests - sent, FRESH_MS)
   if card ~= '' then
-    redis.call('HSET', KEYS[3], rank, card)
+    put_card(KEYS[3], rank, card)
     version = call.version
   end
   local stored = drains(KEYS[9], rank)
@@ -48,13 +44,13 @@ for _, row in ipairs(cjson.decode(ARGV[5])) do
     refused[#refused + 1] = old.owner
   elseif state == 'gone' then
     redis.call('HDEL', k.seen, rank)
-    redis.call('HDEL', KEYS[3], rank)
+    put_card(KEYS[3], rank)
     if old.incarnation then tidy(rank, old.incarnation) end
-  elseif card == '' and not (old.incarnation == incarnation and has_card(rank, incarnation)) then
+  elseif card == '' and not (old.incarnation == incarnation and has_card(KEYS[3], rank, incarnation)) then
     cardless[#cardless + 1] = rank
-  else
+  elseif card == '' or not clashes_with(clashes, KEYS[3], rank, card, call.ms, tonumber(ARGV[4])) then
     write_seen(old, unpack(row))
   end
   redis.call('ZADD', k.change, call.version, rank)
 end
-return {'ok', refused, cardless, ended(KEYS[2], call), counts, redis.call('HLEN', k.seen)}
+return {'ok', refused, cardless, ended(KEYS[2], call), counts, redis.call('HLEN', k.seen), clashes}

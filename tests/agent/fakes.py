@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from scheduler.errors import SchedulerError
-from scheduler.messages import RankCard, RankReport, ReportReply
+from scheduler.messages import Clash, RankCard, RankReport, ReportReply
 from tests.agent.samples import page_bytes
 
 
 class RecordingReporter:
-    """Keeps what it is told. `fault` is raised instead while set; `refuse` maps ranks to the agent that has them.
+    """Keeps what it is told. `fault` is raised instead while set; `refuse` maps ranks to the agent that has them,
+    `clash` to what another rank has that they say of themselves.
 
     `interval_ms` is what it wants between two reports.
     """
@@ -22,6 +23,7 @@ class RecordingReporter:
         self.fault: SchedulerError | None = None
         self.attempts = 0
         self.refuse: dict[str, str] = {}
+        self.clash: dict[str, Clash] = {}
         self.interval_ms = 50
         self.said_goodbye = False
 
@@ -36,7 +38,7 @@ class RecordingReporter:
         self.told.append({report.rank: report for report in reports})
         self.cards |= cards
         refused = {rank: agent for rank, agent in self.refuse.items() if rank in self.last}
-        return ReportReply(refused=refused, interval_ms=self.interval_ms)
+        return ReportReply(refused=refused, clashing=self.clash, interval_ms=self.interval_ms)
 
     async def goodbye(self) -> None:
         if self.fault:

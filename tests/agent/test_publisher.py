@@ -11,7 +11,7 @@ from agent.node_report import NodeReport
 from agent.publisher import Publisher
 from agent.targets import Target
 from scheduler.errors import StoreRejectedError, StoreUnavailableError
-from scheduler.messages import RankReport, RankState
+from scheduler.messages import Clash, RankReport, RankState
 from tests.agent.fakes import RecordingReporter
 from tests.agent.samples import ABOUT, engine, settings
 from tests.polling import until
@@ -196,3 +196,16 @@ async def test_each_reason_why_a_rank_stays_down_is_logged_once(caplog: pytest.L
         "rank r is up",
         "rank r is down: connection refused",
     ]
+
+
+async def test_a_rank_with_what_another_one_has_is_named_with_it_once_and_not_accepted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with publishing(heartbeat_ms=50) as node:
+        node.reporter.clash = {"r": Clash("other:9000", "kv engine id e-1")}
+        await until(lambda: node.reporter.attempts >= 3, "it is tried again")
+        node.reporter.clash = {}
+        await until(lambda: node.accepted[-1:] == [frozenset({"r"})], "it is accepted")
+    line = "rank r has the kv engine id e-1 that rank other:9000 has already; it is refused, and tried again"
+    assert caplog.messages.count(line) == 1

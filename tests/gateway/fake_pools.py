@@ -10,7 +10,7 @@ import anyio
 from scheduler.decision import Decision, Leg, LegKind, Place, RequestShape
 from scheduler.errors import SchedulerError
 from scheduler.homes import Home
-from scheduler.messages import Phase, RankCard, RankState, Role
+from scheduler.messages import KvAddress, Phase, RankCard, RankState, Role
 from scheduler.named_rank import Fault
 from scheduler.prefix_calibration import CacheBelief
 
@@ -25,6 +25,7 @@ def card(
     block_size: int = 0,
     incarnation: str = "1",
     connector: str = "nixl",
+    kv: KvAddress | None = None,
 ) -> RankCard:
     return RankCard(
         rank=rank or endpoint.removeprefix("http://"),
@@ -36,6 +37,7 @@ def card(
         local_index=local_index,
         block_size=block_size,
         connector="" if role is Role.MIXED else connector,
+        kv=kv,
         max_num_seqs=64,
         max_model_len=max_model_len,
         kv_capacity_tokens=100_000,

@@ -95,3 +95,13 @@ def test_the_last_try_needs_no_prefill_rank() -> None:
     assert after(failed(Trouble.DECODE_FAILED)).pairable
     assert not after(failed(Trouble.DECODE_FAILED), failed(Trouble.PREFILL_FAILED, "b")).pairable
     assert not after(failed(Trouble.RECOMPUTED), failed(Trouble.DECODE_FAILED, "b")).pairable
+
+
+def test_who_needs_a_prefill_rank_is_paired_to_the_end() -> None:
+    tries = Tries(pairable=True, needs_pair=True)
+    for trouble in (Trouble.PREFILL_FAILED, Trouble.PREFILL_FAILED):
+        step = next_step(tries, failed(trouble))
+        assert isinstance(step, PlaceAgain)
+        tries = step.tries
+        assert tries.pairable
+    assert isinstance(next_step(tries, failed(Trouble.NO_TRANSFER)), GiveUp)

@@ -126,11 +126,12 @@ _ROWS: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
             (5, "call.ms - old.heard < tonumber(ARGV[4])", "call.ms - old.heard <= tonumber(ARGV[4])"),
             (6, "old.incarnation == incarnation and has_card(", "has_card("),
             (6, "redis.call('HDEL', k.seen, rank)", ""),
-            (5, "redis.call('HDEL', KEYS[3], rank)", ""),
+            (5, "put_card(KEYS[3], rank)", ""),
             (5, "if old.incarnation then tidy(rank, old.incarnation) end", "tidy(rank, incarnation)"),
             (6, "redis.call('ZADD', k.change, call.version, rank)", ""),
             (4, "ended(KEYS[2], call)", "{}"),
         ),
+        "claims": ((5, "return redis.call('HDEL', cards, rank)", "return"),),
         "drains": ((8, "redis.call('HGET', key, rank) or ''", "''"),),
         "drain": (
             (3, "if not call then return {'resync'} end", "call = call or {version = 0}"),

@@ -163,3 +163,19 @@ def test_a_heard_rank_that_can_answer_goes_before_a_silent_one_of_another_role()
 def test_a_silent_prefill_rank_does_not_take_the_place_of_one_that_failed() -> None:
     pool = view(pd_rank("p1", heard=HEARD), pd_rank("p2", heard=SILENT), pd_rank("d1", heard=HEARD), pool_ms=60_000)
     assert chosen(pool, "p1").pairs == []
+
+
+def test_a_decode_rank_that_needs_a_prefill_rank_is_never_asked_to_serve_alone() -> None:
+    sglang: dict[str, Any] = {"connector": "sglang"}
+    of = view(pd_rank("p1", **sglang), pd_rank("d1", **sglang), pd_rank("d2"))
+    choice = chosen(of, connectors=frozenset({"sglang"}))
+    assert (names(choice.decode), pairs(choice)) == ({"d2"}, [({"p1"}, {"d1"})])
+    alone = choose(SHAPE, view(pd_rank("p1", **sglang), pd_rank("d1", **sglang)), NIXL, frozenset())
+    assert not alone
+
+
+def test_pairs_alone_are_a_choice() -> None:
+    sglang: dict[str, Any] = {"connector": "sglang"}
+    choice = chosen(view(pd_rank("p1", **sglang), pd_rank("d1", **sglang)), connectors=frozenset({"sglang"}))
+    assert choice
+    assert (names(choice.mixed), names(choice.decode)) == (set(), set())

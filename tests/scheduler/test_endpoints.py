@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from scheduler.endpoints import AllowedHostError, AllowedHosts, EndpointError, host_of
+from scheduler.messages import KvAddress
 from simulator.store import VirtualStore
 from tests.polling import until
 from tests.samples import card, report
@@ -105,3 +106,28 @@ async def test_a_card_that_leads_elsewhere_is_never_placed_on_and_counted(
                 await agent.report([report("a"), report("b", incarnation=incarnation)], cards)
                 await until(lambda: set(pool.view.ranks) == there, "what its new card says is read")  # noqa: B023
     assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["rank 'b' is not placed on"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kv", "is_taken"),
+    [
+        (KvAddress(host="10.0.0.9", port=5600), True),
+        (KvAddress(bootstrap_url="http://10.0.0.9:8998"), True),
+        (KvAddress(host="203.0.113.9", port=5600), False),
+        (KvAddress(bootstrap_url="http://203.0.113.9:8998"), False),
+        (KvAddress(bootstrap_url="http://10.0.0.9:8998@203.0.113.9"), False),
+    ],
+)
+async def test_a_card_that_leads_other_ranks_elsewhere_is_never_placed_on(kv: KvAddress, is_taken: bool) -> None:
+    store = VirtualStore()
+    agent = reporter(store)
+    await agent.report(
+        [report("a"), report("b")],
+        {"a": card("a", endpoint="http://10.0.0.1:80"), "b": card("b", endpoint="http://10.0.0.2:80", kv=kv)},
+    )
+    settings = msgspec.structs.replace(SETTINGS, allowed_hosts=("10.0.0.0/8",))
+    async with running(store, settings=settings) as pools:
+        await until(lambda: pools.names() == ["m"] and not pools.degraded, "the pool was found")
+        pool = pools.get("m")
+        assert pool is not None
+        assert set(pool.view.ranks) == ({"a", "b"} if is_taken else {"a"})

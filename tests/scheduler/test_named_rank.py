@@ -35,3 +35,7 @@ def test_what_keeps_requests_from_any_rank_keeps_them_from_a_named_one() -> None
     member = pd_rank("m1", dp_group="ep")
     broken = msgspec.structs.replace(view(member), broken_groups=frozenset({"ep"}))
     assert fault_of(broken, "m1") is Fault.GROUP
+
+
+def test_a_rank_that_needs_a_prefill_rank_is_not_to_be_named() -> None:
+    assert fault_of(view(pd_rank("d1", connector="sglang")), "d1") is Fault.PAIRED

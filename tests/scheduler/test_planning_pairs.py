@@ -246,3 +246,24 @@ class TestAlone:
             assert result is not None
             counts.update(each.rank for each in choose_alone(result.ask, result.loads))
         assert 5 < counts["m1"] < 60, "about 1 of 17"
+
+
+class TestDecodeRanksThatNeedAPrefillRank:
+    """SGLang's."""
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    def test_they_are_asked_in_pairs_and_never_alone(self, policy: str) -> None:
+        sglang: dict[str, Any] = {"connector": "sglang"}
+        ranks = view(*(pd_rank(name, **sglang) for name in ("p1", "d1", "d2")))
+        result = plan(PAIRABLE, ranks, rules(policy, "sglang"), pool_ms=0, turn=0, chance=Random(1))
+        assert result is not None
+        assert names(result.ask) == (set(), {"p1"}, {"d1", "d2"})
+        assert plan(SHAPE, ranks, rules(policy, "sglang"), pool_ms=0, turn=0, chance=Random(1)) is None
+
+    def test_alone_too(self) -> None:
+        sglang: dict[str, Any] = {"connector": "sglang"}
+        ranks = view(*(pd_rank(name, **sglang) for name in ("p1", "d1", "d2")))
+        result = plan_alone(PAIRABLE, ranks, rules("forebay", "sglang"), pool_ms=0, chance=Random(1), avoid=frozenset())
+        assert result is not None
+        assert names(result.ask) == (set(), {"p1"}, {"d1", "d2"})
+        assert len(choose_alone(result.ask, result.loads)) == 2
