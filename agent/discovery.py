@@ -67,7 +67,7 @@ def rank_card(
     return RankCard(
         rank=rank,
         endpoint=target.url,
-        role=settings.role,
+        role=settings.rank_role,
         model=settings.model,
         incarnation=incarnation,
         node=settings.node_name,

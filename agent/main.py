@@ -9,10 +9,14 @@ from collections.abc import Callable
 
 import anyio
 
+from agent.auto.run import AutoNode
 from agent.launch.launched_node import attached_settings, run_launched
+from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
 from agent.node import run_node
+from agent.pushes import Pushes
 from agent.settings import AgentSettings
+from agent.stat_socket import stat_socket
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember
@@ -20,6 +24,7 @@ from scheduler.keys import PoolKeys
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
+from scheduler.store_url import parse_store_url
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,9 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """
     if settings.launching.launch:
         await _serve_launched(settings, ready)
+        return
+    if settings.auto:
+        await _serve_found(settings, ready)
         return
     async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
@@ -49,6 +57,15 @@ async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None])
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         await _ask_once(store, settings)
         await run_launched(settings, plan, reporter, ready, _member(store, settings, plan))
+
+
+async def _serve_found(settings: AgentSettings, ready: Callable[[str], None]) -> None:
+    """The same for the vLLM servers that are found on this node, as they come and go."""
+    rank_host = settings.launching.rank_host or address_towards(parse_store_url(settings.redis))
+    async with open_store(settings.redis) as store, anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
+        with stat_socket(settings.stat_socket) as bound:
+            await AutoNode(settings, store, rank_host, Pushes(bound), ready).run()
 
 
 def _member(store: Store, settings: AgentSettings, plan: LaunchPlan) -> GroupMember | None:

@@ -122,24 +122,39 @@ async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Calla
 
 @asynccontextmanager
 async def open_node(
-    settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None] | ReadyLine
+    settings: AgentSettings,
+    reporter: NodeReporter,
+    ready: Callable[[str], None] | ReadyLine,
+    shared: Pushes | None = None,
 ) -> AsyncIterator[Node]:
     """Watch and report the ranks of the settings, and what is added, until left; then all of them leave the pool.
 
     Calls `ready` once, when the store has accepted the first rank; its line names the ports still waited for. Raises,
-    in an exception group, StoreRejectedError when the store never takes a report; TlsFileError; StatSocketError.
+    in an exception group, StoreRejectedError when the store never takes a report; TlsFileError; StatSocketError. Of
+    several nodes of one process each has the `shared` pushes, which whoever gives them folds in.
     """
     ready_line = ready if isinstance(ready, ReadyLine) else ReadyLine(settings, ready)
     tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
-    with stat_socket(settings.stat_socket) as bound:
-        pushes = Pushes(bound)
-        async with open_http(tls) as http, _reporting(settings, reporter, ready_line, http, pushes) as node:
-            yield node
+    async with open_http(tls) as http:
+        if shared is not None:
+            async with _reporting(settings, reporter, ready_line, http, shared) as node:
+                yield node
+            return
+        with stat_socket(settings.stat_socket) as bound:
+            pushes = Pushes(bound)
+            async with _reporting(settings, reporter, ready_line, http, pushes, folds=True) as node:
+                yield node
 
 
 @asynccontextmanager
 async def _reporting(
-    settings: AgentSettings, reporter: NodeReporter, ready_line: ReadyLine, http: httpx.AsyncClient, pushes: Pushes
+    settings: AgentSettings,
+    reporter: NodeReporter,
+    ready_line: ReadyLine,
+    http: httpx.AsyncClient,
+    pushes: Pushes,
+    *,
+    folds: bool = False,
 ) -> AsyncIterator[Node]:
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -161,7 +176,9 @@ async def _reporting(
             for target in settings.targets:
                 node.add(target)
             publishing = tasks.create_task(publisher.run(), name="publish")
-            folding = tasks.create_task(pushes.run(node.fold_pushes), name="fold what is pushed")
+            running = [publishing]
+            if folds:
+                running.append(tasks.create_task(pushes.run(node.fold_pushes), name="fold what is pushed"))
 
             async def leave() -> None:
                 if not publishing.done():
@@ -175,8 +192,8 @@ async def _reporting(
                 yield node
             finally:
                 node.stop()
-                publishing.cancel()
-                folding.cancel()
+                for task in running:
+                    task.cancel()
     finally:
         await node.leave()
 

@@ -28,6 +28,6 @@ class ReadyLine:
         self._is_said = True
         waiting = f"; waiting for {', '.join(missing)}" if missing else ""
         self._ready(
-            f"agent {self._settings.node_name} reports {len(ranks)} {self._settings.role} "
+            f"agent {self._settings.node_name} reports {len(ranks)} {self._settings.rank_role} "
             f"rank{'s' if len(ranks) > 1 else ''} to pool {self._settings.pool}{waiting}{self._more}"
         )

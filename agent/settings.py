@@ -30,10 +30,18 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     redis: Annotated[str, Meta(min_length=1, description="URL of the store")]
-    model: Annotated[str, Meta(min_length=1, description="served model name; it names the pool")]
+    model: Annotated[
+        str, Meta(description="served model name; it names the pool. With --auto the only one, if given")
+    ] = ""
     pool_name: Annotated[str, Meta(description="pool of the ranks; by default the model's name")] = ""
-    role: Annotated[Role, Meta(description="what the ranks do for a request")]
+    role: Annotated[
+        Role | None, Meta(description="what the ranks do for a request; with --auto what those do that do not say it")
+    ] = None
     ranks: Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: the ranks, as gateways reach them")] = ""
+    auto: Annotated[
+        bool,
+        Meta(description="find the vLLM servers of this node, their ports, roles and connectors, and attach to them"),
+    ] = False
     launching: LaunchSettings = LaunchSettings()
     connector: Annotated[
         ConnectorName,
@@ -112,12 +120,32 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 400
 
     def __post_init__(self) -> None:
+        if bool(self.rank_cert) != bool(self.rank_key):
+            raise ValueError("rank_cert: certificate and key go together, and only one of them is given")
+        if self.launching.rank_host and not (self.auto or self.launching.launch):
+            raise ValueError("rank_host: it is for --launch and --auto")
+        if self.auto:
+            self._refuse_what_is_found()
+            return
+        if not self.model:
+            raise ValueError("model: name the served model, or have the servers found with --auto")
+        if self.role is None:
+            raise ValueError("role: say what the ranks do, or have the servers found with --auto")
         if self.launching.launch:
             if self.ranks:
                 raise ValueError("ranks: --launch knows the ranks it starts; give one of the two")
             return
         if not self.ranks:
-            raise ValueError("ranks: say where the ranks are, or start them with --launch")
+            raise ValueError("ranks: say where the ranks are, start them with --launch, or find them with --auto")
+        self._check_ports()
+
+    def _refuse_what_is_found(self) -> None:
+        given = {"ranks": self.ranks, "launch": self.launching.launch, "metrics_ports": self.metrics_ports}
+        for name, value in given.items():
+            if value:
+                raise ValueError(f"{name}: --auto finds the ranks itself; give one of the two")
+
+    def _check_ports(self) -> None:
         try:
             parse_targets(self.ranks)
         except TargetError as error:
@@ -128,8 +156,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(f"metrics_ports: {error}") from error
         if ports and len(ports) != len(self.targets):
             raise ValueError(f"metrics_ports: {len(ports)} ports are given for {len(self.targets)} ranks")
-        if bool(self.rank_cert) != bool(self.rank_key):
-            raise ValueError("rank_cert: certificate and key go together, and only one of them is given")
+
+    @property
+    def rank_role(self) -> Role:
+        """What the ranks do."""
+        assert self.role is not None, "only --auto goes without, and has settings of its own for each role it finds"
+        return self.role
 
     @property
     def targets(self) -> tuple[Target, ...]:

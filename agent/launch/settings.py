@@ -90,7 +90,7 @@ class LaunchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def _refuse_options_without_it(self) -> None:
         for field in msgspec.structs.fields(self):
-            if getattr(self, field.name) != field.default:
+            if field.name != "rank_host" and getattr(self, field.name) != field.default:
                 raise ValueError(f"{field.name}: it is for --launch")
 
     @property
