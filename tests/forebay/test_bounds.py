@@ -56,20 +56,26 @@ def is_refused_by_name(result: Result, option: click.Option) -> bool:
     return result.exit_code == 2 and len(errors) == 1 and f"'{option.opts[0]}'" in errors[0]
 
 
+def senseless(option: click.Option) -> list[str]:
+    """To launch_online_dp.py -1 local ranks are all there are."""
+    values = [*TOO_MUCH, *NO_NUMBERS, "-0.001"]
+    return [value for value in values if (value, option.opts[0]) != ("-1", "--dp-size-local")]
+
+
 def test_there_are_numbers_to_look_at() -> None:
     assert len(NUMBERS) > 30
 
 
 @pytest.mark.parametrize(NAMES, NUMBERS, ids=name_of)
 def test_a_number_beyond_all_sense_is_refused_by_name(command: str, option: click.Option) -> None:
-    for value in (*TOO_MUCH, *NO_NUMBERS, "-0.001"):
+    for value in senseless(option):
         result = run(*command.split(), option.opts[0], value, LAST)
         assert is_refused_by_name(result, option), f"{value[:40]}: {result.output}{result.exception!r}"
 
 
 @pytest.mark.parametrize(NAMES, [each for each in NUMBERS if each[1].envvar], ids=name_of)
 def test_a_variable_beyond_all_sense_is_refused_by_name(command: str, option: click.Option) -> None:
-    for value in (*TOO_MUCH, *NO_NUMBERS, "-0.001"):
+    for value in senseless(option):
         result = run(*command.split(), LAST, **{str(option.envvar): value})
         assert is_refused_by_name(result, option), f"{value[:40]}: {result.output}{result.exception!r}"
 

@@ -14,6 +14,8 @@ import redis
 from scheduler import admin, calls
 from scheduler.decision import Place
 from scheduler.errors import StoreFullError
+from scheduler.group_generation import NONE, Span, Standing, Step
+from scheduler.group_member import GroupMember
 from scheduler.homes import Home, Homes
 from scheduler.keys import POOLS, PREFIX, PoolKeys
 from scheduler.messages import Phase
@@ -58,6 +60,8 @@ async def work(pool: Pool, store: Store) -> None:
     await admin.drain(store, "m1", SETTINGS)
     await store.run([calls.prefix_believed(KEYS.believed(["0a"]), 60_000, [1])])
     await Homes(store).keep("resp-1", Home("m", "m1", "i1"), 60)
+    member = GroupMember(store, pool="m", group="g", name="n", span=Span(0, 1, 2), settings=SETTINGS)
+    await member.tell(Standing(NONE, Step.STOPPED))
 
 
 def lives(client: redis.Redis) -> dict[str, bool]:

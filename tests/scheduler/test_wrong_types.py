@@ -15,8 +15,8 @@ from tests.scheduler.samples import SHAPE
 from tests.scheduler.scene import MODEL, Scene, at_work
 
 JUNK = b"not what it should be"
-OTHERS = {"receipts", "breaker"}
-"""Of which the ledger knows nothing: test_receipts.py, test_breakers.py."""
+OTHERS = {"receipts", "breaker", "dp"}
+"""Of which the ledger knows nothing: test_receipts.py, test_breakers.py, contract/test_dp_group.py."""
 KEYS = sorted(name for name in vars(PoolKeys(MODEL)) if not name.startswith("_") and name not in OTHERS)
 
 
