@@ -16,12 +16,14 @@ from typing import BinaryIO
 import msgspec
 
 from forebay.batch.errors import BatchInputError, OutputError
-from forebay.batch.lines import Outcome, id_of
+from forebay.batch.lines import ID_PREFIX, Outcome, id_of
 from forebay.batch.roster import Roster
 
 SUFFIX = ".journal"
 PARTIAL_SUFFIX = ".partial"
 PIECE_BYTES = 1 << 20
+BEGINNING = b'{"id":"' + ID_PREFIX.encode()
+"""Of each line that is written; a kill may leave no more than a part of one."""
 
 
 class Journal:
@@ -136,6 +138,16 @@ def open_journal(output: Path) -> BinaryIO:
 def journal_of(output: Path) -> Path:
     """Where the answers stand until all are there."""
     return output.with_name(output.name + SUFFIX)
+
+
+def holds_answers(path: Path) -> bool:
+    """Whether a file is what a batch has left: it has an answer in it, the beginning of one, or nothing."""
+    with path.open("rb") as file:
+        if BEGINNING.startswith(file.read(len(BEGINNING))):
+            return True
+        file.seek(0)
+        outcomes = filter(None, map(_outcome, file))
+        return any(outcome.id.startswith(ID_PREFIX) for outcome in outcomes)
 
 
 class naming:  # noqa: N801 - read as the statement it is

@@ -19,6 +19,7 @@ PATHS = (
 """What a line may ask for."""
 OK = 200
 MARK_BYTES = 16
+ID_PREFIX = "batch_req_"
 LONGEST_REASON = 300
 
 
@@ -95,7 +96,7 @@ def mark_of(line: bytes) -> bytes:
 
 def id_of(mark: bytes) -> str:
     """The `id` of the output's line for the input's line with this mark."""
-    return f"batch_req_{mark.hex()}"
+    return f"{ID_PREFIX}{mark.hex()}"
 
 
 def reason_of(outcome: Outcome) -> str:

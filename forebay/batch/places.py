@@ -11,7 +11,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from forebay.batch.errors import BatchInputError
-from forebay.batch.journal import journal_of
+from forebay.batch.journal import holds_answers, journal_of
 
 STANDARD = "-"
 
@@ -26,7 +26,7 @@ def input_file(given: str) -> Iterator[BinaryIO]:
         raise BatchInputError(given, f"it cannot be read: {error.strerror}") from error
     with file:
         if given == STANDARD:
-            copyfileobj(sys.stdin.buffer, file)
+            _copy_standard_input(file)
         elif not file.seekable():
             raise BatchInputError(given, "it is no file that can be read twice; give - and feed standard input")
         yield file
@@ -37,6 +37,8 @@ def output_path(given: str, read_from: str, *, resume: bool) -> Path | None:
     if given == STANDARD:
         if resume:
             raise BatchInputError("-o -", "there is nothing to resume on standard output")
+        if sys.stdout is None:
+            raise BatchInputError("-o -", "standard output is closed")
         return None
     path = Path(given).resolve()
     try:
@@ -54,7 +56,17 @@ def _check(path: Path, given: str, read_from: str, *, resume: bool) -> None:
         raise BatchInputError(given, f"there is no folder {path.parent}")
     if path.exists() and not path.is_file():
         raise BatchInputError(given, "it is no regular file; for a pipe give -o -")
-    if not resume:
-        for each, what in ((path, "a batch was written there"), (journal, "a batch has been begun there")):
-            if each.exists():
-                raise BatchInputError(str(each), f"{what}; go on with --resume, or remove it")
+    for each, what in ((path, "a batch was written there"), (journal, "a batch has been begun there")):
+        if each.exists() and not resume:
+            raise BatchInputError(str(each), f"{what}; go on with --resume, or remove it")
+        if each.exists() and not holds_answers(each):
+            raise BatchInputError(str(each), "there is no answer of a batch in it, and --resume would write it over")
+
+
+def _copy_standard_input(file: BinaryIO) -> None:
+    if sys.stdin is None:
+        raise BatchInputError(STANDARD, "standard input is closed")
+    try:
+        copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:
+        raise BatchInputError(STANDARD, f"it cannot be copied to a temporary file: {error.strerror}") from error

@@ -54,7 +54,7 @@ class Roster:
     def request(self, place: int) -> Request:
         """The request at a place, read anew. Raises BatchInputError where the file has been changed meanwhile."""
         self._file.seek(self._offsets[place])
-        line = self._file.readline(self._max_line_bytes + 1)
+        line = self._readline()
         if mark_of(line) != self.mark(place):
             raise BatchInputError(self._name, "it was changed while it was being asked")
         return parse_request(line)[0]
@@ -71,7 +71,7 @@ class Roster:
         """Number, from 1, offset and content of each line that is not blank."""
         offset, number = 0, 0
         self._file.seek(0)
-        while line := self._file.readline(self._max_line_bytes + 1):
+        while line := self._readline():
             number += 1
             if len(line) > self._max_line_bytes:
                 words = f"it is longer than {self._max_line_bytes} bytes (--max-line-bytes)"
@@ -81,6 +81,12 @@ class Roster:
                 begin, line = begin + len(BOM), line[len(BOM) :]
             if line.strip():
                 yield number, begin, line
+
+    def _readline(self) -> bytes:
+        try:
+            return self._file.readline(self._max_line_bytes + 1)
+        except OSError as error:
+            raise BatchInputError(self._name, f"it cannot be read: {error.strerror}") from error
 
 
 def _key(custom_id: str) -> bytes:

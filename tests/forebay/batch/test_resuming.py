@@ -15,6 +15,7 @@ from tests.polling import until_now
 
 NAMES = [f"r-{number}" for number in range(30)]
 ANSWERED = 10
+FOREIGN = '{"id":"vllm-1","custom_id":"a","response":null,"error":null}\n'
 
 
 def held_after(count: int, let_go: threading.Event) -> Script:
@@ -107,6 +108,22 @@ def test_what_another_run_has_written_is_not_written_over(tmp_path: Path) -> Non
     assert done.exit_code == 2
     assert done.stderr == f"Error: {output}: a batch was written there; go on with --resume, or remove it\n"
     assert output.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.journal"])
+@pytest.mark.parametrize(
+    "content", ["my notes", '{"id": "a", "custom_id": "b", "response": null, "error": null}\n', "\n"]
+)
+def test_a_file_that_no_batch_has_written_is_not_resumed(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with scripted_server() as server:
+        given = written(tmp_path / "in.jsonl", [line("a")])
+        done = batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", server.url, "--resume")
+        assert server.posts == []
+    told = "there is no answer of a batch in it, and --resume would write it over"
+    assert (done.exit_code, done.stderr) == (2, f"Error: {tmp_path / name}: {told}\n")
+    assert (tmp_path / name).read_text() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", name}
 
 
 def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
