@@ -106,7 +106,7 @@ class LLM:
         except (ServerError, ExceptionGroup) as error:
             cause = first_cause(error)
             if not isinstance(cause, ServerError):
-                raise
+                raise cause from error
             if not any(outputs):
                 raise ClientError(str(cause)) from error
             failures.update({place: str(cause) for place, output in enumerate(outputs) if output is None})

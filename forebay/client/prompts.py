@@ -41,9 +41,11 @@ def chats_of(given: Any) -> list[list[dict[str, Any]]]:
 
 
 def params_for(count: int, given: SamplingParams | Sequence[SamplingParams] | None) -> list[SamplingParams]:
-    """The same for all, or one each. Raises ValueError where the numbers differ."""
+    """The same for all, or one each. Raises TypeError, and ValueError where the numbers differ."""
     if given is None or isinstance(given, SamplingParams):
         return [given or SamplingParams()] * count
+    if not _is_list(given) or not all(isinstance(each, SamplingParams) for each in given):
+        raise TypeError("sampling_params: expected SamplingParams, or a list with one for each prompt")
     if len(given) != count:
         raise ValueError(f"sampling_params: there are {len(given)} for {count} prompts")
     return list(given)

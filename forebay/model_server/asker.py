@@ -12,11 +12,13 @@ import httpx
 import msgspec
 
 from forebay.model_server.errors import ServerError
-from forebay.model_server.retrying import BUSY, PASSING, asked_wait_s, wait_s
+from forebay.model_server.retrying import BUSY, LONGEST_S, PASSING, asked_wait_s, wait_s
 from forebay.model_server.server import Server
 
 CONNECT_S = 10.0
 OK = 200
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading JSON raises where it is none, or is nested too deep."""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -96,7 +98,7 @@ class Asker:
             raise ServerError(f"{base}/v1/models answers {answer.status_code}: {answer.text[:200]}")
         try:
             return [model.id for model in msgspec.json.decode(answer.content, type=_Models).data]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise ServerError(f"{base}/v1/models answers what is no list of models") from error
 
     async def check(self) -> None:
@@ -116,11 +118,15 @@ class Asker:
         raise ServerError("; ".join(away))
 
     def _refuse_to_go_on(self, found: Answered | Unanswered, pause_s: float) -> None:
-        """Raise ServerError where no request at all was let in for as long as one is patient."""
+        """Raise ServerError where no request at all was, or will be, let in for as long as one is patient."""
         silent_s = anyio.current_time() - self._let_in_at
-        if silent_s + pause_s >= self._patience.busy_s:
-            words = found.message if isinstance(found, Unanswered) else f"it answers {found.status}"
-            raise ServerError(f"nothing was let in for {silent_s:.0f} s: {words}")
+        if silent_s + pause_s < self._patience.busy_s:
+            return
+        servers = ", ".join(self._servers)
+        words = found.message if isinstance(found, Unanswered) else f"{servers}: it answers {found.status}"
+        if pause_s > max(LONGEST_S, silent_s):
+            words += f", and a pause of {pause_s:.0f} s is asked for"
+        raise ServerError(f"nothing was let in for {silent_s:.0f} s: {words}")
 
     async def _until_open(self) -> None:
         if self._closed_until > anyio.current_time():
@@ -147,7 +153,7 @@ class Asker:
             return Unanswered(code, f"{base}: {_why(error)}"), None
         try:
             one_line = msgspec.json.format(answer.content.decode(), indent=-1)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return _no_json(answer, base), asked_wait_s(answer.headers.get("retry-after"))
         request_id = answer.headers.get("x-request-id", "")
         found = Answered(answer.status_code, request_id, msgspec.Raw(one_line.encode()))

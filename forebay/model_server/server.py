@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from forebay.model_server.settings import ServerSettings, base_of
+from forebay.model_server.settings import ServerSettings, base_of, is_printable
 from forebay.secret_files import secret_in
 from scheduler.rank_tls import TlsFileError, trusting
 
@@ -22,7 +22,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def server_at(urls: Sequence[str], key: str = "", ca: str = "") -> Server:
-    """Raises ValueError for a URL that is none of a server, TlsFileError for authorities that cannot be used."""
+    """Raises ValueError for what cannot be a server's URL or key, TlsFileError for authorities that cannot be used."""
+    if not urls:
+        raise ValueError("url: expected one at least")
+    if not is_printable(key):
+        raise ValueError("api_key: it has a letter that is no printable ASCII, or a blank")
     bases = tuple(map(base_of, urls))
     secure = any(base.startswith("https:") for base in bases)
     return Server(
@@ -39,7 +43,7 @@ def server_of(settings: ServerSettings) -> Server:
     key = settings.api_key[0] if settings.api_key else ""
     if settings.api_key_file:
         key = secret_in(settings.api_key_file, "--api-key-file")
-        if not all("!" <= letter <= "~" for letter in key):
+        if not is_printable(key):
             raise click.UsageError(
                 f"--api-key-file: the key in {settings.api_key_file} has a blank or a control character in it"
             )

@@ -32,13 +32,25 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("api_key_file: it and --api-key are two ways to give one key")
 
 
+def is_printable(text: str) -> bool:
+    """Whether it is ASCII without blanks and control characters, which any header can carry."""
+    return all("!" <= letter <= "~" for letter in text)
+
+
 def base_of(url: str) -> str:
     """The URL without the `/v1` that OpenAI's clients are given. Raises ValueError where it is none of a server."""
-    parts = urlsplit(url)
-    try:
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or parts.username is not None:
+    if not _is_of_a_server(url):
         raise ValueError("url: expected http or https, a host and perhaps a port, and no user, query or fragment")
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _is_of_a_server(url: str) -> bool:
+    if not is_printable(url):
+        return False  # a name in other letters has a form of ASCII, too
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode().decode("idna")
+        usable = parts.scheme in {"http", "https"} and bool(host) and parts.port != 0
+    except ValueError:  # of a name's letters, too
+        return False
+    return usable and not (parts.query or parts.fragment or parts.username is not None)

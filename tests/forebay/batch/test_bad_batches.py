@@ -1,5 +1,8 @@
 """What a batch is refused for: one line that says what and where, and nothing is left behind."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,7 +72,20 @@ def test_files_that_cannot_be_used_are_named(
 
 
 @pytest.mark.parametrize(
-    "url", ["gateway:8000", "ftp://h:1", "http://", "http://h:99999", "http://a:b@h:1", "http://h?x"]
+    "url",
+    [
+        "gateway:8000",
+        "ftp://h:1",
+        "http://",
+        "http://h:99999",
+        "http://a:b@h:1",
+        "http://h?x",
+        "http://[::1",
+        "http://a b",
+        "http://h/\x01",
+        "http://ä..b",
+        "http://xn--a",
+    ],
 )
 def test_a_url_that_is_none_of_a_server_is_refused(tmp_path: Path, url: str) -> None:
     given = written(tmp_path / "in.jsonl", [GOOD])
@@ -101,3 +117,26 @@ def test_an_unusable_key_file_is_named(tmp_path: Path) -> None:
     done = batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", NOWHERE, "--api-key-file", str(tmp_path / "none"))
     assert done.exit_code == 2
     assert "--api-key-file: cannot read" in done.stderr
+
+
+def test_an_input_that_breaks_off_is_named(tmp_path: Path) -> None:
+    done = batch("/proc/self/mem", "-o", str(tmp_path / "out.jsonl"), "--url", NOWHERE)
+    assert (done.exit_code, done.stderr) == (2, "Error: /proc/self/mem: it cannot be read: Input/output error\n")
+
+
+@pytest.mark.parametrize(
+    ("closing", "said"),
+    [("<&-", "Error: -: standard input is closed\n"), (">&-", "Error: -o -: standard output is closed\n")],
+)
+def test_a_closed_stream_is_named(tmp_path: Path, closing: str, said: str) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m forebay batch - -o - --url {NOWHERE} {closing}', sys.executable],
+        input=GOOD,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, said)

@@ -111,3 +111,43 @@ def test_a_server_that_goes_away_leaves_the_answers_it_gave() -> None:
         with pytest.raises(ClientError, match=r"nothing was let in for .* it answers 503"):
             llm.generate(["p1"])
     assert [output and output.prompt for output in failed.value.outputs] == ["p0", None, None]
+
+
+@pytest.mark.parametrize("url", [[], "http://a b", "http://h/\n", "http://ä..b", "http://[::1"])
+def test_a_url_that_is_none_is_refused_by_its_name(url: Any) -> None:
+    with pytest.raises(ClientError, match=r"^url: expected"):
+        LLM(url, "sim")
+
+
+@pytest.mark.parametrize("key", ["ключ", "se cret", "secret\r\nx: y"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ClientError, match=r"^api_key: it has a letter that is no printable ASCII, or a blank$"):
+        LLM("http://127.0.0.1:1", api_key=key)
+
+
+@pytest.mark.parametrize("given", [5, [5], "x", {"temperature": 1}])
+def test_what_are_no_sampling_params_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"^sampling_params: expected SamplingParams"):
+        LLM("http://127.0.0.1:1").generate("a", given)
+
+
+def test_a_field_that_json_has_no_form_for_is_told_as_it_is() -> None:
+    with scripted_server() as server, pytest.raises(TypeError, match="object is unsupported"):
+        LLM(server.url).generate("a", SamplingParams(extra={"a": object()}))
+
+
+def test_an_answer_that_is_nested_without_end_is_no_json() -> None:
+    with scripted_server(lambda _asked, _before: Reply(body=b"[" * 100_000)) as server:
+        with pytest.raises(RequestsFailedError, match="invalid_response"):
+            LLM(server.url, retries=0).generate("a")
+        server.models = Reply(body=b'{"x":' + b"[" * 100_000)
+        with pytest.raises(ClientError, match="no list of models"):
+            LLM(server.url).generate("a")
+
+
+def test_a_pause_longer_than_one_waits_is_told_with_its_server() -> None:
+    reply = Reply(429, {"error": {"message": "full"}}, (("retry-after", "999"),))
+    with scripted_server(lambda _asked, _before: reply) as server:
+        told = rf"^nothing was let in for 0 s: {server.url}: it answers 429, and a pause of \d+ s is asked for$"
+        with pytest.raises(ClientError, match=told):
+            LLM(server.url).generate("a")
