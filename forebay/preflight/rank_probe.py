@@ -16,6 +16,7 @@ from agent.settings import AgentSettings
 from agent.targets import Target
 from forebay.preflight.rank_facts import KvOffer, RankFacts
 from gateway.connectors.nixl import ASKS_FOR_KV
+from gateway.connectors.nixl_offer import Host, Name, Port
 from scheduler.messages import Role
 
 PROMPT = " ".join(f"preflight {number}" for number in range(64))
@@ -25,9 +26,9 @@ CONNECT_WITHIN_S = 3.0
 
 
 class _Offered(msgspec.Struct):
-    remote_engine_id: str
-    remote_host: str
-    remote_port: int
+    remote_engine_id: Name
+    remote_host: Host
+    remote_port: Port
 
 
 class _Answer(msgspec.Struct):
@@ -88,14 +89,16 @@ class RankProbe:
             )
             answer.raise_for_status()
             told = msgspec.json.decode(answer.content, type=_Answer).kv_transfer_params
-        except (httpx.HTTPError, msgspec.DecodeError) as error:
+        except (httpx.HTTPError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return msgspec.structs.replace(facts, no_offer=f"a prefill of {len(PROMPT.split())} words failed: {error}")
         if not told:
             return msgspec.structs.replace(facts, no_offer="its answer to a prefill has no kv_transfer_params")
+        if "remote_port" not in told:
+            return facts  # a connector that does not pull: nothing more is to be seen from outside
         try:
             offered = msgspec.convert(told, _Offered)
-        except msgspec.ValidationError:
-            return facts  # a connector that does not pull: nothing more is to be seen from outside
+        except msgspec.ValidationError as error:
+            return msgspec.structs.replace(facts, no_offer=f"its kv_transfer_params are malformed: {error}")
         reachable = await takes_connections(offered.remote_host, offered.remote_port)
         offer = KvOffer(
             engine_id=offered.remote_engine_id,
