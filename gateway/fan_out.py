@@ -1,4 +1,4 @@
-"""A request that every rank gets, and one answer made of theirs.
+"""A request that every rank gets, or the one it names, and one answer made of theirs.
 
 It is placed nowhere: what it changes is a rank's, not the ledger's. Ranks that share a port get it once.
 """
@@ -13,16 +13,25 @@ import anyio
 from gateway import fan_out_answer
 from gateway.access import RequestRecord
 from gateway.dispatch import Dispatch
-from gateway.errors import AmbiguousModelError, GatewayError, NoRankError, RankTimeoutError
+from gateway.errors import (
+    AmbiguousModelError,
+    GatewayError,
+    InvalidRequestError,
+    NoRankError,
+    RankTimeoutError,
+    quoted,
+)
 from gateway.fan_out_answer import Said
 from gateway.gateway import RETRY_AFTER_MS, Gateway
 from gateway.leg_word import Tells
 from gateway.life import answer_until_gone, read_whole_body
+from gateway.pins import PARAM
 from gateway.placing import Pool
 from gateway.query import value_of, without
 from gateway.relay import read_whole
 from gateway.request import Arrival, Head
 from scheduler.messages import RankCard
+from scheduler.named_rank import Fault
 
 ALL_POOLS = "*"
 
@@ -55,7 +64,8 @@ class FanOut:
         pools = await self._pools_for(value_of(head.query, "pool"), arrival.record)
         if len(pools) == 1:
             arrival.record.pool = pools[0].name
-        said = await self._ask_all(head._replace(query=without(head.query, "pool")), _targets(pools), raw)
+        targets = _named(arrival.rank, _targets(pools)) if arrival.rank else _targets(pools)
+        said = await self._ask_all(head._replace(query=without(head.query, "pool")), targets, raw)
         if not said:
             raise NoRankError("There is no rank to ask", retry_after_ms=RETRY_AFTER_MS)
         content_type = (b"content-type", b"application/json")
@@ -109,6 +119,14 @@ def _targets(pools: Iterable[Pool]) -> list[Target]:
         for rank in pool.view.ranks.values():
             by_endpoint.setdefault((pool.name, rank.card.endpoint), (pool, []))[1].append(rank.card)
     return list(by_endpoint.values())
+
+
+def _named(rank: str, targets: Iterable[Target]) -> list[Target]:
+    """Those of the rank that the request names (pins.py). Raises InvalidRequestError where there is none."""
+    found = [(pool, cards) for pool, cards in targets if any(card.rank == rank for card in cards)]
+    if not found:
+        raise InvalidRequestError(f"Rank {quoted(rank)} {Fault.UNKNOWN.value}", param=PARAM)
+    return found
 
 
 def _nothing() -> None:

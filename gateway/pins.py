@@ -12,7 +12,6 @@ import msgspec
 
 from gateway.errors import InvalidRequestError, NoRankError, quoted
 from gateway.gateway import RETRY_AFTER_MS
-from gateway.headers import first
 from gateway.placing import Pool
 from scheduler.decision import RequestShape
 
@@ -25,12 +24,14 @@ def named_rank(headers: Iterable[tuple[bytes, bytes]], *, may_pin: bool, port_ra
 
     Raises InvalidRequestError where it may not name one, or names two.
     """
-    value = first(headers, HEADER)
-    if value is None:
+    values = [value for name, value in headers if name == HEADER]
+    if not values:
         return port_rank
     if not may_pin:
         raise InvalidRequestError(f"This gateway lets nobody name a rank; it was started without --pin ({PARAM})")
-    rank = value.decode(errors="replace").strip()
+    if len(values) > 1:
+        raise InvalidRequestError(f"The request names more than one rank ({PARAM})", param=PARAM)
+    rank = values[0].decode(errors="replace").strip()
     if not rank:
         raise InvalidRequestError(f"{PARAM} names no rank", param=PARAM)
     if port_rank and rank != port_rank:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.errors import RankFailedError
 from gateway.fan_out_answer import failed, said, status_of
+from scheduler.messages import Role
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.running import Served, error_of, eventually, nothing_is_held, serving
 from tests.gateway.scripted_rank import Exchange, Script, scripted_rank, stalls
@@ -43,6 +44,26 @@ async def test_every_rank_of_the_only_pool_is_asked() -> None:
     assert results == [{"pool": "sim", "rank": rank, "status": 200, "body": None} for rank in ("r1", "r2")]
     assert [rank.requests[0].line for rank in (one, two)] == [f"POST {RESET}?reset_running_requests=true HTTP/1.1"] * 2
     assert pool.asked == []
+
+
+async def test_a_rank_that_is_named_is_asked_alone_whatever_it_is_able_to() -> None:
+    async with scripted_rank(done) as one, scripted_rank(done) as two:
+        pool = FakePool(card(one.url, rank="r1"), card(two.url, rank="r2", role=Role.PREFILL))
+        async with serving(FakePools(pool), pin=True, **KEYS) as served:
+            named = await served.client.post(RESET, headers=ADMIN | {"x-forebay-rank": "r2"})
+            unknown = await served.client.post(RESET, headers=ADMIN | {"x-forebay-rank": "r3"})
+    assert named.json() == {"results": [{"pool": "sim", "rank": "r2", "status": 200, "body": None}]}
+    assert (one.requests, len(two.requests)) == ([], 1)
+    assert unknown.status_code == 400
+    assert error_of(unknown)["message"] == "Rank r3 is no rank of this model"
+
+
+async def test_ranks_behind_one_port_are_not_asked_apart() -> None:
+    async with scripted_rank(done) as both:
+        pool = FakePool(card(both.url, rank="r#0"), card(both.url, rank="r#1"))
+        async with serving(FakePools(pool), pin=True, **KEYS) as served:
+            answer = await served.client.post(RESET, headers=ADMIN | {"x-forebay-rank": "r#1"})
+    assert [each["rank"] for each in answer.json()["results"]] == ["r#0", "r#1"]
 
 
 async def test_a_body_is_passed_to_each_and_their_words_are_shown() -> None:

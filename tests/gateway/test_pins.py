@@ -39,6 +39,12 @@ def test_a_header_that_cannot_hold_is_refused(value: str, may_pin: bool, port_ra
         named(value, may_pin=may_pin, port_rank=port_rank)
 
 
+def test_a_rank_is_named_once() -> None:
+    two = [(b"x-forebay-rank", b"node:9000"), (b"x-forebay-rank", b"node:9001")]
+    with pytest.raises(InvalidRequestError, match="names more than one rank"):
+        named_rank(two, may_pin=True, port_rank="")
+
+
 def test_a_request_that_names_no_rank_goes_anywhere() -> None:
     assert pinned(NO_LOAD, "", FakePool()) is NO_LOAD
 
