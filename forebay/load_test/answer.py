@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.usage import Tokens
+
 DONE = b"[DONE]"
 
 
@@ -23,8 +25,8 @@ class _Choice(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens = 0
+    completion_tokens: Tokens | None = None
 
 
 class _Event(msgspec.Struct):
@@ -71,7 +73,7 @@ class Answer:
             return
         try:
             event = _DECODER.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.error = self.error or "an event that is no JSON of a completion"
             return
         if event.error is not None:

@@ -35,6 +35,8 @@ def run_load_test(settings: LoadTestSettings, *, json: str, plot: str) -> None:
     check_image_file(plot)
     if json and not Path(json).absolute().parent.is_dir():
         raise click.UsageError(f"{json}: there is no such folder")
+    if json and Path(json).is_dir():
+        raise click.UsageError(f"{json}: that is a folder")
     server = server_of(settings.server)
     if allow_open_files(settings.max_concurrency + OTHER_FILES) < settings.max_concurrency + OTHER_FILES:
         raise click.UsageError("--max-concurrency: the system allows fewer open files (ulimit -Hn)")

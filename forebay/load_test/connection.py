@@ -29,9 +29,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What is under way has failed."""
+        """What is under way has failed, unless its stream is whole: an answer may end so (RFC 9112, 6.3)."""
         self.is_usable = False
-        self._settle("connection lost")
+        self._settle(self._error_of_stream() if self._answer.is_done else "connection lost")
 
     async def ask(self, request: bytes, answer: Answer) -> str:
         """Send a request and read its answer; "" if all is well, else what kind of error it was."""
@@ -64,18 +64,20 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools: the answer is complete."""
-        status, answer = self._parser.get_status_code(), self._answer
+        status = self._parser.get_status_code()
         if not self._parser.should_keep_alive():
             self.is_usable = False
         self._parser = httptools.HttpResponseParser(self)
         if status != OK:
             self._settle(f"status {status}")
-        elif answer.error:
-            self._settle(answer.error)
-        elif not answer.is_done:
-            self._settle("a stream without [DONE]")
         else:
-            self._settle("" if answer.texts else "no text")
+            self._settle(self._error_of_stream())
+
+    def _error_of_stream(self) -> str:
+        answer = self._answer
+        if answer.error or not answer.is_done:
+            return answer.error or "a stream without [DONE]"
+        return "" if answer.texts else "no text"
 
     def _settle(self, error: str) -> None:
         if self._waiter is not None and not self._waiter.done():

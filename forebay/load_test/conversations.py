@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from forebay.load_test.settings import Count
 from simulator.cluster.workloads.errors import TraceError
 
 TRACE_MARK = b'"input_length"'
@@ -37,7 +38,7 @@ class _Record(msgspec.Struct):
     conversations: list[_Turn] | None = None
     messages: list[_Message] | None = None
     prompt: str | None = None
-    output_tokens: int = 0
+    output_tokens: Count = 0
 
 
 def is_conversations(path: Path) -> bool:

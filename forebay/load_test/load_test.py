@@ -20,8 +20,10 @@ from forebay.load_test.settings import LoadTestSettings
 from forebay.load_test.workload import Workload, warm_up
 from forebay.model_server.asker import Answered, Asker, Patience, asker
 from forebay.model_server.server import Server
+from gateway.usage import Tokens
 
 BINS = 12
+LONGEST_REASON = 300
 Say = Callable[[str], None]
 
 
@@ -74,7 +76,8 @@ async def _scale(asking: Asker, settings: LoadTestSettings, model: str) -> Token
         if not isinstance(found, Answered):
             raise BenchError(f"the first request failed: {found.message}")
         if not found.is_ok:
-            raise BenchError(f"the first request failed: status {found.status}: {bytes(found.body)[:300].decode()}")
+            reason = bytes(found.body).decode()[:LONGEST_REASON]
+            raise BenchError(f"the first request failed: status {found.status}: {reason}")
         try:
             counted.append(msgspec.json.decode(found.body, type=_Counted).usage.prompt_tokens)
         except msgspec.ValidationError as error:
@@ -109,7 +112,7 @@ def _over_time(samples: Sequence[Sample]) -> tuple[tuple[float, float], ...]:
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int
+    prompt_tokens: Tokens
 
 
 class _Counted(msgspec.Struct):

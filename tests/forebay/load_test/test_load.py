@@ -1,6 +1,7 @@
 """The load test's client against servers that answer in many ways: each kind of failure is counted, none hangs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,10 @@ ONE = Planned(0.0, [{"role": "user", "content": "hi"}], 3)
 
 def chunked(*parts: bytes) -> bytes:
     return HEAD + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def usage(tokens: bytes) -> bytes:
+    return b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":%b}}\n\n' % tokens
 
 
 def plain(status: str, body: bytes = b"") -> bytes:
@@ -46,6 +51,8 @@ async def server(answer: Callable[[int], bytes | None]) -> AsyncIterator[str]:
                     break
                 writer.write(content)
                 number += 1
+                if b"connection: close" in content:
+                    break
         except (asyncio.IncompleteReadError, ConnectionResetError):
             pass
         writer.close()
@@ -72,6 +79,13 @@ async def samples(url: str, requests: int = 1, **options: object) -> list[Sample
         pytest.param(chunked(ROLE, USAGE, DONE), "no text", id="no-text"),
         pytest.param(chunked(TEXT, b'data: {"error": {"message": "x"}}\n\n'), "an error event", id="error-event"),
         pytest.param(chunked(b"data: x\n\n", DONE), "an event that is no JSON of a completion", id="no-json"),
+        pytest.param(chunked(TEXT, usage(b"9" * 400), DONE), "an event that is no JSON of a completion", id="too-many"),
+        pytest.param(chunked(TEXT, usage(b"-5"), DONE), "an event that is no JSON of a completion", id="below-zero"),
+        pytest.param(
+            chunked(b'data: {"x":' + b"[" * 100_000 + b"\n\n", DONE),
+            "an event that is no JSON of a completion",
+            id="nested",
+        ),
         pytest.param(plain("429 Too Many Requests", b"{}"), "status 429", id="status"),
         pytest.param(b"nonsense\r\n\r\n", "an answer that is no HTTP", id="no-http"),
         pytest.param(None, "connection lost", id="closed"),
@@ -89,6 +103,14 @@ async def test_a_connection_that_was_closed_while_idle_is_made_anew() -> None:
         found = await samples(url, 3, max_concurrency=1)
     assert [sample.error for sample in found] == ["", "", ""]
     assert {sample.output_tokens for sample in found} == {3}
+
+
+@pytest.mark.parametrize(("body", "error"), [(TEXT + DONE, ""), (TEXT, "connection lost"), (DONE, "no text")])
+async def test_an_answer_may_end_with_its_connection(body: bytes, error: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
+    async with server(lambda number: head + body if number == 0 else None) as url:
+        found = await samples(url, 2)
+    assert [sample.error for sample in found] == [error] * 2
 
 
 async def test_silence_and_a_closed_port_are_failures() -> None:
@@ -117,6 +139,7 @@ def test_events_are_read_however_they_are_cut() -> None:
         ("--url h:1", 2, "'--url' (env var: 'FOREBAY_URL')"),
         ("--url http://h:1 --dataset none", 2, "--dataset: none: No such file or directory"),
         ("--url http://h:1 --json none/x", 2, "none/x: there is no such folder"),
+        ("--url http://h:1 --json /tmp", 2, "/tmp: that is a folder"),
         ("--url http://h:1 --plot none/x.svg", 2, "none/x.svg: there is no such folder"),
         ("--url http://h:1 --request-rate -1", 2, "'--request-rate'"),
         ("--url http://127.0.0.1:1", 1, "http://127.0.0.1:1 cannot be reached"),
@@ -134,6 +157,22 @@ def test_a_server_that_refuses_the_first_request_is_quoted() -> None:
     assert done.exit_code == 1
     assert "the first request failed: status 404" in done.stderr
     assert "no such model" in done.stderr
+
+
+def test_an_error_is_cut_between_letters() -> None:
+    words = "请" * 200
+    with scripted_server(lambda *_: Reply(400, json.dumps(words, ensure_ascii=False).encode())) as made:
+        done = bench("--url", made.url, "--model", "x")
+    assert done.exit_code == 1
+    assert done.stderr.startswith('Error: the first request failed: status 400: "请请')
+
+
+@pytest.mark.parametrize("tokens", [-5, 1 << 60, pytest.param(10**400, id="huge")])
+def test_a_server_that_counts_what_cannot_be_is_refused(tokens: int) -> None:
+    with scripted_server(lambda *_: Reply(body={"usage": {"prompt_tokens": tokens}})) as made:
+        done = bench("--url", made.url, "--model", "x")
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "the server does not say how many tokens a prompt has" in done.stderr
 
 
 def test_a_warm_up_without_an_answer_ends_the_test() -> None:

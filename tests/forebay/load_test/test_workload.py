@@ -78,6 +78,8 @@ def test_conversations_are_sent_up_to_what_the_model_is_to_answer(tmp_path: Path
     [
         ('{"prompt": "a"}\n{"prompt": 3}', "line 2: Expected `str"),
         ('{"prompt": "a"}\n{"text": "b"}', "line 2: expected `conversations`, `messages` or `prompt`"),
+        ('{"prompt": "a", "output_tokens": -5}', "line 1: Expected `int` >= 0"),
+        ('{"prompt": "a", "output_tokens": 99999999999}', "line 1: Expected `int` <= 10000000"),
         ('{"prompt"', "line 1: Input data was truncated"),
         ("[]", "there is no conversation in it"),
         ("[1]", "Expected `object`, got `int`"),
