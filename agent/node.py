@@ -66,7 +66,6 @@ class Node:
         """Watch a port from now on: its ranks are offered once it answers. One that is watched already stays so."""
         if target in self._watched:
             return
-        self._leaving.pop(target, None)
         page_url = self._settings.metrics_urls.get(target, target.url)
         probe = Probe(self._http, target.url, self._settings, page_url)
         phase = phase_of(next(self._numbers))
@@ -78,9 +77,11 @@ class Node:
         watcher, task = self._watched.pop(target, (None, None))
         if watcher and task:
             task.cancel()
-            known = tuple(track for track in watcher.port.ranks if track.card is not None)
+            known = {track.rank: track for track in watcher.port.ranks if track.card is not None}
+            if (earlier := self._leaving.get(target)) is not None:
+                known = {track.rank: track for track in earlier.ranks} | known
             if known:
-                self._leaving[target] = msgspec.structs.replace(watcher.port, ranks=known)
+                self._leaving[target] = msgspec.structs.replace(watcher.port, ranks=tuple(known.values()))
                 self._changed()
 
     def ranks_at(self, target: Target) -> tuple[str, ...]:
@@ -96,19 +97,25 @@ class Node:
     def report(self) -> NodeReport:
         """What is to be said of all ranks now."""
         ports = [watcher.port for watcher, _ in self._watched.values()]
-        return node_report(ports, self._settings, time.monotonic(), leaving=tuple(self._leaving.values()))
+        leaving = tuple(self._without_those_back(target, port) for target, port in self._leaving.items())
+        return node_report(ports, self._settings, time.monotonic(), leaving=leaving)
 
     def reported(self, report: NodeReport) -> None:
         """The store has heard this: who was said to leave in it has left."""
         gone = report.gone
-        left = [target for target, port in self._leaving.items() if all(track.rank in gone for track in port.ranks)]
-        for target in left:
-            del self._leaving[target]
+        for target, port in list(self._leaving.items()):
+            if all(track.rank in gone for track in self._without_those_back(target, port).ranks):
+                del self._leaving[target]
 
     def stop(self) -> None:
         """Watch nothing any more; the ranks stay as they were reported."""
         for _, task in self._watched.values():
             task.cancel()
+
+    def _without_those_back(self, target: Target, port: PortState) -> PortState:
+        """A port that was removed, without the ranks that are known anew since it was added again."""
+        back = self.ranks_at(target)
+        return msgspec.structs.replace(port, ranks=tuple(track for track in port.ranks if track.rank not in back))
 
     def _changed(self) -> None:
         self.changed()

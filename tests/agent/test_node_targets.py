@@ -1,11 +1,14 @@
 """Ports are added to a node that runs, and taken away from it."""
 
+import pytest
+
 from agent.node import open_node
 from agent.targets import Target
+from scheduler.errors import StoreUnavailableError
 from scheduler.messages import RankState
-from tests.agent.fakes import RecordingReporter, healthy_answers, scripted_rank
+from tests.agent.fakes import RecordingReporter, healthy_answers, http, scripted_rank
 from tests.agent.running_node import FAST
-from tests.agent.samples import settings
+from tests.agent.samples import page_bytes, settings
 from tests.polling import until
 from tests.ports import free_ports
 
@@ -50,6 +53,33 @@ async def test_the_ranks_of_a_port_that_is_removed_leave_the_pool_and_may_come_b
         assert len(removed.asked) <= asked + 1
         node.add(target(second))
         await until(lambda: name in store.last and store.last[name].state is RankState.UP, "it is back")
+
+
+@pytest.mark.parametrize("removed_again", [False, True])
+async def test_a_port_that_is_taken_away_and_added_with_fewer_engines_leaves_none_behind(removed_again: bool) -> None:
+    store = RecordingReporter()
+    (port,) = free_ports(1)
+    both = page_bytes("idle") + page_bytes("idle").replace(b'engine="0"', b'engine="1"')
+    async with (
+        scripted_rank(healthy_answers() | {"/metrics": http(200, both)}, port) as rank,
+        open_node(settings(ranks=f"127.0.0.1:{port}", **FAST), store, print) as node,
+    ):
+        names = {f"{target(port).name}#{index}" for index in (0, 1)}
+        one = (target(port).name,)
+        expected = names | (set(one) if removed_again else set())
+        await until(lambda: set(store.last) == names, "both engines are offered")
+        rank.answers["/metrics"] = http(200, page_bytes("idle"))
+        store.fault = StoreUnavailableError("away")
+        node.remove(target(port))
+        node.add(target(port))
+        await until(lambda: node.ranks_at(target(port)) == one, "the one engine is known")
+        if removed_again:
+            node.remove(target(port))
+        store.fault = None
+        await until(
+            lambda: {name for name in store.last if store.last[name].state is RankState.GONE} == expected,
+            "the store has heard of all that left",
+        )
 
 
 async def test_a_port_that_never_answered_is_removed_without_a_word() -> None:
