@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.errors import TargetError
-from agent.targets import Target, parse_targets
+from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
 Ranks = Annotated[str, Meta(description="[https://]HOST:PORT[-PORT][,...]: ranks of this role that run")]
@@ -22,7 +22,7 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     decode_ranks: Ranks = ""
     mixed_ranks: Ranks = ""
     rank_api_key: Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="vLLM's --api-key")] = ""
-    ports: Annotated[str, Meta(description="PORT[-PORT]: ports of this node that ranks are to listen on")] = ""
+    ports: Annotated[str, Meta(description="PORT[-PORT][,...]: ports of this node that ranks are to listen on")] = ""
     npus: Annotated[int, Meta(ge=0, le=64, description="NPUs of this node whose links are looked at")] = 0
     npu_peer: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+\Z")], ...],
@@ -32,11 +32,15 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
+        roles: dict[str, Role] = {}
         for role in Role:
             try:
-                self.targets(role)
+                names = [target.name for target in self.targets(role)]
             except TargetError as error:
                 raise ValueError(f"{role}_ranks: {error}") from error
+            for name in names:
+                if (other := roles.setdefault(name, role)) is not role:
+                    raise ValueError(f"{role}_ranks: {name} is given as a {other} rank, too")
         try:
             self.ports_to_be  # noqa: B018
         except TargetError as error:
@@ -52,4 +56,4 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     @property
     def ports_to_be(self) -> tuple[int, ...]:
         """The ports that ranks are to listen on."""
-        return tuple(target.port for target in parse_targets(f"localhost:{self.ports}")) if self.ports else ()
+        return parse_ports(self.ports)

@@ -250,7 +250,12 @@ def test_rdma_links_are_active_or_told(said: str, level: Level) -> None:
     ("fields", "told"),
     [
         ({"prefill_ranks": "9000"}, "prefill_ranks: '9000'"),
-        ({"ports": "x"}, "ports: "),
+        ({"ports": "x"}, "ports: 'x' is not PORT or PORT-PORT"),
+        ({"ports": "9000,h:9002"}, "ports: 'h:9002' is not PORT or PORT-PORT"),
+        (
+            {"prefill_ranks": "h:1-2", "decode_ranks": "h:2-3"},
+            "decode_ranks: h:2 is given as a prefill rank, too",
+        ),
         ({"npu_peer": ("10.0.0.1",)}, "npu_peer: say how many"),
     ],
 )
