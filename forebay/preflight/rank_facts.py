@@ -22,7 +22,7 @@ class RankFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One rank as it answers. `fault` says why nothing is known of it, '' where it is.
 
     `block_size` of 0 and an empty `cache_dtype` are not told. `offer` is None where it offers no KV: `no_offer` says
-    why.
+    why, and `is_mute` that its answer to a prefill had no word of KV, as ranks with a store of KV have none.
     """
 
     target: Target
@@ -35,6 +35,7 @@ class RankFacts(msgspec.Struct, frozen=True, kw_only=True):
     cache_dtype: str = ""
     offer: KvOffer | None = None
     no_offer: str = ""
+    is_mute: bool = False
 
     @property
     def name(self) -> str:

@@ -92,7 +92,8 @@ class RankProbe:
         except (httpx.HTTPError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return msgspec.structs.replace(facts, no_offer=f"a prefill of {len(PROMPT.split())} words failed: {error}")
         if not told:
-            return msgspec.structs.replace(facts, no_offer="its answer to a prefill has no kv_transfer_params")
+            why = "its answer to a prefill has no kv_transfer_params"
+            return msgspec.structs.replace(facts, no_offer=why, is_mute=True)
         if "remote_port" not in told:
             return facts  # a connector that does not pull: nothing more is to be seen from outside
         try:

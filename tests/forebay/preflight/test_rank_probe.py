@@ -4,6 +4,8 @@ import pytest
 
 from agent.probe import open_http
 from agent.targets import Target
+from forebay.preflight.finding import Level
+from forebay.preflight.fleet_check import fleet_findings
 from forebay.preflight.rank_facts import RankFacts
 from forebay.preflight.rank_probe import RankProbe
 from scheduler.messages import Role
@@ -51,3 +53,10 @@ async def test_an_offer_is_tried() -> None:
     facts = await facts_of(offering(port=str(free_port())))
     assert facts.offer is not None
     assert facts.offer.reachable is False
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"kv_transfer_params": {}}'])
+async def test_an_answer_without_a_word_of_kv_may_be_that_of_ranks_with_a_store(answer: bytes) -> None:
+    (finding,) = fleet_findings([await facts_of(answer)])
+    assert finding.level is Level.WARN
+    assert finding.change.endswith("unless the ranks share a store of KV")
