@@ -16,6 +16,8 @@ from forebay.open_files import OTHER_FILES, allow_open_files
 from forebay.options import settings_options
 from forebay.printable import printable
 
+LONGEST_NAME = 100
+
 
 class BadInputError(click.ClickException):
     """An input that cannot be asked, told in one line."""
@@ -55,7 +57,8 @@ def command(settings: BatchSettings, read_from: str, write_to: str) -> None:
 
 def _tell(result: Result, write_to: str) -> None:
     for outcome in result.failures:
-        click.echo(printable(f"failed: {outcome.custom_id}: {reason_of(outcome)}").replace("\n", " "), err=True)
+        told = f"failed: {outcome.custom_id[:LONGEST_NAME]}: {reason_of(outcome)}"
+        click.echo(printable(told).replace("\n", " "), err=True)
     if result.failed > len(result.failures):
         click.echo(f"failed: {result.failed - len(result.failures)} more", err=True)
     words = f"{result.done - result.failed} of {result.total} requests succeeded, {result.failed} failed"

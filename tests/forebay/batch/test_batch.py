@@ -162,3 +162,12 @@ def test_one_of_several_servers_may_be_away(tmp_path: Path) -> None:
         done = batch(given, "-o", str(output), "--url", f"http://127.0.0.1:1,{server.url}", "--retries", "0")
     assert done.exit_code == 0, done.output
     assert ids(output) == NAMES[:4]
+
+
+def test_a_failure_is_listed_in_a_line_that_can_be_read(tmp_path: Path) -> None:
+    with scripted_server(lambda *_: Reply(400, {"error": {"message": "no\n" * 500}})) as server:
+        given = written(tmp_path / "in.jsonl", [line("x" * 60_000, prompt="a")])
+        done = batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", server.url)
+    (failure, _) = done.stderr.splitlines()
+    assert failure.startswith(f"failed: {'x' * 100}: status 400: no no")
+    assert len(failure) < 500
