@@ -54,7 +54,7 @@ NPU_CHECKS = (
     ),
 )
 
-PING = re.compile(r"(?<![0-9.])0(?:\.0+)?% packet loss|received\D*[1-9]|recv time stamp", re.IGNORECASE)
+PING = re.compile(r"(?<![0-9.])0(?:\.0+)?% packet loss|received\s*[:=]\s*[1-9]|recv time stamp", re.IGNORECASE)
 """Either generation's answer to a ping that came through."""
 
 RDMA_STATE = re.compile(r"^link (?P<link>\S+) state (?P<state>\S+)", re.MULTILINE)
@@ -89,7 +89,7 @@ def npu_ping_findings(npus: int, peers: Sequence[str], run: Run) -> list[Finding
                 PING.search(run(("hccn_tool", "-i", str(npu), way, "-g", "address", peer)) or "") for way in ways
             ):
                 change = "the addresses of NPUs: hccn_tool -i N -vnic -g (A3) or -ip -g (A2), and the switch between"
-                found.append(Finding(Level.BAD, f"NPU {npu} -> {peer}", "gets no answer to a ping", change))
+                found.append(Finding(Level.BAD, f"NPU {npu} -> {peer}", "does not answer each ping", change))
     tried = f"{npus} x {len(peers)} pings came through"
     return found or ([Finding(Level.OK, "NPU pings", tried)] if peers else [])
 

@@ -6,7 +6,7 @@ import errno
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from forebay.preflight.finding import Finding, Level
 
@@ -33,12 +33,15 @@ def _taken(host: str, port: int) -> str:
     return ""
 
 
-def proxy_findings(environment: Mapping[str, str], hosts: Iterable[str]) -> list[Finding]:
+def proxy_findings(environment: Mapping[str, str], hosts: Sequence[str]) -> list[Finding]:
     """Variables by which tools would ask a proxy for these hosts; Forebay ignores them, curl does not. Pure."""
     lower = {name.lower(): value for name, value in environment.items()}
     given = [name for name in PROXIES if lower.get(name)]
     if not given:
         return [Finding(Level.OK, "proxy variables", "none is set")]
+    if not hosts:
+        told = f"{', '.join(given)}, and no rank is named that it could hide"
+        return [Finding(Level.UNSEEN, "proxy variables", told)]
     excepted = {part.strip().lstrip(".") for part in lower.get("no_proxy", "").split(",")} - {""}
     hit = [
         host

@@ -189,6 +189,11 @@ def test_proxy_variables_that_tools_would_obey_are_a_warning(environment: dict[s
     assert [finding.level for finding in proxy_findings(environment, ["10.0.0.1"])] == [level]
 
 
+def test_proxy_variables_are_not_judged_where_no_host_is_known() -> None:
+    (finding,) = proxy_findings({"http_proxy": "http://p:1"}, [])
+    assert (finding.level, finding.what) == (Level.UNSEEN, "http_proxy, and no rank is named that it could hide")
+
+
 GOOD = {
     "-link": "link status: UP",
     "-lldp": "Ifname: 400GE1/1/1",
@@ -196,7 +201,7 @@ GOOD = {
     "-netdetect": "netdetect address: 10.1.0.1",
     "-gateway": "default gateway:10.1.0.1, Iface:eth0",
     "-hccs_ping": "",
-    "-ping": "recv 64 bytes, 0.00% packet loss",
+    "-ping": "recv seq=0,time=0.067000ms\n3 packets transmitted, 3 received, 0.00% packet loss",
 }
 
 
@@ -223,7 +228,18 @@ def test_an_npu_whose_link_is_down_is_named_with_what_to_look_at() -> None:
 
 def test_npus_are_pinged_in_whichever_way_answers() -> None:
     assert [finding.level for finding in npu_ping_findings(2, ["10.1.0.9"], npu_tool())] == [Level.OK]
-    lost = npu_ping_findings(1, ["10.1.0.9"], lambda _: "send 3, recv 0, 100.00% packet loss")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "recv time out seq=0\n3 packets transmitted, 0 received, 100.00% packet loss",
+        "recv time out seq=0\n3 packets transmitted, 2 received, 33.33% packet loss",
+        "recv time out seq=0\n10 packets transmitted, 9 received, 10.00% packet loss",
+    ],
+)
+def test_pings_that_are_lost_are_bad(said: str) -> None:
+    lost = npu_ping_findings(1, ["10.1.0.9"], lambda _: said)
     assert [(finding.level, finding.where) for finding in lost] == [(Level.BAD, "NPU 0 -> 10.1.0.9")]
 
 
