@@ -33,6 +33,6 @@ def test_a_launch_that_cannot_be_meant_is_refused_with_the_options_name(changes:
 def test_an_agent_attaches_to_ranks_or_starts_them() -> None:
     with pytest.raises(ValueError, match="ranks: --launch knows the ranks it starts"):
         settings(launching=launching())
-    with pytest.raises(ValueError, match="ranks: say where the ranks are, or start them with --launch"):
+    with pytest.raises(ValueError, match="ranks: say where the ranks are, start them with --launch"):
         settings(ranks="")
     assert settings(ranks="", launching=launching()).launching.local_ranks == 4
