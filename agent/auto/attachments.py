@@ -5,7 +5,7 @@ Ranks of one model, role, connector and DP group are one group; each group is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
@@ -43,24 +43,32 @@ def attachments(servers: Iterable[FoundServer], *, rank_host: str, role: Role | 
     """
     ports: dict[Group, list[Target]] = {}
     left_out: dict[int, str] = {}
-    for server in servers:
+    taken: dict[tuple[str, int], int] = {}
+    for server in sorted(servers, key=lambda server: server.pid):
         try:
             group = _group(server, role)
             targets = _targets(server, rank_host)
+            _refuse_taken(targets, taken)
         except FoundServerError as error:
             left_out[server.pid] = str(error)
             continue
+        taken |= {target.listener: server.pid for target in targets}
         if targets:
             ports.setdefault(group, []).extend(targets)
     return Found({group: tuple(sorted(targets, key=_by_port)) for group, targets in ports.items()}, left_out)
 
 
 def still_watched(
-    known: Mapping[Target, float], found: Iterable[Target], now_s: float
+    known: Mapping[Target, float], found: Iterable[Target], now_s: float, *, elsewhere: Container[Target] = ()
 ) -> tuple[dict[Target, float], set[Target]]:
-    """When each port was last found, and which are to be forgotten: their servers ended long ago."""
+    """When each port of a group was last found, and which are to be forgotten.
+
+    Their servers ended long ago, or came back as another kind, so that they are `elsewhere`, in another group.
+    """
     seen = dict(known) | dict.fromkeys(found, now_s)
-    forgotten = {target for target, since_s in seen.items() if now_s - since_s > FORGOTTEN_AFTER_S}
+    forgotten = {
+        target for target, since_s in seen.items() if target in elsewhere or now_s - since_s > FORGOTTEN_AFTER_S
+    }
     return {target: since_s for target, since_s in seen.items() if target not in forgotten}, forgotten
 
 
@@ -84,6 +92,13 @@ def _targets(server: FoundServer, rank_host: str) -> tuple[Target, ...]:
         return parse_targets(",".join(f"{scheme}{shown}:{port}" for port in server.ports))
     except TargetError as error:
         raise FoundServerError(str(error)) from None
+
+
+def _refuse_taken(targets: Iterable[Target], taken: Mapping[tuple[str, int], int]) -> None:
+    """A second server on a port is about to end; until then it must not be attached to as if it were another rank."""
+    for target in targets:
+        if target.listener in taken:
+            raise FoundServerError(f"vLLM server {taken[target.listener]} has {target.name} already")
 
 
 def _by_port(target: Target) -> tuple[int, str]:

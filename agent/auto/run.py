@@ -10,6 +10,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
+from itertools import chain, count
+from typing import NamedTuple
 
 import anyio
 import anyio.abc
@@ -35,6 +37,16 @@ LOOK_S = 2.0
 """Between two looks at the node's processes; a server takes a minute to load its model."""
 
 
+class _Agent(NamedTuple):
+    """The agent of one group while it runs: `seen` says when each of its ports was last found."""
+
+    name: str
+    node: Node
+    seen: dict[Target, float]
+    running: anyio.CancelScope
+    ended: anyio.Event
+
+
 class AutoNode:
     """One node's groups while `run` runs. Gateways reach its ranks at `rank_host`; `ready` gets one group's line."""
 
@@ -46,8 +58,7 @@ class AutoNode:
         self._rank_host = rank_host.strip("[]")
         self._pushes = pushes
         self._ready: Callable[[str], None] | None = ready
-        self._nodes: dict[Group, Node] = {}
-        self._seen: dict[Group, dict[Target, float]] = {}
+        self._agents: dict[Group, _Agent] = {}
         self._complaints: dict[int, str] = {}
 
     async def run(self) -> None:
@@ -57,38 +68,62 @@ class AutoNode:
             while True:
                 found = await anyio.to_thread.run_sync(find, self._settings, self._rank_host)
                 self._complain(found)
-                for group in {**found.ports, **self._seen}:
-                    await self._follow(group, found.ports.get(group, ()), tasks)
+                for group in list(self._agents):
+                    await self._let_go(group, found)
+                for group, targets in found.ports.items():
+                    await self._attach(group, targets, tasks)
                 await anyio.sleep(LOOK_S)
 
-    async def _follow(self, group: Group, found: tuple[Target, ...], tasks: anyio.abc.TaskGroup) -> None:
-        """Have the group's agent watch what was found, and what has ended lately."""
-        if group not in self._seen:
-            self._nodes[group] = await tasks.start(self._keep, group, found, name=f"group {found[0].name}")
-        seen, forgotten = still_watched(self._seen.get(group, {}), found, time.monotonic())
-        self._seen[group] = seen
-        node = self._nodes[group]
-        for target in found:
-            node.add(target)
+    async def _let_go(self, group: Group, found: Found) -> None:
+        """Have the group's agent watch no longer what ended long ago, or is of another group now."""
+        agent, here = self._agents[group], found.ports.get(group, ())
+        elsewhere = {target for other, targets in found.ports.items() if other != group for target in targets}
+        seen, forgotten = still_watched(agent.seen, here, time.monotonic(), elsewhere=elsewhere)
+        if not seen:
+            del self._agents[group]
+            agent.running.cancel()
+            await agent.ended.wait()
+            return
+        self._agents[group] = agent._replace(seen=seen)
         for target in forgotten:
-            node.remove(target)
+            agent.node.remove(target)
+
+    async def _attach(self, group: Group, found: tuple[Target, ...], tasks: anyio.abc.TaskGroup) -> None:
+        """Have the group's agent watch what was found."""
+        if group not in self._agents:
+            self._agents[group] = await tasks.start(self._keep, group, found, name=f"group {found[0].name}")
+        for target in found:
+            self._agents[group].node.add(target)
 
     async def _keep(
         self,
         group: Group,
         found: tuple[Target, ...],
         *,
-        task_status: anyio.abc.TaskStatus[Node] = anyio.TASK_STATUS_IGNORED,
+        task_status: anyio.abc.TaskStatus[_Agent] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        settings = settings_of(group, found, self._settings)
-        reporter = Reporter(self._store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
-        async with open_node(settings, reporter, self._tell, self._pushes) as node:
-            task_status.started(node)
-            await anyio.sleep_forever()
+        name = self._free_name(found[0])
+        settings = settings_of(group, found, self._settings, name)
+        reporter = Reporter(self._store, pool=settings.pool, node=name, settings=SchedulerSettings())
+        ended = anyio.Event()
+        try:
+            with anyio.CancelScope() as running:
+                async with open_node(settings, reporter, self._tell, self._pushes) as node:
+                    now_s = time.monotonic()
+                    task_status.started(_Agent(name, node, dict.fromkeys(found, now_s), running, ended))
+                    await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    def _free_name(self, first: Target) -> str:
+        """By its first port, as other agents; the agent that had it may live on with its other ports."""
+        name = f"{self._settings.node or socket.gethostname()}-{first.port}"
+        taken = {agent.name for agent in self._agents.values()}
+        return next(free for free in chain([name], (f"{name}-{n}" for n in count(2))) if free not in taken)
 
     def _fold_pushes(self) -> None:
-        for node in self._nodes.values():
-            node.fold_pushes()
+        for agent in self._agents.values():
+            agent.node.fold_pushes()
 
     def _tell(self, line: str) -> None:
         """The first group's line is the process's own."""
@@ -96,7 +131,7 @@ class AutoNode:
         (ready or log.info)(line)
 
     def _complain(self, found: Found) -> None:
-        if not found.ports and not found.left_out and not self._seen:
+        if not found.ports and not found.left_out and not self._agents:
             self._say(0, f"no vLLM server runs on this node yet; it is looked for every {LOOK_S:g} s")
         for pid, why in found.left_out.items():
             self._say(pid, f"vLLM server {pid} is not attached to: {why}")
@@ -126,8 +161,8 @@ def _server(process: ServerProcess) -> FoundServer:
     return read_server(process.pid, given.over(config_of(given, process.folder)), process.environment)
 
 
-def settings_of(group: Group, found: tuple[Target, ...], settings: AgentSettings) -> AgentSettings:
-    """The settings of one group's agent. Pure but for the host's name."""
+def settings_of(group: Group, found: tuple[Target, ...], settings: AgentSettings, name: str) -> AgentSettings:
+    """The settings of one group's agent. Pure."""
     known: Mapping[str, object] = {
         "max_num_seqs": group.max_num_seqs or settings.max_num_seqs,
         "rank_api_key": group.api_key or settings.rank_api_key,
@@ -140,6 +175,6 @@ def settings_of(group: Group, found: tuple[Target, ...], settings: AgentSettings
         model=group.model,
         role=group.role,
         ranks=",".join(target.url.removeprefix("http://") for target in found),
-        node=f"{settings.node or socket.gethostname()}-{found[0].port}",
+        node=name,
         **known,
     )

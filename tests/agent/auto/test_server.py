@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.auto.arguments import Arguments
@@ -28,7 +29,9 @@ def server(
 
 
 def found(*lines: str, role: Role | None = None) -> Found:
-    return attachments(map(server, lines), rank_host="10.0.0.7", role=role)
+    """Of servers whose processes are numbered from 7 on."""
+    servers = [msgspec.structs.replace(server(line), pid=pid) for pid, line in enumerate(lines, 7)]
+    return attachments(servers, rank_host="10.0.0.7", role=role)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +194,13 @@ def test_a_headless_node_has_nothing_to_attach_to_and_nothing_to_complain_of() -
 
 
 def test_a_host_that_no_gateway_reaches_is_left_out() -> None:
-    assert (
-        "only some resolvers" in found("m --host 127.1").left_out[7] or "digits" in found("m --host 127.1").left_out[7]
-    )
+    assert "has a host of digits that is no IPv4 address" in found("m --host 127.1").left_out[7]
+
+
+def test_of_two_servers_with_one_port_the_first_is_attached_to_and_the_other_named() -> None:
+    both = found("m -dpm -dp 2 -dpl 2 --port 9000", "m --port 9001", "m --port 9001 --max-num-seqs 8")
+    assert [[target.port for target in ports] for ports in both.ports.values()] == [[9000, 9001]]
+    assert both.left_out == dict.fromkeys((8, 9), "vLLM server 7 has 10.0.0.7:9001 already")
 
 
 def test_a_server_that_ended_is_watched_for_a_while() -> None:
@@ -204,3 +211,8 @@ def test_a_server_that_ended_is_watched_for_a_while() -> None:
     assert (known, forgotten) == ({target: 0.0}, set())
     assert still_watched(known, [], FORGOTTEN_AFTER_S + 1) == ({}, {target})
     assert still_watched(known, [target], FORGOTTEN_AFTER_S + 1) == ({target: FORGOTTEN_AFTER_S + 1}, set())
+
+
+def test_a_server_that_came_back_as_another_kind_is_forgotten_at_once() -> None:
+    target = Target("h", 1)
+    assert still_watched({target: 0.0}, [], 1.0, elsewhere={target}) == ({}, {target})

@@ -32,6 +32,7 @@ if "--kv-transfer-config" in given:
     options += ["--role", "prefill" if "kv_producer" in given["--kv-transfer-config"] else "decode"]
 main(["rank", *options])
 """
+FAST = ("--scrape-ms", "50", "--idle-scrape-ms", "50")
 NIXL = '{"kv_connector": "NixlConnector", "kv_role": "%s"}'
 
 
@@ -64,7 +65,7 @@ async def until_there_are(redis: RedisServer, expected: set[tuple[str, str, str]
     async def there_are() -> bool:
         return {(rank.rank, rank.role, rank.state) for rank in (await ranks(redis)).ranks} == expected
 
-    await until(there_are, f"the ranks are {expected}", within_s=30)
+    await until(there_are, f"the ranks are {expected}", pause_s=0.1)
 
 
 async def test_servers_are_found_with_their_roles_and_come_and_go(tmp_path: Path, model: str) -> None:
@@ -73,14 +74,14 @@ async def test_servers_are_found_with_their_roles_and_come_and_go(tmp_path: Path
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path))
         agent = stack.enter_context(
-            forebay_process(tmp_path, "agent", "--redis", redis.url, "--auto", "--model", model)
+            forebay_process(tmp_path, "agent", "--redis", redis.url, "--auto", "--model", model, *FAST)
         )
         await until(lambda: "no vLLM server runs on this node yet" in agent.err.read_text(), "the agent looks")
         stack.enter_context(vllm(tmp_path, model, ports[0], "--kv-transfer-config", NIXL % "kv_producer"))
         decode = stack.enter_context(vllm(tmp_path, model, ports[1], "--kv-transfer-config", NIXL % "kv_consumer"))
+        stack.enter_context(vllm(tmp_path, model, ports[2], "--kv-transfer-config", NIXL % "kv_both"))
         both = [(names[0], "prefill", "up"), (names[1], "decode", "up")]
         await until_there_are(redis, set(both))
-        stack.enter_context(vllm(tmp_path, model, ports[2], "--kv-transfer-config", NIXL % "kv_both"))
         await until(lambda: "give --role" in agent.err.read_text(), "what is not told is asked for")
         decode.kill()
         await until_there_are(redis, {both[0], (names[1], "decode", RankState.DOWN)})
