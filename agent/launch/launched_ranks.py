@@ -48,7 +48,7 @@ class LaunchedRanks:
 
     async def kill(self) -> None:
         """End all processes of all ranks at once, also where `stop` waits for them."""
-        for kept in self._kept.values():
+        for kept in list(self._kept.values()):
             await kept.tell(KILL)
 
     async def next_exit(self) -> RankExit:
