@@ -13,7 +13,7 @@ from agent.errors import LaunchError
 
 _LARGEST_BYTES = 1 << 20
 _SHEBANG = re.compile(rb"#!\s*(?:\S*/env\s+(?:-\S+\s+)*)?(?P<program>\S+)")
-_SHELLS = {b"sh", b"bash", b"dash", b"ash"}
+_SHELLS = {"sh", "bash", "dash", "ash"}
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +55,17 @@ def _read(place: Path, path: str) -> bytes:
 def _program(place: Path, raw: bytes, path: str) -> tuple[str, ...]:
     """Bash for shell scripts, executable or not and whatever their first line says, as launch_online_dp.py runs them.
 
-    What is executable and names another interpreter is run by that one.
+    What is executable and names another interpreter is run by that one. Raises LaunchError where nothing can run it.
     """
-    if os.access(place, os.X_OK) and (named := _SHEBANG.match(raw)):
-        program = named["program"].rpartition(b"/")[2]
-        if program not in _SHELLS:
-            return (f"./{place.name}",)
+    named = _SHEBANG.match(raw)
+    interpreter = named["program"].decode(errors="replace") if named else "bash"
+    is_executable = os.access(place, os.X_OK)
+    if is_executable and Path(interpreter).name not in _SHELLS:
+        if shutil.which(interpreter) is None:
+            raise LaunchError(f"template {path}: its first line names {interpreter}, which is not there")
+        return (f"./{place.name}",)
+    if not interpreter.endswith("sh"):
+        raise LaunchError(f"template {path}: its first line names {interpreter}, and it is not executable (chmod +x)")
     if shutil.which("bash") is None:
         raise LaunchError(f"template {path}: bash, which runs it, is not installed")
     return ("bash", f"./{place.name}")

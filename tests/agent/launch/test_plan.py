@@ -1,6 +1,7 @@
 """A launch is refused as a whole, in one line, before anything is started."""
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,25 @@ def test_a_template_is_run_by_bash_in_its_own_folder_whatever_its_first_line_say
 
 def test_an_executable_in_another_language_is_run_by_its_own_interpreter(script: Path) -> None:
     script.write_text(f"#!/usr/bin/env python3\n{MAIN}")
-    assert read_template(str(script)).program == ("bash", "./run.sh")
     script.chmod(0o755)
     assert read_template(str(script)).program == ("./run.sh",)
+
+
+@pytest.mark.parametrize(
+    ("first_line", "mode", "said"),
+    [
+        ("#!/usr/bin/env python3", 0o644, "its first line names python3, and it is not executable (chmod +x)"),
+        ("#!/no/such/python3 -u", 0o755, "its first line names /no/such/python3, which is not there"),
+        ("#!/usr/bin/env -S no-such-python -u", 0o755, "its first line names no-such-python, which is not there"),
+    ],
+)
+def test_a_template_whose_interpreter_cannot_run_it_is_refused(
+    script: Path, first_line: str, mode: int, said: str
+) -> None:
+    script.write_text(f"{first_line}\n{MAIN}")
+    script.chmod(mode)
+    with pytest.raises(LaunchError, match=rf"template .*run\.sh: {re.escape(said)}$"):
+        read_template(str(script))
 
 
 @pytest.mark.parametrize(
