@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
 from agent.group_restart import GroupRestart, Member
+from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
 from agent.launch.rank_set import RankSet
 from agent.launch.readiness import LaunchedPort
@@ -16,12 +17,19 @@ _LOOK_S = 0.1
 
 
 class GroupUpkeep:
-    """Stands where Upkeep does for ranks that one node can see to alone. `look` gives the ports of the ranks."""
+    """Stands where Upkeep does for ranks that one node can see to alone. `look` and `refused` as there."""
 
     def __init__(
-        self, plan: LaunchPlan, ranks: RankSet, look: Callable[[], Sequence[LaunchedPort]], member: Member, node: str
+        self,
+        plan: LaunchPlan,
+        ranks: RankSet,
+        look: Callable[[], Sequence[LaunchedPort]],
+        refused: Callable[[], Mapping[str, str]],
+        member: Member,
+        node: str,
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
+        self._claims = Claims(look, refused)
         self._earlier = [frozenset[str]()] * len(plan.commands)
         self._begun_s = 0.0
         self._group = GroupRestart(node, member, self, is_ready=self.is_ready, coordinated=self._coordinated)
@@ -45,30 +53,42 @@ class GroupUpkeep:
         await self._ranks.stop()
 
     async def next_exit(self) -> str:
-        """What to say of the first rank that has ended by itself, or of those that were not ready in time."""
-        timeout_s = self._plan.settings.ready_timeout_s
-        with anyio.move_on_after(self._begun_s + timeout_s - time.monotonic()) as waiting:
-            return await self._described_exit()
-        if waiting.cancelled_caught and not self.is_ready():
-            return f"{self._late()} not ready after {timeout_s:g} s"
-        return await self._described_exit()
+        """What to say of the first rank that has ended by itself, or of those that were not ready in time.
+
+        Raises, in an exception group, LaunchError where another agent has ranks of ours.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._see_them_ready, name="readiness of launched ranks")
+            said = await self._exit_or_late()
+            tasks.cancel_scope.cancel()
+        return said
 
     def is_ready(self) -> bool:
-        """Whether all ranks are offered, in lives of this start."""
-        return not self._missing()
+        """Whether all ranks are offered, in lives of this start. Raises LaunchError as `next_exit`."""
+        return self._claims.none_are_made() and not self._missing()
+
+    async def _see_them_ready(self) -> None:
+        while True:
+            if self.is_ready():
+                return
+            await anyio.sleep(_LOOK_S)
+
+    async def _exit_or_late(self) -> str:
+        timeout_s = self._plan.settings.ready_timeout_s
+        with anyio.move_on_after(self._begun_s + timeout_s - time.monotonic()):
+            return await self._described_exit()
+        if missing := self._missing():
+            late = f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
+            return f"{late} not ready after {timeout_s:g} s"
+        return await self._described_exit()
 
     async def _described_exit(self) -> str:
         found = await self._ranks.next_exit()
-        how = f"exit code {found.returncode}" if found.returncode >= 0 else f"signal {-found.returncode}"
-        return f"rank {found.dp_rank} ended with {how}; its log is {found.log_path}"
+        return f"rank {found.dp_rank} {found.how}; its log is {found.log_path}"
 
     def _missing(self) -> list[int]:
         ports = zip(self._look(), self._earlier, self._plan.commands, strict=True)
         return [command.dp_rank for port, earlier, command in ports if not port.is_ready(earlier)]
-
-    def _late(self) -> str:
-        missing = self._missing()
-        return f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
 
     async def _coordinated(self) -> None:
         """Where rank 0 is on this node, its coordinator takes connections: ranks that came before would give up."""

@@ -67,11 +67,11 @@ async def run_launched(
                 def look() -> list[LaunchedPort]:
                     return _ports(node, settings)
 
-                group = GroupUpkeep(plan, ranks, look, member, settings.node_name) if member else None
-                if group:
-                    leaving.push_async_callback(group.leave)
+                upkeep: Upkeep | GroupUpkeep = Upkeep(plan, ranks, look, node.refused)
+                if member:
+                    upkeep = GroupUpkeep(plan, ranks, look, node.refused, member, settings.node_name)
+                    leaving.push_async_callback(upkeep.leave)
                 with serving:
-                    upkeep = group or Upkeep(plan, ranks, look, node.refused)
                     await upkeep.run()
                 await node.leave()
                 with draining:

@@ -19,6 +19,13 @@ class RankExit(msgspec.Struct, frozen=True, kw_only=True):
     returncode: int
     log_path: str
 
+    @property
+    def how(self) -> str:
+        """What became of it, in words."""
+        if self.returncode < 0:
+            return f"was ended by signal {-self.returncode}"
+        return f"ended with exit code {self.returncode}"
+
 
 class RankSet(Protocol):
     """All ranks that an agent launches on its node, as processes; whether they answer is not known here."""

@@ -13,15 +13,14 @@ import anyio
 
 from agent.errors import LaunchError
 from agent.launch.after_exit import BeginAllAnew, BeginAnew, EndAll, GiveUp, Tries, after_exit
+from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
 from agent.launch.rank_log import last_lines
 from agent.launch.rank_set import RankExit, RankSet
-from agent.launch.readiness import LaunchedPort, claimed_by_others
+from agent.launch.readiness import LaunchedPort
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-_CLAIM_OVER_S = 10.0
-"""What another agent claims so long it has; an agent that was killed keeps its claim for 3 s."""
 
 
 class SingleRanks(RankSet, Protocol):
@@ -46,7 +45,8 @@ class Upkeep:
         look: Callable[[], Sequence[LaunchedPort]],
         refused: Callable[[], Mapping[str, str]],
     ) -> None:
-        self._plan, self._ranks, self._look, self._refused = plan, ranks, look, refused
+        self._plan, self._ranks, self._look = plan, ranks, look
+        self._claims = Claims(look, refused)
         count = len(plan.commands)
         self._begun_s = [0.0] * count
         self._earlier = [frozenset[str]()] * count
@@ -64,7 +64,9 @@ class Upkeep:
             with anyio.CancelScope(deadline=self._next_due()):
                 await self._hear_of_exit()
             while self._exits:
-                await self._follow(self._exits.popleft())
+                found = self._exits.popleft()
+                port = self._plan.commands[found.index].port
+                await self._follow(found.index, f"rank {found.dp_rank} (port {port}) {found.how}")
             await self._begin_due()
 
     def _next_due(self) -> float:
@@ -86,7 +88,10 @@ class Upkeep:
         for index in [index for index, due_s in self._due_s.items() if due_s <= now_s]:
             del self._due_s[index]
             self._expect([index])
-            await self._ranks.start_one(index)
+            try:
+                await self._ranks.start_one(index)
+            except LaunchError as error:
+                await self._follow(index, f"rank {self._plan.commands[index].dp_rank} is not begun anew ({error})")
 
     def _expect(self, indices: Sequence[int]) -> None:
         ports = self._look()
@@ -95,54 +100,38 @@ class Upkeep:
             self._earlier[index] |= ports[index].lives
             self._not_ready.add(index)
 
-    async def _follow(self, found: RankExit) -> None:
+    async def _follow(self, index: int, said: str) -> None:
+        """Do what is to be done about a rank that has ended, or could not be begun."""
         self._note_ready(self._look())
-        lived_s = time.monotonic() - self._begun_s[found.index]
-        tries = self._tries[found.index].after(lived_s, was_ready=found.index not in self._not_ready)
-        self._tries[found.index] = tries
-        answer = after_exit(
-            tries,
-            has_begun=self._has_begun,
-            is_group=self._plan.is_group,
-            others=self._others,
-        )
-        said = self._describe(found)
-        match answer:
+        lived_s = time.monotonic() - self._begun_s[index]
+        tries = self._tries[index].after(lived_s, was_ready=index not in self._not_ready)
+        self._tries[index] = tries
+        log_path = self._plan.commands[index].log_path
+        match after_exit(tries, has_begun=self._has_begun, is_group=self._plan.is_group, others=self._others):
             case EndAll(because):
-                raise LaunchError(f"{said} {because}; its log is {found.log_path}{last_lines(found.log_path)}")
+                raise LaunchError(f"{said} {because}; its log is {log_path}{last_lines(log_path)}")
             case GiveUp():
-                log.error("%s; it is given up%s", said, last_lines(found.log_path))
-                await self._give_up(found.index)
+                log.error("%s; it is given up%s", said, last_lines(log_path))
+                await self._give_up(index)
             case BeginAnew(delay_s):
-                log.error("%s; it is begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
-                self._not_ready.discard(found.index)
-                self._due_s[found.index] = time.monotonic() + delay_s
-                await self._ranks.stop_one(found.index)
+                log.error("%s; it is begun anew in %g s%s", said, delay_s, last_lines(log_path))
+                self._not_ready.discard(index)
+                self._due_s[index] = time.monotonic() + delay_s
+                await self._ranks.stop_one(index)
             case BeginAllAnew(delay_s):
-                log.error("%s; its DP group is begun anew in %g s%s", said, delay_s, last_lines(found.log_path))
+                log.error("%s; its DP group is begun anew in %g s%s", said, delay_s, last_lines(log_path))
                 await self._ranks.stop()
                 await anyio.sleep(delay_s)
                 self._tries = [tries] * len(self._tries)
                 await self._begin_all()
-            case _:
-                assert_never(answer)
-
-    def _describe(self, found: RankExit) -> str:
-        how = f"ended with exit code {found.returncode}"
-        if found.returncode < 0:
-            how = f"was ended by signal {-found.returncode}"
-        return f"rank {found.dp_rank} (port {self._plan.commands[found.index].port}) {how}"
+            case other:
+                assert_never(other)
 
     async def _see_them_ready(self) -> None:
         """Returns when all that are begun are ready. Raises LaunchError where one is not in time, or not ours."""
-        claimed_since_s: float | None = None
         while self._not_ready:
             ports, now_s = self._look(), time.monotonic()
-            claim = claimed_by_others(ports, self._refused())
-            claimed_since_s = None if not claim else now_s if claimed_since_s is None else claimed_since_s
-            if claimed_since_s is not None and now_s - claimed_since_s > _CLAIM_OVER_S:
-                raise LaunchError(claim)
-            if not claim:
+            if self._claims.none_are_made():
                 self._note_ready(ports)
             for index in sorted(self._not_ready):
                 if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:

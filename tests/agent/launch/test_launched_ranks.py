@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 
 from agent.launch.launched_ranks import LaunchedRanks
 from agent.launch.rank_command import RankCommand
@@ -62,7 +63,7 @@ async def test_ranks_are_killed_at_any_moment_of_their_stop(tmp_path: Path) -> N
         async def kill_again_and_again() -> None:
             while True:
                 await node.ranks.kill()
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
         tasks.start_soon(kill_again_and_again)
         await node.ranks.stop()

@@ -3,104 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from agent.discovery import rank_card
 from agent.errors import LaunchError
-from agent.launch import upkeep
-from agent.launch.plan import LaunchPlan
-from agent.launch.rank_command import Arguments, rank_commands
-from agent.launch.rank_set import RankExit
-from agent.launch.readiness import LaunchedPort
+from agent.launch import claims, upkeep
 from agent.launch.upkeep import Upkeep
-from agent.port_state import PortState, fold, introduce
-from agent.targets import Target
-from scheduler.messages import RankCard
-from tests.agent.launch.samples import launching
-from tests.agent.samples import ABOUT, answered, settings
+from tests.agent.launch.site import Site
 from tests.polling import until
-
-FIRST_PORT = 9000
-
-
-class FakeRanks:
-    """Two ranks that end when a test says so; what was done with them."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self._exits: asyncio.Queue[RankExit] = asyncio.Queue()
-
-    def end(self, index: int, returncode: int = -9) -> None:
-        self._exits.put_nowait(RankExit(index=index, dp_rank=index, returncode=returncode, log_path="/no/log"))
-
-    async def start(self) -> None:
-        self.done.append("start")
-
-    async def stop(self) -> None:
-        self.done.append("stop")
-
-    async def start_one(self, index: int) -> None:
-        self.done.append(f"start {index}")
-
-    async def stop_one(self, index: int) -> None:
-        self.done.append(f"stop {index}")
-
-    async def next_exit(self) -> RankExit:
-        return await self._exits.get()
-
-
-class Site:
-    """Upkeep at work, and the world it sees."""
-
-    def __init__(self, *, is_group: bool, **options: Any) -> None:
-        self.ranks = FakeRanks()
-        self.lives = [0, 0]
-        self.refused: dict[str, str] = {}
-        launch = launching(dp_size=2, **options)
-        commands = rank_commands(
-            launch,
-            Arguments(takes="main", dp_address="h", devices=("0", "1"), is_alone=False),
-            program=("bash", "run.sh"),
-            folder="/",
-            environment={},
-            device_kind="none",
-            log_dir="/no",
-        )
-        plan = LaunchPlan(
-            commands=commands,
-            ranks="127.0.0.1:9000-9001",
-            dp_group="",
-            is_group=is_group,
-            is_whole_group=True,
-            log_dir="/no",
-            settings=launch,
-        )
-        self.upkeep = Upkeep(plan, self.ranks, self._look, lambda: self.refused)
-
-    def _look(self) -> list[LaunchedPort]:
-        return [
-            LaunchedPort(port=_port(FIRST_PORT + index, life), complaint="is not offered: yet", stall_ms=10_000)
-            for index, life in enumerate(self.lives)
-        ]
-
-
-def _port(number: int, life: int) -> PortState:
-    """A port that was introduced in this life; 0: nobody has answered there yet."""
-    port = PortState(target=Target("127.0.0.1", number))
-    if not life:
-        return port
-    port = fold(port, answered(process_start_s=float(life)), settings(), fresh_suffix="x")
-    (track,) = port.ranks
-    card: RankCard = rank_card(track.rank, port.target, track.sample, track.incarnation.text, ABOUT, settings())
-    return introduce(port, [card])
 
 
 @asynccontextmanager
 async def kept(site: Site) -> AsyncIterator[asyncio.Task[None]]:
     """Upkeep that has begun, its ranks ready."""
-    task = asyncio.create_task(site.upkeep.run())  # noqa: TID251
+    upkeep = Upkeep(site.plan, site.ranks, site.look, lambda: site.refused)
+    task = asyncio.create_task(upkeep.run())  # noqa: TID251
     try:
         await until(lambda: site.ranks.done == ["start"], "the ranks are started")
         yield task
@@ -162,12 +79,23 @@ async def test_an_independent_rank_that_is_not_ready_in_its_next_life_is_given_u
 
 
 async def test_ranks_that_another_agent_has_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "_CLAIM_OVER_S", 0.01)
+    monkeypatch.setattr(claims, "CLAIM_OVER_S", 0.01)
     site = Site(is_group=False)
     site.refused = {"127.0.0.1:9001": "node-b"}
     async with kept(site) as task:
         site.lives = [1, 1]
         assert await error_of(task) == "rank 127.0.0.1:9001 is claimed by agent node-b"
+
+
+async def test_an_independent_rank_that_cannot_be_begun_anew_yet_does_not_end_the_other() -> None:
+    site = Site(is_group=False)
+    async with kept(site) as task:
+        site.lives = [1, 1]
+        site.ranks.hindrances = ["port 9001: Address already in use"]
+        site.ranks.end(1)
+        await until(lambda: site.ranks.done.count("start 1") == 2, "it is tried again")
+        assert not task.done()
+        assert site.ranks.done == ["start", "stop 1", "start 1", "stop 1", "start 1"]
 
 
 async def test_a_rank_that_never_lasts_is_given_up_and_the_last_one_ends_the_agent() -> None:
