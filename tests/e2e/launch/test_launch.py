@@ -21,7 +21,8 @@ pytestmark = needs_redis
 
 CUDA = {role: TEMPLATES / f"run_dp_template.cuda.{role}.sh" for role in ("prefill", "decode")}
 GROUP = ("--dp-size", "2", "--dp-address", "127.0.0.1", "--vllm-start-port")
-DENSE = ("--dense", "--dp-size", "2", "--vllm-start-port")
+DENSE = ("--dense", "--dp-size", "3", "--vllm-start-port")
+ONE = ("--dense", "--dp-size", "1", "--vllm-start-port")
 
 
 @pytest.fixture
@@ -41,19 +42,20 @@ def served_by(gateway: ForebayProcess) -> tuple[str, str]:
     return tuple(answer.headers.get(f"x-forebay-{role}", ":").rpartition(":")[2] for role in ("prefill", "decode"))
 
 
-def test_two_dp_groups_are_launched_serve_pairs_and_are_begun_anew_whole(
+def test_a_rank_and_a_dp_group_are_launched_serve_pairs_and_the_group_is_begun_anew_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    first = free_row(4)
-    ports = {"prefill": (first, first + 1), "decode": (first + 2, first + 3)}
+    first = free_row(3)
+    ports = {"prefill": (first,), "decode": (first + 1, first + 2)}
     with (
-        launched(tmp_path, monkeypatch, redis_url, CUDA["prefill"], "prefill", *GROUP, str(first)) as prefill,
-        launched(tmp_path, monkeypatch, redis_url, CUDA["decode"], "decode", *GROUP, str(first + 2)) as decode,
+        launched(tmp_path, monkeypatch, redis_url, CUDA["prefill"], "prefill", *ONE, str(first)) as prefill,
+        launched(tmp_path, monkeypatch, redis_url, CUDA["decode"], "decode", *GROUP, str(first + 1)) as decode,
         forebay_process(tmp_path, "gateway", "--redis", redis_url, "--policy", "forebay_pairs", "--explain") as gateway,
     ):
         for role, node in (("prefill", prefill), ("decode", decode)):
             line = node.agent.wait_until_ready()
-            assert f"reports 2 {role} ranks to pool sim; logs in {tmp_path}" in line
+            ranks = "2 decode ranks" if role == "decode" else "1 prefill rank"
+            assert f"reports {ranks} to pool sim; logs in {tmp_path}" in line
         gateway.wait_until_ready()
         until_now(lambda: knows_the_model(gateway), "the gateway knows the model")
         by = served_by(gateway)
@@ -77,24 +79,25 @@ def test_two_dp_groups_are_launched_serve_pairs_and_are_begun_anew_whole(
         assert [node.exit_code() for node in (prefill, decode)] == [0, 0]
 
 
-@pytest.mark.parametrize("killed", [Launched.rank_pid, Launched.keeper_pid])
-def test_an_independent_rank_is_begun_anew_alone_and_an_agent_that_is_killed_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str, killed: Any
+def test_independent_ranks_are_begun_anew_alone_and_an_agent_that_is_killed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    first = free_row(2)
+    first = free_row(3)
     with launched(tmp_path, monkeypatch, redis_url, CUDA["prefill"], "mixed", *DENSE, str(first)) as node:
         node.agent.wait_until_ready()
-        before = node.ranks(first, first + 1)
-        os.kill(killed(node, first), signal.SIGKILL)
+        before = node.ranks(first, first + 1, first + 2)
+        for pid in (node.rank_pid(first), node.keeper_pid(first + 1)):
+            os.kill(pid, signal.SIGKILL)
 
-        def is_new() -> bool:
-            return node.ranks(first).get(first, before[first]) != before[first]
+        def are_new() -> bool:
+            now = node.ranks(first, first + 1)
+            return all(now.get(port, before[port]) != before[port] for port in (first, first + 1))
 
-        node.until(is_new, "the rank is begun anew")
-        assert "rank 0 (port" in node.said
-        assert "was ended by signal 9; it is begun anew in 1 s" in node.said
-        assert node.ranks(first + 1) == {first + 1: before[first + 1]}
-        assert before[first] not in node.processes()
+        node.until(are_new, "both ranks are begun anew")
+        for rank in (0, 1):
+            assert f"rank {rank} (port {first + rank}) was ended by signal 9; it is begun anew in 1 s" in node.said
+        assert node.ranks(first + 2) == {first + 2: before[first + 2]}
+        assert not {before[first], before[first + 1]} & node.processes().keys()
         node.tell(signal.SIGKILL)
         node.until_nothing_is_left()
 
@@ -161,9 +164,8 @@ def test_what_runs_when_the_agent_is_told_to_end_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
     first = free_row(1)
-    options = ("--dense", "--dp-size", "1", "--vllm-start-port", str(first))
-    body = {"model": "sim", "prompt": "Once", "max_tokens": 150, "ignore_eos": True, "stream": True}
-    with launched(tmp_path, monkeypatch, redis_url, CUDA["decode"], "mixed", *options) as node:
+    body = {"model": "sim", "prompt": "Once", "max_tokens": 90, "ignore_eos": True, "stream": True}
+    with launched(tmp_path, monkeypatch, redis_url, CUDA["decode"], "mixed", *ONE, str(first)) as node:
         node.agent.wait_until_ready()
         url = f"http://127.0.0.1:{first}{COMPLETIONS}"
         with httpx.stream("POST", url, json=body, trust_env=False, timeout=30) as answer:
