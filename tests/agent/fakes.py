@@ -25,7 +25,7 @@ class RecordingReporter:
         self.refuse: dict[str, str] = {}
         self.clash: dict[str, Clash] = {}
         self.interval_ms = 50
-        self.said_goodbye = False
+        self.goodbyes = 0
 
     @property
     def last(self) -> dict[str, RankReport]:
@@ -43,7 +43,7 @@ class RecordingReporter:
     async def goodbye(self) -> None:
         if self.fault:
             raise self.fault
-        self.said_goodbye = True
+        self.goodbyes += 1
 
 
 class ScriptedRank:

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.node import open_node
+from agent.settings import LONGEST_MS
 from scheduler.messages import RankState, Source
+from tests.agent.fakes import RecordingReporter
 from tests.agent.pushed import push_fields
 from tests.agent.running_node import Node, node_of, request_in_flight
+from tests.agent.samples import settings
 from tests.polling import until
 from tests.simulator.rank_process import RankProcess, request, running_rank
 
@@ -86,6 +90,28 @@ async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: Ran
         for _ in range(2):
             async with node_of(rank.port, stat_socket=path) as node:
                 await until_source(node, rank.port, Source.PUSH)
+
+
+async def test_a_node_whose_ranks_have_left_the_pool_still_hears_their_pushes(rank: RankProcess, path: str) -> None:
+    store = RecordingReporter()
+    once = {"scrape_ms": LONGEST_MS, "idle_scrape_ms": LONGEST_MS}
+    options = settings(ranks=f"127.0.0.1:{rank.port}", stat_socket=path, heartbeat_ms=50, **once)
+    async with open_node(options, store, lambda _line: None) as node:
+        await until(lambda: len(store.told) > 1, "it reports")
+        await node.leave()
+        await node.leave()
+        told = len(store.told)
+        (watcher,) = node.watchers
+
+        def runs(requests: int) -> bool:
+            (track,) = watcher.port.ranks
+            return (track.source, track.sample.running) == (Source.PUSH, requests)
+
+        with request_in_flight(rank):
+            await until(lambda: runs(1), "the request is heard of")
+        await until(lambda: runs(0), "so is its end")
+        assert (store.goodbyes, len(store.told)) == (1, told)
+    assert store.goodbyes == 1
 
 
 async def test_each_engine_behind_a_port_is_known_by_its_own_pushes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
