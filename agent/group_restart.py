@@ -14,11 +14,13 @@ import msgspec
 from agent.errors import GroupClaimedError, GroupDownError
 from agent.group_plan import Action, Announce, Confirm, End, GiveUp, Here, Rest, Start, Stop, after, next_action
 from scheduler.errors import SchedulerError, StoreRejectedError
-from scheduler.group_generation import Cause, Claimed, Group, Standing, Step, Wish
+from scheduler.group_generation import Cause, Claimed, Group, GroupPhase, Standing, Step, Wish
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0
-"""Between two words with the store when nothing happens here."""
+"""Between two words with the store while the group runs and nothing happens here."""
+SOON_S = 0.2
+"""The same while it is stopped and started: each step waits for the words of others, and all of them for the last."""
 CLAIM_PATIENCE_S = 15.0
 """An agent that is started anew may find its ranks claimed by its former life, which is heard no longer."""
 _GOODBYE_DEADLINE_S = 2.0
@@ -71,6 +73,7 @@ class GroupRestart:
         self._complaint = ""
         self._awaited: tuple[str, ...] = ()
         self._was_heard = False
+        self._look_s = LOOK_S
         self._unclaimed_s = time.monotonic()
 
     async def run(self) -> None:
@@ -101,6 +104,8 @@ class GroupRestart:
             if (said := await self._tell()) is not None:
                 self._do(next_action(self._here, said), tasks)
                 self._check_claim(said)
+                is_on_its_way = isinstance(said, Group) and said.phase is not GroupPhase.RUNNING
+                self._look_s = min(SOON_S, LOOK_S) if is_on_its_way else LOOK_S
             await self._wait_for_news()
 
     async def _tell(self) -> Group | Claimed | None:
@@ -183,5 +188,5 @@ class GroupRestart:
         self._awaited = awaited
 
     async def _wait_for_news(self) -> None:
-        with anyio.move_on_after(LOOK_S):
+        with anyio.move_on_after(self._look_s):
             await self._news.wait()

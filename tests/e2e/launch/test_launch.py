@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.launch.launching import TEMPLATES, Launched, launched
+from tests.e2e.launch.launching import TEMPLATES, launched
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
 from tests.gateway.running import COMPLETIONS
 from tests.gateway.test_with_the_real_scheduler import knows_the_model
