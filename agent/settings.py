@@ -144,6 +144,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name, value in given.items():
             if value:
                 raise ValueError(f"{name}: --auto finds the ranks itself; give one of the two")
+        if self.pool_name and not self.model:
+            raise ValueError("pool_name: name the model too, as --auto may find several")
 
     def _check_ports(self) -> None:
         try:

@@ -36,3 +36,26 @@ def test_an_agent_attaches_to_ranks_or_starts_them() -> None:
     with pytest.raises(ValueError, match="ranks: say where the ranks are, start them with --launch"):
         settings(ranks="")
     assert settings(ranks="", launching=launching()).launching.local_ranks == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ranks": "h:9000"}, "ranks: --auto finds the ranks itself; give one of the two"),
+        ({"launching": launching()}, "launch: --auto finds the ranks itself; give one of the two"),
+        ({"metrics_ports": "9100"}, "metrics_ports: --auto finds the ranks itself; give one of the two"),
+        ({"model": "", "pool_name": "p"}, "pool_name: name the model too, as --auto may find several"),
+    ],
+)
+def test_what_contradicts_ranks_that_are_found_is_refused(changes: dict[str, Any], message: str) -> None:
+    found: dict[str, Any] = {"ranks": "", "auto": True, "role": None}
+    assert settings(**found, pool_name="p").pool == "p"
+    with pytest.raises(ValueError, match=message):
+        settings(**found | changes)
+
+
+@pytest.mark.parametrize(("missing", "message"), [("model", "model: name the"), ("role", "role: say what the ranks")])
+def test_only_what_is_found_goes_without_a_model_and_a_role(missing: str, message: str) -> None:
+    assert settings(ranks="", auto=True, model="", role=None).auto
+    with pytest.raises(ValueError, match=message):
+        settings(**{missing: "" if missing == "model" else None})
