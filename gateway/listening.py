@@ -14,7 +14,8 @@ class ListenError(OSError):
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket bound for `serve_http`. Raises ListenError."""
+    """A socket bound for `serve_http`; an IPv6 address may have brackets, as in URLs. Raises ListenError."""
+    host = host.strip("[]")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)

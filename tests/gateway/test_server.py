@@ -180,8 +180,9 @@ def test_an_address_that_is_taken_is_named() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this host has no IPv6")
-def test_an_ipv6_address_can_be_listened_on() -> None:
-    with listening("::1", 0) as listener:
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_can_be_listened_on(host: str) -> None:
+    with listening(host, 0) as listener:
         assert listener.getsockname()[0] == "::1"
 
 
