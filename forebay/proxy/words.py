@@ -31,9 +31,10 @@ class WordsError(ValueError):
 def translated(words: Sequence[str]) -> list[str]:
     """The words for our own options. Raises WordsError.
 
-    Blank words are left out: a backslash before a blank, instead of at its line's end, makes one.
+    Words of blanks are left out: a backslash before a blank, instead of at its line's end, makes one. An empty word is
+    a value, of a variable that is not set perhaps, and is refused as such.
     """
-    said = [word for word in words if word.strip()]
+    said = [word for word in words if word.strip() or not word]
     # Options of ours may stand before it.
     at = next((i for i, word in enumerate(said) if _name_of(word) in SCRIPTS.keys() | EPD_SCRIPTS), 0)
     if said and said[at].endswith(".py"):

@@ -44,6 +44,11 @@ def test_a_blank_word_as_a_backslash_before_a_blank_makes_it_is_nothing() -> Non
     assert reading.ranks == DOCUMENTED["large-scale-ep"].ranks
 
 
+def test_an_empty_word_is_a_value_and_moves_no_other() -> None:
+    assert "'--host'" in Reading(["--host", "", *words_of(EXTERNAL_DP)[3:]]).refusal
+    assert "an item of the list is empty" in Reading(["--dp-hosts", "", "--dp-ports", "9000"]).refusal
+
+
 def test_a_value_may_follow_an_equals_sign() -> None:
     reading = Reading(["--dp-hosts=10.0.0.1", "--dp-ports=9000", "--port=8001", "--host", "0.0.0.0"])
     assert reading.ranks == {"mixed": ["10.0.0.1:9000"]}
