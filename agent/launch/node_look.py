@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.errors import LaunchError
 from agent.launch.devices import DeviceKind
+from agent.own_address import own_address_towards
 from scheduler.store_url import StoreUrl
 
 _DEVICE_FILES: Mapping[DeviceKind, str] = {
@@ -40,17 +41,14 @@ def found_devices() -> DeviceKind:
 def address_towards(store: StoreUrl) -> str:
     """This node's address on the way to the store, which gateways know too, as the kernel routes it.
 
-    A host's own name is not asked for: it often stands for 127.0.1.1. Raises LaunchError where there is no way.
+    Raises LaunchError where there is no way.
     """
     if not store.hosts:
         return _LOOPBACK
     reasons = []
     for host, port in store.hosts:
         try:
-            family, kind, protocol, _, remote = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.connect(remote)  # datagrams: this asks for the route and sends nothing
-                return _usable(str(probe.getsockname()[0]))
+            return _usable(own_address_towards(host, port))
         except OSError as error:
             reasons.append(f"{host}: {error.strerror or error}")
     raise LaunchError(f"no way to the store, which would tell this node's address ({'; '.join(reasons)}); "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.settings import AgentSettings
+from agent.settings import AgentSettings, ConnectorName
 from agent.targets import Target
 from forebay.proxy.modes import KV_CONNECTORS
 from forebay.proxy.settings import ProxySettings
@@ -25,10 +25,16 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     rank_api_key: str
     node: str
+    advertise: str
 
     def pool_of(self, settings: ProxySettings) -> str:
         """The pool that the ranks go to."""
         return settings.pool_name or self.model
+
+
+def kv_connector(settings: ProxySettings) -> ConnectorName:
+    """How KV gets from prefill to decode ranks."""
+    return settings.connector if settings.connector != "auto" else KV_CONNECTORS.get(settings.serves_as, "auto")
 
 
 def agent_settings(
@@ -36,16 +42,13 @@ def agent_settings(
 ) -> AgentSettings:
     """One agent for each role."""
     look_ms = max(LOOK_MS, LOOK_MS_PER_RANK * sum(map(len, settings.targets.values())))
-    connector = settings.connector
-    if connector == "auto":
-        connector = KV_CONNECTORS.get(settings.serves_as, "auto")
     return AgentSettings(
         redis=surroundings.redis,
         model=surroundings.model,
         pool_name=surroundings.pool_of(settings),
         role=role,
         ranks=",".join(f"{'https://' if target.tls else ''}{target.name}" for target in targets),
-        connector=connector,
+        connector=kv_connector(settings),
         node=f"{surroundings.node}-{role}",
         max_num_seqs=settings.max_num_seqs,
         prefill_tokens_per_s=settings.prefill_tokens_per_s,
@@ -61,7 +64,7 @@ def gateway_settings(settings: ProxySettings, surroundings: Surroundings) -> Gat
         redis=surroundings.redis,
         host=settings.host,
         port=settings.port,
-        advertise=settings.advertise,
+        advertise=surroundings.advertise,
         api_key=settings.api_key,
         admin_key=settings.admin_key,
         local_admin=True,

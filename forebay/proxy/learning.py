@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from signal import SIGINT, SIGTERM
 
 import anyio
 import httpx
@@ -39,6 +40,22 @@ async def learn_model(targets: Sequence[Target], settings: AgentSettings) -> str
                 rank, why = next(iter(complaints.items()))
                 log.warning("waiting for one of %d ranks to say what it serves; %s: %s", len(targets), rank, why)
             await anyio.sleep(AGAIN_AFTER_S)
+
+
+async def learn_model_until_signal(targets: Sequence[Target], settings: AgentSettings) -> str:
+    """The same; empty where SIGTERM or SIGINT came before."""
+    model = ""
+    async with anyio.create_task_group() as tasks:
+
+        async def end_on_signal() -> None:
+            with anyio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+                await anext(signals)
+                tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end_on_signal, name="signals")
+        model = await learn_model(targets, settings)
+        tasks.cancel_scope.cancel()
+    return model
 
 
 async def _ask_all(

@@ -92,6 +92,13 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     prefill_tokens_per_s: Annotated[
         float, Meta(ge=0.001, le=1e12, description="prefill rate believed until a rank's own is known")
     ] = 8000.0
+    stat_socket: Annotated[
+        str,
+        Meta(
+            description="Unix socket that stat loggers of ranks on this machine push to; default: one of this user's, "
+            "for the first agent to take it; off: none"
+        ),
+    ] = ""
     advertise: Annotated[str, Meta(description="HOST:PORT where ranks reach this proxy; by default host and port")] = ""
     api_key: Annotated[
         tuple[Key, ...], Meta(description="key that clients must bring; without any, the models are open")

@@ -1,5 +1,6 @@
 """`forebay proxy` as a process of its own, with what it said, and simulated ranks behind it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from tests.simulator.rank_process import RankProcess, running_rank
 
 
 class Proxy:
-    """A running one; `said` is its standard output, `complained` its standard error."""
+    """A running one; `said` is its standard output, `complained` its standard error. Port 0 is another once ready."""
 
     def __init__(self, folder: Path, port: int, command: Sequence[str], variables: Mapping[str, str]) -> None:
         self.port = port
@@ -48,6 +49,10 @@ class Proxy:
             return self.said.endswith("\n")
 
         until_now(ready, "the proxy is ready", within_s=START_S)
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.said)
+        assert found, self.said
+        self.port = int(found[1])
+        self.http.base_url = self.url
 
     def health(self) -> dict[str, Any]:
         answer = self.http.get("/healthcheck")

@@ -1,17 +1,15 @@
 """The command of vllm-ascend's guide to large-scale expert parallelism, with one word changed: 8 + 64 ranks serve."""
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-import openai
 import pytest
 
-from tests.chaos.expected import answer_to
+from tests.e2e.proxy.asking import ask
 from tests.e2e.proxy.proxy_process import Proxy, many_ranks, running
 from tests.forebay.proxy.documented import LARGE_SCALE_EP
 from tests.polling import until_now
@@ -20,7 +18,6 @@ from tests.ports import free_port, free_row
 SPEED = 0.25
 """So slow that all of them run at once."""
 AT_ONCE = 96
-TOKENS = 32
 MOST_ROUNDS = 4
 
 
@@ -58,56 +55,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         proxy = stack.enter_context(running(folder, port, command, FOREBAY_EXPLAIN="1", FOREBAY_LOG_LEVEL="warning"))
         proxy.wait_until_ready()
         yield Site(proxy, prefill, decode, mortal)
-
-
-class Answered(NamedTuple):
-    """What was said to one prompt, and the ranks that served it."""
-
-    prompt: tuple[int, ...]
-    text: str
-    ranks: tuple[str, ...]
-
-    @property
-    def is_right(self) -> bool:
-        return self.text == answer_to(list(self.prompt), TOKENS, ignore_eos=True).text
-
-
-async def ask(
-    url: str, prompts: Iterable[int], *, streams: bool = True, midway: Callable[[], None] | None = None
-) -> list[Answered]:
-    """A prompt for each number, all at once, every other one a stream; when half are answered, `midway` happens."""
-    numbers = list(prompts)
-    answered: list[Answered] = []
-
-    async def complete(number: int) -> None:
-        prompt = [1000 + number, *range(2000, 2040)]
-        answer = await client.completions.with_raw_response.create(
-            model="sim",
-            prompt=prompt,
-            max_tokens=TOKENS,
-            temperature=0,
-            stream=(streams and number % 2 == 1),
-            extra_body={"ignore_eos": True},
-            extra_headers={"x-forebay-explain": "1"},
-        )
-        parsed = answer.parse()
-        if isinstance(parsed, openai.AsyncStream):
-            text = "".join([chunk.choices[0].text async for chunk in parsed if chunk.choices])
-        else:
-            text = parsed.choices[0].text
-        ranks = tuple(answer.headers[f"x-forebay-{leg}"] for leg in ("prefill", "decode"))
-        answered.append(Answered(tuple(prompt), text, ranks))
-        if midway is not None and len(answered) == len(numbers) // 2:
-            midway()
-
-    async with openai.AsyncOpenAI(
-        base_url=f"{url}/v1",
-        api_key="none",
-        max_retries=0,
-        http_client=openai.DefaultAsyncHttpxClient(trust_env=False),
-    ) as client:
-        await asyncio.gather(*map(complete, numbers))
-    return answered
 
 
 async def test_all_ranks_serve_streams_and_whole_answers_and_all_are_right(site: Site) -> None:

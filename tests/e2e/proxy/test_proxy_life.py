@@ -127,7 +127,8 @@ def test_the_tutorials_requests_are_answered(proxy: Proxy, ranks: Ranks) -> None
 
 
 def test_a_removed_rank_ends_what_it_has_and_may_come_back(proxy: Proxy) -> None:
-    body = {"model": "sim", "prompt": "Once", "max_tokens": 2000, "stream": True, "ignore_eos": True}
+    # Long enough for all that is looked at meanwhile on a busy machine.
+    body = {"model": "sim", "prompt": "Once", "max_tokens": 4000, "stream": True, "ignore_eos": True}
     headers = {"x-forebay-explain": "1"}
     with proxy.http.stream("POST", "/v1/completions", json=body, headers=headers) as stream:
         rank = stream.headers["x-forebay-decode"]
@@ -137,7 +138,7 @@ def test_a_removed_rank_ends_what_it_has_and_may_come_back(proxy: Proxy) -> None
         assert left["message"] == f"Instances ['{rank}'] are isolated and waiting to be removed."
         assert rank not in left["current_decode_instances"]
         until_now(lambda: proxy.complete().headers["x-forebay-decode"] != rank, "the drain is known")
-        assert rank not in {proxy.complete(f"{i}").headers["x-forebay-decode"] for i in range(8)}
+        assert rank not in {proxy.complete(f"{i}").headers["x-forebay-decode"] for i in range(4)}
         assert f"decode instance {rank} is removed" not in proxy.complained
         assert "data: [DONE]" in list(events)
     until_now(lambda: f"decode instance {rank} is removed" in proxy.complained, "it is gone")
@@ -185,7 +186,7 @@ def test_workers_answer_for_all_of_them(tmp_path: Path, ranks: Ranks) -> None:
     hosts = ["--dp-hosts", "127.0.0.1", "127.0.0.1", "--dp-ports", *map(port, ranks.decode[:2])]
     words = ["dp_load_balance_proxy_server.py", *hosts, "--workers", "2", "--admin-key", "root-key"]
     with proxy_running(tmp_path, free_port(), *words) as proxy:
-        assert proxy.said.startswith(f"proxy ready: 2 workers on http://localhost:{proxy.port}, model sim, 2 mixed")
+        assert proxy.said.startswith(f"proxy ready: 2 workers on http://127.0.0.1:{proxy.port}, model sim, 2 mixed")
         body = {"type": "mixed", "instances": ranks.decode[-1]}
         assert proxy.http.post("/instances/add", json=body).status_code == 401
         for _ in range(8):
@@ -231,6 +232,13 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_starts(ranks: Ranks, 
         done = forebay("proxy", "--host", "127.0.0.1", "--port", str(number), "--workers", workers, *ranks.words)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1 port {number}: Address already in use")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_store_that_is_none_is_told_in_one_line_before_anything_starts(ranks: Ranks) -> None:
+    done = forebay("proxy", "--port", "0", "--redis", f"redis://{ranks.decode[0]}/0", *ranks.words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: Redis answered: Protocol error")
     assert done.stderr.count("\n") == 1
 
 
