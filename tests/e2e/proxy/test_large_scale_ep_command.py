@@ -17,7 +17,7 @@ from tests.ports import free_port, free_row
 
 SPEED = 0.25
 """So slow that all of them run at once."""
-AT_ONCE = 96
+AT_ONCE = 80
 MOST_ROUNDS = 4
 
 

@@ -55,10 +55,11 @@ def ranks() -> Iterator[Ranks]:
         yield Ranks([first], rest)
 
 
-@pytest.fixture
-def proxy(tmp_path: Path, ranks: Ranks) -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory, ranks: Ranks) -> Iterator[Proxy]:
+    """One for several tests; each leaves it with two decode ranks."""
     words = ["load_balance_proxy_server_example.py", "--log-level", "INFO", *ranks.words]
-    with proxy_running(tmp_path, free_port(), *words) as proxy:
+    with proxy_running(tmp_path_factory.mktemp("proxy"), free_port(), *words) as proxy:
         yield proxy
 
 
@@ -116,6 +117,8 @@ def test_the_tutorials_requests_are_answered(proxy: Proxy, ranks: Ranks) -> None
       }'""".replace("8201", port(ranks.decode[0])),
     )
     assert removed.json()["current_decode_instances"] == ranks.decode[1:]
+    gone = f"decode instance {ranks.decode[0]} is removed"
+    until_now(lambda: gone in proxy.complained, "it is gone")
     assert curl(proxy, "curl -X POST http://localhost:9000/reset_prefix_cache").status_code == 200
     assert curl(proxy, "curl http://localhost:9000/v1/models").json()["data"][0]["id"] == "sim"
     # From elsewhere it would take a key.
