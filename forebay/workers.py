@@ -13,7 +13,6 @@ from signal import SIGINT, SIGKILL, SIGTERM, Signals
 
 import anyio
 import click
-import msgspec
 
 from forebay.children import ChildEndedError
 from forebay.options import variables_of
@@ -23,9 +22,10 @@ from forebay.supervise import CannotStartError, Household
 from forebay.worker import Shared, Worker, started
 from forebay.worker_totals import WorkerTotals
 from gateway.connection_counts import ConnectionCounts, create_shared_memory
+from gateway.linked_site import answer_for
 from gateway.listening import ListenError, listening, name_of
 from gateway.shared_listener import BACKLOG
-from gateway.site import Site, SiteRequest
+from gateway.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +125,7 @@ class Workers:
         """What a worker asks: what /metrics shows, or the site."""
         if not question or self._site is None:
             return await self._totals.page()
-        request = msgspec.msgpack.decode(question, type=SiteRequest)
-        return msgspec.msgpack.encode(await self._site.answer(request))
+        return await answer_for(self._site, question)
 
     def _give_up(self, why: str) -> None:
         self._hopeless = self._hopeless or ChildEndedError(why)

@@ -9,8 +9,6 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.link import Link
-
 
 class SiteRequest(msgspec.Struct, frozen=True):
     """One request to a site."""
@@ -32,14 +30,3 @@ class Site(Protocol):
     async def answer(self, request: SiteRequest) -> SiteAnswer:
         """Answer one; whatever is wrong with it is an answer too."""
         ...
-
-
-class LinkedSite:
-    """The site of a worker: its supervisor."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def answer(self, request: SiteRequest) -> SiteAnswer:
-        """Raises LinkClosedError when the supervisor has ended."""
-        return msgspec.msgpack.decode(await self._link.ask(msgspec.msgpack.encode(request)), type=SiteAnswer)

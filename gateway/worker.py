@@ -14,12 +14,12 @@ from gateway.errors import InternalError
 from gateway.families import families_of
 from gateway.gateway import Gateway
 from gateway.link import Link, open_link
+from gateway.linked_site import LinkedSite
 from gateway.metaserver_calls import Calls
 from gateway.server import open_gateway, serve_http
 from gateway.settings import GatewaySettings
 from gateway.shared_listener import SharedListener
 from gateway.sibling_calls import serve_siblings
-from gateway.site import LinkedSite
 
 PAGE_WITHIN_S = 5.0
 """How long the supervisor may take to a page: longer than it waits for the workers."""
