@@ -78,11 +78,13 @@ class ProxySite:
             found = [self._instances.known(target) for text in named for target in instance_at(text)]
         except TargetError as error:
             return _refused(str(error))
+        ranks: dict[tuple[str, int], Target] = {}
         for other, target in found:
             if other not in (role, None):
                 return _refused(f"{target.name} is a {other} instance.")
-        targets = [target for _, target in found]
-        return _json(HTTPStatus.OK, {"message": self._changed(role, targets, adding=adding), **self._current()})
+            ranks.setdefault(target.listener, target)
+        message = self._changed(role, list(ranks.values()), adding=adding)
+        return _json(HTTPStatus.OK, {"message": message, **self._current()})
 
     def _changed(self, role: Role, targets: list[Target], *, adding: bool) -> str:
         if adding:

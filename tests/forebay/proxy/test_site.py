@@ -104,6 +104,13 @@ def test_one_instance_or_several_are_added_and_one_that_never_answered_is_remove
     assert [target.name for target in site.nodes[Role.PREFILL].watched] == ["10.0.0.9:1"]
 
 
+def test_one_rank_by_two_names_is_one_instance() -> None:
+    site = Answering(Mode.PD, PAIRS)
+    ((_, body),) = site.ask(("/instances/add", {"type": "decode", "instances": ["127.0.0.1:1", "localhost:1"]}))
+    assert body["message"] == "Instances ['127.0.0.1:1'] are waiting to be added."
+    assert [target.name for target in site.nodes[Role.DECODE].watched] == ["127.0.0.1:1"]
+
+
 def test_ranks_of_whole_requests_are_added_too() -> None:
     site = Answering(Mode.DP, {Role.MIXED: [A]})
     ((_, body),) = site.ask(("/instances/add", {"type": "mixed", "instances": "10.0.0.2:1"}))
