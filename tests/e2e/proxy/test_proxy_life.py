@@ -17,7 +17,7 @@ from forebay.local_redis import redis_server_path
 from forebay.main import main
 from tests.agent.fakes import healthy_answers, scripted_rank
 from tests.e2e.proxy.proxy_process import Proxy, many_ranks, proxy_running, running
-from tests.e2e.up_process import FOREBAY, all_gone, forebay, is_alive
+from tests.e2e.up_process import FOREBAY, all_gone, is_alive
 from tests.polling import until, until_now
 from tests.ports import bound, free_port, free_ports
 from tests.servers import MISSING, redis_server
@@ -232,15 +232,16 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_starts(ranks: Ranks, 
     with bound("127.0.0.1", 0) as taken:
         taken.listen()
         number = taken.getsockname()[1]
-        done = forebay("proxy", "--host", "127.0.0.1", "--port", str(number), "--workers", workers, *ranks.words)
-    assert done.returncode == 1
+        words = ["proxy", "--host", "127.0.0.1", "--port", str(number), "--workers", workers, *ranks.words]
+        done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1 port {number}: Address already in use")
     assert done.stderr.count("\n") == 1
 
 
 def test_a_store_that_is_none_is_told_in_one_line_before_anything_starts(ranks: Ranks) -> None:
-    done = forebay("proxy", "--port", "0", "--redis", f"redis://{ranks.decode[0]}/0", *ranks.words)
-    assert done.returncode == 1
+    done = CliRunner().invoke(main, ["proxy", "--port", "0", "--redis", f"redis://{ranks.decode[0]}/0", *ranks.words])
+    assert done.exit_code == 1
     assert done.stderr.startswith("Error: Redis answered: Protocol error")
     assert done.stderr.count("\n") == 1
 
