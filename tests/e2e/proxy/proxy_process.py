@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import httpx
 
 from tests.e2e.up_process import FOREBAY, START_S, children_of, environment
 from tests.polling import until_now
-from tests.simulator.rank_process import RankProcess, running_rank
 
 
 class Proxy:
@@ -91,20 +90,14 @@ def running(folder: Path, port: int, command: Sequence[str], **variables: str) -
 @contextmanager
 def proxy_running(folder: Path, port: int, *words: str, **variables: str) -> Iterator[Proxy]:
     """One that is ready and says which ranks served."""
-    command = [*FOREBAY, "proxy", "--port", str(port), "--explain", *words]
-    with running(folder, port, command, **variables) as proxy:
+    with running(folder, port, command_of(port, *words), **variables) as proxy:
         proxy.wait_until_ready()
         yield proxy
 
 
-@contextmanager
-def ranks_of(role: str, count: int, *options: str) -> Iterator[list[RankProcess]]:
-    """So many simulated ranks, each a process."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(running_rank("--role", role, "--speed", "50", "--strict", *options))
-            for _ in range(count)
-        ]
+def command_of(port: int, *words: str) -> list[str]:
+    """That of a proxy that says which ranks served."""
+    return [*FOREBAY, "proxy", "--port", str(port), "--explain", *words]
 
 
 @contextmanager

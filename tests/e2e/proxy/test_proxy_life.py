@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from forebay.local_redis import redis_server_path
 from forebay.main import main
 from tests.agent.fakes import healthy_answers, scripted_rank
-from tests.e2e.proxy.proxy_process import Proxy, many_ranks, proxy_running, running
+from tests.e2e.proxy.proxy_process import Proxy, command_of, many_ranks, proxy_running, running
 from tests.e2e.up_process import FOREBAY, all_gone, is_alive
 from tests.polling import until, until_now
 from tests.ports import bound, free_port, free_ports
@@ -209,12 +209,14 @@ def test_proxies_on_one_store_share_their_load_and_a_rank_of_another_model_is_re
 ) -> None:
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path))
-        other = stack.enter_context(running_rank("--model", "other", "--role", "decode"))
         words = [*ranks.words, "--scheduler-host", "127.0.0.1", "--scheduler-port", str(redis.port)]
         words += ["--scheduler-topic", "deepseek"]
-        first = stack.enter_context(proxy_running(tmp_path, free_port(), *words))
-        second = stack.enter_context(proxy_running(tmp_path, free_port(), *words))
+        ports = free_ports(2)
+        first, second = (stack.enter_context(running(tmp_path, port, command_of(port, *words))) for port in ports)
+        first.wait_until_ready()
+        second.wait_until_ready()
         assert "proxies on it share their load" in second.said
+        other = stack.enter_context(running_rank("--model", "other", "--role", "decode"))
         first.change("add", "decode", f"127.0.0.1:{other.port}")
         refusal = f"127.0.0.1:{other.port} is not offered: serves other, not sim"
         until_now(lambda: refusal in first.complained, "the stranger is refused")
