@@ -150,7 +150,8 @@ def test_on_sigterm_streams_finish_and_nothing_is_left(workers: Workers) -> None
 def test_a_second_signal_cuts_what_still_runs_and_tells_the_clients(up: Up, tmp_path: Path) -> None:
     with workers_running(tmp_path, up.redis_url) as workers, stream(workers.url, 4000) as running:
         workers.process.send_signal(signal.SIGINT)
-        until_now(lambda: "stopping; requests that may run on" in workers.log, "the first signal has arrived")
+        stopping = "stopping; requests that may run on"
+        until_now(lambda: workers.log.count(stopping) == len(workers.children), "the first signal has come to all")
         workers.process.send_signal(signal.SIGINT)
         assert '"code":503' in running.rest()
         assert workers.process.wait(START_S) == 0
