@@ -115,4 +115,9 @@ class DecodeFirstPair:
             dialect=dialect_of(request.api),
         )
         body = decode_body(request.body.fields, self._connector.decode_params(awaited.url))
-        return await self._answer.run(decode, body, on_sent=awaited.may_be_called, edits=edits, may_retry=True)
+
+        def on_sent() -> None:
+            awaited.may_be_called()
+            self._placed.phases.decode_waits()
+
+        return await self._answer.run(decode, body, on_sent=on_sent, edits=edits, may_retry=True)

@@ -113,7 +113,8 @@ class JointPair:
             dialect=dialect_of(self._request.api),
         )
         body = self._connector.decode_body(self._leg, prefill, self._ids)
-        return Served(await self._answer.run(decode, body, on_sent=_nothing, edits=edits, may_retry=True))
+        on_sent = self._placed.phases.decode_waits
+        return Served(await self._answer.run(decode, body, on_sent=on_sent, edits=edits, may_retry=True))
 
     async def _outcome(self, prefill: RankCard, decode: RankCard, tries: Tries) -> Outcome:
         """Of the two legs. Where both have failed the decode rank may have failed of what the prefill rank did."""
@@ -160,7 +161,3 @@ class JointPair:
     @property
     def _leg(self) -> JointLeg:
         return JointLeg(self._request.api, self._request.body.fields)
-
-
-def _nothing() -> None:
-    """That the prefill rank has the request is what counts."""

@@ -22,6 +22,11 @@ class Phases:
         if not self._is_over:
             self._pool.advance(self._reservation, Phase.DISPATCHED)
 
+    def decode_waits(self) -> None:
+        """The decode rank of a pair has the request, and waits for its prefill, which is not done."""
+        if not self._is_over and not self._has_first_token:
+            self._pool.decode_waits(self._reservation)
+
     def prefill_done(self) -> None:
         """The prefill rank of a pair is done with it, and the decode rank stays; needless once the answer has begun."""
         if not self._is_over and not self._has_first_token:

@@ -90,6 +90,9 @@ class Pool(Protocol):
     def advance(self, reservation: int, phase: Phase) -> None:
         """Say how far a reservation has come; returns at once."""
 
+    def decode_waits(self, reservation: int) -> None:
+        """Say that the decode rank of a pair has the request, and waits for its prefill; returns at once."""
+
     def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
         """Say how an attempt at this life of a rank went, of the request with this `reservation` if it was placed.
 

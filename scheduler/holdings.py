@@ -62,6 +62,12 @@ class Holdings:
         if former is not None and phase > former.phase:
             self._state(reservation_id, former.at(phase))
 
+    def decode_waits(self, reservation_id: int) -> None:
+        """The decode rank of a pair has the request; left alone where its prefill is done, or where it is not live."""
+        held = self.live.get(reservation_id)
+        if held is not None and held.phase < Phase.PREFILL_DONE:
+            self._state(reservation_id, held.with_decode_waiting())
+
     def release(self, reservation_id: int) -> None:
         """Gives a reservation back; idempotent."""
         if self.live.pop(reservation_id, None) is not None:

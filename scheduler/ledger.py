@@ -92,6 +92,10 @@ class Ledger:
         """Moves a reservation to a later phase; one that is not live is left alone."""
         self._holdings.advance(reservation_id, phase)
 
+    def decode_waits(self, reservation_id: int) -> None:
+        """The decode rank of a pair has the request already, and waits for the prefill's KV."""
+        self._holdings.decode_waits(reservation_id)
+
     def release(self, reservation_id: int) -> None:
         """Gives a reservation back; idempotent."""
         self._holdings.release(reservation_id)

@@ -51,8 +51,12 @@ class Pool:
         self.name, keys = name, PoolKeys(name)
         self._receipts = Receipts(store, keys, settings, maker_of(name, gateway, rules))
         self._ledger = Ledger(store, keys, gateway=gateway, settings=settings, rng=rng)
+        self.decode_waits = self._ledger.decode_waits
+        """The decode rank of a pair has the request before its prefill is done; returns at once."""
         self._alone = PlacingAlone(name, self._ledger, rules, rng, self._receipts)
         self._snapshots = Snapshots(store, keys, settings, statements=lambda: self._ledger.statements, clock=clock)
+        self.refresh = self._snapshots.read
+        """Reads a first snapshot, before `run`."""
         self._reach = Reach(self._ledger, self._snapshots)
         self._prefixes = PrefixIndex(store, keys, settings, is_asked=rules.policy.knows_prefixes)
         self.foresee = self._prefixes.foresee
@@ -190,10 +194,6 @@ class Pool:
     def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
         """An attempt at a rank ended so, of the request with this `reservation` if it was placed; returns at once."""
         self._breakers.heard(card, reservation, well=well)
-
-    async def refresh(self) -> None:
-        """Reads a first snapshot, before `run`."""
-        await self._snapshots.read()
 
     async def run(self) -> None:
         """Keeps the snapshot and the ledger until cancelled; then gives everything back."""

@@ -11,13 +11,25 @@ ID_MODULUS = 1 << 48
 """Ids are below this, and so are their sums: Lua's numbers hold them exactly."""
 
 
+WAITS = "w"
+"""How a record spells a decode leg that waits."""
+
+
 class ReservedLeg(msgspec.Struct, frozen=True):
-    """One rank that a reservation weighs on, in one incarnation; `group` is '-' for none."""
+    """One rank that a reservation weighs on, in one incarnation; `group` is '-' for none.
+
+    A decode rank `waits` if it has the request before its prefill is done: its engine counts it from then on.
+    """
 
     kind: LegKind
     rank: str
     incarnation: str
     group: str
+    waits: bool = False
+
+    def spelled(self) -> str:
+        """In a record."""
+        return f"{WAITS if self.waits else self.kind} {self.rank} {self.incarnation} {self.group}"
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,11 +44,16 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     def record(self) -> str:
         """The ledger's spelling, as scripts/weights.lua reads it."""
         head = f"{self.phase:d} {self.uncached_tokens} {self.prompt_tokens} {self.output_tokens}"
-        return " ".join([head, *(f"{leg.kind} {leg.rank} {leg.incarnation} {leg.group}" for leg in self.legs)])
+        return " ".join([head, *(leg.spelled() for leg in self.legs)])
 
     def at(self, phase: Phase) -> Reservation:
         """The same reservation in a later phase; an earlier one changes nothing."""
         return msgspec.structs.replace(self, phase=phase) if phase > self.phase else self
+
+    def with_decode_waiting(self) -> Reservation:
+        """The same pair with its decode rank having the request."""
+        legs = (msgspec.structs.replace(leg, waits=leg.waits or leg.kind is LegKind.DECODE) for leg in self.legs)
+        return msgspec.structs.replace(self, legs=tuple(legs))
 
     def bound_to(self, decode: Candidate) -> Reservation:
         """The same pair with its prefill done and this decode leg instead of its own."""

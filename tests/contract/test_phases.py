@@ -25,6 +25,10 @@ WEIGHTS = [
     pytest.param("d", Phase.DISPATCHED, [0, 0, 1, 0, 110, 0, 0], id="decode, while the prefill runs"),
     pytest.param("d", Phase.PREFILL_DONE, [0, 0, 1, 1, 110, 0, 0], id="decode, dispatched"),
     pytest.param("d", Phase.FIRST_TOKEN, [0, 0, 1, 1, 0, 100, 5], id="decode, streaming"),
+    pytest.param("w", Phase.PLACED, [0, 0, 1, 1, 110, 0, 0], id="decode that waits, no prefill yet"),
+    pytest.param("w", Phase.DISPATCHED, [0, 0, 1, 1, 110, 0, 0], id="decode that waits while the prefill runs"),
+    pytest.param("w", Phase.PREFILL_DONE, [0, 0, 1, 1, 110, 0, 0], id="decode that waits, prefilled"),
+    pytest.param("w", Phase.FIRST_TOKEN, [0, 0, 1, 1, 0, 100, 5], id="decode that waited, streaming"),
 ]
 
 
@@ -63,6 +67,18 @@ async def test_many_reservations_move_in_one_call(world: World, gateway: Numbere
     assert await world.load_row("a") == [0, 0, 300, 300, 0, 30_000, 1_500]
     await gateway.release(*range(1, 301))
     assert await world.load_row("a") == NOTHING
+
+
+async def test_a_decode_rank_that_has_the_request_begins_to_wait_in_any_phase(
+    world: World, gateway: NumberedGateway
+) -> None:
+    for phase in (Phase.PLACED, Phase.DISPATCHED):
+        await gateway.advance({1: record(phase, "p a", "d b")})
+        assert await world.load_row("b") == [0, 0, 1, 0, 110, 0, 0]
+        await gateway.advance({1: record(phase, "p a", "w b")})
+        assert await world.load_row("b") == [0, 0, 1, 1, 110, 0, 0]
+    await gateway.release(1)
+    assert [await world.load_row(rank) for rank in "ab"] == [NOTHING, NOTHING]
 
 
 async def test_an_advance_may_rebind_a_leg_to_another_rank(world: World, gateway: NumberedGateway) -> None:

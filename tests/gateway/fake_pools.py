@@ -185,6 +185,9 @@ class FakePool:
     def advance(self, reservation: int, phase: Phase) -> None:
         self.history.append((reservation, phase.name.lower()))
 
+    def decode_waits(self, reservation: int) -> None:
+        self.history.append((reservation, "decode_waits"))
+
     def heard(self, card: RankCard, well: bool, reservation: int | None = None) -> None:
         self.heard_of.append((card.rank, well))
         self.heard_for.append(reservation)

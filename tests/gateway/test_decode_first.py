@@ -69,11 +69,11 @@ async def test_a_request_is_told_of_as_it_comes_on() -> None:
     calls = Calls(then=streams)
     async with decode_first(calls.script) as pair, asyncio.TaskGroup() as clients:
         client = clients.create_task(pair.served.complete(stream=True))
-        await eventually(lambda: pair.pool.words() == ["dispatched", "prefill_done"])
+        await eventually(lambda: pair.pool.words() == ["decode_waits", "dispatched", "prefill_done"])
         calls.may_decode.set()
         await client
         await pair.ends()
-    assert pair.pool.words() == ["dispatched", "prefill_done", "first_token", "released"]
+    assert pair.pool.words() == ["decode_waits", "dispatched", "prefill_done", "first_token", "released"]
     assert not pair.pool.rebound_avoiding
 
 

@@ -98,12 +98,12 @@ async def test_a_client_that_leaves_before_the_call_leaves_nothing_but_a_call_th
         await leaves_when(pair, lambda: len(pair.decode.requests) == 1)
         await pair.ends()
         await eventually(lambda: pair.decode.open_connections == 0)
-        assert pair.pool.words() == ["released"]
+        assert pair.pool.words() == ["decode_waits", "released"]
         assert pair.names() == ["D"]
         assert await call(sent(pair.decode)["kv_transfer_params"]["metaserver"]) == 200
         await eventually(lambda: len(pair.prefill.requests) == 1)
         await pair.ends()
-    assert pair.pool.words() == ["released"]
+    assert pair.pool.words() == ["decode_waits", "released"]
 
 
 async def test_a_call_that_comes_long_after_its_client_has_left_is_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ async def test_a_client_that_leaves_after_the_call_closes_the_decode_leg_and_the
         left.set()
         await pair.ends()
         assert ("P", True) in pair.pool.heard_of
-    assert pair.pool.words() == ["dispatched", "released"]
+    assert pair.pool.words() == ["decode_waits", "dispatched", "released"]
 
 
 async def test_a_prefill_that_takes_too_long_is_one_that_fails() -> None:

@@ -52,8 +52,9 @@ async def test_both_legs_are_there_before_either_answers_and_have_one_id(connect
     first, second = pair.prefill.requests[0], pair.decode.requests[0]
     assert first.line == second.line
     assert first.header("x-request-id") == second.header("x-request-id") not in (None, "the client's")
-    assert "rebound" not in pair.pool.words()
-    assert pair.pool.words()[-1] == "released"
+    words = pair.pool.words()
+    assert {"decode_waits", "dispatched"} == set(words[:2])
+    assert words[-1] == "released"
 
 
 BAD_PREFILLS: dict[str, Script] = {

@@ -11,8 +11,11 @@ ADMIT = ("admit(KEYS[2], gateway, number)", "{count = 0, sum = 0}")
 PLACING: Mapping[str, tuple[tuple[int, str, str], ...]] = MappingProxyType(
     {
         "weights": (
-            (1, "kind ~= 'd' and phase < 2", "phase < 2"),
-            (1, "kind ~= 'd' and phase < 2", "kind ~= 'd' and phase < 1"),
+            (1, "(kind == 'm' or kind == 'p') and phase < 2", "phase < 2"),
+            (1, "(kind == 'm' or kind == 'p') and phase < 2", "kind ~= 'd' and phase < 2"),
+            (1, "(kind == 'm' or kind == 'p') and phase < 2", "(kind == 'm' or kind == 'p') and phase < 1"),
+            (2, "kind == 'w' or phase >=", "phase >="),
+            (2, "kind == 'w' or phase >=", "kind ~= 'm' or phase >="),
             (1, "phase == 2 and prompt or 0", "phase >= 2 and prompt or 0"),
             (1, "phase == 2 and prompt or 0", "0"),
             (1, "phase == 1 and 1 or 0", "phase >= 1 and 1 or 0"),

@@ -2,9 +2,10 @@
 
 Written down from the words of docs/design.md, "What load is", and of scripts/weights.lua, not from the script: a
 request waits for its prefill until `prefill_done`; it is a request on its rank until released, on a prefill rank until
-its prefill is done; it is dispatched from `dispatched` on, its decode leg from `prefill_done` on. Its KV is not in the
-engine until the first token (prefill leg: until the prefill is done), then the prompt is in it, and half of the output
-is growth to come; the prefill leg holds the prompt until the first token.
+its prefill is done; it is dispatched from `dispatched` on, its decode leg from `prefill_done` on, or from when its rank
+has it and waits for the prefill. Its KV is not in the engine until the first token (prefill leg: until the prefill is
+done), then the prompt is in it, and half of the output is growth to come; the prefill leg holds the prompt until the
+first token.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def decode(phase: int, _uncached: int, prompt: int, output: int) -> Sums:
     return Sums(requests=1, dispatched=int(phase == PREFILL_DONE), unseen_kv=prompt + output)
 
 
+def waiting_decode(phase: int, uncached: int, prompt: int, output: int) -> Sums:
+    return decode(max(phase, PREFILL_DONE), uncached, prompt, output)
+
+
 def recount(records: Iterable[str]) -> Count:
     """Adds up reservations given in the ledger's spelling (see scripts/weights.lua)."""
     lives: dict[str, Sums] = {}
@@ -82,7 +87,7 @@ def recount(records: Iterable[str]) -> Count:
     for record in records:
         phase, uncached, prompt, output, *legs = record.split()
         for kind, rank, incarnation, group in zip(*(iter(legs),) * 4, strict=True):
-            weigh = {"m": whole, "p": prefill, "d": decode}[kind]
+            weigh = {"m": whole, "p": prefill, "d": decode, "w": waiting_decode}[kind]
             sums = weigh(int(phase), int(uncached), int(prompt), int(output))
             life = f"{rank} {incarnation}"
             lives[life] = lives.get(life, Sums()).plus(sums)

@@ -58,6 +58,15 @@ def test_a_request_that_is_counted_by_engine_and_ledger_counts_once(pool: LossyP
     assert look(gateway).requests == 1
 
 
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_decode_rank_that_waits_for_a_prefill_counts_its_request_once(
+    pool: LossyPool, gateway: RawGateway, phase: int
+) -> None:
+    gateway.adopt(record(phase, "p r1", "w r0"))
+    steadily(gateway, [Sample("r0", requests=1, age_ms=50)] * 30)
+    assert look(gateway).requests == 1
+
+
 def test_requests_of_others_count_when_they_have_been_there_for_two_seconds(
     pool: LossyPool, gateway: RawGateway
 ) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from scheduler.decision import LegKind, Reject
+from scheduler.messages import Phase
 from scheduler.policies import POLICIES
 from tests.polling import until
 from tests.scheduler.pool_pairs import TWO_AND_TWO, down, on, pair, pairs_at_work, placed
@@ -66,6 +67,22 @@ class TestPlacing:
                 ("d1", LegKind.DECODE),
                 ("d1", LegKind.WHOLE),
             }
+
+    async def test_a_decode_rank_that_waits_for_its_prefill_has_the_request_in_the_ledger_too(self) -> None:
+        async with pairs_at_work("p1", "d1") as scene:
+            place = await pair(scene)
+            scene.pool.decode_waits(place.reservation)
+            scene.pool.advance(place.reservation, Phase.DISPATCHED)
+
+            async def both_are_dispatched() -> bool:
+                rows = [await scene.wire.store.command("HGET", scene.keys.load, f"{name} i1") for name in ("p1", "d1")]
+                return [row.split()[4] for row in rows] == [b"1", b"1"]
+
+            await until(both_are_dispatched, "the ledger knows that both ranks have the request")
+            await scene.becomes_exact()
+            scene.pool.release(place.reservation)
+            scene.pool.decode_waits(place.reservation)
+            assert scene.pool.reservations == 0
 
     async def test_what_is_missing_is_named(self) -> None:
         async with pairs_at_work("p1") as scene:

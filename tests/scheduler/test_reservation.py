@@ -15,6 +15,14 @@ def test_a_reservation_is_spelt_as_the_ledger_reads_it() -> None:
     assert pair.record() == "1 60 100 10 p a i1 - d b i2 g"
 
 
+def test_a_decode_leg_that_waits_is_spelt_as_one() -> None:
+    legs = (ReservedLeg(LegKind.PREFILL, "a", "i1", "-"), ReservedLeg(LegKind.DECODE, "b", "i2", "g"))
+    pair = Reservation(phase=Phase.PLACED, uncached_tokens=60, prompt_tokens=100, output_tokens=10, legs=legs)
+    waiting = pair.with_decode_waiting()
+    assert waiting.record() == "0 60 100 10 p a i1 - w b i2 g"
+    assert waiting.at(Phase.DISPATCHED).with_decode_waiting().record() == "1 60 100 10 p a i1 - w b i2 g"
+
+
 def test_a_phase_only_moves_on() -> None:
     reservation = held(LegKind.WHOLE, Phase.DISPATCHED)
     assert reservation.at(Phase.FIRST_TOKEN).phase is Phase.FIRST_TOKEN
