@@ -85,7 +85,12 @@ class CalledPrefill:
         sent_ids = self._placed.request.asked.token_ids if self._placed.request.asked else 0
         on_sent = self._placed.phases.dispatched
         async with self._dispatch.send(self._prefill, body, on_sent, bears_stalls=lambda: False) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise RankFailedError(f"The prefill rank answered with status {answer.status}")
-            said = prefill_answer.read(await read_whole(answer, ANSWER_BYTES), sent_ids=sent_ids)
-            self.cached_tokens = said.cached_tokens
+            failed = RankFailedError(f"The prefill rank answered with status {answer.status}")
+            refuses = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            if not refuses and answer.status != HTTPStatus.OK:
+                raise failed
+            whole = await read_whole(answer, ANSWER_BYTES)
+            if not refuses:
+                self.cached_tokens = prefill_answer.read(whole, sent_ids=sent_ids).cached_tokens
+        if refuses:  # raised out here, for that is no word against the rank (leg_word.py)
+            raise failed
