@@ -1,13 +1,10 @@
-"""The prefill leg of a pair whose decode rank has called for it.
-
-It does not end with its client. A decode rank whose request is aborted while it waits for KV holds the blocks until it
-hears that they are filled (vLLM since #32255; nothing else frees them, #46289), so a prefill that was begun is let end.
-"""
+"""The prefill leg of a pair whose decode rank has called for it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 import anyio
@@ -17,22 +14,16 @@ from gateway.connectors.connector import Call, DecodeFirst
 from gateway.dispatch import Dispatch
 from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
 from gateway.leg_bodies import prefill_body
+from gateway.outliving_prefill import OutlivingPrefill
+from gateway.phases import DECODE_BEGINS_S
 from gateway.placed_pair import PlacedPair
 from gateway.prefill_leg import ANSWER_BYTES
 from gateway.relay import read_whole
 from scheduler.messages import RankCard
 
-DECODE_BEGINS_S = 1.0
-"""An answer that is not streamed does not show its first token; the decode rank has all KV when the prefill ends."""
-
-END_S = 1.0
-"""How long after its deadline it is surely over."""
-
 
 class CalledPrefill:
-    """One prefill. `error` says why it failed; `cached_tokens` of the prompt the rank had in its prefix cache, if it
-    has said so by now.
-    """
+    """One prefill. `cached_tokens` of the prompt the rank had in its prefix cache, if it has said so by now."""
 
     def __init__(
         self, placed: PlacedPair, dispatch: Dispatch, connector: DecodeFirst, cards: tuple[RankCard, RankCard]
@@ -41,33 +32,25 @@ class CalledPrefill:
         self._dispatch = dispatch
         self._connector = connector
         self._prefill, self._decode = cards
-        self._scope = anyio.CancelScope()
-        self.error: GatewayError | None = None
+        self._leg = OutlivingPrefill(placed.gateway, self._prefill.rank)
         self.cached_tokens: int | None = None
+
+    @property
+    def error(self) -> GatewayError | None:
+        """Why it failed."""
+        return self._leg.error
 
     def start(self, call: Call, on_end: Callable[[], None]) -> None:
         """Have the rank prefill; returns at once. At its end, unless it is cancelled, `on_end` is called."""
-        prefill_s = self._placed.gateway.settings.prefill_ms / 1000
-
-        async def run() -> None:
-            try:
-                # Alive, so that a gateway that is to end waits for it, and cuts it in the end.
-                with self._placed.gateway.living(None, since_s=time.monotonic()), self._scope:
-                    await self._run(call, prefill_s)
-            except GatewayError as error:
-                self.error = error
-            if not self._scope.cancelled_caught:
-                on_end()
-
-        name = f"prefill on {self._prefill.rank}"
-        self._placed.gateway.errands.run(run, name, prefill_s + END_S)
+        self._leg.start(partial(self._run, call), on_end)
 
     def cancel(self) -> None:
         """Nobody waits for the KV any more, not even the decode rank; one that is yet to be called for is not begun."""
-        self._scope.cancel()
+        self._leg.cancel()
 
-    async def _run(self, call: Call, prefill_s: float) -> None:
+    async def _run(self, call: Call) -> None:
         request, gateway = self._placed.request, self._placed.gateway
+        prefill_s = gateway.settings.prefill_ms / 1000
         params = self._connector.prefill_params(call, self._prefill, self._decode)
         body = prefill_body(request.api, request.body.fields, params, min_tokens=1)
         began_s = time.monotonic()

@@ -1,12 +1,14 @@
 """One attempt with a pair of ranks whose legs start at once: the decode rank waits for what the prefill rank sends it.
 
 The client's answer is the decode rank's. Of the prefill rank's it is awaited how it ended: where it failed the decode
-rank would wait for ever, so its request is ended at once. Whatever ends the decode leg ends the prefill. Each attempt
-has ids of its own; a transfer is never had twice.
+rank would wait for ever, so its request is ended at once. Whatever ends the decode leg ends the prefill, but for a
+client that leaves where only KV that comes frees the decode rank's blocks (outliving_prefill.py). Each attempt has ids
+of its own; a transfer is never had twice.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
 import anyio
@@ -21,7 +23,8 @@ from gateway.joint_prefill import Broken, JointPrefill, Prefilled, PrefillEnd, R
 from gateway.leg_failures import LegFailures
 from gateway.lost_ranks import LOOK_S
 from gateway.outcome import RANK_ERRORS, Failed, Outcome, Served, Trouble
-from gateway.pair import DECODE_BEGINS_S
+from gateway.outliving_prefill import OutlivingPrefill
+from gateway.phases import DECODE_BEGINS_S
 from gateway.placed_pair import PlacedPair
 from gateway.reply import ClientGoneError
 from gateway.retry import Tries
@@ -43,6 +46,7 @@ class JointPair:
         self._ids = JointIds(self._dispatch.attempt_id, room)
         self._answer = AnswerLeg(placed.gateway, placed.pool, placed.request, self._dispatch, placed.phases)
         self._decoding = anyio.CancelScope()
+        self._has_prefilled = anyio.Event()
         self._prefill_end: PrefillEnd | None = None
         self._decoded: Served | GatewayError | ClientGoneError | None = None
 
@@ -63,19 +67,38 @@ class JointPair:
                 self._free(prefill, rather=decode.rank, failed=failed)
 
     async def _run_both(self, prefill: RankCard, decode: RankCard) -> None:
-        """Until the decode leg is over, whatever ends it."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._prefill, prefill, name="prefill leg")
-            with self._decoding:
-                try:
-                    self._decoded = await self._decode(prefill, decode)
-                except (GatewayError, ClientGoneError) as error:
-                    self._decoded = error  # carried out by hand: the group would wrap it
-            group.cancel_scope.cancel()
+        """Until the decode leg is over. Its end is the prefill's too, unless that is what frees the decode rank."""
+        prefilling = OutlivingPrefill(self._placed.gateway, prefill.rank)
+        is_let_end = False
+
+        def on_end() -> None:
+            if prefilling.error is not None:
+                self._prefill_end = Broken(prefilling.error)
+            self._has_prefilled.set()
+
+        prefilling.start(partial(self._prefill, prefill), on_end)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch_prefill, prefill, name="prefill watch")
+                with self._decoding:
+                    try:
+                        self._decoded = await self._decode(prefill, decode)
+                    except (GatewayError, ClientGoneError) as error:
+                        self._decoded = error  # carried out by hand: the group would wrap it
+                group.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            is_let_end = self._connector.frees_by_end and self._answer.reached
+            raise
+        finally:
+            if not is_let_end:
+                prefilling.cancel()
 
     async def _prefill(self, card: RankCard) -> None:
         body = self._connector.prefill_body(self._leg, card, self._ids)
         self._prefill_end = await JointPrefill(self._placed, self._dispatch, self._connector).run(card, body)
+
+    async def _watch_prefill(self, card: RankCard) -> None:
+        await self._has_prefilled.wait()
         if self._request.reply.started:
             return
         if not isinstance(self._prefill_end, Prefilled):

@@ -18,14 +18,12 @@ from gateway.gateway import RETRY_AFTER_MS
 from gateway.leg_bodies import decode_body
 from gateway.leg_failures import LegFailures
 from gateway.outcome import RANK_ERRORS, Failed, Outcome, Served, Trouble
+from gateway.phases import DECODE_BEGINS_S
 from gateway.placed_pair import PlacedPair
 from gateway.prefill_leg import PrefillLeg
 from gateway.retry import Tries
 from scheduler.decision import Leg, LegKind
 from scheduler.messages import RankCard
-
-DECODE_BEGINS_S = 1.0
-"""An answer that is not streamed does not show when the KV has come; it takes milliseconds, the first time seconds."""
 
 
 class PullPair:

@@ -7,6 +7,11 @@ import asyncio
 from gateway.placing import Pool
 from scheduler.messages import Phase
 
+DECODE_BEGINS_S = 1.0
+"""An answer of a pair that is not streamed does not show when the KV has come. From when the decode rank can have it,
+it takes milliseconds, the first time seconds.
+"""
+
 
 class Phases:
     """The phases of one reservation while one attempt has it; to be ended with `end`."""

@@ -120,6 +120,9 @@ class Together(ABC):
     begins_within_s: float
     """From the prefill's answer to the first token of a stream; later the KV is surely gone."""
 
+    frees_by_end: bool
+    """Whether a decode rank whose client has left holds the prompt's blocks until the prefill has filled them."""
+
     needs_length: bool
     """Whether KV is sent only by a prefill that ended at its limit of one token."""
 

@@ -22,6 +22,9 @@ class Mooncake(Together):
     begins_within_s = math.inf
     """A decode rank may come for it that late."""
 
+    frees_by_end = True
+    """Else it waits for its own time-out, as long again."""
+
     needs_length = True
 
     def lacks(self, prefill: RankCard) -> str:

@@ -23,6 +23,9 @@ class NixlPush(Together):
     begins_within_s = 40.0
     """The lease, and what a transfer and a first step take at the worst. Nothing renews it: vLLM's open issue 53095."""
 
+    frees_by_end = True
+    """vLLM's watchdog of registrations gives up after 480 s, and frees nothing."""
+
     needs_length = False
 
     def lacks(self, prefill: RankCard) -> str:

@@ -20,6 +20,9 @@ class SGLang(Together):
     """A side that waits in a room gives up by itself (SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT), after minutes."""
 
     begins_within_s = math.inf
+    frees_by_end = False
+    """Each server gives up by itself what was aborted there."""
+
     needs_length = False
 
     def lacks(self, prefill: RankCard) -> str:

@@ -178,9 +178,41 @@ async def leaves_when(pair: Pair, holds: Callable[[], object]) -> None:
     await writer.wait_closed()
 
 
+@pytest.mark.parametrize("connector", ["nixl_push", "mooncake"])
+async def test_where_only_kv_frees_the_decode_rank_the_prefill_is_let_end_though_its_client_leaves(
+    connector: str,
+) -> None:
+    left = asyncio.Event()
+
+    async def prefills_late(exchange: Exchange) -> None:
+        await left.wait()
+        await prefilled(exchange)
+
+    async with scripted_joint(prefills_late, stalls, connector=connector) as pair:
+        await leaves_when(pair, lambda: pair.prefill.requests and pair.decode.requests)
+        await eventually(lambda: not pair.pool.live and pair.decode.open_connections == 0)
+        assert (pair.prefill.open_connections, pair.served.gateway.alive) == (1, 1)
+        left.set()
+        await eventually(pair.nothing_is_held)
+        assert ("P", True) in pair.pool.heard_of
+    assert pair.pool.words()[-1] == "released"
+    assert pair.names() == ["P", "D"]
+
+
+async def test_where_the_decode_rank_was_not_reached_the_prefill_ends_with_its_client() -> None:
+    async with scripted_joint(stalls, connector="mooncake", connect_ms=60_000) as pair:
+        # It takes the connection and says nothing of TLS.
+        deaf = msgspec.structs.replace(
+            pair.pool.view.ranks["D"].card, endpoint=pair.decode.url.replace("http://", "https://")
+        )
+        pair.pool.view.ranks["D"] = FakeRankView(deaf)  # type: ignore[index]
+        await leaves_when(pair, lambda: pair.prefill.requests)
+        await eventually(lambda: pair.nothing_is_held() and pair.prefill.open_connections == 0)
+
+
 @pytest.mark.parametrize("prefill", [stalls, prefilled])
 async def test_a_client_that_leaves_ends_both_legs(prefill: Script) -> None:
-    async with scripted_joint(prefill, stalls) as pair:
+    async with scripted_joint(prefill, stalls, connector="sglang") as pair:
         await leaves_when(pair, lambda: pair.prefill.requests and pair.decode.requests)
         await eventually(lambda: pair.nothing_is_held() and pair.decode.open_connections == 0)
         if prefill is stalls:  # else its connection is kept for whoever comes next

@@ -77,7 +77,8 @@ def ranks(request: pytest.FixtureRequest) -> Iterator[Ranks]:
     about: Any = {"misuse": {"abandoned_kv", "never_asked"}}
     options = ("--kv-connector", connector, *OPTIONS)
     with ExitStack() as stack:
-        prefills, addresses = [], []
+        prefills: list[RankProcess] = []
+        addresses: list[KvAddress | None] = []
         for _ in range(2):
             if connector == "mooncake":
                 met = stack.enter_context(prefill_rank(connector, "--kv-lease-ms", "4000", **about))
@@ -162,7 +163,7 @@ async def test_of_mishaps_on_any_leg_under_clients_that_may_leave_nothing_remain
         random = Random(number)
         stream = random.random() < 0.5
         prompt, tokens = f"{number} " * random.randrange(1, 400), random.randrange(1, 40)
-        fields = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": stream}
+        fields: dict[str, Any] = {"prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "stream": stream}
         async with few_at_a_time:
             if random.random() < 0.5:
                 raw = post(COMPLETIONS, json.dumps(fields).encode())
