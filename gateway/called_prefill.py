@@ -7,12 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
-import anyio
-
 from gateway import prefill_answer
 from gateway.connectors.connector import Call, DecodeFirst
 from gateway.dispatch import Dispatch
-from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
+from gateway.errors import GatewayError, RankFailedError
 from gateway.leg_bodies import prefill_body
 from gateway.outliving_prefill import OutlivingPrefill
 from gateway.phases import DECODE_BEGINS_S
@@ -32,7 +30,7 @@ class CalledPrefill:
         self._dispatch = dispatch
         self._connector = connector
         self._prefill, self._decode = cards
-        self._leg = OutlivingPrefill(placed.gateway, self._prefill.rank)
+        self._leg = OutlivingPrefill(placed.gateway, dispatch, self._prefill)
         self.cached_tokens: int | None = None
 
     @property
@@ -50,15 +48,10 @@ class CalledPrefill:
 
     async def _run(self, call: Call) -> None:
         request, gateway = self._placed.request, self._placed.gateway
-        prefill_s = gateway.settings.prefill_ms / 1000
         params = self._connector.prefill_params(call, self._prefill, self._decode)
         body = prefill_body(request.api, request.body.fields, params, min_tokens=1)
         began_s = time.monotonic()
-        with anyio.move_on_after(prefill_s) as patience:
-            await self._ask(body)
-        if patience.cancelled_caught:
-            self._dispatch.ran_out_of_time(self._prefill)
-            raise RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s")
+        await self._ask(body)
         gateway.metrics.pairs.prefill.labels(self._placed.pool.name).observe(time.monotonic() - began_s)
         self._placed.phases.prefill_done()
         if not request.body.streamed:

@@ -68,7 +68,7 @@ class JointPair:
 
     async def _run_both(self, prefill: RankCard, decode: RankCard) -> None:
         """Until the decode leg is over. Its end is the prefill's too, unless that is what frees the decode rank."""
-        prefilling = OutlivingPrefill(self._placed.gateway, prefill.rank)
+        prefilling = OutlivingPrefill(self._placed.gateway, self._dispatch, prefill)
         is_let_end = False
 
         def on_end() -> None:

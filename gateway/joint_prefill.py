@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-import anyio
 import msgspec
 
 from gateway import joint_answer
@@ -13,7 +12,7 @@ from gateway.connectors.connector import Together
 from gateway.dialects.apis import dialect_of
 from gateway.dispatch import Dispatch
 from gateway.edits import as_it_came, edited
-from gateway.errors import GatewayError, RankFailedError, RankTimeoutError
+from gateway.errors import GatewayError, RankFailedError
 from gateway.headers import Headers, for_client
 from gateway.phases import Phases
 from gateway.placed_pair import PlacedPair
@@ -57,18 +56,8 @@ class JointPrefill:
         self._dispatch = dispatch
         self._connector = connector
 
-    async def run(self, card: RankCard, body: bytes) -> PrefillEnd:
-        """Have the rank prefill. Cancelled, it is aborted there."""
-        prefill_s = self._gateway.settings.prefill_ms / 1000
-        try:
-            with anyio.move_on_after(prefill_s):
-                return await self._ask(card, body)
-        except GatewayError as error:
-            return Broken(error)
-        self._dispatch.ran_out_of_time(card)
-        return Broken(RankTimeoutError(f"The prefill rank did not answer within {prefill_s:g} s"))
-
-    async def _ask(self, card: RankCard, body: bytes) -> PrefillEnd:
+    async def run(self, card: RankCard, body: bytes) -> Prefilled | Refused:
+        """Have the rank prefill. Cancelled, it is aborted there. Raises GatewayError where there will be no KV."""
         began_s = time.monotonic()
         sent = self._phases.dispatched
         async with self._dispatch.send(card, body, sent, bears_stalls=lambda: False) as answer:
