@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from scheduler.messages import Role
 from simulator.misuse import Kind
 from tests.gateway.fake_pools import FakePool, card
-from tests.gateway.test_strict_pairs import is_busy
+from tests.gateway.strict_ranks import is_busy, transferred_tokens
 from tests.simulator.rank_process import RankProcess, running_rank
 
 CONNECTOR = "mooncake_layerwise"
@@ -37,8 +37,7 @@ class DecodeFirstRanks(NamedTuple):
 
     def pushed_tokens(self) -> float:
         """Prompt tokens that the decode ranks have from the prefill ranks."""
-        by_source = [rank.series("vllm:prompt_tokens_by_source_total") for rank in self.decodes]
-        return sum(value for series in by_source for labels, value in series.items() if "external_kv" in labels)
+        return transferred_tokens(self.decodes)
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from scheduler.messages import RankCard, Role
 from tests.gateway.fake_pools import FakePool, card
+from tests.gateway.strict_ranks import is_busy, transferred_tokens
 from tests.simulator.joint_ranks import Met
-from tests.simulator.prefill_decode import kv_usage
 from tests.simulator.rank_process import RankProcess
 
 
@@ -40,11 +40,4 @@ class JointRanks(NamedTuple):
 
     def fetched_tokens(self) -> float:
         """Prompt tokens that the decode ranks took from the prefill ranks."""
-        by_source = [rank.series("vllm:prompt_tokens_by_source_total") for rank in self.decodes]
-        return sum(value for series in by_source for labels, value in series.items() if "external_kv" in labels)
-
-
-def is_busy(rank: RankProcess) -> bool:
-    """Whether a rank has a request, or holds KV."""
-    state = rank.state()
-    return state["in_flight"] > 0 or state["in_engine"] > 0 or kv_usage(rank) > 0
+        return transferred_tokens(self.decodes)

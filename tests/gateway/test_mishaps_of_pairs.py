@@ -20,7 +20,7 @@ from scheduler.messages import KvAddress, RankCard, Role
 from tests.gateway.fake_pools import NOWHERE, FakePool, FakePools, card
 from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.running import COMPLETIONS, Served, checked_error, eventually, nothing_is_held, post, serving
-from tests.gateway.test_strict_pairs import text_of
+from tests.gateway.strict_ranks import text_of
 from tests.gateway.troubled_leg import Mishap, TroubledLeg, troubled_leg
 from tests.simulator.joint_ranks import prefill_rank
 from tests.simulator.oracle import right_text

@@ -14,7 +14,7 @@ import pytest
 from tests.gateway.gateway_process import forebay_process
 from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.running import COMPLETIONS, post
-from tests.gateway.test_strict_pairs import is_busy
+from tests.gateway.strict_ranks import is_busy
 from tests.gateway.test_with_the_real_scheduler import Fleet
 from tests.polling import until
 from tests.servers import needs_redis, redis_server

@@ -9,7 +9,7 @@ import pytest
 from tests.gateway.decode_first import DecodeFirstRanks, running_decode_first
 from tests.gateway.fake_pools import FakePools
 from tests.gateway.running import CHAT, eventually, nothing_is_held, serving
-from tests.gateway.test_strict_pairs import text_of
+from tests.gateway.strict_ranks import text_of
 from tests.simulator.oracle import right_chat_text, right_text
 from tests.sse import events_of
 

@@ -13,6 +13,7 @@ from tests.gateway.fake_pools import FakePools
 from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.joint_ranks import JointRanks
 from tests.gateway.running import CHAT, COMPLETIONS, eventually, nothing_is_held, post, serving
+from tests.gateway.strict_ranks import text_of
 from tests.simulator.joint_ranks import CONNECTORS, decode_rank, prefill_rank
 from tests.simulator.oracle import right_chat_text, right_text
 from tests.sse import events_of
@@ -28,12 +29,6 @@ def ranks(request: pytest.FixtureRequest) -> Iterator[JointRanks]:
         decode_rank(request.param, *LEASES) as decode,
     ):
         yield JointRanks(request.param, [prefill], [decode])
-
-
-def text_of(events: str) -> str:
-    """What a stream said."""
-    choices = [choice for event in events_of(events) for choice in event["choices"]]
-    return "".join(choice["text"] if "text" in choice else choice["delta"].get("content", "") for choice in choices)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -18,8 +18,8 @@ from simulator.misuse import Kind
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.hanging_up import send_and_hang_up
 from tests.gateway.running import CHAT, COMPLETIONS, Served, eventually, nothing_is_held, post, serving
+from tests.gateway.strict_ranks import is_busy, text_of, transferred_tokens
 from tests.simulator.oracle import right_chat_text, right_text
-from tests.simulator.prefill_decode import kv_usage
 from tests.simulator.rank_process import RankProcess, running_rank
 from tests.sse import events_of
 
@@ -44,14 +44,7 @@ class Ranks(NamedTuple):
 
     def fetched_tokens(self) -> float:
         """Prompt tokens that the decode ranks took from the prefill ranks."""
-        by_source = [rank.series("vllm:prompt_tokens_by_source_total") for rank in self.decodes]
-        return sum(value for series in by_source for labels, value in series.items() if "external_kv" in labels)
-
-
-def is_busy(rank: RankProcess) -> bool:
-    """Whether a rank has a request, or holds KV."""
-    state = rank.state()
-    return state["in_flight"] > 0 or state["in_engine"] > 0 or kv_usage(rank) > 0
+        return transferred_tokens(self.decodes)
 
 
 @contextmanager
@@ -76,12 +69,6 @@ def troubled() -> Iterator[Ranks]:
     """Ranks in tests where KV is left to the end of its lease, for there is nobody who could free it."""
     with running("--speed", "4", "--kv-lease-ms", "4000", misuse={"abandoned_kv"}) as running_ranks:
         yield running_ranks
-
-
-def text_of(events: str) -> str:
-    """What a stream said."""
-    choices = [choice for event in events_of(events) for choice in event["choices"]]
-    return "".join(choice["text"] if "text" in choice else choice["delta"].get("content", "") for choice in choices)
 
 
 @pytest.mark.parametrize("stream", [False, True])

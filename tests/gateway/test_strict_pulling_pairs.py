@@ -15,7 +15,8 @@ import pytest
 from scheduler.messages import Role
 from tests.gateway.fake_pools import FakePool, FakePools, card
 from tests.gateway.running import CHAT, COMPLETIONS, eventually, nothing_is_held, post, serving
-from tests.gateway.test_strict_pairs import Ranks, hang_up, running, text_of
+from tests.gateway.strict_ranks import text_of
+from tests.gateway.test_strict_pairs import Ranks, hang_up, running
 from tests.simulator.oracle import right_text
 
 
