@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from simulator.joint_params import NEEDED, params_of, room_of
+from simulator.joint_params import NEEDED, room_of
 from simulator.misuse import Kind
 from simulator.settings import RankSettings
+from simulator.transfer_params import members
 
 _PREFILL: Final = {"do_remote_decode", "do_remote_prefill", "transfer_id"}
 _NULLS: Final = {"remote_engine_id", "remote_block_ids", "remote_host", "remote_port"}
@@ -29,7 +30,7 @@ class JointAudit:
         if self._settings.connector == "sglang":
             yield from self._meeting(body)
             return
-        params = params_of(body)
+        params = members(body)
         decodes, prefills = bool(params.get("do_remote_prefill")), bool(params.get("do_remote_decode"))
         if not (decodes or prefills):
             return

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from simulator.api_errors import bad_request
 from simulator.settings import RankSettings
-from simulator.transfer_params import RemoteKv
+from simulator.transfer_params import RemoteKv, members, text
 
 _ROOM_BITS: Final = 63
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -21,7 +21,7 @@ def legs(body: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
     """`keeps_kv`, `kv_key` and `pull` of a Generation; raises ApiError."""
     if settings.connector == "sglang":
         return _meeting(body, settings)
-    params = params_of(body)
+    params = members(body)
     transfer_id = params.get("transfer_id")
     key = transfer_id if settings.connector == "mooncake" and isinstance(transfer_id, str) else ""
     if params.get("do_remote_prefill"):
@@ -29,12 +29,6 @@ def legs(body: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
     # Mooncake keeps nothing for a transfer without a name.
     keeps = bool(params.get("do_remote_decode")) and (bool(key) or settings.connector != "mooncake")
     return {"keeps_kv": keeps, "kv_key": key}
-
-
-def params_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The kv_transfer_params; none where they are no object."""
-    params = body.get("kv_transfer_params")
-    return params if isinstance(params, dict) else {}
 
 
 def room_of(body: Mapping[str, Any]) -> int | None:
@@ -45,14 +39,14 @@ def room_of(body: Mapping[str, Any]) -> int | None:
 
 def _remote(params: Mapping[str, Any], key: str, settings: RankSettings) -> RemoteKv:
     return RemoteKv(
-        engine_id=_text(params.get("remote_engine_id")),
+        engine_id=text(params.get("remote_engine_id")),
         request_id=key,
-        host=_text(params.get("remote_host")),
+        host=text(params.get("remote_host")),
         port=params.get("remote_port"),
         block_ids=(),
         complete=all(params.get(name) for name in NEEDED[settings.connector]),
         joint=True,
-        bootstrap_url=_text(params.get("remote_bootstrap_addr")),
+        bootstrap_url=text(params.get("remote_bootstrap_addr")),
     )
 
 
@@ -64,13 +58,9 @@ def _meeting(body: Mapping[str, Any], settings: RankSettings) -> dict[str, Any]:
         raise bad_request("Disaggregated request received without bootstrap room id")
     if settings.role == "prefill":
         return {"keeps_kv": True, "kv_key": str(room)}
-    host, port = _text(body.get("bootstrap_host")), body.get("bootstrap_port")
+    host, port = text(body.get("bootstrap_host")), body.get("bootstrap_port")
     return {
         "pull": RemoteKv(
             engine_id="", request_id=str(room), host=host, port=port, block_ids=(), complete=bool(host), joint=True
         )
     }
-
-
-def _text(value: Any) -> str:
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+
+from simulator.transfer_params import block_ids_of, members, text
 
 SUFFIX_CHARACTERS: Final = 9
 """What an engine adds to a request's id; both ranks call it by what stands before."""
@@ -81,9 +83,7 @@ class LayerPush(msgspec.Struct, frozen=True):
 
 def layer_leg(body: Mapping[str, Any]) -> LayerLeg | None:
     """The leg that a request is, if it is one."""
-    params = body.get("kv_transfer_params")
-    if not isinstance(params, dict):
-        return None
+    params = members(body)
     if params.get("do_remote_prefill"):
         url = params.get("metaserver")
         return LayerLeg(url=url if isinstance(url, str) else "")
@@ -91,25 +91,14 @@ def layer_leg(body: Mapping[str, Any]) -> LayerLeg | None:
 
 
 def _target(params: Mapping[str, Any]) -> LayerTarget:
-    ids = _block_ids(params.get("remote_block_ids"))
+    ids = block_ids_of(params.get("remote_block_ids"))
     port, cached = params.get("remote_port"), params.get("remote_cached_tokens")
     return LayerTarget(
-        child=_text(params.get("request_id")),
-        engine_id=_text(params.get("remote_engine_id")),
-        host=_text(params.get("remote_host")),
+        child=text(params.get("request_id")),
+        engine_id=text(params.get("remote_engine_id")),
+        host=text(params.get("remote_host")),
         port=port if type(port) is int and 0 < port < 65_536 else 0,
         block_ids=ids,
         cached_tokens=cached if type(cached) is int and 0 <= cached < _TOO_BIG else 0,
         whole="remote_cached_tokens" in params,
     )
-
-
-def _block_ids(groups: Any) -> tuple[int, ...]:
-    """The ids of the one group of blocks there is; none where they are of another shape."""
-    if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], Sequence):
-        return ()
-    return tuple(groups[0]) if all(type(block) is int and abs(block) < _TOO_BIG for block in groups[0]) else ()
-
-
-def _text(value: Any) -> str:
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else ""

@@ -80,7 +80,7 @@ def remote_kv(body: Mapping[str, Any]) -> RemoteKv | None:
         request_id=text(params.get("remote_request_id")),
         host=text(params.get("remote_host")),
         port=params.get("remote_port"),
-        block_ids=_block_ids(params.get("remote_block_ids")),
+        block_ids=block_ids_of(params.get("remote_block_ids")),
         complete=complete,
         whole=complete and "remote_block_ids" in params,
         cached_tokens=cached if isinstance(cached, int) and abs(cached) < _TOO_BIG else None,
@@ -98,7 +98,7 @@ def members(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return params if isinstance(params, dict) else {}
 
 
-def _block_ids(groups: Any) -> tuple[int, ...]:
+def block_ids_of(groups: Any) -> tuple[int, ...]:
     """The ids of the one group of blocks there is; none where they are of another shape."""
     if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], Sequence):
         return ()
