@@ -155,7 +155,7 @@ async def test_forty_ranks_are_asked_sixteen_at_a_time() -> None:
 async def test_what_is_not_said_in_time_is_told_of() -> None:
     async with scripted_rank(stalls) as one, scripted_rank(done) as two:
         pool = FakePool(card(one.url, rank="r1"), card(two.url, rank="r2"))
-        async with serving(FakePools(pool), first_byte_ms=400, **KEYS) as served:
+        async with serving(FakePools(pool), first_byte_ms=2_000, **KEYS) as served:
             status, results = await reset(served)
             await eventually(lambda: one.open_connections == 0)
     assert (status, [found["status"] for found in results]) == (207, [504, 200])
