@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.real_engine.asking import COMPLETIONS, asked, text_of_words
+from tests.real_engine.asking import CHAT, COMPLETIONS, asked, text_of_words
 from tests.real_engine.engine import Engine
 from tests.real_engine.install import COMMAND, MODEL
 from tests.real_engine.legs import prefill_leg
@@ -86,6 +86,8 @@ def warm_up(engine: Engine) -> None:
     """What comes first to an engine compiles kernels, for up to half a minute."""
     body = {"model": engine.model, "prompt": "a", "max_tokens": 2, "logprobs": 1, "stop": ["unlikely to come"]}
     assert engine.post(COMPLETIONS, body).status_code == 200
+    # The first chat makes what renders it: the server was seen to send nobody anything for five seconds meanwhile.
+    assert engine.post(CHAT, asked(CHAT, engine.model, "a")).status_code == 200
 
 
 def warm_up_pair(engines: Engines) -> None:
