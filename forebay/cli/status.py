@@ -12,7 +12,7 @@ from forebay.settings import StoreSettings
 from forebay.status_tables import tables
 from scheduler.admin import status
 
-WIDTH = 130
+WIDTH = 158
 """What the widest table needs, give or take a long name."""
 
 

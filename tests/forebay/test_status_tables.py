@@ -116,3 +116,12 @@ def test_a_rank_s_breaker_has_a_column(breaker: str) -> None:
     one = msgspec.structs.replace(RANK, breaker=breaker)
     lines = shown(Status(ranks=[one], gateways=[], reservations=0, unreadable=0))
     assert any(line.endswith(f"8,000 {breaker}") for line in lines)
+
+
+def test_no_column_is_cut_where_names_are_as_long_as_addresses() -> None:
+    names = {"pool": "deepseek_r1", "rank": "192.168.100.101:65535", "role": Role.PREFILL, "agent": "node-101-prefill"}
+    rank = msgspec.structs.replace(RANK, **names, kv_tokens=9_999_999.0, queued_tokens=99_999.0)
+    console = Console(width=WIDTH, force_terminal=False)
+    with console.capture() as capture:
+        console.print(*tables(Status(ranks=[rank], gateways=[], reservations=0, unreadable=0)), sep="\n")
+    assert "…" not in capture.get()
