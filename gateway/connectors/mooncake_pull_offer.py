@@ -23,6 +23,7 @@ from gateway.connectors.nixl_offer import (
     Port,
     Ranks,
 )
+from gateway.connectors.offered import offered
 from gateway.errors import RankFailedError
 
 Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
@@ -68,15 +69,7 @@ def read(fields: dict[str, Any], *, prompt_tokens: int | None, block_size: int) 
     """Read an offer of a prompt's KV; a `block_size` of 0 is not known. Raises RankFailedError if it would harm."""
     if not prompt_tokens:
         raise RankFailedError("The prefill rank does not say how many tokens the prompt has")
-    try:
-        offer = msgspec.convert(fields, Offer)
-    except msgspec.ValidationError as error:
-        raise RankFailedError(f"The prefill rank's kv_transfer_params are malformed: {error}") from error
-    if not offer.do_remote_prefill or offer.do_remote_decode:
-        raise RankFailedError("The prefill rank's kv_transfer_params offer no prefill")
-    if "prompt_token_ids" in fields:
-        # vLLM takes them for the prompt, whatever the request's own is.
-        raise RankFailedError("The prefill rank's kv_transfer_params have a prompt of their own")
+    offer = offered(fields, Offer)
     _check_blocks(offer, prompt_tokens, block_size)
     return offer
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.connectors.offered import offered
 from gateway.errors import RankFailedError
 from gateway.usage import Tokens
 
@@ -60,15 +61,7 @@ def read(fields: dict[str, Any], *, prompt_tokens: int | None, block_size: int) 
     """Read an offer of a prompt's KV; a `block_size` of 0 is not known. Raises RankFailedError if it would harm."""
     if not prompt_tokens:
         raise RankFailedError("The prefill rank does not say how many tokens the prompt has")
-    try:
-        offer = msgspec.convert(fields, Offer)
-    except msgspec.ValidationError as error:
-        raise RankFailedError(f"The prefill rank's kv_transfer_params are malformed: {error}") from error
-    if not offer.do_remote_prefill or offer.do_remote_decode:
-        raise RankFailedError("The prefill rank's kv_transfer_params offer no prefill")
-    if "prompt_token_ids" in fields:
-        # vLLM takes them for the prompt, whatever the request's own is.
-        raise RankFailedError("The prefill rank's kv_transfer_params have a prompt of their own")
+    offer = offered(fields, Offer)
     if block_size > 0 and _blocks(offer) < _needed_blocks(offer, prompt_tokens, block_size):
         raise RankFailedError("The prefill rank's kv_transfer_params have too few blocks for the prompt")
     return offer
