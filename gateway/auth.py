@@ -90,12 +90,16 @@ class KeyRing:
         """Whether an Authorization header a client sends may be one of our keys."""
         return bool(self._guards_clients or self._admins)
 
+    def minds_where_from(self, path: str) -> bool:
+        """Whether this path is open to programs on this machine only."""
+        return self._lets_local_in and _is_admins(path)
+
     def check(self, path: str, authorization: bytes | None, *, is_local: bool = False) -> Caller:
         """Let a request pass and return who asks. `is_local`: a program on this machine does, and no web page.
 
         Raises UnauthorizedError (UnknownRouteError for an admin's where there is none), KeysNotReadError.
         """
-        if path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX):
+        if _is_admins(path):
             if self._lets_local_in:
                 if not is_local:
                     raise UnauthorizedError("Without --admin-key this is for programs on the gateway's own machine")
@@ -137,6 +141,10 @@ def _digest_in(authorization: bytes | None) -> bytes | None:
 def _is_among(digests: list[bytes], given: bytes | None) -> bool:
     matches = [hmac.compare_digest(digest, given or b"") for digest in digests]
     return any(matches)
+
+
+def _is_admins(path: str) -> bool:
+    return path in ADMIN_PATHS or _is_under(path, ADMIN_PREFIX)
 
 
 def _is_local(scope: Scope) -> bool:
@@ -184,7 +192,8 @@ class KeyGuard:
         if authorization is None and scope["path"] == REALTIME:
             authorization = websocket.authorization_of(scope["headers"])
         try:
-            return self._keys.check(scope["path"], authorization, is_local=_is_local(scope))
+            is_local = self._keys.minds_where_from(scope["path"]) and _is_local(scope)
+            return self._keys.check(scope["path"], authorization, is_local=is_local)
         except KeysNotReadError:
             await self._until_read(scope)
             return self._keys.check(scope["path"], authorization)
