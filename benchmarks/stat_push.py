@@ -3,7 +3,7 @@
 Run by an interpreter that has vLLM (`.vllm/venv/bin/python`, which `make test-vllm` installs) it gives vLLM's own stats
 to both loggers; by any other it makes stats of its own and leaves vLLM's logger out. Each is called in turn, and before
 each call the process reads and writes JSON for some 100 µs, as the API server does between steps: in a bare loop, all
-of it would lie in the caches. The socket is read by another process, as the agent's is. What is given is CPU of the
+of it would lie in the caches. Sockets are read by other processes, as the agent's is. What is given is CPU of the
 thread for one call, less that of an empty call: the median of the rounds' means, and their range.
 """
 
@@ -17,7 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,18 +31,46 @@ from forebay_stat_logger.sender import Sender
 ROUNDS = 15
 STEPS = 2_000
 BODY = json.dumps({"choices": [{"index": n, "text": f"token {n}", "logprobs": None} for n in range(100)]})
+READ_EVERY_S = 0.000_5
+"""The socket holds ten datagrams, and steps follow each other here in a hundredth of the time they take in vLLM."""
 RUNNING = 32
 """Requests of a step; each has one token, and one of them ends."""
 NOTHING = "nothing"
 
 
-def read_all(path: str, ready: Any) -> None:
-    """Take datagrams until killed."""
+def read_now_and_then(path: str, ready: Any) -> None:
+    """Take datagrams until killed, as the agent does while an engine has steps: it does not wait for them."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(path)
+        reader.setblocking(False)
+        ready.set()
+        while True:
+            time.sleep(READ_EVERY_S)
+            with suppress(BlockingIOError):
+                while True:
+                    reader.recv(4096)
+
+
+def wait_and_read(path: str, ready: Any) -> None:
+    """The same as the agent does when nothing came for a while: each datagram wakes it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
         reader.bind(path)
         ready.set()
         while True:
             reader.recv(4096)
+
+
+@contextmanager
+def read_by(read: Callable[[str, Any], None]) -> Iterator[Sender]:
+    """What sends to a process that reads so."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        path, ready = f"{folder}/stats.sock", context.Event()
+        reader = context.Process(target=read, args=(path, ready), daemon=True)
+        reader.start()
+        ready.wait()
+        yield Sender(path)
+        reader.kill()
 
 
 def own_stats() -> tuple[Any, Any]:
@@ -116,23 +145,17 @@ def main() -> None:
         loggers = {"vLLM's Prometheus logger": prometheus_logger(os.environ.get("FOREBAY_BENCH_MODEL", str(model)))}
     except ImportError:
         (load, iteration), loggers = own_stats(), {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/stats.sock"
-        context = multiprocessing.get_context("spawn")
-        ready = context.Event()
-        reader = context.Process(target=read_all, args=(path, ready), daemon=True)
-        reader.start()
-        ready.wait()
-        sender = Sender(path)
-        pushing, nowhere = Pushing([0], sender), Pushing([0], Sender(f"{folder}/nobody.sock"))
+    with read_by(read_now_and_then) as sender, read_by(wait_and_read) as waker:
+        pushing, waking = Pushing([0], sender), Pushing([0], waker)
+        nowhere = Pushing([0], Sender(f"{tempfile.gettempdir()}/forebay-nobody.sock"))
         loggers = {
             "push": lambda load, iteration: pushing.record(load, iteration, 0),
+            "push that wakes the agent": lambda load, iteration: waking.record(load, iteration, 0),
             "push, no agent": lambda load, iteration: nowhere.record(load, iteration, 0),
             **loggers,
             NOTHING: lambda _load, _iteration: None,
         }
         rounds = [round_us(loggers, load, iteration) for _ in range(ROUNDS)]
-        reader.kill()
     for name in [name for name in loggers if name != NOTHING]:
         found = [one[name] - one[NOTHING] for one in rounds]
         print(f"{name:26} {statistics.median(found):6.1f} µs a step ({min(found):.1f} to {max(found):.1f})")  # noqa: T201
