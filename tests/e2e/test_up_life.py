@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from forebay.ports import obstacles
-from tests.e2e.up_process import SMALL, Up, adjacent_free_ports, all_gone, command_line, forebay, up_running
+from tests.e2e.up_process import SMALL, Up, all_gone, command_line, forebay, up_running
 from tests.polling import until_now
-from tests.ports import free_ports
+from tests.ports import free_port, free_row
 from tests.servers import RedisServer, needs_redis, redis_server
 
 PASSWORD = "hunter2-hunter2"
@@ -104,9 +104,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def test_a_given_redis_that_does_not_answer_is_named_before_anything_else_starts() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
-    done = forebay("up", "--port", str(adjacent_free_ports(2)), FOREBAY_REDIS=url)
+    done = forebay("up", "--port", str(free_row(2)), FOREBAY_REDIS=url)
     assert done.returncode == 1
     where = f"Redis at redis://***@127.0.0.1:{port}/0 (FOREBAY_REDIS)"
     assert done.stderr == f"Error: {where} does not answer; without FOREBAY_REDIS one is started\n"
@@ -114,7 +114,7 @@ def test_a_given_redis_that_does_not_answer_is_named_before_anything_else_starts
 
 @needs_redis
 def test_a_given_redis_that_refuses_us_is_named_with_the_reason_once(redis: RedisServer) -> None:
-    done = forebay("up", "--port", str(adjacent_free_ports(2)), "--redis", redis.url)
+    done = forebay("up", "--port", str(free_row(2)), "--redis", redis.url)
     assert done.returncode == 1
     reason = "Redis wants a password: redis://:PASSWORD@host"
     assert done.stderr == f"Error: Redis at {redis.url} (--redis): {reason}\n"

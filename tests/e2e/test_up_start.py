@@ -17,7 +17,8 @@ from forebay.settings import UpSettings
 from forebay.startup import Startup
 from forebay.supervise import CannotStartError
 from scheduler.keys import POOLS
-from tests.e2e.up_process import SMALL, adjacent_free_ports, all_gone, children_of, environment, up_running
+from tests.e2e.up_process import SMALL, all_gone, children_of, environment, up_running
+from tests.ports import free_port
 from tests.servers import redis_server
 
 PATIENCE_S = 8.0
@@ -29,9 +30,7 @@ INVOCATION = Invocation("forebay", "--redis")
 
 async def failed_start(redis_url: str) -> str:
     """Why two ranks and a gateway did not start; no child is left."""
-    settings = UpSettings(
-        prefill=0, decode=0, mixed=2, gateways=1, port=adjacent_free_ports(1), redis=redis_url, speed=50
-    )
+    settings = UpSettings(prefill=0, decode=0, mixed=2, gateways=1, port=free_port(), redis=redis_url, speed=50)
     others = set(children_of(os.getpid()))
     started: set[int] = set()
 

@@ -14,9 +14,8 @@ import openai
 from click.testing import CliRunner
 
 from forebay.main import main
-from forebay.ports import obstacles
 from tests.polling import until_now
-from tests.ports import free_port
+from tests.ports import free_row
 
 START_S = 60.0
 FOREBAY = (sys.executable, "-m", "forebay")
@@ -46,7 +45,7 @@ class Up:
     """One running `forebay up`; `said` is its standard output, `complained` its standard error."""
 
     def __init__(self, folder: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
-        self.port = adjacent_free_ports(2)
+        self.port = free_row(2)
         self._out, self._err = folder / "up.out", folder / "up.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
@@ -135,14 +134,6 @@ def up_running(folder: Path, *arguments: str, variables: Mapping[str, str] | Non
     finally:
         up.process.kill()
         up.process.wait()
-
-
-def adjacent_free_ports(count: int) -> int:
-    """The first of `count` free ports in a row."""
-    while True:
-        first = free_port()
-        if not obstacles(range(first, first + count)):
-            return first
 
 
 def is_alive(pid: int) -> bool:

@@ -91,8 +91,9 @@ def test_a_template_that_cannot_be_run_is_refused(script: Path, content: str | N
 
 
 def test_members_of_a_dp_group_are_named_after_where_it_finds_together(script: Path) -> None:
-    made = plan(script, dp_rpc_port=23_456)
-    assert (made.is_group, made.dp_group) == (True, "192.0.2.1:23456")
+    port = free_port()
+    made = plan(script, dp_rpc_port=port)
+    assert (made.is_group, made.dp_group) == (True, f"192.0.2.1:{port}")
     assert plan(script, dp_group="experts").dp_group == "experts"
     assert (made.is_whole_group, plan(script, dp_size_local=2).is_whole_group) == (True, False)
     script.write_text(V091)

@@ -17,7 +17,7 @@ from scheduler.settings import SchedulerSettings
 from scheduler.store import open_store
 from tests.gateway.gateway_process import forebay_process, warnings_of
 from tests.polling import until
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.servers import RedisServer, needs_redis, redis_server
 
 pytestmark = needs_redis
@@ -69,7 +69,7 @@ async def until_there_are(redis: RedisServer, expected: set[tuple[str, str, str]
 
 
 async def test_servers_are_found_with_their_roles_and_come_and_go(tmp_path: Path, model: str) -> None:
-    ports = [free_port(), free_port(), free_port()]
+    ports = free_ports(3)
     names = [f"127.0.0.1:{port}" for port in ports]
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server(tmp_path))
