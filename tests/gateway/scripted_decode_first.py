@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from tests.gateway.scripted_pair import answers, prefill_answer
 from tests.gateway.scripted_rank import Exchange, Script, ScriptedRank, completes, scripted_rank
 
 CONNECTOR = "mooncake_layerwise"
+LIFE = f"a{os.getpid()}"
+"""The gateway's, by which other processes of this host find it: tests of theirs run beside."""
 CALL: dict[str, Any] = {
     "token_ids": [],
     "request_id": "cmpl-pdreq-0",
@@ -112,5 +115,5 @@ async def decode_first(
             card(d2.url, rank="D2", role=Role.DECODE, connector=CONNECTOR),
             takes_turns=False,
         )
-        async with serving(FakePools(pool), life="a", **options) as served:
+        async with serving(FakePools(pool), life=LIFE, **options) as served:
             yield DecodeFirst(served, pool, p, p2, d, d2)

@@ -12,7 +12,7 @@ from gateway.metaserver import PATH
 from scheduler.messages import Role
 from tests.gateway.fake_pools import card
 from tests.gateway.running import eventually, post
-from tests.gateway.scripted_decode_first import CALL, Calls, call, decode_first
+from tests.gateway.scripted_decode_first import CALL, LIFE, Calls, call, decode_first
 from tests.gateway.scripted_pair import prefill_answer, sent
 from tests.gateway.scripted_rank import Exchange, completes, stalls, streams
 
@@ -35,7 +35,7 @@ async def test_the_decode_rank_is_sent_the_request_and_a_url_that_only_it_knows(
         "do_remote_decode": False,
         "do_remote_prefill": True,
     }
-    assert re.fullmatch(rf"http://127\.0\.0\.1:{pair.served.port}{PATH}a\.[\w-]{{32}}", params["metaserver"])
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{pair.served.port}{PATH}{LIFE}\.[\w-]{{32}}", params["metaserver"])
     assert second["kv_transfer_params"]["metaserver"] != params["metaserver"]
 
 
@@ -137,7 +137,7 @@ async def test_no_more_of_a_call_is_taken_than_calls_have() -> None:
 
 async def test_nothing_of_a_call_is_read_that_is_for_nobody() -> None:
     async with decode_first(completes) as pair:
-        raw = post(f"{PATH}a.{'x' * 32}", b"").replace(b"Content-Length: 0", b"Content-Length: 999999999")
+        raw = post(f"{PATH}{LIFE}.{'x' * 32}", b"").replace(b"Content-Length: 0", b"Content-Length: 999999999")
         status, _, _ = await pair.served.send(raw)
     assert status == 404
 
@@ -219,6 +219,7 @@ async def test_the_client_learns_nothing_of_the_url() -> None:
     calls.may_decode.set()
     async with decode_first(calls.script) as pair:
         answer = await pair.served.complete()
+    assert answer.json()["choices"][0]["text"] == "hi"
     assert PATH not in answer.text
 
 

@@ -13,7 +13,7 @@ from gateway.sibling_calls import LENGTH_BYTES, call_sibling, serve_siblings
 from scheduler.errors import StoreUnavailableError
 from tests.gateway.fake_pools import FakePools
 from tests.gateway.running import Served, eventually, serving
-from tests.gateway.scripted_decode_first import CALL, DecodeFirst, call, decode_first
+from tests.gateway.scripted_decode_first import CALL, LIFE, DecodeFirst, call, decode_first
 from tests.gateway.scripted_pair import sent
 from tests.gateway.scripted_rank import stalls
 from tests.polling import until
@@ -33,7 +33,7 @@ async def asked(pair: DecodeFirst) -> AsyncIterator[str]:
 def knowing(pair: DecodeFirst) -> FakePools:
     """The pools of another gateway, which has read where the first one is."""
     pools = FakePools()
-    pools.addresses["a"] = f"127.0.0.1:{free_port()} 127.0.0.1:{pair.served.port}"
+    pools.addresses[LIFE] = f"127.0.0.1:{free_port()} 127.0.0.1:{pair.served.port}"
     return pools
 
 
@@ -58,7 +58,10 @@ async def heard_by(served: Served) -> dict[str, float]:
 
 @pytest.mark.parametrize(("body", "status"), [(CALL | {"remote_port": 0}, 400), (CALL, 200)])
 async def test_what_the_other_gateway_says_of_a_call_is_passed_back(body: object, status: int) -> None:
-    async with decode_first(stalls) as pair, serving(knowing(pair), life="b") as other, asked(pair) as path:
+    pools = FakePools()
+    async with decode_first(stalls) as pair, serving(pools, life="b") as other, asked(pair) as path:
+        # A loopback address may be its own, which knows nothing of the call; nobody is asked after one who does.
+        pools.addresses[LIFE] = f"127.0.0.1:{other.port} 127.0.0.1:{pair.served.port} 127.0.0.1:{other.port}"
         assert await call(other.url + path, body) == status
         assert await call(other.url + path[:-2] + "xx") == 404
 
@@ -66,9 +69,9 @@ async def test_what_the_other_gateway_says_of_a_call_is_passed_back(body: object
 async def test_a_call_for_a_gateway_that_nobody_knows_of_or_that_is_gone_is_for_nobody() -> None:
     pools = FakePools()
     async with serving(pools, life="b") as other:
-        url = f"{other.url}/internal/metaserver/a.{'x' * 32}"
+        url = f"{other.url}/internal/metaserver/{LIFE}.{'x' * 32}"
         assert await call(url) == 404
-        pools.addresses["a"] = f"127.0.0.1:{free_port()}"
+        pools.addresses[LIFE] = f"127.0.0.1:{free_port()}"
         assert await call(url) == 404
         pools.addresses.error = StoreUnavailableError("gone")
         assert await call(url) == 404
@@ -79,10 +82,10 @@ async def test_a_call_is_passed_on_once_however_wrong_the_addresses_are() -> Non
     """Two gateways that take each other for a third one, as behind one load balancer."""
     first, second = FakePools(), FakePools()
     async with serving(first, life="b") as b, serving(second, life="c") as c:
-        first.addresses["a"], second.addresses["a"] = f"127.0.0.1:{c.port}", f"127.0.0.1:{b.port}"
-        assert await call(f"{b.url}/internal/metaserver/a.{'x' * 32}") == 404
+        first.addresses[LIFE], second.addresses[LIFE] = f"127.0.0.1:{c.port}", f"127.0.0.1:{b.port}"
+        assert await call(f"{b.url}/internal/metaserver/{LIFE}.{'x' * 32}") == 404
         assert (await heard_by(b), await heard_by(c)) == ({"passed_on": 1}, {"lost": 1})
-        assert await call(f"{b.url}/internal/metaserver/a.{'x' * 32}", **{HOP.decode(): "1"}) == 404
+        assert await call(f"{b.url}/internal/metaserver/{LIFE}.{'x' * 32}", **{HOP.decode(): "1"}) == 404
         assert (await heard_by(b), await heard_by(c)) == ({"passed_on": 1, "lost": 1}, {"lost": 1})
 
 
@@ -92,9 +95,9 @@ async def test_a_worker_takes_calls_that_reached_another_one_without_any_address
         serving(FakePools(), life="b") as other,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(serve_siblings, "a", Calls(pair.served.gateway).take)
+        tasks.start_soon(serve_siblings, LIFE, Calls(pair.served.gateway).take)
         async with asked(pair) as path:
-            await until_listening("a")
+            await until_listening(LIFE)
             assert await call(other.url + path, CALL | {"remote_port": 0}) == 400
             assert await call(other.url + path) == 200
             assert await call(other.url + path[:-2] + "xx") == 404
@@ -123,14 +126,14 @@ async def until_listening(life: str) -> None:
 async def test_what_is_no_call_ends_its_connection_and_no_other(raw: bytes) -> None:
     taken: list[tuple[str, bytes]] = []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(serve_siblings, "z", lambda token, body: taken.append((token, body)))
-        await until_listening("z")
-        async with await anyio.connect_unix("\0forebay-calls-z") as stream:
+        tasks.start_soon(serve_siblings, LIFE, lambda token, body: taken.append((token, body)))
+        await until_listening(LIFE)
+        async with await anyio.connect_unix(f"\0forebay-calls-{LIFE}") as stream:
             if raw:
                 await stream.send(raw)
             await stream.send_eof()
             with pytest.raises(anyio.EndOfStream):
                 await stream.receive()
-        assert await call_sibling("z", "z.token", b"body") == 200
+        assert await call_sibling(LIFE, "a.token", b"body") == 200
         tasks.cancel_scope.cancel()
-    assert taken[-1] == ("z.token", b"body")
+    assert taken[-1] == ("a.token", b"body")
