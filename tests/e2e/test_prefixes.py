@@ -54,7 +54,7 @@ class Fleet:
 
     def join(self) -> ForebayProcess:
         """One more gateway, once it knows all ranks."""
-        options = ("--redis", self._redis.url, "--explain", "--place-deadline-ms", "2000", "--lame-duck-ms", "0")
+        options = ("--redis", self._redis.url, "--explain", "--place-deadline-ms", "2000")
         gateway = self._stack.enter_context(forebay_process(self._folder, "gateway", *options))
         gateway.wait_until_ready()
         until_now(lambda: len(self.spans(gateway)) == len(self.ranks), "the gateway knows all ranks")

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from forebay import given_redis
+from forebay.main import main
 from forebay.ports import obstacles
 from tests.e2e.up_process import SMALL, Up, all_gone, command_line, forebay, up_running
 from tests.polling import until_now
@@ -103,11 +106,14 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def test_a_given_redis_that_does_not_answer_is_named_before_anything_else_starts() -> None:
+def test_a_given_redis_that_does_not_answer_is_named_before_anything_else_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(given_redis, "PATIENCE_S", 0.2)
     port = free_port()
     url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
-    done = forebay("up", "--port", str(free_row(2)), FOREBAY_REDIS=url)
-    assert done.returncode == 1
+    done = CliRunner().invoke(main, ["up", "--port", str(free_row(2))], env={"FOREBAY_REDIS": url})
+    assert done.exit_code == 1
     where = f"Redis at redis://***@127.0.0.1:{port}/0 (FOREBAY_REDIS)"
     assert done.stderr == f"Error: {where} does not answer; without FOREBAY_REDIS one is started\n"
 

@@ -2,9 +2,10 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 from rich.console import Console
 
@@ -18,26 +19,36 @@ from forebay.startup import Startup
 from forebay.supervise import CannotStartError
 from scheduler.keys import POOLS
 from tests.e2e.up_process import SMALL, all_gone, children_of, environment, up_running
+from tests.polling import PATIENCE_S, until
 from tests.ports import free_port
 from tests.servers import redis_server
-
-PATIENCE_S = 8.0
-"""Enough for one process after another to start on a busy machine."""
-
 
 INVOCATION = Invocation("forebay", "--redis")
 
 
-async def failed_start(redis_url: str) -> str:
-    """Why two ranks and a gateway did not start; no child is left."""
+async def failed_start(redis_url: str, missing: Callable[[], str] = str) -> str:
+    """Why two ranks and a gateway did not start; no child is left. Once all but what is `missing` have come, patience
+    is short: nothing more comes.
+    """
     settings = UpSettings(prefill=0, decode=0, mixed=2, gateways=1, port=free_port(), redis=redis_url, speed=50)
     others = set(children_of(os.getpid()))
     started: set[int] = set()
 
+    async def end_patience(starting: Startup) -> None:
+        await until(lambda: starting._checklist.open_items == [missing()], "all others have come")
+        starting._patience_s = 0.1
+        starting._be_patient()
+
     async def start() -> None:
-        async with children(environment(), lambda _name, _line: None, PATIENCE_S) as running:
+        async with (
+            children(environment(), lambda _name, _line: None, PATIENCE_S) as running,
+            anyio.create_task_group() as tasks,
+        ):
+            starting = Startup(settings, INVOCATION, running, Console(quiet=True), patience_s=PATIENCE_S)
+            if missing():
+                tasks.start_soon(end_patience, starting)
             try:
-                await Startup(settings, INVOCATION, running, Console(quiet=True), patience_s=PATIENCE_S).run()
+                await starting.run()
             finally:
                 started.update(set(children_of(os.getpid())) - others)
 
@@ -54,7 +65,7 @@ async def test_a_child_that_does_not_get_ready_is_named(tmp_path: Path, monkeypa
     with socket.create_server(("127.0.0.1", 0)) as silent, redis_server(tmp_path) as redis:
         ports = {"mixed": [silent.getsockname()[1]]}
         monkeypatch.setattr(startup, "agent_commands", lambda settings, _: agent_commands(settings, ports))
-        why = await failed_start(redis.url)
+        why = await failed_start(redis.url, lambda: "agent-mixed")
     assert why.endswith("missing: agent-mixed")
 
 
@@ -67,8 +78,12 @@ async def test_a_rank_that_is_never_reported_is_named(tmp_path: Path, monkeypatc
         return agent_commands(settings, {"mixed": ports["mixed"][:1]})
 
     monkeypatch.setattr(startup, "agent_commands", forgetful)
+
+    def second_rank() -> str:
+        return f"reports of mixed-1 (127.0.0.1:{(ranks or [0, 0])[1]})"
+
     with redis_server(tmp_path) as redis:
-        why = await failed_start(redis.url)
+        why = await failed_start(redis.url, second_rank)
     assert why.endswith(f"missing: reports of mixed-1 (127.0.0.1:{ranks[1]})")
 
 

@@ -54,7 +54,8 @@ def forebay_process(folder: Path, command: str, *options: str) -> Iterator[Foreb
     out, err = folder / f"{name}.out", folder / f"{name}.err"
     ours = {key: value for key, value in os.environ.items() if not key.startswith("FOREBAY_")}
     port = free_port() if command == "gateway" else 0
-    listen = ("--port", str(port)) if port else ()
+    # Where nobody looks for it in a load balancer, no gateway stays for one.
+    listen = ("--port", str(port), "--lame-duck-ms", "0") if port else ()
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "forebay", command, *listen, *options],

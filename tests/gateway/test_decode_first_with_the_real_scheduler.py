@@ -51,7 +51,7 @@ class Behind(NamedTuple):
 def gateway(folder: Path, redis_url: str, *options: str) -> Iterator[ForebayProcess]:
     """A gateway that uses pairs wherever there is one."""
     keys = ("--explain", "--admin-key", "root")
-    manner = ("--place-deadline-ms", "2000", "--policy", "forebay_pairs", "--lame-duck-ms", "0")
+    manner = ("--place-deadline-ms", "2000", "--policy", "forebay_pairs")
     with forebay_process(folder, "gateway", "--redis", redis_url, *keys, *manner, *options) as process:
         yield process
 

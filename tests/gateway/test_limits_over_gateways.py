@@ -21,7 +21,7 @@ from tests.simulator.rank_process import running_rank
 
 pytestmark = needs_redis
 
-PATIENT = ("--place-deadline-ms", "5000", "--lame-duck-ms", "0")
+PATIENT = ("--place-deadline-ms", "5000")
 """What is held here is what is let in, not how soon."""
 
 
@@ -174,7 +174,7 @@ async def test_without_redis_each_gateway_lets_in_its_share_and_the_known_keys_h
         rank = stack.enter_context(running_rank("--speed", "20"))
         about = ("--model", "sim", "--role", "mixed", "--ranks", f"127.0.0.1:{rank.port}")
         agent = stack.enter_context(forebay_process(tmp_path, "agent", "--redis", redis.url, *about))
-        options = ("--redis", redis.url, "--redis-keys", "--lame-duck-ms", "0", "--place-deadline-ms", "1000")
+        options = ("--redis", redis.url, "--redis-keys", "--place-deadline-ms", "1000")
         gateways = [stack.enter_context(forebay_process(tmp_path, "gateway", *options)) for _ in range(2)]
         for process in (agent, *gateways):
             process.wait_until_ready()

@@ -13,7 +13,7 @@ from scheduler.store import open_store
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
 from tests.gateway.running import COMPLETIONS
 from tests.polling import until, until_now
-from tests.ports import free_port
+from tests.ports import free_ports
 from tests.servers import needs_redis, redis_server
 from tests.simulator.rank_process import running_rank
 
@@ -49,9 +49,9 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
             names[role] = sorted(f"127.0.0.1:{rank.port}" for rank in running)
             about = ("--model", "sim", "--role", role, "--ranks", ",".join(names[role]))
             stack.enter_context(forebay_process(folder, "agent", "--redis", redis.url, *about)).wait_until_ready()
-        ports = [free_port(), free_port()]
+        ports = free_ports(2)
         of_ranks = ",".join(f"{port}={rank}" for port, rank in zip(ports, names["mixed"], strict=True))
-        options = ("--redis", redis.url, "--explain", "--pin", "--rank-ports", of_ranks, "--lame-duck-ms", "0")
+        options = ("--redis", redis.url, "--explain", "--pin", "--rank-ports", of_ranks)
         gateway = stack.enter_context(forebay_process(folder, "gateway", *options))
         assert "a port for each of 2 ranks" in gateway.wait_until_ready()
         until_now(lambda: all(healthy(port) for port in ports), "both ranks are known")

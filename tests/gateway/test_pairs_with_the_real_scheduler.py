@@ -51,8 +51,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             "root",
             "--place-deadline-ms",
             "2000",
-            "--lame-duck-ms",
-            "0",
         )
         gateways = [stack.enter_context(forebay_process(folder, "gateway", *options)) for _ in range(2)]
         for process in (*processes, *gateways):

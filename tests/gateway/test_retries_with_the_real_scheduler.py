@@ -35,7 +35,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         addresses = ",".join(f"127.0.0.1:{rank.port}" for rank in ranks)
         about = ("--model", "sim", "--role", "mixed", "--ranks", addresses)
         agent = stack.enter_context(forebay_process(folder, "agent", "--redis", redis.url, *about))
-        options = ("--redis", redis.url, "--admin-key", "root", "--place-deadline-ms", "2000", "--lame-duck-ms", "0")
+        options = ("--redis", redis.url, "--admin-key", "root", "--place-deadline-ms", "2000")
         gateways = [stack.enter_context(forebay_process(folder, "gateway", *options)) for _ in range(2)]
         for process in (agent, *gateways):
             process.wait_until_ready()
