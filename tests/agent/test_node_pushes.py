@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from agent.metrics_page import parse_metrics
 from agent.node import open_node
 from agent.settings import LONGEST_MS
-from scheduler.messages import RankState, Source
-from tests.agent.fakes import RecordingReporter
+from scheduler.messages import RankReport, RankState, Source
+from tests.agent.fakes import RecordingReporter, healthy_answers, scripted_rank
 from tests.agent.pushed import push_fields
 from tests.agent.running_node import Node, node_of, request_in_flight
-from tests.agent.samples import settings
+from tests.agent.samples import page_bytes, settings
 from tests.polling import until
 from tests.simulator.rank_process import RankProcess, request, running_rank
 
@@ -55,17 +58,40 @@ async def test_a_rank_that_pushes_is_reported_by_its_pushes(rank: RankProcess, p
         assert node.store.last[f"127.0.0.1:{rank.port}"].source is Source.PUSH
 
 
-async def test_an_idle_rank_that_pushed_stays_fresh_without_its_page(rank: RankProcess, path: str) -> None:
+async def test_an_idle_rank_that_pushed_stays_fresh(rank: RankProcess, path: str) -> None:
     async with node_of(rank.port, stat_socket=path) as node:
         await until_source(node, rank.port, Source.PAGE)
         with request_in_flight(rank, max_tokens=1):
             await until_source(node, rank.port, Source.PUSH)
         told = len(node.store.told)
-        await until(lambda: len(node.store.told) > told + 20, "a second of heartbeats")
-        ages = [report[f"127.0.0.1:{rank.port}"].age_ms for report in node.store.told[told:]]
-        sources = {report[f"127.0.0.1:{rank.port}"].source for report in node.store.told[told:]}
-        assert sources == {Source.PUSH}
-        assert sorted(ages)[len(ages) // 2] < 1_000
+
+        def reports() -> list[RankReport]:
+            return [report[f"127.0.0.1:{rank.port}"] for report in node.store.told[told:]]
+
+        def refreshed() -> int:
+            return sum(later.age_ms < earlier.age_ms for earlier, later in pairwise(reports()))
+
+        await until(lambda: refreshed() > 5, "its sample is made new again and again")
+        assert {report.source for report in reports()} == {Source.PUSH}
+
+
+async def test_the_page_of_a_rank_that_pushes_is_left_alone(path: str) -> None:
+    page = parse_metrics(page_bytes("idle"))
+    (engine,) = page.engines
+    assert page.process_start_s is not None
+    known = {name: int(getattr(engine, name)) for name in ("steps", "prompt_tokens", "generation_tokens")}
+    async with scripted_rank(healthy_answers()) as rank, node_of(rank.port, stat_socket=path) as node:
+        await until_source(node, rank.port, Source.PAGE)
+        now_ns = time.monotonic_ns()
+        fields = push_fields(
+            ports=[rank.port], start_ms=round(page.process_start_s * 1e3), at_ns=now_ns, load_at_ns=now_ns, **known
+        )
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as pushing:
+            pushing.sendto(json.dumps(fields).encode(), path)
+        await until_source(node, rank.port, Source.PUSH)
+        pages, looks = (rank.asked.count(asked) for asked in ("/metrics", "/health"))
+        await until(lambda: rank.asked.count("/health") > looks + 20, "the port is looked at again and again")
+        assert rank.asked.count("/metrics") <= pages + 10
 
 
 async def test_a_frozen_engine_falls_silent_and_is_found_stalled(rank: RankProcess, path: str) -> None:

@@ -91,6 +91,7 @@ async def test_other_apis_go_through_a_pair_as_well(site: Site, path: str, field
         response = await served.client.post(path, json={"model": "sim", **fields})
         await eventually(site.ranks.are_idle)
     assert response.status_code == 200
+    assert pool.asked[0].pairable
     assert "prefill_done" in pool.words() or path != "/inference/v1/generate"
 
 

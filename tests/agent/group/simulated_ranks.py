@@ -82,8 +82,10 @@ class SimulatedRanks:
         await asyncio.wait([self._lives[index]])
         self._exits.put_nowait(Exit(f"rank {self._settings[index].data_parallel_rank} was killed"))
 
-    def start_alone(self, index: int) -> None:
-        """As one would that knows of no group."""
+    async def restart_alone(self, index: int) -> None:
+        """One rank comes anew at once, as under somebody who knows of no group; nobody hears of its end."""
+        self._lives[index].cancel()
+        await asyncio.wait([self._lives[index]])
         self._lives[index] = self._tasks.create_task(self._live(self._settings[index]), name="alone")
 
     async def _live(self, settings: RankSettings) -> None:

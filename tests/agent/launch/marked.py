@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -23,3 +25,11 @@ def marked(mark: str) -> dict[int, str]:
                 if wanted in (entry / "environ").read_bytes().split(b"\0"):
                     found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
+
+
+def end_marked(mark: str) -> None:
+    """Kill them all, so that none outlives a test, whatever should have ended it."""
+    while left := marked(mark):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

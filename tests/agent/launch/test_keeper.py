@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from agent.errors import LaunchError
 from agent.launch.keeper import KILL, STOP
 from agent.launch.kept_rank import KeptRank, start_rank
 from agent.launch.rank_command import RankCommand
-from tests.agent.launch.marked import MARK, marked, new_mark
-from tests.polling import until
+from tests.agent.launch.marked import MARK, end_marked, marked, new_mark
+from tests.polling import PATIENCE_S, until
 
 LONG_S = 600.0
 TREE = f"""
@@ -52,8 +53,9 @@ class Rank:
         await stdin.aclose()
 
     async def is_over(self) -> bool:
-        """Whether nothing was left when its keeper ended."""
-        return await self.kept.gone() and not marked(self.mark)
+        """Whether nothing was left when its keeper ended, long before what it keeps ends by itself."""
+        with anyio.fail_after(PATIENCE_S):
+            return await self.kept.gone() and not marked(self.mark)
 
 
 @asynccontextmanager
@@ -74,7 +76,7 @@ async def rank(folder: Path, script: str, *, stop_timeout_s: float = LONG_S, **v
         await started.kept.started()
         yield started
     finally:
-        await started.kept.tell(KILL)
+        end_marked(mark)
         await started.kept.gone()
         await started.kept.close()
 

@@ -12,8 +12,8 @@ import anyio.lowlevel
 
 from agent.launch.launched_ranks import LaunchedRanks
 from agent.launch.rank_command import RankCommand
-from tests.agent.launch.marked import MARK, marked, new_mark
-from tests.polling import until
+from tests.agent.launch.marked import MARK, end_marked, marked, new_mark
+from tests.polling import PATIENCE_S, until
 from tests.ports import free_row
 
 DEAF = "trap '' TERM; echo up; while true; do sleep 600; done"
@@ -52,7 +52,7 @@ async def node_of(folder: Path, script: str, count: int) -> AsyncIterator[Node]:
         yield node
     finally:
         with anyio.CancelScope(shield=True):
-            await node.ranks.kill()
+            end_marked(node.mark)
             await node.ranks.stop()
 
 
@@ -66,6 +66,7 @@ async def test_ranks_are_killed_at_any_moment_of_their_stop(tmp_path: Path) -> N
                 await anyio.lowlevel.checkpoint()
 
         tasks.start_soon(kill_again_and_again)
-        await node.ranks.stop()
+        with anyio.fail_after(PATIENCE_S):
+            await node.ranks.stop()
         tasks.cancel_scope.cancel()
     assert marked(node.mark) == {}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.launch.marked import MARK, marked, new_mark
+from tests.agent.launch.marked import MARK, end_marked, marked, new_mark
 from tests.e2e.launch.fake_vllm import CALLS, ROLE, put_on_path
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
-from tests.polling import until_now
+from tests.polling import PATIENCE_S, until_now
 from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -58,7 +58,7 @@ class Launched:
 
     def exit_code(self) -> int:
         """That of the agent, once it has ended; nothing is left then."""
-        code = self.agent.process.wait(30)
+        code = self.agent.process.wait(PATIENCE_S)
         assert self.processes() == {}
         return code
 
@@ -68,7 +68,7 @@ class Launched:
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Waits; says what the agent said, and what runs, where it is in vain."""
         try:
-            until_now(holds, what, within_s=20, pause_s=0.05)
+            until_now(holds, what, pause_s=0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.said}\n{self.processes()}") from error
 
@@ -108,7 +108,5 @@ def launched(
         yield started
     finally:
         agent.process.kill()
-        for pid in marked(mark):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_marked(mark)
         process.__exit__(None, None, None)

@@ -109,6 +109,13 @@ def test_one_rank_by_two_names_is_one_instance() -> None:
     ((_, body),) = site.ask(("/instances/add", {"type": "decode", "instances": ["127.0.0.1:1", "localhost:1"]}))
     assert body["message"] == "Instances ['127.0.0.1:1'] are waiting to be added."
     assert [target.name for target in site.nodes[Role.DECODE].watched] == ["127.0.0.1:1"]
+    site = Answering(Mode.PD, {Role.PREFILL: [A], Role.DECODE: [B, Target("127.0.0.1", 1)]})
+    refused, again = site.ask(
+        ("/instances/add", {"type": "prefill", "instances": "localhost:1"}),
+        ("/instances/add", {"type": "decode", "instances": "localhost:1"}),
+    )
+    assert refused == (400, {"error": "127.0.0.1:1 is a decode instance."})
+    assert again[1]["message"] == "add decode instances: ['127.0.0.1:1']."
 
 
 def test_ranks_of_whole_requests_are_added_too() -> None:
