@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_after_the_call_closes_the_decode_leg_and_the
 
 async def test_a_prefill_that_takes_too_long_is_one_that_fails() -> None:
     calls = Calls()
-    async with decode_first(calls.script, stalls, prefill_ms=50) as pair, asyncio.TaskGroup() as clients:
+    async with decode_first(calls.script, stalls, prefill_ms=1_000) as pair, asyncio.TaskGroup() as clients:
         client = clients.create_task(pair.served.complete())
         await eventually(lambda: len(pair.decode.requests) == 2)
         calls.may_decode.set()

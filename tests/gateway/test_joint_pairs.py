@@ -73,7 +73,7 @@ BAD_PREFILLS: dict[str, Script] = {
 
 @pytest.mark.parametrize("name", BAD_PREFILLS)
 async def test_a_prefill_that_fails_ends_the_decode_leg_and_another_pair_is_tried(name: str) -> None:
-    prefill_ms = 500 if name == "silent" else 300_000
+    prefill_ms = 1_000 if name == "silent" else 300_000
     async with scripted_joint(BAD_PREFILLS[name], stalls_at_first(), prefill_ms=prefill_ms) as pair:
         response = await pair.served.complete()
         # The second one is kept for whoever comes next.
@@ -221,7 +221,7 @@ async def test_a_client_that_leaves_ends_both_legs(prefill: Script) -> None:
 
 
 async def test_a_prefill_whose_decode_rank_was_never_reached_is_freed_by_another() -> None:
-    async with scripted_joint(connector="mooncake", connect_ms=300) as pair:
+    async with scripted_joint(connector="mooncake", connect_ms=1_000) as pair:
         # It takes the connection and says nothing of TLS.
         deaf = msgspec.structs.replace(
             pair.pool.view.ranks["D"].card, endpoint=pair.decode.url.replace("http://", "https://")
@@ -243,7 +243,7 @@ async def test_a_prefill_whose_decode_rank_was_never_reached_is_freed_by_another
 async def test_a_stream_that_does_not_begin_while_its_kv_is_held_takes_a_new_pair(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(NixlPush, "begins_within_s", 0.3)
+    monkeypatch.setattr(NixlPush, "begins_within_s", 1.0)
     async with scripted_joint(decode=stalls, connector="nixl_push") as pair:
         pair.decode2.script = streams
         response = await pair.served.complete(stream=True)

@@ -103,7 +103,7 @@ async def test_kv_that_never_comes_is_waited_for_no_longer_than_a_rank_may_be_si
 ) -> None:
     pool = troubled.pool(takes_turns=False)
     troubled.prefills[0].post("/sim/fault", {"kind": "lose_kv", "count": 1})
-    async with serving(FakePools(pool), life="a", idle_ms=100) as served:
+    async with serving(FakePools(pool), life="a", idle_ms=1_000) as served:
         response = await served.complete(prompt="Once again", ignore_eos=True, stream=True)
         assert text_of(response.text) == right_text("Once again", 8, ignore_eos=True)
     assert pool.avoided[1] == {pool.placed[1][0].card.rank, pool.placed[1][1].card.rank}

@@ -31,7 +31,7 @@ from tests.simulator.prefill_decode import (
 from tests.simulator.rank_process import RankProcess, Reply, eventually, request, running_rank
 from tests.simulator.test_misuse import ALL, counts
 
-LAYERWISE = ("--strict", "--kv-connector", "mooncake_layerwise", "--kv-lease-ms", "300", *OPTIONS)
+LAYERWISE = ("--strict", "--kv-connector", "mooncake_layerwise", "--kv-lease-ms", "1000", *OPTIONS)
 
 
 @pytest.fixture(scope="module")

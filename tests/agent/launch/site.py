@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from agent.discovery import rank_card
@@ -21,10 +22,11 @@ FIRST_PORT = 9000
 
 
 class FakeRanks:
-    """Two ranks that end when a test says so; what was done with them."""
+    """Two ranks that end when a test says so; what was done with them. `when_started` is called by each start."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.when_started: Callable[[], None] = lambda: None
         self.hindrances: list[str] = []
         self._exits: asyncio.Queue[RankExit] = asyncio.Queue()
 
@@ -33,6 +35,7 @@ class FakeRanks:
 
     async def start(self) -> None:
         self.done.append("start")
+        self.when_started()
 
     async def stop(self) -> None:
         self.done.append("stop")
@@ -50,11 +53,13 @@ class FakeRanks:
 
 
 class Site:
-    """A plan of two ranks, and the world that whoever keeps them sees."""
+    """A plan of two ranks, and the world that whoever keeps them sees; `answers`: as soon as they are started."""
 
-    def __init__(self, *, is_group: bool, **options: Any) -> None:
+    def __init__(self, *, is_group: bool, answers: bool = False, **options: Any) -> None:
         self.ranks = FakeRanks()
         self.lives = [0, 0]
+        if answers:
+            self.ranks.when_started = self.answer
         self.refused: dict[str, str] = {}
         launch = launching(dp_size=2, **options)
         commands = rank_commands(
@@ -75,6 +80,10 @@ class Site:
             log_dir="/no",
             settings=launch,
         )
+
+    def answer(self) -> None:
+        """Both ranks do, in their first life."""
+        self.lives = [1, 1]
 
     def look(self) -> list[LaunchedPort]:
         return [

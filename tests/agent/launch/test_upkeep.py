@@ -10,7 +10,7 @@ from agent.errors import LaunchError
 from agent.launch import claims, upkeep
 from agent.launch.upkeep import Upkeep
 from tests.agent.launch.site import Site
-from tests.polling import until
+from tests.polling import PATIENCE_S, until
 
 
 @asynccontextmanager
@@ -33,7 +33,7 @@ def haste(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def error_of(task: asyncio.Task[None]) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         (error,) = await asyncio.gather(task, return_exceptions=True)
     while isinstance(error, BaseExceptionGroup):
         (error,) = error.exceptions
@@ -58,9 +58,8 @@ async def test_a_dp_group_that_is_all_here_ends_whole_before_it_is_begun_anew() 
 
 
 async def test_the_looks_before_a_rank_ended_make_its_next_life_not_ready() -> None:
-    site = Site(is_group=True, ready_timeout_s=0.1)
+    site = Site(is_group=True, answers=True, ready_timeout_s=0.1)
     async with kept(site) as task:
-        site.lives = [1, 1]
         site.ranks.end(1)
         await until(lambda: site.ranks.done == ["start", "stop", "start"], "it is begun anew")
         said = await error_of(task)
@@ -68,9 +67,8 @@ async def test_the_looks_before_a_rank_ended_make_its_next_life_not_ready() -> N
 
 
 async def test_an_independent_rank_that_is_not_ready_in_its_next_life_is_given_up_and_the_other_goes_on() -> None:
-    site = Site(is_group=False, ready_timeout_s=0.1)
+    site = Site(is_group=False, answers=True, ready_timeout_s=0.1)
     async with kept(site) as task:
-        site.lives = [1, 1]
         site.ranks.end(1)
         await until(lambda: site.ranks.done == ["start", "stop 1", "start 1", "stop 1"], "it is given up")
         site.ranks.end(0)

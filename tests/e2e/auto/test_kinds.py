@@ -45,7 +45,7 @@ class Site:
                 target.name: role for target, role in expected.items()
             }
 
-        await until(are, f"the roles are {expected}", within_s=10, pause_s=0.05)
+        await until(are, f"the roles are {expected}", pause_s=0.05)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from tests.forebay.batch.batch_command import COMPLETIONS, answers, batch, ids, line, written
 from tests.forebay.model_server.scripted_server import Asked, Reply, completion, echo, scripted_server
+from tests.polling import PATIENCE_S
 
 NAMES = [f"r-{number}" for number in range(40)]
 
@@ -19,7 +20,7 @@ def test_the_output_has_the_order_of_the_input_whatever_the_order_of_the_answers
         if asked.body["prompt"] == "r-7":
             last.set()
         else:
-            last.wait(10)
+            last.wait(PATIENCE_S)
         return echo(asked, before)
 
     output = tmp_path / "out.jsonl"
@@ -48,7 +49,7 @@ def test_a_line_of_the_output_has_the_published_shape(tmp_path: Path) -> None:
 
 
 def test_no_more_are_asked_at_once_than_was_said(tmp_path: Path) -> None:
-    three = threading.Barrier(3, timeout=10)
+    three = threading.Barrier(3, timeout=PATIENCE_S)
 
     def script(asked: Asked, before: int) -> Reply:
         three.wait()
