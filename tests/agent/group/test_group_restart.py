@@ -21,7 +21,7 @@ from scheduler.group_member import GroupMember
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
 from tests.agent.group.simulated_ranks import SimulatedRanks, listens
-from tests.polling import until
+from tests.polling import PATIENCE_S, until
 from tests.ports import free_row
 from tests.servers import RedisServer, needs_redis, redis_server
 
@@ -234,7 +234,7 @@ async def test_an_agent_with_the_ranks_of_another_ends(redis: RedisServer, monke
         span = Span(2, 2, NODES)
         member = GroupMember(store, pool=POOL, group=GROUP, name="stranger", span=span, settings=SETTINGS)
         strange = GroupRestart("stranger", member, _NoRanks(), is_ready=lambda: False, coordinated=partial(listens, 1))
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(ExceptionGroup) as caught, anyio.fail_after(PATIENCE_S):
             await strange.run()
         error = first_cause(caught.value)
         assert isinstance(error, GroupClaimedError)
