@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from gateway import opening
 from gateway.edits import Edits, edited
@@ -79,6 +80,15 @@ async def relay(answer: RankAnswer, reply: Reply, manner: Manner) -> None:
         await _relay_whole(answer, reply, manner)
 
 
+async def _claim(manner: Manner) -> None:
+    """To be awaited before anything goes to the client, and nothing after it until something does.
+
+    An attempt that was given up ends here. Cancelling passes over whoever is about to go on with what has come.
+    """
+    await checkpoint_if_cancelled()
+    await manner.claim()
+
+
 async def read_whole(answer: RankAnswer, max_bytes: int) -> bytes:
     """The whole body. Raises RankFailedError, RankTimeoutError."""
     parts: list[bytes] = []
@@ -113,7 +123,7 @@ async def _relay_events(answer: RankAnswer, reply: Reply, manner: Manner) -> Non
     )
     most = manner.edits.dialect.opening_bytes
     beginning = await _opened(answer, stream, most) if holds_back else b""
-    await manner.claim()
+    await _claim(manner)
     reply.last_events = lambda: stream.last
     reply.release_held = stream.release
     await reply.start(answer.status, for_client(answer.headers), is_event_stream=True)
@@ -167,7 +177,7 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
             parts.append(part)
             size += len(part)
             if size > WHOLE_BYTES:
-                await manner.claim()
+                await _claim(manner)
                 end = await _relay_rest(answer, reply, b"".join(parts))
                 if answer.status == HTTPStatus.OK:
                     manner.usage.see_end(end)
@@ -182,7 +192,7 @@ async def _relay_whole(answer: RankAnswer, reply: Reply, manner: Manner) -> None
         if manner.on_beginning is not None:
             manner.on_beginning(body)
         manner.usage.see_whole(body)
-    await manner.claim()
+    await _claim(manner)
     await reply.whole(answer.status, for_client(answer.headers), body)
 
 

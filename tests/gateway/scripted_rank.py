@@ -93,6 +93,12 @@ async def stalls_after_an_event(exchange: Exchange) -> None:
     await exchange.until_closed()
 
 
+async def some_turns(count: int) -> None:
+    """Let whoever else is in this event loop go on, so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 def streaming(*parts: bytes) -> Script:
     """Streams these parts and ends properly."""
 

@@ -17,13 +17,17 @@ from tests.gateway.scripted_joint import ENDED, ended, prefilled, scripted_joint
 from tests.gateway.scripted_pair import Pair, answers, sent
 from tests.gateway.scripted_rank import (
     COMPLETION,
+    EVENTS,
+    NO_MORE,
+    STREAM_HEAD,
     Exchange,
     Script,
     breaks_off,
+    chunk,
     completes,
     dies_in_its_answer,
+    some_turns,
     stalls,
-    stalls_after_an_event,
     streams,
 )
 
@@ -147,26 +151,54 @@ async def test_a_decode_leg_that_fails_ends_the_prefill_and_takes_a_whole_new_pa
 
 
 async def test_a_prefill_that_fails_once_the_answer_has_begun_harms_nobody() -> None:
-    async with scripted_joint(stalls, streams, prefill_ms=1_000) as pair:
-        slow = asyncio.Event()
+    async def fails_late(exchange: Exchange) -> None:
+        await begun.wait()
+        exchange.abort()
 
-        async def fails_late(exchange: Exchange) -> None:
-            await slow.wait()
-            exchange.abort()
+    async def goes_on(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
+        await eventually(lambda: ("P", False) in pair.pool.heard_of)
+        await some_turns(20)
+        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
 
-        async def streams_slowly(exchange: Exchange) -> None:
-            await stalls_after_an_event(exchange)
-
-        pair.prefill.script, pair.decode.script = fails_late, streams_slowly
-        async with pair.served.client.stream(
-            "POST", COMPLETIONS, json={"model": "sim", "prompt": "x", "stream": True}
-        ) as response:
-            lines = response.aiter_lines()
-            assert (await anext(lines)).startswith("data: ")
-            slow.set()
-            await eventually(lambda: pair.prefill.open_connections == 0)
-            assert pair.decode.open_connections == 1
+    begun = asyncio.Event()
+    body = {"model": "sim", "prompt": "x", "stream": True}
+    async with (
+        scripted_joint(fails_late, goes_on) as pair,
+        pair.served.client.stream("POST", COMPLETIONS, json=body) as response,
+    ):
+        parts = response.aiter_bytes()
+        answer = await anext(parts)
+        begun.set()
+        answer += b"".join([part async for part in parts])
+    assert answer == b"".join(EVENTS)
     assert pair.retried() == []
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_an_answer_that_begins_as_its_prefill_fails_is_whole(turns: int) -> None:
+    """All run in one event loop, so that it takes as many turns from the one to the other on any machine."""
+    prefills: list[Exchange] = []
+
+    async def is_broken_off(exchange: Exchange) -> None:
+        prefills.append(exchange)
+        await exchange.until_closed()
+
+    async def begins(exchange: Exchange) -> None:
+        if pair.pool.avoided[1:]:
+            await streams(exchange)
+            return
+        await eventually(lambda: bool(prefills))
+        prefills[0].abort()
+        await some_turns(turns)
+        await exchange.send(STREAM_HEAD + chunk(EVENTS[0]))
+        await some_turns(20)
+        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
+
+    async with scripted_joint(is_broken_off, begins) as pair:
+        response = await pair.served.complete(stream=True)
+        await eventually(pair.nothing_is_held)
+    assert response.content == b"".join(EVENTS)
 
 
 async def leaves_when(pair: Pair, holds: Callable[[], object]) -> None:
