@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 PORTS = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
-NAMES = re.compile(r"(?P<stem>\S*[:#])(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
+NAMES = re.compile(r"(?P<stem>\S+:(?:(?P<port>[0-9]{1,5})#)?)(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?")
 """The last number of a rank's name, its port or its index, may be a range."""
+
+LAST_PORT = 65535
 
 MOST = 1024
 """Ports; no node has as many ranks."""
@@ -44,16 +46,22 @@ def _ports(text: str) -> list[int]:
     if match is None:
         raise RankPortsError(f"{text!r} is neither PORT nor PORT-PORT")
     ports = _range(match, text)
-    if ports[0] < 1 or ports[-1] > 65535:
-        raise RankPortsError(f"{text!r} has a port outside 1-65535")
+    _check_ports(ports, text)
     return ports
+
+
+def _check_ports(ports: Sequence[int], text: str) -> None:
+    if ports[0] < 1 or ports[-1] > LAST_PORT:
+        raise RankPortsError(f"{text!r} has a port outside 1-{LAST_PORT}")
 
 
 def _names(text: str) -> list[str]:
     match = NAMES.fullmatch(text)
     if match is None:
         raise RankPortsError(f"{text!r} names no rank: HOST:PORT, HOST:PORT-PORT or HOST:PORT#INDEX-INDEX")
-    return [f"{match['stem']}{number}" for number in _range(match, text)]
+    numbers = _range(match, text)
+    _check_ports([int(match["port"])] if match["port"] else numbers, text)
+    return [f"{match['stem']}{number}" for number in numbers]
 
 
 def _range(match: re.Match[str], text: str) -> list[int]:

@@ -97,6 +97,11 @@ def test_ports_of_ranks_are_read(parts: tuple[str, ...], expected: dict[int, str
         (("1811=node:9000", "1812"), "of all ports or of none"),
         (("1811=",), "names no rank"),
         (("1811=node",), "names no rank"),
+        (("1811=:9000",), "names no rank"),
+        (("1811=node#1",), "names no rank"),
+        (("1811=node:99999",), "'node:99999' has a port outside 1-65535"),
+        (("1811-1812=node:65535-65536",), "outside 1-65535"),
+        (("1811-1812=node:0#0-1",), "'node:0#0-1' has a port outside 1-65535"),
     ],
 )
 def test_ports_that_cannot_be_read_are_refused(parts: tuple[str, ...], told: str) -> None:
