@@ -47,9 +47,8 @@ def pinned(shape: RequestShape, rank: str, pool: Pool) -> RequestShape:
     """
     if not rank:
         return shape
-    if shape.only_on and shape.only_on != rank:
-        kept = f"the response it goes on from is kept by {shape.only_on}"
-        raise InvalidRequestError(f"The request names rank {quoted(rank)}, and {kept}", param=PARAM)
+    if shape.only_on:
+        require_keeper(rank, shape.only_on)
     fault = pool.fault_of(rank)
     if fault is None:
         return msgspec.structs.replace(shape, only_on=rank)
@@ -57,3 +56,10 @@ def pinned(shape: RequestShape, rank: str, pool: Pool) -> RequestShape:
     if fault.may_pass:
         raise NoRankError(told, retry_after_ms=RETRY_AFTER_MS)
     raise InvalidRequestError(told, param=PARAM)
+
+
+def require_keeper(rank: str, keeper: str) -> None:
+    """Raise InvalidRequestError where a request names another rank than the one that keeps the response it is about."""
+    if rank not in ("", keeper):
+        told = f"The request names rank {quoted(rank)}, and its response is kept by {keeper}"
+        raise InvalidRequestError(told, param=PARAM)

@@ -18,6 +18,7 @@ from gateway.intake import read_body
 from gateway.kept_responses import unknown
 from gateway.leg_word import Tells
 from gateway.life import answer_until_gone
+from gateway.pins import require_keeper
 from gateway.relay import Manner, relay
 from gateway.request import Arrival
 from gateway.response_id import MAX_BYTES
@@ -52,6 +53,7 @@ class Sticky:
             raise unknown(response)
         pool, card = await self._gateway.kept.find(response, arrival.record)
         require_model(arrival.record.key, pool)
+        require_keeper(arrival.rank, card.rank)
         arrival.record.pool, arrival.record.rank = pool.name, card.rank
         passed = [each for each in arrival.head.headers if each[0] != b"content-type"]
         head = arrival.head._replace(path=before + quote(response, safe="") + after, headers=passed)

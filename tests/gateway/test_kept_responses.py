@@ -204,6 +204,17 @@ async def test_what_is_asked_of_a_response_is_asked_of_its_rank(method: str, pat
     assert f'requests_total{{pool="sim",route="{label}",status="200"}} 1.0' in page
 
 
+async def test_a_response_is_not_had_of_a_rank_that_does_not_keep_it() -> None:
+    async with kept(pin=True) as it:
+        await it.create()
+        await eventually(lambda: bool(it.pools.homes.kept))
+        asked = it.served.client.get
+        other = await asked(f"{RESPONSES}/{ID}", headers={"x-forebay-rank": "B"})
+        own = await asked(f"{RESPONSES}/{ID}", headers={"x-forebay-rank": "A"})
+    assert (other.status_code, error_of(other)["param"], own.status_code) == (400, "x-forebay-rank", 200)
+    assert not it.b.requests
+
+
 async def test_a_cancelled_response_is_shown_and_so_is_what_the_rank_refuses() -> None:
     async with kept() as it:
         it.pools.homes.kept["resp_1"] = it.home("A")
