@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from contextlib import suppress
+from functools import cached_property
 from http import HTTPStatus
 
 import anyio
@@ -20,7 +21,7 @@ from gateway.metaserver import PATH, Heard, life_in
 from gateway.sibling_calls import SiblingGoneError, call_sibling
 from gateway.upstream import Deadlines, Upstream
 from scheduler.errors import SchedulerError
-from scheduler.rank_tls import rank_context
+from scheduler.rank_tls import trusting
 
 TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}\.[0-9A-Za-z_-]{32}")
 
@@ -107,7 +108,7 @@ class Calls:
 
     async def _post(self, address: str, token: str, body: bytes) -> int:
         settings = self._gateway.settings
-        upstream = Upstream(DEADLINES, 1, self._tls())
+        upstream = Upstream(DEADLINES, 1, self._tls)
         headers = [(b"content-type", b"application/json"), (HOP, b"1")]
         try:
             url = f"{settings.scheme}://{address}{PATH}{token}"
@@ -117,10 +118,11 @@ class Calls:
             with anyio.CancelScope(shield=True):
                 await upstream.aclose()
 
+    @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        """Other gateways are verified as ranks are."""
+        """Other gateways are verified as ranks are. To read the system's authorities takes longer than a call."""
         settings = self._gateway.settings
-        return rank_context(settings.rank_ca, "", "") if settings.tls_cert else None
+        return trusting(ssl.Purpose.SERVER_AUTH, "rank-ca", settings.rank_ca) if settings.tls_cert else None
 
     def _unknown(self) -> UnknownRouteError:
         self._count(Heard.UNKNOWN)

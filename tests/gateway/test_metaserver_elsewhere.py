@@ -1,15 +1,20 @@
 """A decode rank's call that reaches another gateway than the one it is for."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
+from gateway import metaserver_calls
 from gateway.metaserver_calls import HOP, Calls
 from gateway.sibling_calls import LENGTH_BYTES, call_sibling, serve_siblings
+from scheduler import rank_tls
 from scheduler.errors import StoreUnavailableError
 from tests.gateway.fake_pools import FakePools
 from tests.gateway.running import Served, eventually, serving
@@ -18,6 +23,8 @@ from tests.gateway.scripted_pair import sent
 from tests.gateway.scripted_rank import stalls
 from tests.polling import until
 from tests.ports import free_port
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "certificate.pem"
 
 
 @asynccontextmanager
@@ -87,6 +94,28 @@ async def test_a_call_is_passed_on_once_however_wrong_the_addresses_are() -> Non
         assert (await heard_by(b), await heard_by(c)) == ({"passed_on": 1}, {"lost": 1})
         assert await call(f"{b.url}/internal/metaserver/{LIFE}.{'x' * 32}", **{HOP.decode(): "1"}) == 404
         assert (await heard_by(b), await heard_by(c)) == ({"passed_on": 1, "lost": 1}, {"lost": 1})
+
+
+async def test_between_gateways_on_https_the_authorities_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def counted(*args: Any) -> ssl.SSLContext:
+        read.append(args)
+        return rank_tls.trusting(*args)
+
+    monkeypatch.setattr(metaserver_calls, "trusting", counted)
+    own, key = str(CERTIFICATE), str(CERTIFICATE.with_name("key.pem"))
+    tls: dict[str, Any] = {"tls_cert": own, "tls_key": key, "rank_ca": own}
+    async with (
+        decode_first(stalls, **tls) as pair,
+        serving(knowing(pair), life="b", **tls) as other,
+        asked(pair) as path,
+    ):
+        for _ in range(3):
+            assert (await other.client.post(path, json=CALL)).status_code == 200
+        await has_prefilled(pair)
+        assert await heard_by(other) == {"passed_on": 3}
+    assert len(read) == 1
 
 
 async def test_a_worker_takes_calls_that_reached_another_one_without_any_address() -> None:
