@@ -14,6 +14,12 @@ COMPLETION_TOKENS = 16
 MAX_TOKENS = 1 << 24
 """No context is longer; what a client asks for beyond it says nothing about load."""
 
+SURELY = 0.8
+"""Of what a text is believed to have in tokens: what is said of the mean of many holds for one of them so far."""
+
+CUTS_PROMPT = ("truncate_prompt_tokens", "truncation")
+"""Fields that have the engine cut a prompt to what there is room for."""
+
 NO_LOAD = RequestShape(prompt_tokens=1, output_tokens=0, prompt_key="")
 """Of a request that costs an engine nothing to speak of, or cannot be read: its rank will say what is wrong with it."""
 
@@ -59,7 +65,17 @@ def shape_of(route: Route, body: Body, asked: Prompt, estimator: TokenEstimator)
         blocks=asked.blocks,
         block_tokens=prompt_tokens * asked.block_share,
         pairable=route.api is not None and is_pairable(route.api, body, asked),
+        least_tokens=_least_tokens(body, asked, estimator) if route.api is not None else 0,
     )
+
+
+def _least_tokens(body: Body, asked: Prompt, estimator: TokenEstimator) -> int:
+    """What the longest prompt and its answer surely need of a context; vLLM refuses a limit that has no room in it."""
+    if any(name in body.fields for name in CUTS_PROMPT):
+        return 0
+    texts = SURELY * estimator.prompt_tokens(asked.text_bytes) if asked.text_bytes else 0
+    prompt = int((asked.token_ids + texts) / max(1, asked.count))
+    return min(prompt + max(1, body.max_tokens or 0), MAX_TOKENS)
 
 
 def _prompt_tokens(asked: Prompt, estimator: TokenEstimator) -> int:

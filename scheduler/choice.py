@@ -4,7 +4,8 @@ Ranks whose agents fell silent are left out where they are few. Where they are m
 the load, and they are taken too, but not beside a rank to avoid: something has failed, and they may have died with
 their agents (docs/adr/0008). Ranks to avoid are left out as long as any rank is left that can answer; an avoided
 prefill rank is never taken, for a decode rank can do without it. A request that only one rank can serve goes there, or
-nowhere.
+nowhere. A rank whose context is surely too short would refuse the request: it is left out, also where only ranks to
+avoid have a longer one, unless no rank that is up has.
 """
 
 from __future__ import annotations
@@ -45,15 +46,19 @@ def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoi
     if shape.only_on:
         mixed, decode = (view.by_role[role].only(shape.only_on) for role in (Role.MIXED, Role.DECODE))
         return Choice(mixed, decode.serving_whole, [])
-    mixed, decode = _answering(view, avoid)
-    pairs = _pairs(_prefilling(view, avoid), decode, connectors) if shape.pairable else []
+    mixed, decode = _answering(view, avoid, shape.least_tokens)
+    pairs = _pairs(_prefilling(view, avoid, shape.least_tokens), decode, connectors) if shape.pairable else []
     return Choice(mixed, decode.serving_whole, pairs)
 
 
-def decoding(view: PoolView, pair_class: str, avoid: frozenset[str]) -> Placeable:
-    """The decode ranks of a pair class that a request may go on with; those to avoid only if there is no other."""
-    trusted, ranks = _trusted(view, (Role.DECODE,), avoid)[Role.DECODE], view.by_role[Role.DECODE]
-    for some in (trusted.but(avoid), ranks.but(avoid), ranks):
+def decoding(view: PoolView, pair_class: str, avoid: frozenset[str], least_tokens: int = 0) -> Placeable:
+    """The decode ranks of a pair class that a request may go on with; those to avoid only if there is no other.
+
+    And those of a context of fewer than `least_tokens`, only if no other is up at all.
+    """
+    trusted, all_up = _trusted(view, (Role.DECODE,), avoid)[Role.DECODE], view.by_role[Role.DECODE]
+    ranks = all_up.with_room(least_tokens)
+    for some in (trusted.with_room(least_tokens).but(avoid), ranks.but(avoid), ranks, all_up.but(avoid), all_up):
         if pair_class in some.by_class:
             return some.by_class[pair_class]
     return Placeable(())
@@ -66,20 +71,23 @@ def missing(view: PoolView, pool: str) -> str:
     return f"no rank of {pool} can take a request now"
 
 
-def _answering(view: PoolView, avoid: frozenset[str]) -> tuple[Placeable, Placeable]:
+def _answering(view: PoolView, avoid: frozenset[str], least_tokens: int) -> tuple[Placeable, Placeable]:
     """Mixed and decode ranks."""
     all_up = view.by_role
+    has_room = all_up[Role.MIXED].with_room(least_tokens) or all_up[Role.DECODE].with_room(least_tokens)
+    room = least_tokens if has_room else 0
     for ranks in (_trusted(view, _ANSWERING, avoid), all_up):
-        mixed, decode = ranks[Role.MIXED].but(avoid), ranks[Role.DECODE].but(avoid)
+        mixed, decode = ranks[Role.MIXED].with_room(room).but(avoid), ranks[Role.DECODE].with_room(room).but(avoid)
         if mixed or decode:
             return mixed, decode
-    return all_up[Role.MIXED], all_up[Role.DECODE]
+    return all_up[Role.MIXED].with_room(room), all_up[Role.DECODE].with_room(room)
 
 
-def _prefilling(view: PoolView, avoid: frozenset[str]) -> Placeable:
+def _prefilling(view: PoolView, avoid: frozenset[str], least_tokens: int) -> Placeable:
     """Where silent prefill ranks are left out they do not stand in for one that failed, unless all are silent."""
-    trusted = _trusted(view, (Role.PREFILL,), avoid)[Role.PREFILL]
-    return (trusted or view.by_role[Role.PREFILL]).but(avoid)
+    trusted, all_up = _trusted(view, (Role.PREFILL,), avoid)[Role.PREFILL], view.by_role[Role.PREFILL]
+    room = least_tokens if all_up.with_room(least_tokens) else 0
+    return (trusted.with_room(room) or all_up.with_room(room)).but(avoid)
 
 
 def _trusted(view: PoolView, roles: Sequence[Role], avoid: frozenset[str]) -> Mapping[Role, Placeable]:

@@ -35,7 +35,8 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     of that block. Without blocks nothing is known of what ranks hold of the prompt. `pairable`: it may be served in two
     legs, a prefill and a decode one (one prompt, one answer, no log probabilities of the prompt). `only_on` names the
     rank that alone can serve it, whatever else there is to avoid; empty for any. `cached_tokens` of the prompt are
-    believed to be in the prefix cache of a rank, by rank: the pool looks that up (prefix_index.py).
+    believed to be in the prefix cache of a rank, by rank: the pool looks that up (prefix_index.py). A context of fewer
+    than `least_tokens` is surely too short for prompt and answer; 0 where nobody knows.
     """
 
     prompt_tokens: int
@@ -45,6 +46,7 @@ class RequestShape(msgspec.Struct, frozen=True, kw_only=True):
     block_tokens: float = 0.0
     pairable: bool = False
     only_on: str = ""
+    least_tokens: int = 0
     cached_tokens: dict[str, int] = {}
 
     def uncached_tokens(self, rank: str) -> int:

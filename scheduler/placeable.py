@@ -6,6 +6,7 @@ all of them is found once, and kept with the snapshot that these ranks are from.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from heapq import nsmallest
@@ -34,6 +35,7 @@ class Placeable:
         self.ranks = tuple(ranks)
         self._least: dict[tuple[Load, int], Sequence[RankView]] = {}
         self._but: dict[frozenset[str], Placeable] = {}
+        self._roomy: dict[int, Placeable] = {}
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -62,6 +64,22 @@ class Placeable:
     def serving_whole(self) -> Placeable:
         """Those that need no prefill rank; these themselves where all are."""
         return self.those([rank for rank in self.ranks if rank.card.serves_whole])
+
+    @cached_property
+    def _lengths(self) -> Sequence[int]:
+        """How long their contexts are; nearly always they all have one length."""
+        return sorted({rank.card.max_model_len for rank in self.ranks})
+
+    def with_room(self, tokens: int) -> Placeable:
+        """Those whose context takes so many tokens."""
+        lengths = self._lengths
+        if not lengths or tokens <= lengths[0]:
+            return self
+        enough = bisect_left(lengths, tokens)
+        if enough not in self._roomy:
+            least = lengths[enough] if enough < len(lengths) else tokens
+            self._roomy[enough] = Placeable(rank for rank in self.ranks if rank.card.max_model_len >= least)
+        return self._roomy[enough]
 
     def least(self, load: Load, share: int) -> Sequence[RankView]:
         """All of few ranks; of many the `LIKELY` ones of the least load, where `share` groups have as many together."""

@@ -16,6 +16,7 @@ from scheduler.decision import UNLIMITED, Ask, Candidate, Leg, LegKind, RequestS
 from scheduler.messages import RankState
 from scheduler.pairing import transfer_s, where
 from scheduler.picks import Picks
+from scheduler.placeable import Placeable
 from scheduler.planning import Plan, Rules
 from scheduler.policies.context import Context
 from scheduler.rank_view import RankView
@@ -42,7 +43,7 @@ def plan_rebinding(
     prefill, present = (_rank(view, held.legs[end]) for end in (0, -1))
     if not (known := prefill or present):
         return None
-    choice = decoding(view, known.card.pair_class, avoid)
+    choice = going_on(held, view, known.card.pair_class, avoid)
     own = present if present and present in choice else None
     picks = Picks.of(choice, rules.policy, 0, 1, chance)
     ranks = {rank.card.rank: rank for rank in (*picks.ranks, *([own] if own else []))}
@@ -65,6 +66,12 @@ def plan_rebinding(
         tie_break=chance.random(),
     )
     return Plan(ask=ask, ranks=ranks, loads=loads)
+
+
+def going_on(held: Reservation, view: PoolView, pair_class: str, avoid: frozenset[str]) -> Placeable:
+    """The decode ranks that a reservation may go on with: of what it was placed on, none has a shorter context."""
+    present = _rank(view, held.legs[-1])
+    return decoding(view, pair_class, avoid, present.card.max_model_len if present else 0)
 
 
 def shape_of(held: Reservation) -> RequestShape:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from scheduler.alone import cost_alone
-from scheduler.choice import choose, decoding
+from scheduler.choice import choose
 from scheduler.decision import Ask, Candidate, PricedRank, RequestShape
 from scheduler.known_rank import KnownRank
 from scheduler.left_out import left_out
@@ -15,6 +15,7 @@ from scheduler.loads import Loads
 from scheduler.messages import Role
 from scheduler.pending import StoreAnswer
 from scheduler.planning import Plan, least_queue_s
+from scheduler.rebinding import going_on
 from scheduler.receipt import RankRows, Receipt, Verdict
 from scheduler.reservation import Reservation
 from scheduler.view import PoolView
@@ -155,7 +156,7 @@ def _eligible(case: Case, planned: Plan, connectors: frozenset[str]) -> int:
     """How many ranks could have been asked about."""
     if case.held:
         pair_class = planned.ranks[planned.ask.decodes[0].rank].card.pair_class
-        return len(decoding(case.view, pair_class, case.avoid))
+        return len(going_on(case.held, case.view, pair_class, case.avoid))
     choice = choose(case.shape, case.view, connectors, case.avoid)
     if not choice.pairs:
         return len(choice.mixed) + len(choice.decode)

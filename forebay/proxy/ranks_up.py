@@ -38,7 +38,7 @@ def _warn_of_lengths(cards: Sequence[RankCard]) -> None:
     lengths = sorted({card.max_model_len for card in cards})
     if len(lengths) > 1:
         log.warning(
-            "ranks have --max-model-len from %d to %d; a request is placed by load alone, and a rank for which it is "
-            "too long refuses it: put such ranks behind proxies of their own",
+            "ranks have --max-model-len from %d to %d; a request goes to none that is surely too short for it, but a "
+            "text's tokens are estimated, so one of about a rank's length may go there and be refused",
             lengths[0], lengths[-1],
         )  # fmt: skip

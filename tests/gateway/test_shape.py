@@ -21,7 +21,7 @@ CHAT = {"messages": [{"role": "user", "content": "x" * 400}]}
 
 def shape(api: Api, **body: Any) -> RequestShape:
     """Of a body, with nothing learned yet: 4 bytes a token."""
-    read = wire.read(msgspec.json.encode(body))
+    read = wire.read(msgspec.json.encode(body), api)
     asked = prompt.read(api, read.fields)
     assert asked is not None
     return shape_of(ROUTE_OF[api], read, asked, TokenEstimator())
@@ -45,3 +45,22 @@ def shape(api: Api, **body: Any) -> RequestShape:
 def test_a_requests_tokens(api: Api, body: dict[str, Any], prompt_tokens: int, output_tokens: int) -> None:
     found = shape(api, **body)
     assert (found.prompt_tokens, found.output_tokens) == (prompt_tokens, output_tokens)
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "least_tokens"),
+    [
+        pytest.param(Api.COMPLETIONS, {"prompt": [7] * 300}, 301, id="ids and one token"),
+        pytest.param(Api.COMPLETIONS, {"prompt": [7] * 300, "max_tokens": 50}, 350, id="ids and the answer's limit"),
+        pytest.param(Api.COMPLETIONS, {"prompt": "x" * 400, "max_tokens": 50}, 130, id="four fifths of a text"),
+        pytest.param(Api.COMPLETIONS, {"prompt": [[7] * 100, [7] * 301]}, 201, id="no less than the mean of prompts"),
+        pytest.param(Api.CHAT, CHAT | {"max_completion_tokens": 50}, 130, id="a chat"),
+        pytest.param(Api.CHAT, CHAT | {"max_tokens": -4}, 81, id="a limit below nothing"),
+        pytest.param(Api.CHAT, CHAT | {"max_tokens": 1 << 40}, MAX_TOKENS, id="a limit above all"),
+        pytest.param(Api.CHAT, CHAT | {"truncate_prompt_tokens": 9}, 0, id="a prompt that is cut"),
+        pytest.param(Api.RESPONSES, {"input": "x" * 400, "truncation": "auto"}, 0, id="a response that is cut"),
+        pytest.param(Api.GENERATE, {"token_ids": [7] * 300, "sampling_params": {"max_tokens": 50}}, 350, id="generate"),
+    ],
+)
+def test_what_a_request_surely_needs_of_a_context(api: Api, body: dict[str, Any], least_tokens: int) -> None:
+    assert shape(api, **body).least_tokens == least_tokens

@@ -1,4 +1,4 @@
-"""Pools of all kinds, drawn: of any roles, loads, silences, places and connectors."""
+"""Pools of all kinds, drawn: of any roles, loads, silences, places, connectors and lengths of context."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from tests.scheduler.samples import pd_rank, view
 NIXL = frozenset({"nixl"})
 """The connectors of a gateway that pairs most of these ranks."""
 POOL_MS = 60_000
+SHORT, LONG = 8_192, 32_768
+least_tokens = st.sampled_from([0, 0, SHORT, SHORT + 1, LONG, LONG + 1])
+"""Of a request: some have room in no rank's context, some only in a long one."""
 
 _books = st.builds(
     BookLoad,
@@ -41,6 +44,7 @@ _fields = st.fixed_dictionaries(
         "engine_version": st.sampled_from(["0.32.0", "0.33.0"]),
         "node": st.sampled_from("abc"),
         "dp_group": st.sampled_from(["", "g1"]),
+        "max_model_len": st.sampled_from([SHORT] * 3 + [LONG]),
         "labels": st.sampled_from([{}, {"zone": "x"}, {"zone": "y"}]),
     }
 )

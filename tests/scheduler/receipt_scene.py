@@ -27,7 +27,7 @@ from scheduler.reservation import Reservation
 from scheduler.rows import BookLoad
 from scheduler.view import PoolView
 from simulator.store import VirtualStore
-from tests.scheduler.drawn_pools import NIXL
+from tests.scheduler.drawn_pools import NIXL, least_tokens
 
 POOL, REQUEST = "m", "req-1"
 HEAD = calls.Head("e1", 2_000, "g", 1)
@@ -39,6 +39,7 @@ shapes = st.builds(
     prompt_key=st.just("the prompt's key"),
     blocks=st.just((b"the prompt's block",)),
     pairable=st.booleans(),
+    least_tokens=least_tokens,
     cached_tokens=st.dictionaries(st.sampled_from(["m0", "m1", "p0", "p2", "d1"]), st.integers(0, 1 << 20)),
 )
 

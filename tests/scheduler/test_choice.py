@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -179,3 +179,54 @@ def test_pairs_alone_are_a_choice() -> None:
     choice = chosen(view(pd_rank("p1", **sglang), pd_rank("d1", **sglang)), connectors=frozenset({"sglang"}))
     assert choice
     assert (names(choice.mixed), names(choice.decode)) == (set(), set())
+
+
+class TestLengths:
+    """Of contexts: d1, p1, m1 have short ones."""
+
+    LONG: ClassVar[dict[str, Any]] = {"max_model_len": 131_072}
+
+    def of(self, *long: str) -> PoolView:
+        names = ("m1", "m2", "p1", "p2", "d1", "d2")
+        return view(*(pd_rank(name, **(self.LONG if name in long else {"max_model_len": 32_768})) for name in names))
+
+    def chosen(self, pool: PoolView, tokens: int, *avoid: str) -> tuple[set[str], set[str], list[Any]]:
+        shape = msgspec.structs.replace(PAIRABLE, least_tokens=tokens)
+        choice = choose(shape, pool, NIXL, frozenset(avoid))
+        return names(choice.mixed), names(choice.decode), pairs(choice)
+
+    def test_a_rank_whose_context_is_surely_too_short_is_left_out(self) -> None:
+        pool = self.of("m2", "p2", "d2")
+        assert self.chosen(pool, 32_769) == ({"m2"}, {"d2"}, [({"p2"}, {"d2"})])
+        assert self.chosen(pool, 131_072) == ({"m2"}, {"d2"}, [({"p2"}, {"d2"})])
+
+    def test_what_has_room_in_all_may_go_to_all(self) -> None:
+        pool = self.of("m2", "p2", "d2")
+        everywhere = ({"m1", "m2"}, {"d1", "d2"}, [({"p1", "p2"}, {"d1", "d2"})])
+        assert self.chosen(pool, 0) == self.chosen(pool, 32_768) == everywhere
+
+    def test_what_has_room_nowhere_is_refused_by_whoever_is_asked(self) -> None:
+        pool = self.of("m2", "p2", "d2")
+        assert self.chosen(pool, 131_073) == self.chosen(pool, 0)
+
+    def test_ranks_of_another_role_that_answers_have_the_room(self) -> None:
+        assert self.chosen(self.of("d2"), 40_000) == (set(), {"d2"}, [({"p1", "p2"}, {"d2"})])
+
+    def test_a_rank_to_avoid_is_better_than_one_that_would_refuse(self) -> None:
+        assert self.chosen(self.of("m2"), 40_000, "m2")[:2] == ({"m2"}, set())
+
+    def test_a_prefill_rank_that_failed_has_none_stand_in_that_would_refuse(self) -> None:
+        assert self.chosen(self.of("p2", "d2"), 40_000, "p2")[2] == []
+
+    def test_a_silent_rank_is_better_than_one_that_would_refuse(self) -> None:
+        silent = pd_rank("m9", heard=SILENT, **self.LONG)
+        heard = [pd_rank(f"m{number}", heard=HEARD, max_model_len=32_768) for number in range(8)]
+        pool = view(silent, *heard, pool_ms=60_000)
+        assert self.chosen(pool, 40_000)[0] == {"m9"}
+        assert self.chosen(pool, 4_000)[0] == {each.card.rank for each in heard}
+
+    def test_a_pair_goes_on_with_a_decode_rank_that_has_the_room(self) -> None:
+        pool, pair_class = self.of("d2"), TestDecoding.CLASS
+        assert names(decoding(pool, pair_class, frozenset(), 131_072)) == {"d2"}
+        assert names(decoding(pool, pair_class, frozenset({"d2"}), 131_072)) == {"d2"}
+        assert names(decoding(pool, pair_class, frozenset(), 131_073)) == {"d1", "d2"}

@@ -17,7 +17,7 @@ from scheduler.rebinding import plan_rebinding
 from scheduler.reservation import reserve
 from scheduler.view import PoolView
 from tests.invariants.profiles import examples
-from tests.scheduler.drawn_pools import NIXL, POOL_MS, pools
+from tests.scheduler.drawn_pools import NIXL, POOL_MS, least_tokens, pools
 
 KINDS = {LegKind.PREFILL: {Role.PREFILL}, LegKind.DECODE: {Role.DECODE}, LegKind.WHOLE: {Role.MIXED, Role.DECODE}}
 
@@ -27,6 +27,7 @@ shapes = st.builds(
     output_tokens=st.integers(0, 1 << 24),
     prompt_key=st.just("k"),
     pairable=st.booleans(),
+    least_tokens=least_tokens,
 )
 
 
@@ -56,6 +57,13 @@ def others(of: PoolView, roles: set[Role], avoid: frozenset[str]) -> list[RankVi
     return [rank for rank in of.placeable() if rank.card.role in roles and rank.card.rank not in avoid]
 
 
+def too_short(of: PoolView, roles: set[Role], tokens: int) -> frozenset[str]:
+    """The ranks of these roles that have no room, where any has."""
+    ranks = others(of, roles, frozenset())
+    short = frozenset(rank.card.rank for rank in ranks if rank.card.max_model_len < tokens)
+    return short if len(short) < len(ranks) else frozenset()
+
+
 @examples(150)
 @given(
     of=pools(),
@@ -76,8 +84,12 @@ def test_what_is_planned_can_be_placed_and_gone_on_with(
         if planned is None:
             continue
         check(planned, of, shape, avoid)
-        if others(of, answering, avoid):
-            assert not avoid & {each.rank for each in (*planned.ask.singles, *planned.ask.decodes)}
+        asked = {each.rank for each in (*planned.ask.singles, *planned.ask.decodes)}
+        short = too_short(of, answering, shape.least_tokens)
+        assert not short & asked
+        assert not too_short(of, {Role.PREFILL}, shape.least_tokens) & {each.rank for each in planned.ask.prefills}
+        if others(of, answering, avoid | short):
+            assert not avoid & asked
         held = reserve(planned.ask, choose_alone(planned.ask, planned.loads))
         assert planned.legs(held)
         if len(held.legs) == 1:
@@ -86,4 +98,5 @@ def test_what_is_planned_can_be_placed_and_gone_on_with(
         assert onwards is not None, "all is as it was"
         cards = {each.rank: onwards.ranks[each.rank].card for each in onwards.ask.decodes}
         assert held.legs[1].rank in cards or of.ranks[held.legs[1].rank].seen.heard_ms == 0
+        assert min(card.max_model_len for card in cards.values()) >= of.ranks[held.legs[1].rank].card.max_model_len
         assert {card.pair_class for card in cards.values()} == {of.ranks[held.legs[0].rank].card.pair_class}

@@ -71,6 +71,12 @@ def test_a_rank_with_a_request_less_is_better(policy: str) -> None:
     assert best(view(pd_rank("p1"), pd_rank("d1", one_more), d(2, 4)), policy=policy) == "d2"
 
 
+def test_a_pair_goes_on_with_no_decode_rank_of_a_shorter_context() -> None:
+    pool = view(pd_rank("p1"), d(1, max_model_len=9_000), d(2, max_model_len=8_999), d(3, max_model_len=9_001))
+    assert asked(pool).keys() == {"d1", "d3"}
+    assert asked(view(pd_rank("p1"), d(2), d(3))).keys() == {"d2", "d3"}, "how long that of a lost rank was is unknown"
+
+
 @pytest.mark.parametrize("policy", ["round_robin", "random"])
 def test_policies_that_look_at_no_loads_stay_while_they_can(policy: str) -> None:
     busy = BookLoad(requests=200)
