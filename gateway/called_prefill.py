@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
-from gateway import prefill_answer
+from gateway import joint_answer
 from gateway.connectors.connector import Call, DecodeFirst
 from gateway.dispatch import Dispatch
 from gateway.errors import GatewayError, RankFailedError
@@ -67,6 +67,7 @@ class CalledPrefill:
                 raise failed
             whole = await read_whole(answer, ANSWER_BYTES)
             if not refuses:
-                self.cached_tokens = prefill_answer.read(whole, sent_ids=sent_ids).cached_tokens
+                api = self._placed.request.api
+                self.cached_tokens = joint_answer.read(whole, api, sent_ids=sent_ids, needs_length=False).cached_tokens
         if refuses:  # raised out here, for that is no word against the rank (leg_word.py)
             raise failed

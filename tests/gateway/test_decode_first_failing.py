@@ -9,8 +9,20 @@ import pytest
 from gateway.metaserver import LINGER_S
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, eventually, post
 from tests.gateway.scripted_decode_first import Calls, DecodeFirst, call, decode_first, prefilled
-from tests.gateway.scripted_pair import sent
-from tests.gateway.scripted_rank import Exchange, Script, breaks_off, completes, stalls, stalls_after_an_event, streams
+from tests.gateway.scripted_pair import answers, prefill_answer, sent
+from tests.gateway.scripted_rank import (
+    EVENTS,
+    NO_MORE,
+    STREAM_HEAD,
+    Exchange,
+    Script,
+    breaks_off,
+    chunk,
+    completes,
+    some_turns,
+    stalls,
+    streams,
+)
 
 ASK = b'{"model":"sim","prompt":"Once","stream":true}'
 
@@ -36,6 +48,7 @@ FAILING: dict[str, Script] = {
     "refuses": refuses("400 Bad Request"),
     "fails": refuses("500 Error"),
     "sends elsewhere": refuses("302 Found"),
+    "gives up": answers(prefill_answer(None, choices=[{"index": 0, "text": "", "finish_reason": "abort"}])),
 }
 
 
@@ -82,18 +95,24 @@ async def test_once_the_client_has_something_a_prefill_that_fails_is_no_matter()
         await begun.wait()
         exchange.abort()
 
+    async def goes_on(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
+        await eventually(lambda: ("P", False) in pair.pool.heard_of)
+        await some_turns(20)
+        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
+
     begun = anyio.Event()
-    calls = Calls(then=stalls_after_an_event)
+    calls = Calls(then=goes_on)
     calls.may_decode.set()
     async with decode_first(calls.script, fails_late) as pair:
         body = {"model": "sim", "prompt": "Once", "stream": True}
         async with pair.served.client.stream("POST", COMPLETIONS, json=body) as response:
-            lines = response.aiter_lines()
-            await anext(lines)
+            parts = response.aiter_bytes()
+            answer = await anext(parts)
             begun.set()
-            await eventually(lambda: ("P", False) in pair.pool.heard_of)
-            assert pair.decode.open_connections == 1
+            answer += b"".join([part async for part in parts])
         await pair.ends()
+    assert answer == b"".join(EVENTS)
     assert pair.names() == ["P", "D"]
 
 
