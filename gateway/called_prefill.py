@@ -17,11 +17,14 @@ from gateway.phases import DECODE_BEGINS_S
 from gateway.placed_pair import PlacedPair
 from gateway.prefill_leg import ANSWER_BYTES
 from gateway.relay import read_whole
+from scheduler.decision import LegKind
 from scheduler.messages import RankCard
 
 
 class CalledPrefill:
-    """One prefill. `cached_tokens` of the prompt the rank had in its prefix cache, if it has said so by now."""
+    """One prefill. `cached_tokens` of the prompt the rank had in its prefix cache, if it has said so by now; `at_fault`
+    is whose leg it is that fails where this does.
+    """
 
     def __init__(
         self, placed: PlacedPair, dispatch: Dispatch, connector: DecodeFirst, cards: tuple[RankCard, RankCard]
@@ -32,6 +35,7 @@ class CalledPrefill:
         self._prefill, self._decode = cards
         self._leg = OutlivingPrefill(placed.gateway, dispatch, self._prefill)
         self.cached_tokens: int | None = None
+        self.at_fault = (LegKind.PREFILL, self._prefill)
 
     @property
     def error(self) -> GatewayError | None:
@@ -48,6 +52,11 @@ class CalledPrefill:
 
     async def _run(self, call: Call) -> None:
         request, gateway = self._placed.request, self._placed.gateway
+        try:
+            gateway.allowed_kv.require(self._decode, (call.remote_host,))
+        except RankFailedError:
+            self.at_fault = (LegKind.DECODE, self._decode)
+            raise
         params = self._connector.prefill_params(call, self._prefill, self._decode)
         body = prefill_body(request.api, request.body.fields, params, min_tokens=1)
         began_s = time.monotonic()

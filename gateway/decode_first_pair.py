@@ -102,7 +102,7 @@ class DecodeFirstPair:
                 kv_of = prefill.rank if awaited.child else ""
                 return failures.outcome(LegKind.DECODE, decode, error, kv_of=kv_of)
         if prefilling.error is not None:
-            return failures.outcome(LegKind.PREFILL, prefill, prefilling.error)
+            return failures.outcome(*prefilling.at_fault, prefilling.error)
         self._dispatch.ran_out_of_time(decode)
         stranded = RankTimeoutError("The decode rank has said nothing for too long since its prefill ended")
         return failures.outcome(LegKind.DECODE, decode, stranded, kv_of=prefill.rank)

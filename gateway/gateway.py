@@ -11,6 +11,7 @@ import anyio
 
 from gateway import api_key_sources
 from gateway.access import RequestRecord
+from gateway.allowed_kv import AllowedKv
 from gateway.auth import KeyRing
 from gateway.errands import Errands
 from gateway.errors import (
@@ -90,6 +91,7 @@ class Gateway:
         self.site: Site | None = None
         """What answers for its ranks as a whole, if whoever started it does."""
         self.patience = Patience(settings.client_idle_ms / 1000)
+        self.allowed_kv = AllowedKv(settings.allow_ranks)
         self.rank_ports = RankPorts(settings.ports_of_ranks, pools)
         self.stopping = False
         """Whether it is to end; its requests may still run on."""

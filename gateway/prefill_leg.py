@@ -97,8 +97,11 @@ class PrefillLeg:
             if status != HTTPStatus.OK:
                 raise RankFailedError(f"The prefill rank answered with status {status}")
             whole = await read_whole(answer, ANSWER_BYTES)
+            handover = connector.handover(prefill_answer.read(whole, sent_ids=sent_ids), card)
+            if handover is not None:
+                self._gateway.allowed_kv.require(card, handover.hosts)
             # From here on the rank holds KV for somebody; whoever ends this must know of it.
-            self.handover = connector.handover(prefill_answer.read(whole, sent_ids=sent_ids), card)
+            self.handover = handover
         self._gateway.metrics.pairs.prefill.labels(self._pool.name).observe(time.monotonic() - began_s)
 
     def _on_sent(self) -> None:

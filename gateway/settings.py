@@ -75,7 +75,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     rank_key: Annotated[str, Meta(description="PEM file with its key")] = ""
     allow_ranks: Annotated[
         tuple[str, ...],
-        Meta(description="HOST or range of addresses (192.0.2.0/24) where ranks may be; anywhere unless given"),
+        Meta(description="HOST or range of addresses (192.0.2.0/24) where ranks and KV may be; anywhere unless given"),
     ] = ()
     prefix_secret: Annotated[
         str,

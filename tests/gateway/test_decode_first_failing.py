@@ -8,7 +8,7 @@ import pytest
 
 from gateway.metaserver import LINGER_S
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, eventually, post
-from tests.gateway.scripted_decode_first import Calls, DecodeFirst, call, decode_first, prefilled
+from tests.gateway.scripted_decode_first import CALL, Calls, DecodeFirst, call, decode_first, prefilled
 from tests.gateway.scripted_pair import answers, prefill_answer, sent
 from tests.gateway.scripted_rank import (
     EVENTS,
@@ -114,6 +114,15 @@ async def test_once_the_client_has_something_a_prefill_that_fails_is_no_matter()
         await pair.ends()
     assert answer == b"".join(EVENTS)
     assert pair.names() == ["P", "D"]
+
+
+async def test_no_prefill_rank_is_sent_to_a_host_for_kv_that_is_not_allowed() -> None:
+    calls = Calls(CALL | {"remote_host": "10.9.9.9"})
+    async with decode_first(calls.script, allow_ranks=("127.0.0.0/8",)) as pair:
+        assert (await pair.served.complete()).status_code == 200
+        await pair.ends()
+    assert pair.names() == ["D", "D2"]
+    assert pair.pool.avoided[1:] == [frozenset({"D"})]
 
 
 async def test_a_client_that_leaves_before_the_call_leaves_nothing_but_a_call_that_may_still_come() -> None:

@@ -66,6 +66,27 @@ async def test_a_prefill_rank_is_asked_for_exactly_one_token_and_its_params_reac
     assert json.dumps(OFFER).encode() in pair.decode.requests[0].body
 
 
+ELSEWHERE: dict[str, Any] = {
+    "nixl": PARAMS | {"remote_host": "10.9.9.9"},
+    "mooncake_pull": OFFER | {"remote_host": "10.9.9.9"},
+    "a worker of mooncake_pull": OFFER | {"remote_multi_nodes_meta_mapping": {"0": {"host": "10.9.9.9"}}},
+    "pull": OFFER | {"remote_host": "kv.example"},
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+async def test_no_decode_rank_is_sent_to_a_host_for_kv_that_is_not_allowed(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    prefill, connector = answers(prefill_answer(ELSEWHERE[name])), name.rsplit(maxsplit=1)[-1]
+    async with pair_by(connector, prefill=prefill, allow_ranks=("127.0.0.0/8", "10.0.0.1")) as pair:
+        response = await pair.served.complete()
+    assert response.content == COMPLETION
+    assert pair.names() == ["P", "P2", "D"]
+    assert sent(pair.decode)["kv_transfer_params"] == HANDED[connector]
+    assert any(record.getMessage().startswith("P names ") for record in caplog.records)
+
+
 async def test_a_chat_and_given_tokens_are_prefilled_for_exactly_one_token() -> None:
     async with pair_by("mooncake_pull") as pair:
         messages = [{"role": "user", "content": "Hello"}]
