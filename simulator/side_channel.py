@@ -9,8 +9,8 @@ from typing import Any, Protocol, cast
 
 from simulator.side_channel_frames import Claim, Contents, Done, FrameError, Heartbeat, Read, Unpacker, Welcome, pack
 
-OnClaimed = Callable[[tuple[int, ...]], bool]
-"""Takes what was claimed; False where nobody is there for it any more."""
+OnClaimed = Callable[[tuple[int, ...]], None]
+"""Takes what was claimed."""
 
 
 class KvSource(Protocol):
@@ -67,11 +67,9 @@ class SideChannel(asyncio.Protocol):
         except FrameError:
             transport.abort()
 
-    def _give(self, number: int, contents: tuple[int, ...]) -> bool:
-        if self._transport is None:
-            return False
-        self._transport.write(pack(Contents(number, contents)))
-        return True
+    def _give(self, number: int, contents: tuple[int, ...]) -> None:
+        if self._transport is not None:
+            self._transport.write(pack(Contents(number, contents)))
 
     def close(self) -> None:
         """This engine is gone."""
