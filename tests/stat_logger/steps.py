@@ -36,6 +36,30 @@ def iteration(**changes: Any) -> SimpleNamespace:
     return SimpleNamespace(**values | changes)
 
 
+def load_0_11(**changes: Any) -> SimpleNamespace:
+    """SchedulerStats of vLLM 0.11.1, which loaded stat loggers first."""
+    values: dict[str, Any] = {
+        "num_running_reqs": 0,
+        "num_waiting_reqs": 0,
+        "kv_cache_usage": 0.0,
+        "prefix_cache_stats": SimpleNamespace(queries=0, hits=0),
+        "connector_prefix_cache_stats": None,
+    }
+    return SimpleNamespace(**values | changes)
+
+
+def iteration_0_11(**changes: Any) -> SimpleNamespace:
+    """IterationStats of vLLM 0.11.1."""
+    values: dict[str, Any] = {
+        "num_generation_tokens": 1,
+        "num_prompt_tokens": 0,
+        "num_preempted_reqs": 0,
+        "time_to_first_tokens_iter": [],
+        "finished_requests": [],
+    }
+    return SimpleNamespace(**values | changes)
+
+
 class Taker:
     """A bound socket of an agent's."""
 

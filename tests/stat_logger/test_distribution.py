@@ -44,6 +44,39 @@ def test_it_can_be_imported_where_there_is_neither_vllm_nor_forebay() -> None:
     subprocess.run([sys.executable, "-I", "-S", "-c", code, str(FOLDER)], check=True)
 
 
+VLLM = """
+import abc, sys, types
+sys.path[:0] = [sys.argv[1]]
+modules = [types.ModuleType(name) for name in ("vllm", "vllm.v1", "vllm.v1.metrics", "vllm.v1.metrics.loggers")]
+sys.modules.update({module.__name__: module for module in modules})
+"""
+
+
+def run_with_vllm(code: str) -> None:
+    subprocess.run([sys.executable, "-I", "-S", "-c", VLLM + code, str(FOLDER)], check=True)
+
+
+def test_a_newer_vllm_that_wants_more_of_a_logger_still_starts() -> None:
+    run_with_vllm(
+        "class Base(abc.ABC):\n"
+        "    @abc.abstractmethod\n"
+        "    def record_colour(self): ...\n"
+        "modules[-1].AggregateStatLoggerBase = Base\n"
+        "from forebay_stat_logger.logger import ForebayStatLogger\n"
+        "assert issubclass(ForebayStatLogger, Base)\n"
+        "ForebayStatLogger(vllm_config=None, engine_indexes=[0]).record_colour()\n"
+    )
+
+
+def test_a_vllm_without_the_class_for_all_engines_cannot_load_it_and_so_leaves_it_out() -> None:
+    run_with_vllm(
+        "try:\n"
+        "    import forebay_stat_logger.logger\n"
+        "except ImportError: pass\n"
+        "else: raise SystemExit('vLLM refuses to start with a class that is no stat logger')\n"
+    )
+
+
 def test_it_is_written_for_the_oldest_python_that_it_names() -> None:
     assert PROJECT["requires-python"] == ">=3.10"
     for text in modules().values():

@@ -1,43 +1,18 @@
 """What the stat logger pushes, and that it never waits."""
 
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from forebay_stat_logger.identity import listening_ports
 from forebay_stat_logger.logger import ForebayStatLogger
 from forebay_stat_logger.pushing import Pushing
-from forebay_stat_logger.sender import Sender, socket_path
+from forebay_stat_logger.sender import socket_path
 
 from agent.stat_push import merged, read_push
 from agent.stat_socket import default_path
 from tests.polling import until
 from tests.stat_logger.steps import iteration, load, taker
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "stats.sock"
-
-
-@pytest.fixture
-def pushing(path: Path) -> Iterator[Pushing]:
-    """Of engine 3."""
-    with closing(Pushing([3], Sender(str(path)))) as pushing:
-        yield pushing
-
-
-@pytest.fixture
-def logger(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForebayStatLogger]:
-    """Of engines 4 and 5, as vLLM makes it."""
-    monkeypatch.setenv("FOREBAY_STAT_SOCKET", str(path))
-    config = SimpleNamespace(parallel_config=SimpleNamespace(_api_process_rank=0, _api_process_count=1))
-    with closing(ForebayStatLogger(vllm_config=config, engine_indexes=[4, 5])) as logger:
-        yield logger
 
 
 def test_each_step_is_one_datagram_that_has_all_sums_so_far(path: Path, pushing: Pushing) -> None:
@@ -161,30 +136,6 @@ def test_engines_that_sleep_say_so_and_that_they_woke_up(path: Path, logger: For
         logger.record_sleep_state(1, 1)
         logger.record_sleep_state(0, 3)
         assert [push["awake"] for push in agent.taken()] == [0, 0, 1, 1]
-
-
-def test_an_error_in_it_ends_the_pushes_and_nothing_else(
-    path: Path, logger: ForebayStatLogger, caplog: pytest.LogCaptureFixture
-) -> None:
-    with taker(path) as agent:
-        logger.record(object(), None, engine_idx=4)
-        logger.record(load(), iteration(), engine_idx=4)
-        logger.log()
-        logger.record_sleep_state(1)
-        assert agent.taken() == []
-    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        "forebay: this vLLM reports other things than the stat logger knows; it pushes no more"
-    ]
-
-
-def test_the_ports_that_the_process_listens_on_are_told_with_its_first_answer(path: Path, pushing: Pushing) -> None:
-    with taker(path) as agent:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            pushing.record(load(), iteration(), 3)
-            assert port in listening_ports()
-        (push,) = agent.taken()
-    assert port in push["ports"]
 
 
 def test_the_socket_is_the_variables_else_one_of_this_users(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

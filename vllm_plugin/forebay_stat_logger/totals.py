@@ -2,6 +2,9 @@
 
 Sums, so that a datagram that is lost takes nothing with it: the next one has it all. They add up as those of vLLM's own
 Prometheus logger do, which gets the same calls, so that a push and a page that show the same step are equal.
+
+vLLM 0.11.1, the first that loads stat loggers, told less: it had all requests that wait in one number, and did not say
+what a request had found cached, so hits are taken off as requests end.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ class Totals:
     """
 
     __slots__ = (
+        "_hits_taken_off",
         "awake",
         "deferred",
         "external_hits",
@@ -50,13 +54,14 @@ class Totals:
         self.steps = self.prompt_tokens = self.local_tokens = self.generation_tokens = self.preemptions = 0
         self.first_tokens = self.finished = self.finished_computed_tokens = 0
         self.first_token_s = self.prefill_s = 0.0
+        self._hits_taken_off = 0
 
     def take_load(self, stats: Any, at_ns: int) -> None:
         """Take in vLLM's SchedulerStats of one step."""
         self.load_at_ns = at_ns
         self.running = stats.num_running_reqs
         self.waiting = stats.num_waiting_reqs
-        self.deferred = stats.num_skipped_waiting_reqs
+        self.deferred = getattr(stats, "num_skipped_waiting_reqs", 0)
         self.kv_usage = stats.kv_cache_usage
         prefix = stats.prefix_cache_stats
         self.prefix_queries += prefix.queries
@@ -71,13 +76,24 @@ class Totals:
         self.steps += 1
         self.generation_tokens += stats.num_generation_tokens
         self.preemptions += stats.num_preempted_reqs
-        prompts = stats.prompt_token_stats
-        self.prompt_tokens += prompts.total
-        self.local_tokens += prompts.computed
+        prompts = getattr(stats, "prompt_token_stats", None)
+        if prompts is None:
+            self.prompt_tokens += stats.num_prompt_tokens
+        else:
+            self.prompt_tokens += prompts.total
+            self.local_tokens += prompts.computed
         for waited_s in stats.time_to_first_tokens_iter:
             self.first_tokens += 1
             self.first_token_s += waited_s
         for request in stats.finished_requests:
             self.finished += 1
-            self.finished_computed_tokens += request.num_prompt_tokens - max(request.num_cached_tokens, 0)
+            self.finished_computed_tokens += request.num_prompt_tokens - self._cached_tokens(request)
             self.prefill_s += request.prefill_time
+
+    def _cached_tokens(self, request: Any) -> int:
+        told = getattr(request, "num_cached_tokens", None)
+        if told is not None:
+            return max(int(told), 0)
+        hits = min(self.prefix_hits - self._hits_taken_off, int(request.num_prompt_tokens))
+        self._hits_taken_off += hits
+        return hits

@@ -15,7 +15,7 @@ from forebay_stat_logger.totals import Totals
 VERSION = 1
 
 _SECONDS_AND_SHARES = ("first_token_s", "kv_usage", "prefill_s")
-_COUNTS = tuple(name for name in Totals.__slots__ if name not in _SECONDS_AND_SHARES)
+_COUNTS = tuple(name for name in Totals.__slots__ if name not in _SECONDS_AND_SHARES and name[0] != "_")
 _values = attrgetter(*_COUNTS, *_SECONDS_AND_SHARES)
 _BODY = ",".join([f'"{name}":%d' for name in _COUNTS] + [f'"{name}":%r' for name in _SECONDS_AND_SHARES])
 _TEMPLATE = b'%b,"seq":%d,"dropped":%d,"at_ns":%d,' + _BODY.encode() + b"}"
