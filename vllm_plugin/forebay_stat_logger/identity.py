@@ -32,7 +32,10 @@ def this_process(api_index: int, api_count: int) -> Process:
 
 
 def started_at_ms() -> int:
-    """When this process began, reckoned as prometheus_client does it: the boot time, and ticks since then."""
+    """When this process began, reckoned as prometheus_client does it: the boot time, and ticks since then.
+
+    The boot time changes when the clock is set, so ask early and once, as that does.
+    """
     try:
         with Path("/proc/stat").open(encoding="ascii") as lines:
             boot_s = next(float(line.split()[1]) for line in lines if line.startswith("btime "))
@@ -56,7 +59,9 @@ def _listening_port(fd: int) -> int:
     try:
         if not stat.S_ISSOCK(os.fstat(fd).st_mode):
             return 0
+        is_blocking = os.get_blocking(fd)
         with socket.socket(fileno=os.dup(fd)) as copy:
+            os.set_blocking(fd, is_blocking)  # Python may have a default timeout, and share it with the socket
             is_tcp = copy.family in {socket.AF_INET, socket.AF_INET6} and copy.type == socket.SOCK_STREAM
             if not is_tcp or not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return 0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from forebay_stat_logger.identity import Process, this_process
+from forebay_stat_logger.identity import listening_ports, this_process
 from forebay_stat_logger.sender import Sender
 from forebay_stat_logger.totals import Totals
 from forebay_stat_logger.wire import datagram, head
@@ -37,11 +37,11 @@ class Pushing:
     def __init__(self, engines: Iterable[int], sender: Sender, api_index: int = 0, api_count: int = 1) -> None:
         self._engines = {index: EnginePush(index) for index in engines}
         self._sender = sender
-        self._api = (api_index, api_count)
+        self._process = this_process(api_index, api_count)
         self._has_served = False
         self._is_to_restate = False
         self._is_closed = False
-        self._introduce(this_process(*self._api))
+        self._introduce()
 
     def record(self, load: Any, iteration: Any, index: int) -> None:
         """Take in one report, either part of which may be None, and push it. An unknown engine's is left."""
@@ -55,7 +55,7 @@ class Pushing:
             engine.totals.take_iteration(iteration)
             if not self._has_served:
                 self._has_served = True
-                self._introduce(this_process(*self._api))
+                self._introduce()
         self._send(engine)
 
     def set_awake(self, *, awake: bool) -> None:
@@ -67,7 +67,7 @@ class Pushing:
     def restate(self) -> None:
         """Push each engine as it was last: an agent that was restarted, or missed the last datagram, hears it."""
         if not self._has_served:
-            self._introduce(this_process(*self._api))
+            self._introduce()
         for engine in self._engines.values():
             self._send(engine)
 
@@ -76,7 +76,8 @@ class Pushing:
         self._is_closed = True
         self._sender.close()
 
-    def _introduce(self, process: Process) -> None:
+    def _introduce(self) -> None:
+        process = self._process._replace(ports=listening_ports())
         for engine in self._engines.values():
             engine.head = head(process, engine.index)
 
