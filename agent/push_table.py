@@ -32,7 +32,7 @@ class PushTable:
 
         One from the future is of another clock, and one that is no later than what is known, a repetition.
         """
-        if max(push.at_ns, push.load_at_ns) > now_ns:
+        if max(push.at_ns, push.load_at_ns, push.awake_at_ns) > now_ns:
             return False
         news = [self._put(port, push) for port in push.ports if port in self._of]
         return any(news)

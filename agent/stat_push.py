@@ -28,7 +28,7 @@ class StatPush(msgspec.Struct, frozen=True, kw_only=True):
 
     The process began at `start_ms` since the epoch (0: not known), listens on `ports`, and is one of `api_count` that
     stand before the engine. `at_ns` is when the engine last reported to it, `load_at_ns` when the gauges came with
-    that, both on the host's monotonic clock and 0 for never.
+    that, `awake_at_ns` when it fell asleep or woke up; all on the host's monotonic clock and 0 for never.
     """
 
     v: Literal[1]
@@ -42,6 +42,7 @@ class StatPush(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: Count
     load_at_ns: Count
     awake: Annotated[int, Meta(ge=0, le=1)]
+    awake_at_ns: Count = 0
     running: Count
     waiting: Count
     deferred: Count
@@ -84,8 +85,8 @@ class EnginePush(msgspec.Struct, frozen=True):
 def merged(pushes: Sequence[StatPush]) -> EnginePush | None:
     """One engine's load, from the last push of each process before it; None while any of them has not been heard.
 
-    The engine reports each step to one of the processes, and each token to the one that has the request: so the newest
-    gauges hold, and the sums add up. What only a page tells is left open.
+    The engine reports each step to one of the processes, each token to the one that has the request, and sleep to the
+    one that was asked for it: so the newest gauges hold, and the sums add up. What only a page tells is left open.
     """
     if not pushes or len(pushes) != pushes[0].api_count:
         return None
@@ -109,7 +110,7 @@ def merged(pushes: Sequence[StatPush]) -> EnginePush | None:
         prefix_hits=sum(push.prefix_hits for push in pushes),
         external_hits=external_hits,
         created_s=None,
-        awake=all(push.awake for push in pushes),
+        awake=bool(max(pushes, key=lambda push: push.awake_at_ns).awake),
         cache=None,
     )
     start_ms = newest.start_ms if newest.api_count == 1 else None

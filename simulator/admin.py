@@ -42,15 +42,21 @@ def _sleep(rank: Rank, request: Request, exchange: Exchange) -> None:
     if level not in ("0", "1", "2"):
         raise _wrong("level must be 0, 1 or 2")
     _pause_as_asked(rank, request)
-    rank.sleep_level = int(level)
+    _set_sleep_level(rank, int(level))
     rank.forget_prefixes()
     _answer(exchange, status="sleeping", level=int(level))
 
 
 def _wake_up(rank: Rank, request: Request, exchange: Exchange) -> None:
-    rank.sleep_level = None
+    _set_sleep_level(rank, None)
     rank.resume()
     _answer(exchange, status="awake", tags=parse_qs(request.query).get("tags"))
+
+
+def _set_sleep_level(rank: Rank, level: int | None) -> None:
+    rank.sleep_level = level
+    for runner in rank.runners:
+        runner.slept()
 
 
 def _is_sleeping(rank: Rank, request: Request, exchange: Exchange) -> None:

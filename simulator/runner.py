@@ -36,7 +36,7 @@ class EngineRunner:
     A step begins when the one before it ended, not when the loop woke up, so being late does not add up. uvloop wakes
     at whole milliseconds; where steps are shorter several run per wake, and their tokens come as one delta, as when
     vLLM's API server is slower than its engine. A stall of the process longer than 250 ms is not caught up.
-    `reported` is called after each step that the stats have taken in.
+    `reported` is called after each step that the stats have taken in, `slept` whenever it fell asleep or woke up.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class EngineRunner:
         self.stats = EngineStats(settings.max_model_len)
         self.frozen = False
         self.reported: Callable[[], None] = _nobody_listens
+        self.slept: Callable[[], None] = _nobody_listens
         self._on_death = on_death
         self._block_size = settings.block_size_tokens
         self._core = EngineCore(settings, shared)

@@ -47,7 +47,7 @@ def stats_pushed(rank: Reporting, first_engine: int, path: str) -> Iterator[None
             for index, runner in enumerate(rank.runners, first_engine)
         ]
         for runner, engine in zip(rank.runners, engines, strict=True):
-            runner.reported = engine.report
+            runner.reported, runner.slept = engine.report, engine.slept
 
         timer: asyncio.TimerHandle
 
@@ -67,24 +67,30 @@ def stats_pushed(rank: Reporting, first_engine: int, path: str) -> Iterator[None
 class _EnginePush:
     def __init__(self, rank: Reporting, stats: EngineStats, head: bytes, sender: Sender) -> None:
         self._rank, self._stats, self._head, self._sender = rank, stats, head, sender
-        self._seq = self._at_ns = 0
+        self._seq = self._at_ns = self._load_at_ns = self._awake_at_ns = 0
 
     def report(self) -> None:
         """The engine has reported a step."""
-        self._at_ns = time.monotonic_ns()
+        self._at_ns = self._load_at_ns = time.monotonic_ns()
+        self.restate()
+
+    def slept(self) -> None:
+        """The engine fell asleep or woke up."""
+        self._at_ns = self._awake_at_ns = time.monotonic_ns()
         self.restate()
 
     def restate(self) -> None:
         """Push the last load."""
-        totals = totals_of(self._stats, self._at_ns, is_awake=self._rank.sleep_level is None)
+        totals = totals_of(self._stats)
+        totals.load_at_ns, totals.awake_at_ns = self._load_at_ns, self._awake_at_ns
+        totals.awake = int(self._rank.sleep_level is None)
         self._sender.send(datagram(self._head, totals, self._seq, self._sender.dropped, self._at_ns))
         self._seq += 1
 
 
-def totals_of(stats: EngineStats, at_ns: int, *, is_awake: bool) -> Totals:
+def totals_of(stats: EngineStats) -> Totals:
     """What vLLM's stat logger would have added up."""
     totals = Totals()
-    totals.awake, totals.load_at_ns = int(is_awake), at_ns
     totals.running, totals.deferred, totals.kv_usage = stats.running, stats.fetching.deferred, stats.kv_usage
     totals.waiting = stats.waiting - stats.fetching.deferred
     totals.prefix_queries, totals.prefix_hits = stats.prefix_queries_tokens, stats.prefix_hits_tokens

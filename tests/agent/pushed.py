@@ -27,6 +27,7 @@ def push_fields(**changes: Any) -> dict[str, Any]:
         "at_ns": 5_000_000_000,
         "load_at_ns": 5_000_000_000,
         "awake": 1,
+        "awake_at_ns": 0,
         "running": 0,
         "waiting": 0,
         "deferred": 0,

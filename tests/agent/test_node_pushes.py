@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.metrics_page import parse_metrics
+from agent import pushed_load
 from agent.node import open_node
 from agent.settings import LONGEST_MS
 from scheduler.messages import RankReport, RankState, Source
@@ -109,6 +110,20 @@ async def test_a_killed_rank_is_down_though_its_last_push_was_well(rank: RankPro
             await until_source(node, rank.port, Source.PUSH)
         rank.process.send_signal(signal.SIGKILL)
         await node.until_state(f"127.0.0.1:{rank.port}", RankState.DOWN)
+
+
+async def test_an_idle_rank_that_falls_asleep_and_wakes_up_says_so_itself(
+    rank: RankProcess, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushed_load, "PAGE_EVERY_S", 1e6)
+    async with node_of(rank.port, stat_socket=path) as node:
+        await until_source(node, rank.port, Source.PAGE)
+        with request_in_flight(rank, max_tokens=1):
+            await until_source(node, rank.port, Source.PUSH)
+        assert rank.post("/sleep", None).status == 200
+        await node.until_state(f"127.0.0.1:{rank.port}", RankState.DOWN)
+        assert rank.post("/wake_up", None).status == 200
+        await node.until_state(f"127.0.0.1:{rank.port}", RankState.UP)
 
 
 async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: RankProcess, path: str) -> None:

@@ -156,6 +156,7 @@ def test_a_page_that_does_not_say_when_its_servers_began_goes_with_several_that_
     assert track_of(pushed(port, several)).source is Source.PUSH
 
 
-def test_a_sleeping_engine_is_down_as_soon_as_it_says_so() -> None:
-    port = pushed(read(), engine_push(5.0, awake=0, steps=1))
+def test_a_sleeping_engine_is_down_as_soon_as_it_says_so_though_it_has_no_step() -> None:
+    port = looked(pushed(read(), engine_push(5.0, steps=1)), Healthy(9.0))
+    port = pushed(port, engine_push(9.5, awake=0, steps=1))
     assert verdict(port.health, track_of(port), 10_000).because == "asleep"

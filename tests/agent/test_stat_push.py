@@ -54,3 +54,19 @@ def test_an_engine_behind_several_servers_is_known_once_all_of_them_were_heard()
     # Each token is counted by one of them; the gauges are the newest.
     assert (both.sample.steps, both.sample.generation_tokens, both.sample.running) == (7, 70, 5)
     assert both.start_ms is None
+
+
+@pytest.mark.parametrize("awake", [0, 1])
+def test_whether_an_engine_sleeps_says_the_server_that_was_asked_for_it_last(awake: int) -> None:
+    slept_or_woke = {"awake": 1 - awake, "awake_at_ns": 1, "at_ns": 9}, {"awake": awake, "awake_at_ns": 2, "at_ns": 3}
+    both = merged([stat_push(api_index=n, api_count=3, **fields) for n, fields in enumerate((*slept_or_woke, {}))])
+    assert both is not None
+    assert both.sample.awake is bool(awake)
+
+
+def test_a_stat_logger_that_does_not_say_when_it_slept_is_read_all_the_same() -> None:
+    fields = push_fields(awake=0)
+    del fields["awake_at_ns"]
+    push = merged([read_push(msgspec.json.encode(fields))])
+    assert push is not None
+    assert not push.sample.awake

@@ -135,7 +135,11 @@ def test_engines_that_sleep_say_so_and_that_they_woke_up(path: Path, logger: For
     with taker(path) as agent:
         logger.record_sleep_state(1, 1)
         logger.record_sleep_state(0, 3)
-        assert [push["awake"] for push in agent.taken()] == [0, 0, 1, 1]
+        taken = agent.taken()
+    assert [push["awake"] for push in taken] == [0, 0, 1, 1]
+    # An idle engine has no step that would make this newer than what is known of it.
+    assert [push["at_ns"] for push in taken] == [push["awake_at_ns"] for push in taken]
+    assert 0 < taken[1]["at_ns"] < taken[2]["at_ns"]
 
 
 def test_the_socket_is_the_variables_else_one_of_this_users(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

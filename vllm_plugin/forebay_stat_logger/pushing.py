@@ -59,9 +59,11 @@ class Pushing:
         self._send(engine)
 
     def set_awake(self, *, awake: bool) -> None:
-        """Hear that the engines fell asleep or woke up, and push it."""
+        """Hear that the engines fell asleep or woke up, and push it: an idle one would not be heard otherwise."""
+        now_ns = time.monotonic_ns()
         for engine in self._engines.values():
             engine.totals.awake = int(awake)
+            engine.totals.awake_at_ns = engine.at_ns = now_ns
         self.restate()
 
     def restate(self) -> None:

@@ -18,12 +18,13 @@ class Totals:
     `waiting` are requests that wait for room, `deferred` those that wait for something else, such as KV on its way.
     `steps` are those that gave a token. `local_tokens` are prompt tokens computed here, `prompt_tokens` all of them.
     `finished_computed_tokens` and `prefill_s` are sums over requests that have finished. `load_at_ns` is when the
-    gauges came, on the monotonic clock.
+    gauges came, `awake_at_ns` when the engine fell asleep or woke up, on the monotonic clock; 0 for never.
     """
 
     __slots__ = (
         "_hits_taken_off",
         "awake",
+        "awake_at_ns",
         "deferred",
         "external_hits",
         "external_queries",
@@ -47,7 +48,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.awake = 1
-        self.load_at_ns = 0
+        self.load_at_ns = self.awake_at_ns = 0
         self.running = self.waiting = self.deferred = 0
         self.kv_usage = 0.0
         self.prefix_queries = self.prefix_hits = self.external_queries = self.external_hits = 0
