@@ -27,6 +27,11 @@ class PushTable:
         """Keep nothing of it any longer."""
         self._of.pop(port, None)
 
+    def drop(self, port: int) -> None:
+        """Keep nothing of what was pushed of it until now."""
+        if port in self._of:
+            self._of[port] = {}
+
     def put(self, push: StatPush, now_ns: int) -> bool:
         """Whether the push, received at this monotonic time, is news of a watched port.
 

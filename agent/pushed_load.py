@@ -58,6 +58,19 @@ def is_of(push: EnginePush, port: PortState) -> bool:
     return push.start_ms == round(port.process_start_s * 1e3)
 
 
+def is_over(before: PortState, after: PortState) -> bool:
+    """Whether all that was pushed before a look was of a life that the look showed to be over.
+
+    Where the page says when its server began, a push of another life is known by that; but the clock may have been
+    set back between the two, and pages of several servers do not say it.
+    """
+    if after.health.was_refused:
+        return True
+    known = {track.rank: track.incarnation for track in before.ranks}
+    is_anew = any(track.incarnation != known.get(track.rank, track.incarnation) for track in after.ranks)
+    return is_anew and after.process_start_s is None and not before.health.was_refused
+
+
 def pushed_sample(page: EngineSample, push: EngineSample) -> EngineSample:
     """The pushed sample with what only the page tells; what the page does not tell is left out again."""
     return msgspec.structs.replace(

@@ -54,6 +54,10 @@ class Pushes:
         if all(other.port != target.port for other in self._targets):
             self._table.forget(target.port)
 
+    def drop(self, target: Target) -> None:
+        """Believe nothing more of what was pushed of a port until now: it was of a life that is over."""
+        self._table.drop(target.port)
+
     def of(self, target: Target) -> Mapping[str, EnginePush]:
         """What is known of a port's engines by their labels, all that has come to the socket by now included."""
         self._take()

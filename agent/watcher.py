@@ -19,7 +19,7 @@ from agent.evidence import Answered, Healthy, Silent, Unanswered
 from agent.look_times import until_look_s
 from agent.port_state import PortState, fold, introduce
 from agent.probe import Probe
-from agent.pushed_load import fold_pushes, needs_page
+from agent.pushed_load import fold_pushes, is_over, needs_page
 from agent.pushes import Pushes
 from agent.rank_state import RankTrack
 from agent.settings import AgentSettings
@@ -85,7 +85,10 @@ class Watcher:
     async def _look(self) -> None:
         evidence = await self._probe.look(at_page=needs_page(self.port, time.monotonic()))
         self.fold_pushes()  # all that was pushed before the answer comes first
-        self.port = fold(self.port, evidence, self._settings, fresh_suffix=secrets.token_hex(4))
+        before = self.port
+        self.port = fold(before, evidence, self._settings, fresh_suffix=secrets.token_hex(4))
+        if is_over(before, self.port):
+            self._pushes.drop(before.target)
         self._changed()
         match evidence:
             case Answered():

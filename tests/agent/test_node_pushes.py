@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.metrics_page import parse_metrics
 from agent import pushed_load
+from agent.metrics_page import parse_metrics
 from agent.node import open_node
 from agent.settings import LONGEST_MS
 from scheduler.messages import RankReport, RankState, Source
-from tests.agent.fakes import RecordingReporter, healthy_answers, scripted_rank
+from tests.agent.fakes import RecordingReporter, healthy_answers, http, scripted_rank
 from tests.agent.pushed import push_fields
 from tests.agent.running_node import Node, node_of, request_in_flight
-from tests.agent.samples import page_bytes, settings
+from tests.agent.samples import page_bytes, settings, unstamped
 from tests.polling import until
+from tests.ports import free_ports
 from tests.simulator.rank_process import RankProcess, request, running_rank
 
 PLUGIN = Path(__file__).parents[2] / "vllm_plugin"
@@ -124,6 +126,41 @@ async def test_an_idle_rank_that_falls_asleep_and_wakes_up_says_so_itself(
         await node.until_state(f"127.0.0.1:{rank.port}", RankState.DOWN)
         assert rank.post("/wake_up", None).status == 200
         await node.until_state(f"127.0.0.1:{rank.port}", RankState.UP)
+
+
+def push(path: str, **fields: Any) -> None:
+    now_ns = time.monotonic_ns()
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+        sender.sendto(json.dumps(push_fields(at_ns=now_ns, load_at_ns=now_ns, **fields)).encode(), path)
+
+
+async def test_what_several_servers_pushed_before_a_restart_is_not_believed_of_those_after_it(path: str) -> None:
+    (port,) = free_ports(1)
+    name = f"127.0.0.1:{port}"
+    page = unstamped(page_bytes("idle"))
+    counts = {"steps": 235, "generation_tokens": 263, "prompt_tokens": 470}
+    fewer = page
+    for count in counts.values():
+        fewer = fewer.replace(b" %d.0\n" % count, b" 1.0\n")
+    async with node_of(port, stat_socket=path) as node:
+        async with scripted_rank({**healthy_answers(), "/metrics": http(200, page)}, port):
+            await node.until_state(name, RankState.UP)
+            for index in range(2):
+                halves = {"ports": [port], "api_index": index, "api_count": 2}
+                push(path, pid=index, running=7, **halves, **(counts if index else {}))
+            await until(lambda: node.store.last[name].running == 7, "they are believed")
+        await node.until_state(name, RankState.DOWN)
+        async with scripted_rank({**healthy_answers(), "/metrics": http(200, fewer)}, port):
+            await node.until_state(name, RankState.UP)
+            told = len(node.store.told)
+            await until(lambda: len(node.store.told) > told + 20, "a second of heartbeats")
+            after = [reports[name] for reports in node.store.told[told:]]
+            assert {(report.running, report.source) for report in after} == {(0, Source.PAGE)}
+            assert len({report.incarnation for report in after}) == 1
+            more = dict.fromkeys(counts, 2)
+            for index in range(2):
+                push(path, pid=index + 2, start_ms=1, running=2, ports=[port], api_index=index, api_count=2, **more)
+            await until(lambda: node.store.last[name].running == 2, "those after it are believed")
 
 
 async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: RankProcess, path: str) -> None:

@@ -67,6 +67,15 @@ def test_what_the_old_server_said_last_does_not_bring_it_back() -> None:
     assert table.of(9000)["0"].sample.running == 2
 
 
+def test_after_a_restart_that_was_seen_a_server_whose_clock_was_set_back_is_heard() -> None:
+    table = watching(9000)
+    table.put(stat_push(pid=1, start_ms=2_000_000, seq=9, running=1), NOW_NS)
+    table.drop(9000)
+    assert table.of(9000) == {}
+    assert table.put(stat_push(pid=2, start_ms=1_000_000, running=2), NOW_NS)
+    assert table.of(9000)["0"].sample.running == 2
+
+
 def test_made_up_engines_take_no_more_room_than_there_is() -> None:
     table = watching(9000)
     taken = [table.put(stat_push(engine=engine), NOW_NS) for engine in range(push_table.MOST_PUSHES + 10)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.discovery import rank_card
 from agent.evidence import Evidence, Healthy, Refused
 from agent.health import verdict
 from agent.port_state import PortState, fold, introduce
-from agent.pushed_load import PAGE_EVERY_S, QUIET_S, fold_pushes, needs_page
+from agent.pushed_load import PAGE_EVERY_S, QUIET_S, fold_pushes, is_over, needs_page
 from agent.rank_state import RankTrack
 from agent.stat_push import EnginePush
 from agent.targets import parse_targets
@@ -15,6 +17,7 @@ from tests.agent.pushed import engine_push
 from tests.agent.samples import ABOUT, answered, engine, settings
 
 SETTINGS = settings()
+TARGET = parse_targets("127.0.0.1:9000")[0]
 
 
 def looked(port: PortState, evidence: Evidence) -> PortState:
@@ -23,7 +26,7 @@ def looked(port: PortState, evidence: Evidence) -> PortState:
 
 def read(**engine_fields: float | None) -> PortState:
     """A port whose page was asked for at 4 s; its rank is introduced."""
-    port = looked(PortState(target=parse_targets("127.0.0.1:9000")[0]), answered(engine(**engine_fields), at_s=4.0))
+    port = looked(PortState(target=TARGET), answered(engine(**engine_fields), at_s=4.0))
     track = port.ranks[0]
     return introduce(port, [rank_card(track.rank, port.target, track.sample, track.incarnation.text, ABOUT, SETTINGS)])
 
@@ -52,7 +55,7 @@ def test_what_only_the_page_tells_is_kept() -> None:
 
 
 def test_nothing_is_believed_before_the_page_was_read() -> None:
-    fresh = PortState(target=parse_targets("127.0.0.1:9000")[0])
+    fresh = PortState(target=TARGET)
     assert pushed(fresh, engine_push()) == fresh
 
 
@@ -147,13 +150,31 @@ def test_a_restarted_rank_begins_with_its_page() -> None:
 
 
 def test_a_page_that_does_not_say_when_its_servers_began_goes_with_several_that_push() -> None:
-    target = parse_targets("127.0.0.1:9000")[0]
     page = answered(engine(created_s=None), at_s=4.0, process_start_s=None)
-    port = looked(PortState(target=target), page)
+    port = looked(PortState(target=TARGET), page)
     one = engine_push(5.0, steps=1)
     several = EnginePush(None, 5.0, one.sample)
     assert track_of(pushed(port, one)).source is Source.PAGE
     assert track_of(pushed(port, several)).source is Source.PUSH
+
+
+@pytest.mark.parametrize("process_start_s", [1000.0, None])
+def test_what_was_pushed_before_nobody_listened_is_over(process_start_s: float | None) -> None:
+    before = looked(PortState(target=TARGET), answered(at_s=4.0, process_start_s=process_start_s))
+    assert is_over(before, looked(before, Refused()))
+    assert not is_over(before, looked(before, Healthy(5.0)))
+    assert not is_over(before, looked(before, answered(at_s=5.0, process_start_s=process_start_s)))
+
+
+def test_what_servers_pushed_that_do_not_say_when_they_began_is_over_as_soon_as_a_page_shows_others() -> None:
+    def page(steps: float, at_s: float) -> Evidence:
+        return answered(engine(created_s=None, steps=steps), at_s=at_s, process_start_s=None)
+
+    before = looked(PortState(target=TARGET), page(9.0, 4.0))
+    assert is_over(before, looked(before, page(1.0, 5.0)))
+    # What is pushed after a refusal, and before the first page, is of the servers of that page.
+    refused = looked(before, Refused())
+    assert not is_over(refused, looked(refused, page(1.0, 5.0)))
 
 
 def test_a_sleeping_engine_is_down_as_soon_as_it_says_so_though_it_has_no_step() -> None:
