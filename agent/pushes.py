@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -36,21 +37,26 @@ class Pushes:
 
     def __init__(self, bound: socket.socket | None) -> None:
         self._socket = bound
-        self._targets: set[Target] = set()
+        self._targets: Counter[Target] = Counter()
         self._table = PushTable()
         self._news = asyncio.Event()
         self._taken = 0
         self.unreadable = 0
 
-    async def watch(self, target: Target) -> None:
-        """Keep what is pushed of a port from now on, unless its rank is on another machine."""
-        if self._socket is not None and await is_on_this_machine(target.host):
-            self._targets.add(target)
-            self._table.watch(target.port)
+    async def watch(self, target: Target) -> bool:
+        """Keep what is pushed of a port, unless its rank is on another machine; whether it is to be forgotten again.
+
+        A port that is taken away and added again is watched twice for a moment.
+        """
+        if self._socket is None or not await is_on_this_machine(target.host):
+            return False
+        self._targets[target] += 1
+        self._table.watch(target.port)
+        return True
 
     def forget(self, target: Target) -> None:
-        """Keep nothing of a port any longer."""
-        self._targets.discard(target)
+        """Keep nothing of a port any longer, unless it is watched again."""
+        self._targets -= Counter([target])
         if all(other.port != target.port for other in self._targets):
             self._table.forget(target.port)
 

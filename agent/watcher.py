@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+import anyio
 import msgspec
 
 from agent.discovery import Description, rank_card
@@ -58,13 +59,10 @@ class Watcher:
     async def run(self) -> None:
         """Look at the port and introduce its ranks until cancelled."""
         target = self.port.target
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pushes.watch(target), name=f"hear of {target.name}")
-                tasks.create_task(self._keep_looking(), name=f"look at {target.name}")
-                tasks.create_task(self._keep_introducing(), name=f"introduce ranks of {target.name}")
-        finally:
-            self._pushes.forget(target)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hear(), name=f"hear of {target.name}")
+            tasks.create_task(self._keep_looking(), name=f"look at {target.name}")
+            tasks.create_task(self._keep_introducing(), name=f"introduce ranks of {target.name}")
 
     def fold_pushes(self) -> None:
         """Take in what the port's engines have pushed by now."""
@@ -72,6 +70,14 @@ class Watcher:
         self.port = fold_pushes(before, self._pushes.of(before.target))
         if self.port is not before:
             self._changed()
+
+    async def _hear(self) -> None:
+        target = self.port.target
+        if await self._pushes.watch(target):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._pushes.forget(target)
 
     async def _keep_looking(self) -> None:
         while True:

@@ -86,3 +86,17 @@ async def test_of_engines_that_push_much_none_is_dropped(tmp_path: Path) -> None
                 await asyncio.sleep(0)
         await folds.until_known(engine.pushed)
         assert engine.dropped == 0
+
+
+async def test_a_port_that_is_added_again_before_it_is_gone_is_still_heard(tmp_path: Path) -> None:
+    path, target = str(tmp_path / "stats.sock"), Target("127.0.0.1", PORT)
+    with stat_socket(path) as bound, closing(Engine(path)) as engine:
+        pushes = Pushes(bound)
+        for _ in range(2):
+            assert await pushes.watch(target)
+        pushes.forget(target)
+        engine.push()
+        assert pushes.of(target)["0"].sample.prompt_tokens == 1
+        pushes.forget(target)
+        engine.push()
+        assert pushes.of(target) == {}
