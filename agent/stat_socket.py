@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 OFF = "off"
 _RECEIVE_BYTES = 4 << 20
 _OWNER_ONLY = 0o600
+_HELD = "another agent listens there"
 
 
 def default_path() -> Path:
@@ -58,10 +60,8 @@ def _own_default() -> Path:
 @contextmanager
 def _bound(path: Path) -> Iterator[socket.socket]:
     with _locked(path), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
-        if path.exists() and not path.is_socket():
-            raise StatSocketError(f"stat socket {path}: there is something else of that name")
         try:
-            path.unlink(missing_ok=True)
+            _make_room(path)
             bound.setblocking(False)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
             before = os.umask(0o777 & ~_OWNER_ONLY)
@@ -69,6 +69,8 @@ def _bound(path: Path) -> Iterator[socket.socket]:
                 bound.bind(str(path))
             finally:
                 os.umask(before)
+        except StatSocketError:
+            raise
         except OSError as error:
             raise StatSocketError(f"stat socket {path}: {error.strerror or error}") from error
         try:
@@ -78,9 +80,27 @@ def _bound(path: Path) -> Iterator[socket.socket]:
                 path.unlink(missing_ok=True)
 
 
+def _make_room(path: Path) -> None:
+    """Remove what a killed agent left. Raises StatSocketError where it is no socket, or somebody listens on it."""
+    if not os.path.lexists(path):
+        return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise StatSocketError(f"stat socket {path}: there is something else of that name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:  # a stream socket, which somebody listens on
+                raise
+    raise StatSocketError(f"stat socket {path}: another program listens there")
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the path against other agents. A lock, as a socket that is left of a killed agent looks like one in use."""
+    """Holds the path against other agents: two that find what a killed one left must not both take its place."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         lock = os.open(path.with_name(f"{path.name}.lock"), flags, _OWNER_ONLY)
@@ -88,9 +108,10 @@ def _locked(path: Path) -> Iterator[None]:
         raise StatSocketError(f"stat socket {path}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except OSError as error:
         os.close(lock)
-        raise StatSocketError(f"stat socket {path}: another agent listens there") from error
+        is_held = isinstance(error, BlockingIOError)
+        raise StatSocketError(f"stat socket {path}: {_HELD if is_held else error.strerror}") from error
     try:
         yield
     finally:

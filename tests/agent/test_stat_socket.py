@@ -62,6 +62,34 @@ def test_what_is_no_socket_is_left_alone(path: Path) -> None:
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_socket_that_another_program_listens_on_is_left_to_it(path: Path, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_UNIX, kind) as other:
+        other.bind(str(path))
+        if kind is socket.SOCK_STREAM:
+            other.listen()
+        with pytest.raises(StatSocketError, match=f"{path}: another program listens there"), stat_socket(str(path)):
+            pass
+        with socket.socket(socket.AF_UNIX, kind) as client:
+            client.connect(str(path))
+
+
+def test_a_lock_that_was_cleaned_away_costs_the_first_agent_nothing(path: Path) -> None:
+    with stat_socket(str(path)) as first:
+        assert first is not None
+        path.with_name(f"{path.name}.lock").unlink()
+        with pytest.raises(StatSocketError, match="another program listens there"), stat_socket(str(path)):
+            pass
+        assert path.is_socket()
+
+
+def test_a_link_is_no_socket_wherever_it_leads(path: Path) -> None:
+    path.symlink_to("nowhere")
+    with pytest.raises(StatSocketError, match="something else"), stat_socket(str(path)):
+        pass
+    assert path.is_symlink()
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StatSocketError, match="no-such-folder"), stat_socket(str(tmp_path / "no-such-folder" / "s")):
         pass
