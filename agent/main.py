@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 
@@ -13,10 +14,11 @@ from agent.auto.run import AutoNode
 from agent.launch.launched_node import attached_settings, run_launched
 from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
+from agent.launch.rank_command import STAT_SOCKET
 from agent.node import run_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
-from agent.stat_socket import stat_socket
+from agent.stat_socket import OFF, stat_socket
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember
@@ -51,12 +53,19 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
 
 async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """The same for ranks that this agent starts, and stops before it ends."""
-    plan = make_plan(settings.launching, settings.redis, settings.dp_group, os.environ)
+    environment = _environment_of_ranks(settings.stat_socket)
+    plan = make_plan(settings.launching, settings.redis, settings.dp_group, environment)
     settings = attached_settings(settings, plan)
     async with open_store(settings.redis) as store:
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         await _ask_once(store, settings)
         await run_launched(settings, plan, reporter, ready, _member(store, settings, plan))
+
+
+def _environment_of_ranks(socket_path: str) -> dict[str, str]:
+    """The agent's, with the stat socket that it takes, wherever the ranks are started; without one if it takes none."""
+    others = {name: value for name, value in os.environ.items() if name != STAT_SOCKET}
+    return others if socket_path in {"", OFF} else others | {STAT_SOCKET: str(Path(socket_path).absolute())}
 
 
 async def _serve_found(settings: AgentSettings, ready: Callable[[str], None]) -> None:

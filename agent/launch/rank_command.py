@@ -13,6 +13,8 @@ from agent.launch.template_text import ArgumentSet
 
 OURS = "FOREBAY_"
 """Our variables are not for ranks: a store's password may stand in them."""
+STAT_SOCKET = "FOREBAY_STAT_SOCKET"
+"""But this one is: it tells a rank's stat logger where its agent listens."""
 
 
 class RankCommand(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,7 @@ def rank_commands(
     log_dir: str,
 ) -> tuple[RankCommand, ...]:
     """The commands of all of a node's ranks; `program` is what starts the template, `folder` where it stands."""
-    inherited = {name: value for name, value in environment.items() if not name.startswith(OURS)}
+    inherited = {name: value for name, value in environment.items() if not name.startswith(OURS) or name == STAT_SOCKET}
     return tuple(
         RankCommand(
             index=index,

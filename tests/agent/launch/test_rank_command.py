@@ -76,3 +76,8 @@ def test_no_rank_sees_what_is_set_for_the_agent() -> None:
         launching(dp_size=1), arguments(), environment={"FOREBAY_REDIS": "redis://:secret@r", "MODEL": "m"}
     )
     assert command.environment == {"MODEL": "m"}
+
+
+def test_a_rank_is_told_where_its_agent_listens_for_what_it_pushes() -> None:
+    (command,) = commands(launching(dp_size=1), arguments(), environment={"FOREBAY_STAT_SOCKET": "/run/s"})
+    assert command.environment == {"FOREBAY_STAT_SOCKET": "/run/s"}

@@ -95,7 +95,7 @@ def launched(
             ROLE: role,
             "MODEL": "m",
             "SERVED_NAME": "sim",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'vllm_plugin'}",
             "PATH": f"{vllm}:{os.environ['PATH']}",
         }.items():
             environment.setenv(variable, value)

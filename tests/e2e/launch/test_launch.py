@@ -1,5 +1,6 @@
 """Nodes whose agents start their ranks, as real processes: whole lives of them."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from forebay.main import main
 from tests.e2e.launch.launching import TEMPLATES, launched
 from tests.gateway.gateway_process import ForebayProcess, forebay_process
 from tests.gateway.running import COMPLETIONS
@@ -174,4 +177,21 @@ def test_what_runs_when_the_agent_is_told_to_end_is_answered(
             node.tell(signal.SIGTERM)
             said += "".join(text)
         assert said.endswith("data: [DONE]\n\n")
+        assert node.exit_code() == 0
+
+
+def test_a_launched_rank_pushes_to_the_socket_that_its_agent_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = (*ONE, str(free_row(1)), "--stat-socket", "stats.sock")
+
+    def sources() -> list[str]:
+        told = CliRunner().invoke(main, ["status", "--redis", redis_url, "--json"]).stdout
+        return [rank["source"] for rank in json.loads(told)["ranks"]]
+
+    with launched(tmp_path, monkeypatch, redis_url, CUDA["decode"], "decode", *options) as node:
+        node.agent.wait_until_ready()
+        node.until(lambda: sources() == ["push"], "the status shows that it pushes")
+        node.tell(signal.SIGTERM)
         assert node.exit_code() == 0
