@@ -10,13 +10,16 @@ import msgspec
 from agent.discovery import rank_names
 from agent.evidence import Answered, Evidence, Healthy
 from agent.health import PortHealth, judge
-from agent.incarnation import stamp
+from agent.incarnation import stamp, went_backwards
 from agent.metrics_page import EngineSample
 from agent.progress import moved
 from agent.rank_state import RankTrack, first_track, next_track
 from agent.settings import AgentSettings
 from agent.targets import Target
 from scheduler.messages import RankCard, Source
+
+_MOST_BEHIND_S = 1.0
+"""Between a push and the same step on a page, on a busy machine."""
 
 
 class PortState(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,11 +79,17 @@ def fold(port: PortState, evidence: Evidence, settings: AgentSettings, fresh_suf
 def _paged(
     track: RankTrack, sample: EngineSample, evidence: Answered, fresh_suffix: str, *, was_refused: bool
 ) -> RankTrack:
-    """The rank after a page. Of a life that has pushed since the page was asked for, the page says nothing newer."""
+    """The rank after a page. Of a life that has pushed since the page was asked for, the page says nothing newer.
+
+    Nor does one that is a little behind: each server pushes a step before its metrics have it, and of several servers
+    another may have written the page meanwhile. After a restart the old ones do not push.
+    """
     start_s, asked_at_s = evidence.page.process_start_s, evidence.asked_at_s
     is_same_life = stamp(start_s, sample.created_s) == track.incarnation.stamp and not was_refused
-    if track.source is Source.PUSH and is_same_life and asked_at_s <= track.pushed_at_s:
-        return msgspec.structs.replace(track, present=True)
+    if track.source is Source.PUSH and is_same_life:
+        behind_s = _MOST_BEHIND_S if went_backwards(track.sample, sample) else 0.0
+        if asked_at_s <= track.pushed_at_s + behind_s:
+            return msgspec.structs.replace(track, present=True)
     after = next_track(track, sample, start_s, asked_at_s, fresh_suffix, was_refused=was_refused)
     is_told_all = after.incarnation == track.incarnation and not moved(track.sample, sample)
     return msgspec.structs.replace(after, source=track.source if is_told_all else Source.PAGE)

@@ -177,6 +177,17 @@ def test_what_servers_pushed_that_do_not_say_when_they_began_is_over_as_soon_as_
     assert not is_over(refused, looked(refused, page(1.0, 5.0)))
 
 
+def test_a_page_that_another_server_wrote_before_the_last_push_was_in_it_is_no_restart() -> None:
+    page = answered(engine(created_s=None, steps=2.0), at_s=4.0, process_start_s=None)
+    port = looked(PortState(target=TARGET), page)
+    port = pushed(port, EnginePush(None, 5.0, engine_push(steps=3, running=1).sample))
+    late = looked(port, answered(engine(created_s=None, steps=2.0), at_s=5.01, process_start_s=None))
+    assert track_of(late).incarnation == track_of(port).incarnation
+    assert (track_of(late).sample.steps, track_of(late).source) == (3, Source.PUSH)
+    anew = looked(port, answered(engine(created_s=None, steps=2.0), at_s=6.5, process_start_s=None))
+    assert track_of(anew).incarnation != track_of(port).incarnation
+
+
 def test_a_sleeping_engine_is_down_as_soon_as_it_says_so_though_it_has_no_step() -> None:
     port = looked(pushed(read(), engine_push(5.0, steps=1)), Healthy(9.0))
     port = pushed(port, engine_push(9.5, awake=0, steps=1))
