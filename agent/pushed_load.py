@@ -61,14 +61,14 @@ def is_of(push: EnginePush, port: PortState) -> bool:
 def is_over(before: PortState, after: PortState) -> bool:
     """Whether all that was pushed before a look was of a life that the look showed to be over.
 
-    Where the page says when its server began, a push of another life is known by that; but the clock may have been
-    set back between the two, and pages of several servers do not say it.
+    A push of another server is mostly known by when that began. But pages of several servers do not say it, the clock
+    may have been set back, and a server that makes its metrics anew (elastic EP) goes on without stat loggers.
     """
     if after.health.was_refused:
         return True
     known = {track.rank: track.incarnation for track in before.ranks}
     is_anew = any(track.incarnation != known.get(track.rank, track.incarnation) for track in after.ranks)
-    return is_anew and after.process_start_s is None and not before.health.was_refused
+    return is_anew and not before.health.was_refused
 
 
 def pushed_sample(page: EngineSample, push: EngineSample) -> EngineSample:

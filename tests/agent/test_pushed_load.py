@@ -177,6 +177,12 @@ def test_what_servers_pushed_that_do_not_say_when_they_began_is_over_as_soon_as_
     assert not is_over(refused, looked(refused, page(1.0, 5.0)))
 
 
+def test_a_server_that_makes_its_metrics_anew_is_read_by_its_page_from_then_on() -> None:
+    before = pushed(read(steps=9.0), engine_push(5.0, steps=9))
+    after = looked(before, answered(engine(created_s=1001.5, steps=1.0), at_s=14.0))
+    assert is_over(before, after)
+
+
 def test_a_page_that_another_server_wrote_before_the_last_push_was_in_it_is_no_restart() -> None:
     page = answered(engine(created_s=None, steps=2.0), at_s=4.0, process_start_s=None)
     port = looked(PortState(target=TARGET), page)
