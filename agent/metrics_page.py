@@ -9,7 +9,7 @@ a token, so it stands still during a long chunked prefill. `kv_cache_usage_perc`
 Counters carry `_total` on the wire, not in every version. `num_gpu_blocks` is the sum over the API server's engines,
 `kv_cache_size_tokens` (0.32) is per engine. `request_prefill_kv_computed_tokens` leaves out cached tokens, but not
 those pulled from a prefill rank (a captured decode rank shows 2907 and computed none). With several API servers the
-page has neither `process_*` nor `*_created`.
+page has neither `process_*` nor `*_created`, and an engine's load only after its first step.
 
 FastDeploy (sources of 2025, not run) has vLLM's old names under `fastdeploy:` and no `engine` label. Its prefill times
 are of tokenizing, so they are not believed. Its KV cache is `max_gpu_block_num` blocks.
@@ -137,9 +137,9 @@ def parse_metrics(page: bytes) -> MetricsPage:
             caches[engine] = labels
         elif name not in _ONE_OF or _ONE_OF[name] in labels.items():
             numbers.setdefault(engine, {})[name] = value
-    engines = sorted(
-        (engine for engine, values in numbers.items() if b"num_requests_running" in values), key=_label_order
-    )
+    told = {engine for engine, values in numbers.items() if b"num_requests_running" in values}
+    stepless = {engine for engine, values in numbers.items() if values.get(b"iteration_tokens_total_count") == 0}
+    engines = sorted(told | stepless, key=_label_order)
     if not engines:
         raise PageError("no vllm:num_requests_running on the page (is vLLM run with --disable-log-stats?)")
     samples = tuple(
@@ -164,7 +164,7 @@ def _series(page: bytes) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
 def _sample(engine: str, values: Mapping[bytes, float], cache: CacheConfig | None) -> EngineSample:
     return EngineSample(
         engine=engine,
-        running=max(0, round(values[b"num_requests_running"])),
+        running=max(0, round(values.get(b"num_requests_running", 0.0))),
         waiting=max(0, round(values.get(b"num_requests_waiting", 0.0))),
         kv_usage=min(1.0, max(0.0, _first(values, b"kv_cache_usage_perc", b"gpu_cache_usage_perc"))),
         steps=values.get(b"iteration_tokens_total_count", 0.0),

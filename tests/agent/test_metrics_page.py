@@ -30,6 +30,22 @@ def test_a_real_page_under_load_is_read() -> None:
     assert engine.kv_usage == pytest.approx(0.01098666341135901)
 
 
+def test_an_engine_behind_several_servers_that_had_no_step_yet_is_idle() -> None:
+    page = page_bytes("servers_fresh")
+    assert b"num_requests_running{" not in page
+    assert parse_metrics(page).process_start_s is None
+    engine = only(page)
+    assert (engine.running, engine.waiting, engine.kv_usage, engine.steps, engine.awake) == (0, 0, 0.0, 0.0, True)
+    assert engine.cache is not None
+    assert engine.cache.capacity_tokens == 65_536
+
+
+def test_an_engine_that_had_steps_and_does_not_tell_its_load_is_none() -> None:
+    page = page_bytes("idle").replace(b"vllm:num_requests_running", b"vllm:other")
+    with pytest.raises(PageError, match="num_requests_running"):
+        parse_metrics(page)
+
+
 @pytest.mark.parametrize(
     ("name", "computed_tokens"),
     [
