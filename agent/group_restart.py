@@ -13,6 +13,7 @@ import msgspec
 
 from agent.errors import GroupClaimedError, GroupDownError
 from agent.group_plan import Action, Announce, Confirm, End, GiveUp, Here, Rest, Start, Stop, after, next_action
+from agent.rank_set import RankSet
 from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.group_generation import Cause, Claimed, Group, GroupPhase, Standing, Step, Wish
 
@@ -26,22 +27,6 @@ CLAIM_PATIENCE_S = 15.0
 _GOODBYE_DEADLINE_S = 2.0
 
 
-class RankSet(Protocol):
-    """All ranks of this node (agent.launch.rank_set.RankSet)."""
-
-    async def start(self) -> None:
-        """Start every rank; returns once the processes run."""
-        ...
-
-    async def stop(self) -> None:
-        """Stop every rank that runs; returns once nothing of them is left. Harmless where none runs."""
-        ...
-
-    async def next_exit(self) -> object:
-        """Returns when a rank has ended that was not stopped, after a start; `str` of it says which and how."""
-        ...
-
-
 class Member(Protocol):
     """The store's side (scheduler.group_member.GroupMember)."""
 
@@ -51,7 +36,7 @@ class Member(Protocol):
 
 
 class GroupRestart:
-    """One node of a DP group.
+    """One node of a DP group. Of the end of one of its `ranks` it is told in words which, and how.
 
     `is_ready` says whether all its ranks answer; `coordinated` returns once rank 0, started here or not, coordinates.
     """
@@ -60,7 +45,7 @@ class GroupRestart:
         self,
         node: str,
         member: Member,
-        ranks: RankSet,
+        ranks: RankSet[str],
         *,
         is_ready: Callable[[], bool],
         coordinated: Callable[[], Awaitable[None]],
@@ -155,7 +140,7 @@ class GroupRestart:
             self._news.set()
 
     async def _watch(self) -> None:
-        failure = str(await self._ranks.next_exit())
+        failure = await self._ranks.next_exit()
         log.warning("node %s: %s", self._node, failure)
         self._here = msgspec.structs.replace(self._here, failure=failure)
         self._news.set()

@@ -10,8 +10,8 @@ import anyio
 from agent.group_restart import GroupRestart, Member
 from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
-from agent.launch.rank_set import RankSet
 from agent.launch.readiness import LaunchedPort
+from agent.rank_set import RankExit, RankSet
 
 _LOOK_S = 0.1
 
@@ -22,7 +22,7 @@ class GroupUpkeep:
     def __init__(
         self,
         plan: LaunchPlan,
-        ranks: RankSet,
+        ranks: RankSet[RankExit],
         look: Callable[[], Sequence[LaunchedPort]],
         refused: Callable[[], Mapping[str, str]],
         member: Member,

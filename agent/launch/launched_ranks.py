@@ -15,7 +15,7 @@ from agent.launch.kept_rank import KeptRank, start_rank
 from agent.launch.node_look import refuse_taken_ports
 from agent.launch.processes import adopt_orphans, descendants, reap, tell
 from agent.launch.rank_command import RankCommand
-from agent.launch.rank_set import RankExit
+from agent.rank_set import RankExit
 
 _LOOK_AGAIN_S = 0.02
 

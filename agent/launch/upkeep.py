@@ -16,14 +16,14 @@ from agent.launch.after_exit import BeginAllAnew, BeginAnew, EndAll, GiveUp, Tri
 from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
 from agent.launch.rank_log import last_lines
-from agent.launch.rank_set import RankExit, RankSet
 from agent.launch.readiness import LaunchedPort
+from agent.rank_set import RankExit, RankSet
 
 log = logging.getLogger(__name__)
 _LOOK_S = 0.1
 
 
-class SingleRanks(RankSet, Protocol):
+class SingleRanks(RankSet[RankExit], Protocol):
     """A set whose ranks can be begun anew alone."""
 
     async def start_one(self, index: int) -> None:

@@ -5,7 +5,6 @@ that refuses a rank which comes anew alone.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import anyio
 
@@ -13,16 +12,6 @@ from simulator.server import RankCrashedError, serve
 from simulator.settings import RankSettings
 
 HOST = "127.0.0.1"
-
-
-@dataclass
-class Exit:
-    """The end of a rank that nobody asked for."""
-
-    said: str
-
-    def __str__(self) -> str:
-        return self.said
 
 
 class SimulatedRanks:
@@ -43,7 +32,7 @@ class SimulatedRanks:
         ]
         self._lives: list[asyncio.Task[None]] = []
         self._serving: set[int] = set()
-        self._exits: asyncio.Queue[Exit] = asyncio.Queue()
+        self._exits: asyncio.Queue[str] = asyncio.Queue()
         self.starts = 0
         self.ends_at_once = False
         self.refused: list[str] = []
@@ -73,14 +62,14 @@ class SimulatedRanks:
             await asyncio.wait(self._lives)
         self._lives = []
 
-    async def next_exit(self) -> Exit:
+    async def next_exit(self) -> str:
         return await self._exits.get()
 
     async def kill(self, index: int) -> None:
         """One rank ends as by kill -9; nobody here has asked for it."""
         self._lives[index].cancel()
         await asyncio.wait([self._lives[index]])
-        self._exits.put_nowait(Exit(f"rank {self._settings[index].data_parallel_rank} was killed"))
+        self._exits.put_nowait(f"rank {self._settings[index].data_parallel_rank} was killed")
 
     async def restart_alone(self, index: int) -> None:
         """One rank comes anew at once, as under somebody who knows of no group; nobody hears of its end."""
@@ -94,7 +83,7 @@ class SimulatedRanks:
             await serve(settings, lambda _line: self._serving.add(number))
         except RankCrashedError as error:
             self.refused.append(str(error))
-            self._exits.put_nowait(Exit(f"rank {number} ended: {error}"))
+            self._exits.put_nowait(f"rank {number} ended: {error}")
         finally:
             self._serving.discard(number)
 

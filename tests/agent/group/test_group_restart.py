@@ -249,5 +249,5 @@ class _NoRanks:
     async def stop(self) -> None:
         """There are none."""
 
-    async def next_exit(self) -> object:
+    async def next_exit(self) -> str:
         raise AssertionError("not started")

@@ -10,9 +10,9 @@ from agent.discovery import rank_card
 from agent.errors import LaunchError
 from agent.launch.plan import LaunchPlan
 from agent.launch.rank_command import Arguments, rank_commands
-from agent.launch.rank_set import RankExit
 from agent.launch.readiness import LaunchedPort
 from agent.port_state import PortState, fold, introduce
+from agent.rank_set import RankExit
 from agent.targets import Target
 from scheduler.messages import RankCard
 from tests.agent.launch.samples import launching

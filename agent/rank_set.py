@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
+
+Exit_co = TypeVar("Exit_co", covariant=True)
 
 
 class RankExit(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +29,8 @@ class RankExit(msgspec.Struct, frozen=True, kw_only=True):
         return f"ended with exit code {self.returncode}"
 
 
-class RankSet(Protocol):
-    """All ranks that an agent launches on its node, as processes; whether they answer is not known here."""
+class RankSet(Protocol[Exit_co]):
+    """All ranks that an agent launches on its node; `Exit_co` says of one's end as much as its user has to know."""
 
     async def start(self) -> None:
         """Start all ranks; returns when their processes run. Raises LaunchError; then none is left."""
@@ -38,6 +40,6 @@ class RankSet(Protocol):
         """End all ranks with all that they started; returns when no process of any is left. Idempotent."""
         ...
 
-    async def next_exit(self) -> RankExit:
-        """Wait for the first end that nobody asked for. A cancelled wait loses none."""
+    async def next_exit(self) -> Exit_co:
+        """Wait for the first end that nobody asked for, after a start. A cancelled wait loses none."""
         ...
