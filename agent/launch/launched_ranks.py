@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import anyio
 
@@ -74,16 +75,20 @@ class LaunchedRanks:
         if self._others is None:
             self._see_to_orphans()
         refuse_taken_ports(command.port for command in commands)
-        try:
+        async with AsyncExitStack() as unless_all_run:
+            unless_all_run.push_async_callback(self._end_begun, commands)
             for command in commands:
                 self._told.discard(command.index)
                 self._kept[command.index] = await start_rank(command, self._stop_timeout_s)
             for command in commands:
                 await self._kept[command.index].started()
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self._end([command.index for command in commands], KILL)
-            raise
+            unless_all_run.pop_all()
+
+    async def _end_begun(self, commands: Sequence[RankCommand]) -> None:
+        """Of a start that has failed or was cancelled; a keeper that was being made may have begun its rank."""
+        with anyio.CancelScope(shield=True):
+            await self._end([command.index for command in commands], KILL)
+            await self._end_orphans()
 
     def _see_to_orphans(self) -> None:
         """What a keeper leaves, who was killed himself, comes to this process; its own children are none of these."""

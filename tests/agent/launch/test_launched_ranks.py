@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.polling import PATIENCE_S, until
 from tests.ports import free_row
 
 DEAF = "trap '' TERM; echo up; while true; do sleep 600; done"
+KEEPER_STARTS_S = 0.15
 
 
 class Node:
@@ -70,3 +73,18 @@ async def test_ranks_are_killed_at_any_moment_of_their_stop(tmp_path: Path) -> N
             await node.ranks.stop()
         tasks.cancel_scope.cancel()
     assert marked(node.mark) == {}
+
+
+async def test_a_start_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    for turns in range(0, 24, 3):
+        node = Node(tmp_path, "setsid sleep 600 & sleep 600", 2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.ranks.start, name="start")
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            time.sleep(KEEPER_STARTS_S)  # noqa: ASYNC251  # a busy machine: this process stands still, and keepers get on
+            tasks.cancel_scope.cancel()
+        left = marked(node.mark)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == {}, f"cancelled after {turns} turns of the loop"
