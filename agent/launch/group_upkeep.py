@@ -57,9 +57,17 @@ class GroupUpkeep:
 
         Raises, in an exception group, LaunchError where another agent has ranks of ours.
         """
+        said = ""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._see_them_ready, name="readiness of launched ranks")
-            said = await self._exit_or_late()
+
+            async def see_them_ready() -> None:
+                nonlocal said
+                if said := await self._late():
+                    tasks.cancel_scope.cancel()
+
+            tasks.start_soon(see_them_ready, name="readiness of launched ranks")
+            found = await self._ranks.next_exit()
+            said = f"rank {found.dp_rank} {found.how}; its log is {found.log_path}"
             tasks.cancel_scope.cancel()
         return said
 
@@ -67,24 +75,15 @@ class GroupUpkeep:
         """Whether all ranks are offered, in lives of this start. Raises LaunchError as `next_exit`."""
         return self._claims.none_are_made() and not self._missing()
 
-    async def _see_them_ready(self) -> None:
-        while True:
-            if self.is_ready():
-                return
-            await anyio.sleep(_LOOK_S)
-
-    async def _exit_or_late(self) -> str:
+    async def _late(self) -> str:
+        """What to say of ranks that are not ready in time; "" once all were."""
         timeout_s = self._plan.settings.ready_timeout_s
-        with anyio.move_on_after(self._begun_s + timeout_s - time.monotonic()):
-            return await self._described_exit()
-        if missing := self._missing():
-            late = f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
-            return f"{late} not ready after {timeout_s:g} s"
-        return await self._described_exit()
-
-    async def _described_exit(self) -> str:
-        found = await self._ranks.next_exit()
-        return f"rank {found.dp_rank} {found.how}; its log is {found.log_path}"
+        while not self.is_ready():
+            if time.monotonic() - self._begun_s > timeout_s and (missing := self._missing()):
+                late = f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
+                return f"{late} not ready after {timeout_s:g} s"
+            await anyio.sleep(_LOOK_S)
+        return ""
 
     def _missing(self) -> list[int]:
         ports = zip(self._look(), self._earlier, self._plan.commands, strict=True)

@@ -60,6 +60,7 @@ class Site:
         self.lives = [0, 0]
         if answers:
             self.ranks.when_started = self.answer
+        self.looks = 0
         self.refused: dict[str, str] = {}
         launch = launching(dp_size=2, **options)
         commands = rank_commands(
@@ -86,6 +87,7 @@ class Site:
         self.lives = [1, 1]
 
     def look(self) -> list[LaunchedPort]:
+        self.looks += 1
         return [
             LaunchedPort(port=_port(FIRST_PORT + index, life), complaint="is not offered: yet", stall_ms=10_000)
             for index, life in enumerate(self.lives)

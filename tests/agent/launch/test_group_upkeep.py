@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 
 from agent.errors import LaunchError
@@ -10,6 +13,7 @@ from agent.launch.group_upkeep import GroupUpkeep
 from forebay.causes import first_cause
 from scheduler.group_generation import Group, Standing, Wish
 from tests.agent.launch.site import Site
+from tests.polling import until
 
 
 class NoStore:
@@ -36,6 +40,22 @@ async def test_ranks_that_are_late_are_told_by_number() -> None:
     upkeep = upkeep_of(site)
     await upkeep.start()
     assert await upkeep.next_exit() == "ranks 0, 1 are not ready after 0.1 s"
+
+
+async def test_ranks_that_were_ready_in_time_are_late_no_more() -> None:
+    site = Site(is_group=True, ready_timeout_s=1.0)
+    upkeep = upkeep_of(site)
+    await upkeep.start()
+    begun_s = time.monotonic()
+    site.lives = [1, 1]
+    async with asyncio.TaskGroup() as tasks:
+        said = tasks.create_task(upkeep.next_exit(), name="the first exit")
+        seen = site.looks
+        await until(lambda: site.looks > seen + 1, "they are seen ready")
+        site.lives = [0, 0]
+        await until(lambda: time.monotonic() - begun_s > 1.2 or said.done(), "the time for them to get ready is over")
+        site.ranks.end(1)
+    assert said.result() == "rank 1 was ended by signal 9; its log is /no/log"
 
 
 async def test_members_of_a_group_that_another_agent_has_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
