@@ -123,6 +123,8 @@ class GroupRestart:
                 self._life = tasks.create_task(self._live(), name="the ranks of this node")
             case Stop(why=why):
                 log.warning("node %s stops its ranks of generation %d: %s", self._node, number, why)
+                if self._life is not None:
+                    self._life.cancel()  # here, lest it says in this very moment that the ranks have started
                 tasks.create_task(self._stop(), name="stop the ranks of this node")
             case End(wish=wish):
                 self._wish = wish
@@ -147,7 +149,6 @@ class GroupRestart:
 
     async def _stop(self) -> None:
         if self._life is not None:
-            self._life.cancel()
             await asyncio.wait([self._life])
         await self._ranks.stop()
         self._here = Here(self._node, self._here.at, was_ready=self._here.was_ready)
