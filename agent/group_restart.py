@@ -15,7 +15,7 @@ from agent.errors import GroupClaimedError, GroupDownError
 from agent.group_plan import Action, Announce, Confirm, End, GiveUp, Here, Rest, Start, Stop, after, next_action
 from agent.rank_set import RankSet
 from scheduler.errors import SchedulerError, StoreRejectedError
-from scheduler.group_generation import Cause, Claimed, Group, GroupPhase, Standing, Step, Wish
+from scheduler.group_generation import NONE, Cause, Claimed, Group, GroupPhase, Standing, Step, Wish
 
 log = logging.getLogger(__name__)
 LOOK_S = 1.0
@@ -58,6 +58,7 @@ class GroupRestart:
         self._complaint = ""
         self._awaited: tuple[str, ...] = ()
         self._was_heard = False
+        self._heard_of = NONE
         self._look_s = LOOK_S
         self._unclaimed_s = time.monotonic()
 
@@ -72,8 +73,9 @@ class GroupRestart:
             await self._follow(tasks)
 
     async def leave(self) -> None:
-        """Stop the ranks, and tell the group; it begins a generation anew where it had ranks of this node."""
-        wish = None if self._here.step is Step.STOPPED else Wish(Cause.LEFT, f"{self._node} has left")
+        """Stop the ranks, then tell the group, whose generation ends where this node has confirmed it."""
+        is_counted_on = self._here.at == self._heard_of != NONE
+        wish = Wish(Cause.LEFT, f"{self._node} has left") if is_counted_on else None
         await self._ranks.stop()
         with anyio.move_on_after(_GOODBYE_DEADLINE_S):
             try:
@@ -106,6 +108,7 @@ class GroupRestart:
             self._complaint = str(error)
             return None
         self._was_heard, self._complaint, self._wish = True, "", None
+        self._heard_of = said.generation if isinstance(said, Group) else self._heard_of
         return said
 
     def _do(self, action: Action, tasks: asyncio.TaskGroup) -> None:

@@ -12,7 +12,7 @@ from agent import group_restart
 from agent.group_restart import CLAIM_PATIENCE_S, GroupRestart
 from forebay.causes import first_cause
 from scheduler.errors import StoreUnavailableError
-from scheduler.group_generation import Claimed, Generation, Group, Member, Span, Standing, Step, Wish
+from scheduler.group_generation import Cause, Claimed, Generation, Group, Member, Span, Standing, Step, Wish
 
 NAME = "node-b"
 LONG_S = CLAIM_PATIENCE_S + 1
@@ -138,3 +138,23 @@ async def test_ranks_that_are_to_stop_are_not_said_to_have_started(monkeypatch: 
     assert words.told[len(FREE) :][:2] == [Step.ANNOUNCED, Step.STARTING]
     assert Step.STARTED not in words.told
     assert ranks.done == ["start", "stop"]
+
+
+async def test_a_node_that_leaves_a_generation_that_others_may_have_started_ends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = Words(*soon(*HELD_UP))
+    node = node_of(words, Ranks(), asyncio.Event(), monkeypatch)
+    assert await end_of(node, words) is None
+    words.heard = [(0, HELD_UP[-1])] * 9
+    await node.leave()
+    assert words.wishes[-1] == Wish(Cause.LEFT, "node-b has left")
+
+
+async def test_a_node_that_never_was_in_a_generation_ends_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Words(*soon(HELD_UP[0]))
+    node = node_of(words, Ranks(), asyncio.Event(), monkeypatch)
+    assert await end_of(node, words) is None
+    words.wishes.clear()
+    await node.leave()
+    assert words.wishes == []
