@@ -60,7 +60,7 @@ class GroupRestart:
         self._was_heard = False
         self._heard_of = NONE
         self._look_s = LOOK_S
-        self._unclaimed_s = time.monotonic()
+        self._claimed_s: float | None = None
 
     async def run(self) -> None:
         """Follow the group until cancelled; what runs then is for `leave` to stop.
@@ -90,9 +90,9 @@ class GroupRestart:
                 self._here = msgspec.structs.replace(self._here, step=Step.READY, was_ready=True)
             if (said := await self._tell()) is not None:
                 self._do(next_action(self._here, said), tasks)
-                self._check_claim(said)
                 is_on_its_way = isinstance(said, Group) and said.phase is not GroupPhase.RUNNING
                 self._look_s = min(SOON_S, LOOK_S) if is_on_its_way else LOOK_S
+            self._check_claim(said)
             await self._wait_for_news()
 
     async def _tell(self) -> Group | Claimed | None:
@@ -157,12 +157,15 @@ class GroupRestart:
         self._here = Here(self._node, self._here.at, was_ready=self._here.was_ready)
         self._news.set()
 
-    def _check_claim(self, said: Group | Claimed) -> None:
+    def _check_claim(self, said: Group | Claimed | None) -> None:
         """Raises GroupClaimedError when nothing runs here and another agent has had these ranks for long."""
-        if isinstance(said, Group) or self._here.step is not Step.STOPPED:
-            self._unclaimed_s = time.monotonic()
-        elif time.monotonic() - self._unclaimed_s > CLAIM_PATIENCE_S:
-            raise GroupClaimedError(f"node {self._node}: its ranks, or a group of another size, are {said.by}'s")
+        if not isinstance(said, Claimed) or self._here.step not in {Step.STOPPED, Step.ANNOUNCED}:
+            self._claimed_s = None
+            return
+        now_s = time.monotonic()
+        self._claimed_s = now_s if self._claimed_s is None else self._claimed_s
+        if now_s - self._claimed_s > CLAIM_PATIENCE_S:
+            raise GroupClaimedError(f"node {self._node}: its ranks, or a group of another size, belong to {said.by}")
 
     def _move(self, step: Step) -> None:
         self._here = msgspec.structs.replace(self._here, step=step)

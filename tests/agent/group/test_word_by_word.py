@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from agent import group_restart
+from agent.errors import GroupClaimedError
 from agent.group_restart import CLAIM_PATIENCE_S, GroupRestart
 from forebay.causes import first_cause
 from scheduler.errors import StoreUnavailableError
@@ -129,6 +130,27 @@ async def end_of(node: GroupRestart, words: Words) -> BaseException | None:
         except ExceptionGroup as error:
             return first_cause(error)
     return None
+
+
+async def claimed(words: Words, monkeypatch: pytest.MonkeyPatch) -> BaseException | None:
+    return await end_of(node_of(words, Ranks(), asyncio.Event(), monkeypatch), words)
+
+
+async def test_ranks_that_another_agent_has_for_long_end_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = await claimed(Words((0, TAKEN), (LONG_S, TAKEN)), monkeypatch)
+    assert isinstance(error, GroupClaimedError)
+    assert str(error) == "node node-b: its ranks, or a group of another size, belong to node-c, which has rank 1 of 2"
+
+
+async def test_so_do_ranks_that_are_claimed_when_they_may_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Words(*soon(*FREE), (0, TAKEN), (LONG_S, TAKEN))
+    assert isinstance(await claimed(words, monkeypatch), GroupClaimedError)
+    assert words.told[-1] is Step.ANNOUNCED
+
+
+async def test_a_claim_counts_from_when_it_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await claimed(Words((LONG_S, AWAY), (0, TAKEN)), monkeypatch) is None
+    assert await claimed(Words((0, TAKEN), (LONG_S, AWAY), (0, TAKEN)), monkeypatch) is None
 
 
 async def test_ranks_that_are_to_stop_are_not_said_to_have_started(monkeypatch: pytest.MonkeyPatch) -> None:
