@@ -23,7 +23,7 @@ from scheduler.group_generation import (
 from scheduler.group_rows import words
 
 NEVER = 1 << 53
-_RUNS = frozenset({Step.STARTING, Step.STARTED, Step.READY})
+_RUNS = frozenset({Step.STARTING, Step.STARTED, Step.READY, Step.DRAINING})
 _MAY_RUN = _RUNS | {Step.ANNOUNCED, Step.STOPPING}
 
 
@@ -92,6 +92,16 @@ class GiveUp(msgspec.Struct, frozen=True):
 Action = Rest | Confirm | Announce | Start | Stop | End | GiveUp
 
 
+def draining(here: Here) -> Here:
+    """Where the node is once its agent is told to end: what runs on its ranks goes on for a while."""
+    return msgspec.structs.replace(here, step=Step.DRAINING) if here.step in _RUNS else here
+
+
+def stopping(here: Here) -> Here:
+    """Where it is while its ranks are stopped for good."""
+    return here if here.step is Step.STOPPED else msgspec.structs.replace(here, step=Step.STOPPING)
+
+
 def after(here: Here, action: Action) -> Here:
     """Where the node is once it has begun an action."""
     match action:
@@ -119,6 +129,8 @@ def next_action(here: Here, said: Group | Claimed) -> Action:
 
 
 def _running(here: Here, group: Group) -> Action:
+    if here.step is Step.DRAINING and here.failure:
+        return Stop(here.failure)
     if here.at != group.generation:
         is_to_blame = bool(here.failure) and words(here.failure) == group.why
         if is_to_blame and not here.was_ready:

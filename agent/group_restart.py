@@ -5,14 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
 import msgspec
 
 from agent.errors import GroupClaimedError, GroupDownError
-from agent.group_plan import Action, Announce, Confirm, End, GiveUp, Here, Rest, Start, Stop, after, next_action
+from agent.group_plan import (
+    Action,
+    Announce,
+    Confirm,
+    End,
+    GiveUp,
+    Here,
+    Rest,
+    Start,
+    Stop,
+    after,
+    draining,
+    next_action,
+    stopping,
+)
 from agent.rank_set import RankSet
 from scheduler.errors import SchedulerError, StoreRejectedError
 from scheduler.group_generation import NONE, Cause, Claimed, Group, GroupPhase, Standing, Step, Wish
@@ -72,16 +87,49 @@ class GroupRestart:
         async with asyncio.TaskGroup() as tasks:
             await self._follow(tasks)
 
+    async def drain(self, until_empty: Callable[[], Awaitable[None]]) -> None:
+        """After `run`, let what runs on the ranks go on until `until_empty` returns, and tell the group meanwhile.
+
+        Ends earlier when the generation does: then the ranks of all nodes are stopped.
+        """
+        self._here = draining(self._here)
+        async with self._telling():
+            await until_empty()
+
     async def leave(self) -> None:
         """Stop the ranks, then tell the group, whose generation ends where this node has confirmed it."""
         is_counted_on = self._here.at == self._heard_of != NONE
         wish = Wish(Cause.LEFT, f"{self._node} has left") if is_counted_on else None
-        await self._ranks.stop()
+        self._here = stopping(self._here)
+        async with self._telling():
+            await self._ranks.stop()
         with anyio.move_on_after(_GOODBYE_DEADLINE_S):
             try:
                 await self._member.tell(Standing(self._here.at, Step.LEFT), wish)
             except SchedulerError as error:
                 log.warning("node %s leaves its DP group without a word: %s", self._node, error)
+
+    @asynccontextmanager
+    async def _telling(self) -> AsyncIterator[None]:
+        """Tell the group where this node is. What is done within is cancelled when its ranks are to stop."""
+        over = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            with anyio.CancelScope() as within:
+                tasks.start_soon(self._tell_until, over, within, name="tell the group where this node is")
+                yield
+            # No word is cut off under way: it could arrive after the last one, as if this node were back.
+            over.set()
+
+    async def _tell_until(self, over: anyio.Event, within: anyio.CancelScope) -> None:
+        """Of one that has confirmed no generation there is nothing to tell: it has no ranks."""
+        while self._here.at != NONE and not over.is_set():
+            said = await self._tell()
+            if said is not None and isinstance(action := next_action(self._here, said), Stop):
+                log.warning("node %s waits no longer for what runs on its ranks: %s", self._node, action.why)
+                within.cancel()
+                return
+            with anyio.move_on_after(LOOK_S):
+                await over.wait()
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -159,7 +207,7 @@ class GroupRestart:
 
     def _check_claim(self, said: Group | Claimed | None) -> None:
         """Raises GroupClaimedError when nothing runs here and another agent has had these ranks for long."""
-        if not isinstance(said, Claimed) or self._here.step not in {Step.STOPPED, Step.ANNOUNCED}:
+        if not isinstance(said, Claimed) or said.is_ending or self._here.step not in {Step.STOPPED, Step.ANNOUNCED}:
             self._claimed_s = None
             return
         now_s = time.monotonic()

@@ -39,13 +39,21 @@ exec {sys.executable} -m forebay rank --port $2 --role decode --data-parallel-si
 class Nodes:
     """The agents of a group; node n has the ranks from n * `ranks` on, which listen on first_port and those after.
 
-    They are looked at each `look_ms`.
+    They are looked at each `look_ms`, and requests may run on for `drain_s` after SIGTERM.
     """
 
     def __init__(
-        self, folder: Path, redis_url: str, nodes: int, ranks: int, first_port: int, look_ms: int = 1000
+        self,
+        folder: Path,
+        redis_url: str,
+        nodes: int,
+        ranks: int,
+        first_port: int,
+        *,
+        look_ms: int = 1000,
+        drain_s: int = 0,
     ) -> None:
-        self._look_ms = look_ms
+        self._look_ms, self._drain_s = look_ms, drain_s
         self._folder, self._redis_url = folder, redis_url
         self.nodes, self.ranks, self.first_port = nodes, ranks, first_port
         self.agents: dict[int, subprocess.Popen[bytes]] = {}
@@ -74,7 +82,7 @@ class Nodes:
             "log-dir": self._folder / f"logs-{node}",
             "scrape-ms": self._look_ms,
             "idle-scrape-ms": self._look_ms,
-            "drain-timeout-s": 0,
+            "drain-timeout-s": self._drain_s,
         }
         command = [f"--{name}={value}" for name, value in options.items()]
         with (self._folder / f"agent-{node}.log").open("ab") as log:

@@ -33,7 +33,8 @@ NONE = Generation()
 
 class Step(StrEnum):
     """How far a member is: `announced` it may start its ranks from now on; `started`, they run and rank 0's
-    coordinator takes connections; `ready`, they answer.
+    coordinator takes connections; `ready`, they answer; `draining`, its agent ends, and what runs on them goes on until
+    they are stopped.
     """
 
     STOPPED = "stopped"
@@ -41,8 +42,12 @@ class Step(StrEnum):
     STARTING = "starting"
     STARTED = "started"
     READY = "ready"
+    DRAINING = "draining"
     STOPPING = "stopping"
     LEFT = "left"
+
+
+_ANSWER = frozenset({Step.READY, Step.DRAINING})
 
 
 class Cause(StrEnum):
@@ -69,9 +74,13 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """Another agent, which is heard, has ranks that this one says it has, or says that the group has another size."""
+    """Another agent, which is heard, has ranks that this one says it has, or says that the group has another size.
+
+    `is_ending`: its ranks drain or are stopped, and it may have none soon.
+    """
 
     by: str
+    is_ending: bool = False
 
 
 class GroupPhase(StrEnum):
@@ -150,9 +159,11 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         steps = {member.step for member in self.members}
         if self.has_given_up:
             return GroupPhase.DOWN
+        if Step.STOPPING in steps:
+            return GroupPhase.STOPPING
         if self.awaited():
             return GroupPhase.STOPPING if steps - {Step.STOPPED} else GroupPhase.STARTING
-        return GroupPhase.RUNNING if steps == {Step.READY} else GroupPhase.STARTING
+        return GroupPhase.RUNNING if steps and steps <= _ANSWER else GroupPhase.STARTING
 
     def member(self, name: str) -> Member | None:
         """The member of this name."""

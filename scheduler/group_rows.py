@@ -57,4 +57,7 @@ def words(why: str) -> str:
 def claimed(row: bytes) -> Claimed:
     """Who a member's row is of."""
     member = next(_members([row.decode(errors="replace")]), None)
-    return Claimed(f"{member.name}, which has {member.span} of {member.span.size}" if member else "another agent")
+    if member is None:
+        return Claimed("another agent")
+    is_ending = member.step in {Step.DRAINING, Step.STOPPING}
+    return Claimed(f"{member.name}, which has {member.span} of {member.span.size}", is_ending)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
@@ -37,6 +37,10 @@ class GroupUpkeep:
     async def run(self) -> None:
         """Follow the group until cancelled. Raises, in an exception group, LaunchError and StoreRejectedError."""
         await self._group.run()
+
+    async def drain(self, until_empty: Callable[[], Awaitable[None]]) -> None:
+        """Let what runs go on until `until_empty` returns, or the generation ends; the group is told meanwhile."""
+        await self._group.drain(until_empty)
 
     async def leave(self) -> None:
         """Stop the ranks and leave the group."""

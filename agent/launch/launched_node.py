@@ -55,10 +55,10 @@ async def run_launched(
     when the store has accepted all ranks. Raises, in an exception group, LaunchError, StoreRejectedError and
     TlsFileError.
     """
-    leaving = AsyncExitStack()
     line = ReadyLine(settings, ready, waits_for_all=True, more=f"; logs in {plan.log_dir}")
     ranks = LaunchedRanks(plan.commands, plan.settings.stop_timeout_s)
     serving, draining = anyio.CancelScope(), anyio.CancelScope()
+    leaving = AsyncExitStack()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_heed_signals, serving, draining, ranks, name="signals")
         try:
@@ -67,18 +67,22 @@ async def run_launched(
                 def look() -> list[LaunchedPort]:
                     return _ports(node, settings)
 
-                upkeep: Upkeep | GroupUpkeep = Upkeep(plan, ranks, look, node.refused)
-                if member:
-                    upkeep = GroupUpkeep(plan, ranks, look, node.refused, member, settings.node_name)
-                    leaving.push_async_callback(upkeep.leave)
+                async def until_empty() -> None:
+                    await node.leave()
+                    await _until_empty(look, settings, plan.settings.drain_timeout_s)
+
+                upkeep: Upkeep | GroupUpkeep = (
+                    GroupUpkeep(plan, ranks, look, node.refused, member, settings.node_name)
+                    if member
+                    else Upkeep(plan, ranks, look, node.refused)
+                )
+                leaving.push_async_callback(upkeep.leave)
                 with serving:
                     await upkeep.run()
-                await node.leave()
                 with draining:
-                    await _until_empty(look, settings, plan.settings.drain_timeout_s)
+                    await upkeep.drain(until_empty)
         finally:
             with anyio.CancelScope(shield=True):
-                await ranks.stop()
                 await leaving.aclose()
         tasks.cancel_scope.cancel()
 

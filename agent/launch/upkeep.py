@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, assert_never
 
 import anyio
@@ -68,6 +68,14 @@ class Upkeep:
                 port = self._plan.commands[found.index].port
                 await self._follow(found.index, f"rank {found.dp_rank} (port {port}) {found.how}")
             await self._begin_due()
+
+    async def drain(self, until_empty: Callable[[], Awaitable[None]]) -> None:
+        """Let what runs go on until `until_empty` returns."""
+        await until_empty()
+
+    async def leave(self) -> None:
+        """Stop the ranks."""
+        await self._ranks.stop()
 
     def _next_due(self) -> float:
         left_s = min(self._due_s.values(), default=math.inf) - time.monotonic()

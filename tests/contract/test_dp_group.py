@@ -132,6 +132,14 @@ async def test_ranks_of_a_member_that_is_heard_cannot_be_claimed(world: World) -
     assert said == Claimed("b, which has ranks 2-3 of 4")
 
 
+async def test_whoever_claims_ranks_hears_that_they_drain(world: World) -> None:
+    _, b, at = await two(world)
+    for step, is_ending in ((Step.READY, False), (Step.DRAINING, True), (Step.STOPPING, True)):
+        await tell(b, Standing(at, step))
+        said = await member(world, "c", 2).tell(AT_FIRST)
+        assert said == Claimed("b, which has ranks 2-3 of 4", is_ending)
+
+
 async def test_ranks_of_a_silent_member_go_to_who_says_that_it_has_them(world: World) -> None:
     a, b, at = await two(world)
     await world.passes(SILENT_MS)

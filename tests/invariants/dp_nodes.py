@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.group_plan import Action, End, GiveUp, Here, Start, after, next_action
+from agent.group_plan import Action, End, GiveUp, Here, Start, Stop, after, draining, next_action
 from scheduler.calls import Call, Reply, Word
 from scheduler.errors import StoreUnavailableError
 from scheduler.group_admin import end_generation, read_groups
@@ -73,11 +73,15 @@ class Node:
         self.here = Here(name)
         self.wish: Wish | None = None
         self.runs: Generation | None = None
-        self.is_alive, self.has_given_up = True, False
+        self.is_alive, self.is_ending, self.has_given_up = True, False, False
 
     def die(self) -> None:
         """The agent and its ranks are gone without a word."""
         self.is_alive, self.runs = False, None
+
+    def drain(self) -> None:
+        """Its operator stops it; what runs here goes on for a while."""
+        self.here, self.is_ending = draining(self.here), True
 
     def leave(self, fate: Fate) -> None:
         """Its operator stops it."""
@@ -89,9 +93,12 @@ class Node:
         self.here = msgspec.structs.replace(self.here, failure="a rank has ended")
 
     def get_on(self) -> None:
-        """What was begun is done: ranks run, or answer, or are gone."""
+        """What was begun is done: ranks run, or answer, or are gone, and an agent that was stopped is, too."""
         step = self.here.step
-        if step is Step.STOPPING:
+        if self.is_ending:
+            if self.is_alive:
+                self.leave(Fate.ARRIVES)
+        elif step is Step.STOPPING:
             self.runs = None
             self.here = Here(self.here.name, self.here.at, was_ready=self.here.was_ready)
         elif step in {Step.STARTING, Step.STARTED}:
@@ -106,6 +113,8 @@ class Node:
             return None
         self.wish = None
         action = next_action(self.here, said)
+        if self.is_ending and not isinstance(action, Stop):
+            return action
         self.here = after(self.here, action)
         match action:
             case Start():

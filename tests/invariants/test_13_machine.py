@@ -43,12 +43,17 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule(who=which)
     def a_rank_ends(self, who: int) -> None:
-        if self.group.nodes[who].here.step in {Step.STARTING, Step.STARTED, Step.READY}:
+        if self.group.nodes[who].here.step in {Step.STARTING, Step.STARTED, Step.READY, Step.DRAINING}:
             self.group.nodes[who].fail()
 
     @rule(who=which)
     def a_node_dies(self, who: int) -> None:
         self.group.nodes[who].die()
+
+    @rule(who=which)
+    def a_node_drains(self, who: int) -> None:
+        if self.group.nodes[who].is_alive:
+            self.group.nodes[who].drain()
 
     @rule(who=which, fate=fates)
     def a_node_leaves(self, who: int, fate: Fate) -> None:

@@ -35,6 +35,8 @@ class SimulatedRanks:
         self._exits: asyncio.Queue[str] = asyncio.Queue()
         self.starts = 0
         self.ends_at_once = False
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
         self.refused: list[str] = []
 
     @property
@@ -56,6 +58,7 @@ class SimulatedRanks:
             await self.kill(0)
 
     async def stop(self) -> None:
+        await self.may_stop.wait()
         for life in self._lives:
             life.cancel()
         if self._lives:

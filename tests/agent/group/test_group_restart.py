@@ -2,136 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import anyio
-import httpx
 import pytest
 
 from agent import group_restart
 from agent.errors import GroupClaimedError, GroupDownError
 from agent.group_restart import GroupRestart
 from forebay.causes import first_cause
-from scheduler.group_admin import end_generation, read_groups
-from scheduler.group_generation import Group, GroupPhase, Span
+from scheduler.group_admin import end_generation
+from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember
-from scheduler.settings import SchedulerSettings
-from scheduler.store import Store, open_store
-from tests.agent.group.simulated_ranks import SimulatedRanks, listens
+from tests.agent.group.fleet import GROUP, NODES, POOL, SETTINGS, fleet_of, said
+from tests.agent.group.simulated_ranks import listens
 from tests.polling import PATIENCE_S, until
-from tests.ports import free_row
-from tests.servers import RedisServer, needs_redis, redis_server
+from tests.servers import RedisServer, needs_redis
 
 pytestmark = needs_redis
-POOL, GROUP = "sim", "decode"
-SETTINGS = SchedulerSettings()
-NODES = 4
-
-
-class Fleet:
-    """Nodes by number, each an agent's part for its group with simulated ranks."""
-
-    def __init__(self, store: Store, tasks: asyncio.TaskGroup, ranks_per_node: int) -> None:
-        self._store, self._tasks, self._count = store, tasks, ranks_per_node
-        self.size = NODES * ranks_per_node
-        self.first_port = free_row(self.size + 1)
-        self.ranks = [
-            SimulatedRanks(tasks, node * ranks_per_node, ranks_per_node, self.size, self.first_port)
-            for node in range(NODES)
-        ]
-        self._agents: dict[int, asyncio.Task[None]] = {}
-        self.ended: dict[int, BaseException] = {}
-
-    def start(self, *nodes: int) -> None:
-        for node in nodes:
-            self._agents[node] = self._tasks.create_task(self._run(node), name=f"agent {node}")
-
-    async def stop(self, *nodes: int) -> None:
-        """As SIGTERM does."""
-        for node in nodes:
-            self._agents[node].cancel()
-        await asyncio.wait([self._agents[node] for node in nodes])
-
-    async def stop_all(self) -> None:
-        await self.stop(*self._agents)
-
-    async def group(self) -> Group:
-        (group,) = await read_groups(self._store, POOL, 0)
-        return group
-
-    async def until_running(self, after: int = 0) -> Group:
-        """Until the group runs in a generation later than that."""
-
-        async def runs() -> bool:
-            groups = await read_groups(self._store, POOL, 0)
-            return bool(groups) and groups[0].generation.number > after and groups[0].phase is GroupPhase.RUNNING
-
-        await until(runs, f"the group runs in a generation after {after}", pause_s=0.02)
-        return await self.group()
-
-    async def check(self) -> None:
-        """All answer, and none was ever refused."""
-        assert [ranks.refused for ranks in self.ranks] == [[]] * NODES
-        assert {ranks.starts for ranks in self.ranks} == {self.ranks[0].starts}
-        async with httpx.AsyncClient(trust_env=False) as client:
-            for rank in range(self.size):
-                answer = await client.get(f"http://127.0.0.1:{self.first_port + rank}/health")
-                assert answer.status_code == 200
-
-    async def _run(self, node: int) -> None:
-        span = Span(node * self._count, self._count, self.size)
-        name = f"node-{node}"
-        member = GroupMember(self._store, pool=POOL, group=GROUP, name=name, span=span, settings=SETTINGS)
-        ranks = self.ranks[node]
-        restart = GroupRestart(
-            name,
-            member,
-            ranks,
-            is_ready=lambda: ranks.ready,
-            coordinated=partial(listens, self.first_port + self.size),
-        )
-        try:
-            await restart.run()
-        except ExceptionGroup as error:
-            self.ended[node] = first_cause(error)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await restart.leave()
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_restart, "LOOK_S", 0.05)
-
-
-@asynccontextmanager
-async def fleet_of(redis: RedisServer, ranks_per_node: int) -> AsyncIterator[tuple[Fleet, Store]]:
-    with redis.client() as client:
-        client.flushall()
-    async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(redis.url))
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        fleet = Fleet(store, tasks, ranks_per_node)
-        try:
-            yield fleet, store
-        finally:
-            with suppress(ValueError):
-                await fleet.stop_all()
 
 
 async def test_64_ranks_are_restarted_as_one_after_one_was_killed(redis: RedisServer) -> None:
     async with fleet_of(redis, 16) as (fleet, _):
         fleet.start(3, 1, 2)
-        await until(lambda: _said(fleet, "ranks 0-15"), "the fourth node is awaited", pause_s=0.02)
+        await until(lambda: said(fleet, "ranks 0-15"), "the fourth node is awaited", pause_s=0.02)
         assert [ranks.starts for ranks in fleet.ranks] == [0] * NODES
         fleet.start(0)
         first = await fleet.until_running()
@@ -141,12 +35,6 @@ async def test_64_ranks_are_restarted_as_one_after_one_was_killed(redis: RedisSe
         assert second.why == "rank 37 was killed"
         await fleet.check()
         assert fleet.ranks[0].starts == 2
-
-
-async def _said(fleet: Fleet, words: str) -> bool:
-    with suppress(ValueError):
-        return words in " ".join((await fleet.group()).awaited())
-    return False
 
 
 async def test_a_rank_that_comes_anew_alone_is_refused_and_the_group_begins_anew(redis: RedisServer) -> None:
@@ -218,7 +106,7 @@ async def test_an_agent_whose_ranks_never_were_ready_ends_and_the_others_wait_fo
         await until(lambda: 3 in fleet.ended, "it ends")
         assert isinstance(fleet.ended[3], GroupDownError)
         assert str(fleet.ended[3]) == "rank 3 was killed; it was before the ranks of node-3 were all ready"
-        await until(lambda: _said(fleet, "rank 3 (no agent"), "it is awaited", pause_s=0.02)
+        await until(lambda: said(fleet, "rank 3 (no agent"), "it is awaited", pause_s=0.02)
         await until(lambda: not any(ranks.alive for ranks in fleet.ranks), "nothing is left half started")
         fleet.ranks[3].ends_at_once = False
         fleet.start(3)

@@ -18,6 +18,7 @@ from scheduler.group_generation import Cause, Claimed, Generation, Group, Member
 NAME = "node-b"
 LONG_S = CLAIM_PATIENCE_S + 1
 TAKEN = Claimed("node-c, which has rank 1 of 2")
+ENDING = Claimed("node-c, which has rank 1 of 2", is_ending=True)
 AWAY = StoreUnavailableError("away")
 FIRST, SECOND, THIRD = Generation(1, "a"), Generation(2, "b"), Generation(3, "c")
 
@@ -86,10 +87,11 @@ def soon(*said: Group) -> list[tuple[float, Group]]:
 
 
 class Ranks:
-    """Ranks that never end by themselves."""
+    """Ranks of which one ends by itself when it is told to."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.ends = asyncio.Event()
 
     async def start(self) -> None:
         self.done.append("start")
@@ -99,8 +101,8 @@ class Ranks:
         await turns(30)
 
     async def next_exit(self) -> str:
-        await asyncio.Event().wait()
-        raise AssertionError("none ends")
+        await self.ends.wait()
+        return "rank 1 has ended"
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +155,10 @@ async def test_a_claim_counts_from_when_it_is_heard(monkeypatch: pytest.MonkeyPa
     assert await claimed(Words((0, TAKEN), (LONG_S, AWAY), (0, TAKEN)), monkeypatch) is None
 
 
+async def test_ranks_of_an_agent_that_ends_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await claimed(Words((0, ENDING), (LONG_S, ENDING), (LONG_S, TAKEN)), monkeypatch) is None
+
+
 async def test_ranks_that_are_to_stop_are_not_said_to_have_started(monkeypatch: pytest.MonkeyPatch) -> None:
     words, ranks, coordinates = Words(*soon(*FREE, MAY_START, *[group(THIRD)] * 4)), Ranks(), asyncio.Event()
     words.at[len(FREE) + 1] = coordinates.set
@@ -180,3 +186,30 @@ async def test_a_node_that_never_was_in_a_generation_ends_none(monkeypatch: pyte
     words.wishes.clear()
     await node.leave()
     assert words.wishes == []
+
+
+async def drained(words: Words, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, *heard: Group | Claimed) -> None:
+    """A node that hears this while a request runs on its ranks that would not end."""
+    node = node_of(words, ranks, asyncio.Event(), monkeypatch)
+    assert await end_of(node, words) is None
+    words.heard = [(0, each) for each in heard]
+
+    async def until_empty() -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        await node.drain(until_empty)
+    assert words.told[-1] is Step.DRAINING
+
+
+@pytest.mark.parametrize("last", [group(THIRD), TAKEN], ids=["generation-over", "ranks-taken"])
+async def test_a_node_whose_ranks_are_to_stop_drains_no_longer(
+    last: Group | Claimed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await drained(Words(*soon(*FREE, MAY_START, MAY_START)), Ranks(), monkeypatch, MAY_START, last)
+
+
+async def test_a_node_of_which_a_rank_had_just_ended_does_not_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, ranks = Words(*soon(*FREE, MAY_START, MAY_START)), Ranks()
+    words.at[len(words.heard) - 1] = ranks.ends.set
+    await drained(words, ranks, monkeypatch, MAY_START)
