@@ -23,6 +23,7 @@ from agent.auto.config_file import config_of
 from agent.auto.processes import ServerProcess, server_processes
 from agent.auto.server import FoundServer, read_server
 from agent.errors import FoundServerError
+from agent.launch.settings import LaunchSettings
 from agent.node import Node, open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
@@ -172,6 +173,7 @@ def settings_of(group: Group, found: tuple[Target, ...], settings: AgentSettings
     return msgspec.structs.replace(
         settings,
         auto=False,
+        launching=LaunchSettings(),
         model=group.model,
         role=group.role,
         ranks=",".join(target.url.removeprefix("http://") for target in found),

@@ -12,8 +12,11 @@ import pytest
 from agent.auto.arguments import Arguments
 from agent.auto.attachments import FORGOTTEN_AFTER_S, Found, attachments, still_watched
 from agent.auto.processes import server_words
+from agent.auto.run import settings_of
 from agent.auto.server import FoundServer, Mode, read_server
 from agent.errors import FoundServerError
+from agent.launch.settings import LaunchSettings
+from agent.settings import AgentSettings
 from agent.targets import Target
 from scheduler.messages import Role
 
@@ -201,6 +204,14 @@ def test_of_two_servers_with_one_port_the_first_is_attached_to_and_the_other_nam
     both = found("m -dpm -dp 2 -dpl 2 --port 9000", "m --port 9001", "m --port 9001 --max-num-seqs 8")
     assert [[target.port for target in ports] for ports in both.ports.values()] == [[9000, 9001]]
     assert both.left_out == dict.fromkeys((8, 9), "vLLM server 7 has 10.0.0.7:9001 already")
+
+
+def test_a_group_s_agent_has_the_options_of_the_one_that_found_it() -> None:
+    given = AgentSettings(redis="redis://h", auto=True, warmup=2, launching=LaunchSettings(rank_host="10.0.0.7"))
+    ((group, targets),) = found("m --port 9001 --max-num-seqs 8").ports.items()
+    settings = settings_of(group, targets, given, "node-9001")
+    assert (settings.ranks, settings.model, settings.role) == ("10.0.0.7:9001", "m", Role.MIXED)
+    assert (settings.warmup, settings.max_num_seqs, settings.node_name) == (2, 8, "node-9001")
 
 
 def test_a_server_that_ended_is_watched_for_a_while() -> None:
