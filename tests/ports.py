@@ -85,7 +85,7 @@ def free_row(count: int) -> int:
 
 def bound(address: str, port: int) -> socket.socket:
     """A socket with this address and port, also where connections of an earlier one are not quite gone yet."""
-    made = socket.socket()
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind((address, port))
     return made

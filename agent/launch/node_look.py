@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -19,18 +20,28 @@ _DEVICE_FILES: Mapping[DeviceKind, str] = {
     "rocm": "/dev/kfd",
 }
 _LOOPBACK = "127.0.0.1"
+_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
 def refuse_taken_ports(ports: Iterable[int]) -> None:
     """Raises LaunchError naming the first of `ports` that somebody listens on, whatever the address."""
     for port in ports:
-        with socket.socket() as probe:
-            # As a server binds: a port that only waits for old connections to die is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for family in (socket.AF_INET, socket.AF_INET6):
             try:
-                probe.bind(("", port))
+                _bind_everywhere(family, port)
             except OSError as error:
+                if family == socket.AF_INET6 and error.errno in _NO_IPV6:
+                    continue
                 raise LaunchError(f"port {port}: {os.strerror(error.errno or 0)}; nothing was started") from error
+
+
+def _bind_everywhere(family: socket.AddressFamily, port: int) -> None:
+    """As a server does: a port that only waits for old connections to die is free. Raises OSError where it is not."""
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(("", port))
 
 
 def found_devices() -> DeviceKind:

@@ -118,7 +118,7 @@ def test_a_dense_model_is_not_launched_with_flags_that_vllm_refuses_for_it(scrip
     assert {command.argv[4:6] for command in made.commands} == {("1", "0")}
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
 def test_a_port_that_somebody_listens_on_is_refused_before_anything_is_started(script: Path, address: str) -> None:
     first = free_row(4)
     with bound(address, first + 2) as taken:
