@@ -45,6 +45,8 @@ class Node:
         """Called whenever there may be something new to report."""
         self.refused: Callable[[], Mapping[str, str]] = dict
         """The ranks that the store did not take at the last report, and the agents that have them."""
+        self.has_told: Callable[[str, str], bool] = lambda _rank, _incarnation: False
+        """Whether the store has answered a report of a rank's life, or cannot be asked."""
         self._leave: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -180,6 +182,7 @@ async def _reporting(
             )
             node.changed = publisher.changed
             node.refused = lambda: publisher.refused
+            node.has_told = publisher.has_told
             for target in settings.targets:
                 node.add(target)
             publishing = tasks.create_task(publisher.run(), name="publish")

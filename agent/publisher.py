@@ -62,6 +62,11 @@ class Publisher:
         """The ranks that the store did not take at the last report, and the agents that have them."""
         return self._refused
 
+    def has_told(self, rank: str, incarnation: str) -> bool:
+        """Whether the store has answered a report of this life, or cannot be asked: `refused` says whose it is."""
+        known = any((r.rank, r.incarnation) == (rank, incarnation) for r in self._sent.reports)
+        return known or bool(self._complaints)
+
     def changed(self) -> None:
         """The ranks may have changed: look soon."""
         self._changed.set()

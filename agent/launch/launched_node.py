@@ -89,7 +89,12 @@ async def run_launched(
 
 def _ports(node: Node, settings: AgentSettings) -> list[LaunchedPort]:
     return [
-        LaunchedPort(port=watcher.port, complaint=watcher.complaint, stall_ms=settings.stall_ms)
+        LaunchedPort(
+            port=watcher.port,
+            complaint=watcher.complaint,
+            stall_ms=settings.stall_ms,
+            is_told=all(node.has_told(track.rank, track.incarnation.text) for track in watcher.port.ranks),
+        )
         for watcher in node.watchers
     ]
 

@@ -12,11 +12,15 @@ from scheduler.messages import RankState
 
 
 class LaunchedPort(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent knows of the port of a rank it launched. `complaint`: why it is not offered, if it is not."""
+    """What an agent knows of the port of a rank it launched. `complaint`: why it is not offered, if it is not.
+
+    `is_told`: the store has said whose the ranks behind it are, or cannot be asked.
+    """
 
     port: PortState
     complaint: str
     stall_ms: int
+    is_told: bool
 
     @property
     def lives(self) -> frozenset[str]:
@@ -25,11 +29,15 @@ class LaunchedPort(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_ready(self, earlier: frozenset[str]) -> bool:
         """Whether all its ranks are offered, in none of their `earlier` lives."""
-        return bool(self.port.ranks) and all(
-            track.is_introduced
-            and track.incarnation.text not in earlier
-            and verdict(self.port.health, track, self.stall_ms).state is RankState.UP
-            for track in self.port.ranks
+        return (
+            self.is_told
+            and bool(self.port.ranks)
+            and all(
+                track.is_introduced
+                and track.incarnation.text not in earlier
+                and verdict(self.port.health, track, self.stall_ms).state is RankState.UP
+                for track in self.port.ranks
+            )
         )
 
 

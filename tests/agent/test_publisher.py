@@ -209,3 +209,15 @@ async def test_a_rank_with_what_another_one_has_is_named_with_it_once_and_not_ac
         await until(lambda: node.accepted[-1:] == [frozenset({"r"})], "it is accepted")
     line = "rank r has the kv engine id e-1 that rank other:9000 has already; it is refused, and tried again"
     assert caplog.messages.count(line) == 1
+
+
+async def test_whose_a_rank_is_was_told_once_the_store_has_answered_or_cannot_be_asked() -> None:
+    async with publishing() as node:
+        assert not node.publisher.has_told("r", "p1")
+        await until(lambda: node.publisher.has_told("r", "p1"), "it was told")
+        assert len(node.reporter.told) == 1
+        assert not node.publisher.has_told("r", "p2")
+        node.reporter.fault = StoreUnavailableError("away")
+        node.says(report("r", incarnation="p2"))
+        await until(lambda: node.publisher.has_told("r", "p2"), "the store is away")
+        assert len(node.reporter.told) == 1

@@ -62,6 +62,8 @@ class Site:
             self.ranks.when_started = self.answer
         self.looks = 0
         self.refused: dict[str, str] = {}
+        self.is_told = True
+        self.looks = 0
         launch = launching(dp_size=2, **options)
         commands = rank_commands(
             launch,
@@ -89,7 +91,12 @@ class Site:
     def look(self) -> list[LaunchedPort]:
         self.looks += 1
         return [
-            LaunchedPort(port=_port(FIRST_PORT + index, life), complaint="is not offered: yet", stall_ms=10_000)
+            LaunchedPort(
+                port=_port(FIRST_PORT + index, life),
+                complaint="is not offered: yet",
+                stall_ms=10_000,
+                is_told=self.is_told,
+            )
             for index, life in enumerate(self.lives)
         ]
 

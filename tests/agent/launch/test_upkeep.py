@@ -85,6 +85,17 @@ async def test_ranks_that_another_agent_has_are_not_kept(monkeypatch: pytest.Mon
         assert await error_of(task) == "rank 127.0.0.1:9001 is claimed by agent node-b"
 
 
+async def test_ranks_are_not_ready_before_the_store_has_said_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "CLAIM_OVER_S", 0.01)
+    site = Site(is_group=False)
+    site.is_told = False
+    async with kept(site) as task:
+        site.lives, enough = [1, 1], site.looks + 5
+        await until(lambda: site.looks > enough, "they have been looked at")
+        site.refused, site.is_told = {"127.0.0.1:9001": "node-b"}, True
+        assert await error_of(task) == "rank 127.0.0.1:9001 is claimed by agent node-b"
+
+
 async def test_an_independent_rank_that_cannot_be_begun_anew_yet_does_not_end_the_other() -> None:
     site = Site(is_group=False)
     async with kept(site) as task:
