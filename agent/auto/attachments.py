@@ -46,7 +46,7 @@ def attachments(servers: Iterable[FoundServer], *, rank_host: str, role: Role | 
     taken: dict[tuple[str, int], int] = {}
     for server in sorted(servers, key=lambda server: server.pid):
         try:
-            group = _group(server, role)
+            group = _group(server, role, rank_host)
             targets = _targets(server, rank_host)
             _refuse_taken(targets, taken)
         except FoundServerError as error:
@@ -72,14 +72,16 @@ def still_watched(
     return {target: since_s for target, since_s in seen.items() if target not in forgotten}, forgotten
 
 
-def _group(server: FoundServer, role: Role | None) -> Group:
+def _group(server: FoundServer, role: Role | None, rank_host: str) -> Group:
     told = server.role or role
     if told is None:
         raise FoundServerError(
             "its command line does not say whether it prefills or decodes (kv_role is kv_both); give --role"
         )
     connector = "" if told is Role.MIXED else server.connector
-    return Group(server.model, told, connector, server.dp_group, server.max_num_seqs, server.api_key)
+    # Nodes whose groups find together at a loopback address have a group each.
+    dp_group = f"{rank_host}{server.dp_group}" if server.dp_group.startswith(":") else server.dp_group
+    return Group(server.model, told, connector, dp_group, server.max_num_seqs, server.api_key)
 
 
 def _targets(server: FoundServer, rank_host: str) -> tuple[Target, ...]:

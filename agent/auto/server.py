@@ -16,6 +16,7 @@ import msgspec
 
 from agent.auto.arguments import Arguments
 from agent.errors import FoundServerError
+from scheduler.endpoints import is_local
 from scheduler.messages import Role
 
 DEFAULT_PORT = 8000
@@ -59,8 +60,9 @@ class Mode(StrEnum):
 class FoundServer(msgspec.Struct, frozen=True, kw_only=True):
     """A server of this node. `host` is where it listens, '' for everywhere; `ports` are those of its endpoints.
 
-    `role` is None where the command line does not tell it; `connector` is '' for none. `dp_group` names the engines
-    that step together, the same on all their nodes; '' for none. `max_num_seqs` is 0 where it is vLLM's own choice.
+    `role` is None where the command line does not tell it; `connector` is '' for none. `dp_group` is ADDRESS:PORT where
+    the engines that step together find each other, the same on all their nodes, :PORT where that is this node alone;
+    '' for none. `max_num_seqs` is 0 where it is vLLM's own choice.
     """
 
     pid: int
@@ -141,10 +143,12 @@ def _dp_group(given: Arguments, environment: Mapping[str, str], mode: Mode) -> s
     if mode is Mode.ALONE:
         return ""
     address = given.text("data-parallel-address") or environment.get("VLLM_DP_MASTER_IP", "")
+    if is_local(address):
+        address = ""  # as where none is given, which is vLLM's 127.0.0.1
     if not address and mode in (Mode.INTERNAL, Mode.HYBRID):
         return ""  # its engines share one endpoint of one node, and live and die with it
     port = given.text("data-parallel-rpc-port") or environment.get("VLLM_DP_MASTER_PORT", "") or str(DEFAULT_RPC_PORT)
-    return f"dp-{address or 'local'}:{port}"
+    return f"{address}:{port}"
 
 
 def _connector(config: Mapping[str, Any]) -> tuple[str, Role | None]:

@@ -15,6 +15,7 @@ from agent.launch.settings import LaunchSettings
 from agent.launch.template import Template, read_template
 from agent.launch.template_text import TemplateFacts, argument_set, read_text
 from agent.targets import parse_targets
+from scheduler.endpoints import is_local
 from scheduler.store_url import parse_store_url
 
 NODE_ADDRESS = "NODE_ADDRESS"
@@ -66,12 +67,18 @@ def make_plan(settings: LaunchSettings, redis: str, dp_group: str, environment: 
     return LaunchPlan(
         commands=_commands(settings, arguments, template, environment, kind, log_dir),
         ranks=ranks,
-        dp_group=dp_group or (f"{settings.dp_address}:{settings.dp_rpc_port}" if is_group else ""),
+        dp_group=dp_group or (_group_name(settings, host) if is_group else ""),
         is_group=is_group,
-        is_whole_group=settings.local_ranks == settings.dp_size,
+        is_whole_group=settings.is_whole_group,
         log_dir=log_dir,
         settings=settings,
     )
+
+
+def _group_name(settings: LaunchSettings, host: str) -> str:
+    """Where it finds together; nodes that each have a whole one at a loopback address have a group each."""
+    address = host if settings.is_whole_group and is_local(settings.dp_address) else settings.dp_address
+    return f"{address}:{settings.dp_rpc_port}"
 
 
 def _ranks(settings: LaunchSettings, redis: str) -> tuple[str, str]:

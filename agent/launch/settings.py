@@ -99,6 +99,11 @@ class LaunchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.dp_size if self.dp_size_local == -1 else self.dp_size_local
 
     @property
+    def is_whole_group(self) -> bool:
+        """Whether this node has all ranks."""
+        return self.local_ranks == self.dp_size
+
+    @property
     def ports(self) -> range:
         """The ports of this node's ranks."""
         return range(self.vllm_start_port, self.vllm_start_port + self.local_ranks)

@@ -92,16 +92,19 @@ def test_a_plain_server_is_one_mixed_rank_at_port_8000() -> None:
         ("m --max_num_seqs 28 --api-key abc", {"max_num_seqs": 28, "api_key": "abc"}),
         ("m --ssl-certfile c --ssl-keyfile k", {"tls": True}),
         ("m -dp 4", {"mode": Mode.INTERNAL, "ports": (8000,), "dp_group": ""}),
-        ("m -dp 4 -dpa 10.0.0.1", {"mode": Mode.INTERNAL, "dp_group": "dp-10.0.0.1:29550"}),
+        ("m -dp 4 -dpa 10.0.0.1", {"mode": Mode.INTERNAL, "dp_group": "10.0.0.1:29550"}),
         (
             (
                 "m --data-parallel-size 16 --data-parallel-rank 3 --data-parallel-address 10.0.0.1 "
                 "--data-parallel-rpc-port 13395 --port 9003"
             ),
-            {"mode": Mode.EXTERNAL, "ports": (9003,), "dp_group": "dp-10.0.0.1:13395"},
+            {"mode": Mode.EXTERNAL, "ports": (9003,), "dp_group": "10.0.0.1:13395"},
         ),
-        ("m -dp 16 -dpl 8 -dpr 8 -dpa h", {"mode": Mode.HYBRID, "dp_group": "dp-h:29550"}),
+        ("m -dp 16 -dpl 8 -dpr 8 -dpa h", {"mode": Mode.HYBRID, "dp_group": "h:29550"}),
         ("m -dp 16 -dpl 8 -dph", {"mode": Mode.HYBRID}),
+        ("m -dp 2 -dpa 127.0.0.1", {"mode": Mode.INTERNAL, "dp_group": ""}),
+        ("m -dp 2 -dpn 1", {"mode": Mode.EXTERNAL, "dp_group": ":29550"}),
+        ("m -dp 2 -dpn 1 -dpa localhost -dpp 7", {"mode": Mode.EXTERNAL, "dp_group": ":7"}),
         ("m -dp 16 -dpl 4 -dpm --port 9000", {"mode": Mode.SUPERVISED, "ports": (9000, 9001, 9002, 9003)}),
         ("m -dp 16 -dpl 8 --headless", {"mode": Mode.HEADLESS, "ports": ()}),
         ("m --no-enable-prefix-caching --seed -1 --port 7", {"ports": (7,), "model": "m"}),
@@ -153,7 +156,7 @@ def test_templates_of_vllm_ascend_0_9_1_tell_the_group_by_the_environment() -> N
         "VLLM_DP_MASTER_PORT": "13395",
     }
     read = server("m --port 9001", environment)
-    assert (read.mode, read.dp_group) == (Mode.EXTERNAL, "dp-192.0.0.5:13395")
+    assert (read.mode, read.dp_group) == (Mode.EXTERNAL, "192.0.0.5:13395")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +182,14 @@ def test_ranks_of_one_kind_are_one_group_and_others_have_groups_of_their_own() -
         (Role.PREFILL, "nixl", ["10.0.0.7:9000", "10.0.0.7:9001"]),
         (Role.MIXED, "", ["10.0.0.7:9002"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "name"), [("", "10.0.0.7:29550"), ("-dpa ::1", "10.0.0.7:29550"), ("-dpa h", "h:29550")]
+)
+def test_a_dp_group_that_finds_together_at_a_loopback_address_is_the_nodes_own(address: str, name: str) -> None:
+    (group,) = found(f"m -dp 2 -dpn 0 {address} --port 9000", f"m -dp 2 -dpn 1 {address} --port 9001").ports
+    assert group.dp_group == name
 
 
 def test_a_server_is_reached_where_it_listens() -> None:

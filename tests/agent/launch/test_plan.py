@@ -100,6 +100,14 @@ def test_members_of_a_dp_group_are_named_after_where_it_finds_together(script: P
     assert plan(script).is_group
 
 
+def test_whole_groups_of_several_nodes_at_a_loopback_address_have_names_of_their_own(script: Path) -> None:
+    here: dict[str, Any] = {"dp_address": "127.0.0.1", "dp_rpc_port": free_port()}
+    names = {plan(script, rank_host=host, **here).dp_group for host in ("192.0.2.7", "192.0.2.8")}
+    assert names == {f"192.0.2.{node}:{here['dp_rpc_port']}" for node in (7, 8)}
+    # Agents that have a part of it each are on one machine, and have to find each other.
+    assert plan(script, dp_size_local=2, **here).dp_group == f"127.0.0.1:{here['dp_rpc_port']}"
+
+
 def test_a_dp_group_needs_an_address_and_independent_ranks_do_not(script: Path) -> None:
     with pytest.raises(LaunchError, match=r"--dp-address: template .* starts members of a DP group, who need it"):
         plan(script, dp_address="")
