@@ -12,6 +12,7 @@ from forebay.printable import cell, printable
 from scheduler.admin import GatewayStatus, RankStatus, Status
 from scheduler.group_status import GroupStatus
 from scheduler.messages import RankState, Role
+from scheduler.unpaired import unpaired
 
 SILENT_MS = 10_000
 """From this age on what an agent read of a rank counts for nothing (scripts/loads.lua)."""
@@ -82,13 +83,14 @@ def _ranks(ranks: list[RankStatus]) -> Table:
 
 
 def _unpaired(ranks: list[RankStatus]) -> Iterator[Text]:
-    """A line for each class of prefill ranks that no decode rank pairs with: they get nothing."""
-    decoding = {(rank.pool, rank.pair_class) for rank in ranks if rank.role is Role.DECODE}
-    alone = {(rank.pool, rank.pair_class) for rank in ranks if rank.role is Role.PREFILL} - decoding
-    for pool, pair_class in sorted(alone):
-        others = ", ".join(sorted({other for of, other in decoding if of == pool})) or "none"
-        words = f"prefill ranks of {pool} that are {pair_class} pair with no decode rank; decode ranks are: {others}\n"
-        yield Text(printable(words), style="yellow")
+    """A line for each class of ranks that nothing pairs with."""
+    for pool in sorted({rank.pool for rank in ranks}):
+        prefills, decodes = (
+            {rank.pair_class for rank in ranks if (rank.pool, rank.role) == (pool, role)}
+            for role in (Role.PREFILL, Role.DECODE)
+        )
+        for words in unpaired(pool, prefills, decodes):
+            yield Text(printable(f"{words}\n"), style="yellow")
 
 
 def _groups(groups: list[GroupStatus]) -> Table:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
 
@@ -15,12 +15,15 @@ from scheduler.gateway_addresses import GatewayAddresses
 from scheduler.gateway_name import gateway_name
 from scheduler.homes import Homes
 from scheduler.keys import POOLS
+from scheduler.messages import Role
 from scheduler.planning import Rules
 from scheduler.policies import policy_named
 from scheduler.pool import Pool
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
+from scheduler.unpaired import unpaired
 from scheduler.vacant_pools import VacantPools, has_ranks
+from scheduler.view import PoolView
 
 DISCOVER_S = 1.0
 REST_S = 30.0
@@ -55,6 +58,7 @@ class Pools:
         self._resting: dict[str, float] = {}
         self._vacant = VacantPools(store)
         self._complaints: frozenset[str] = frozenset()
+        self._unpaired: frozenset[str] = frozenset()
         self._past: Counter[str] = Counter()
         self.homes = Homes(store)
         """Where responses are kept."""
@@ -114,6 +118,7 @@ class Pools:
                     lost = False
                 self.ready |= any(pool.was_read for pool in self._pools.values()) or not (lost or self._pools)
                 self._complain()
+                self._warn_of_unpaired()
                 await asyncio.sleep(DISCOVER_S)
 
     def _complain(self) -> None:
@@ -121,6 +126,13 @@ class Pools:
         before, self._complaints = self._complaints, frozenset(pool.complaint for pool in self._pools.values())
         for complaint in sorted(self._complaints - before - {""}):
             log.warning("keeping the last snapshot: %s", complaint)
+
+    def _warn_of_unpaired(self) -> None:
+        """Once of ranks that nothing pairs with, where a pool has both roles: no request fails for it."""
+        before = self._unpaired
+        self._unpaired = frozenset(line for name, pool in self._pools.items() for line in _unpaired(name, pool.view))
+        for line in sorted(self._unpaired - before):
+            log.warning(line)
 
     async def _warn_of_eviction(self) -> None:
         """A ledger that loses keys to make room is wrong. As none of them expires (keys.py) `volatile-*` spares them.
@@ -174,3 +186,8 @@ class Pools:
         task = self._tasks[name]
         task.add_done_callback(lambda _: self._tasks.pop(name))
         task.cancel()
+
+
+def _unpaired(pool: str, view: PoolView) -> Iterator[str]:
+    prefills, decodes = view.by_role[Role.PREFILL].by_class, view.by_role[Role.DECODE].by_class
+    return unpaired(pool, prefills, decodes) if prefills and decodes else iter(())

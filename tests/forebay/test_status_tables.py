@@ -96,16 +96,18 @@ def test_every_explanation_fits_into_a_line() -> None:
     assert [line for line in lines if len(line) > WIDTH] == []
 
 
-def test_prefill_ranks_that_pair_with_no_decode_rank_are_named_with_what_there_is() -> None:
+def test_ranks_that_pair_with_none_are_named_with_what_there_is() -> None:
     prefill = msgspec.structs.replace(RANK, role=Role.PREFILL)
     decode = msgspec.structs.replace(RANK, role=Role.DECODE)
     odd = msgspec.structs.replace(decode, pair_class="nixl/0.33.0/block16-auto")
 
     def warned(*ranks: RankStatus) -> list[str]:
         lines = shown(Status(ranks=list(ranks), gateways=[], reservations=0, unreadable=0))
-        return [line for line in lines if "pair with no decode rank" in line]
+        return [line for line in lines if "pair with no" in line]
 
-    assert warned(prefill, decode, odd) == []
+    assert warned(prefill, decode) == warned(decode, odd) == []
+    (line,) = warned(prefill, decode, odd)
+    assert line.startswith("decode ranks of m[1] that are nixl/0.33.0/block16-auto pair with no prefill rank")
     (line,) = warned(prefill, odd)
     assert line.startswith("prefill ranks of m[1] that are nixl/0.32.0/block16-auto pair with no decode rank")
     assert len(warned(prefill)) == 1

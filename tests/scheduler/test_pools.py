@@ -11,6 +11,7 @@ from scheduler import admin
 from scheduler.decision import Place
 from scheduler.errors import UnknownPolicyError
 from scheduler.keys import PoolKeys
+from scheduler.messages import RankState
 from scheduler.pools import Pools
 from simulator.store import VirtualStore
 from tests.polling import until
@@ -45,6 +46,24 @@ class TestPools:
             decision = await pool.place(PAIRABLE)
             assert isinstance(decision, Place)
             assert len(decision.legs) == legs
+
+    async def test_ranks_of_another_version_than_those_they_would_pair_with_are_told_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = VirtualStore()
+        new = msgspec.structs.replace(pd_card("d2"), engine_version="9.9")
+        cards = {"p1": pd_card("p1"), "d1": pd_card("d1"), "d2": new}
+        agent = reporter(store)
+        async with running(store, frozenset({"nixl"})):
+            await agent.report([report(name) for name in cards], cards)
+            await until(lambda: len(caplog.messages) > 0, "it was told")
+            await agent.report([report("d1", state=RankState.DOWN)], cards)
+            await until(lambda: len(caplog.messages) > 1, "it was told")
+        paired, alone = cards["p1"].pair_class, new.pair_class
+        assert caplog.messages == [
+            f"decode ranks of m that are {alone} pair with no prefill rank; prefill ranks are: {paired}",
+            f"prefill ranks of m that are {paired} pair with no decode rank; decode ranks are: {alone}",
+        ]
 
     async def test_a_pool_that_begins_later_is_found(self) -> None:
         store = VirtualStore()
