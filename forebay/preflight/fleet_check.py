@@ -9,6 +9,9 @@ from forebay.preflight.finding import Finding, Level
 from forebay.preflight.rank_facts import RankFacts
 from scheduler.messages import Role
 
+CONFIG = "--kv-transfer-config '{\"kv_connector\": ...}'"
+UNKNOWN = "is asked for no KV: its page does not show a connector, and an engine of some dies of the question"
+
 
 def fleet_findings(ranks: Sequence[RankFacts]) -> list[Finding]:
     """Ranks that do not answer, offer no KV though they prefill, or collide."""
@@ -17,20 +20,16 @@ def fleet_findings(ranks: Sequence[RankFacts]) -> list[Finding]:
         for rank in ranks
         if rank.fault
     ]
-    found += [_no_offer(rank) for rank in ranks if rank.role is Role.PREFILL and rank.no_offer]
+    prefills = [rank for rank in ranks if rank.role is Role.PREFILL and not rank.fault]
+    mute = [rank for rank in prefills if rank.no_offer]
+    found += [Finding(Level.BAD, rank.name, f"offers no KV: {rank.no_offer}", CONFIG) for rank in mute]
+    found += [Finding(Level.UNSEEN, rank.name, UNKNOWN, "--connector") for rank in prefills if not rank.connector]
     offers = [(rank, rank.offer) for rank in ranks if rank.offer is not None]
-    by_engine = ((offer.engine_id, rank.name) for rank, offer in offers)
+    by_engine = ((offer.engine_id, rank.name) for rank, offer in offers if offer.engine_id)
     found += _shared(by_engine, "engine id", "engine_id in --kv-transfer-config: leave it out, or one for each rank")
     by_channel = ((f"{offer.host}:{offer.port}", rank.name) for rank, offer in offers)
     found += _shared(by_channel, "side channel", "VLLM_NIXL_SIDE_CHANNEL_PORT or kv_port, one for each rank of a host")
     return found
-
-
-def _no_offer(rank: RankFacts) -> Finding:
-    told, change = f"offers no KV: {rank.no_offer}", "--kv-transfer-config '{\"kv_connector\": ...}'"
-    if rank.is_mute:
-        return Finding(Level.WARN, rank.name, told, f"{change}, unless the ranks share a store of KV")
-    return Finding(Level.BAD, rank.name, told, change)
 
 
 def _shared(owned: Iterable[tuple[str, str]], what: str, change: str) -> list[Finding]:

@@ -57,6 +57,10 @@ NPU_CHECKS = (
 PING = re.compile(r"(?<![0-9.])0(?:\.0+)?% packet loss|received\s*[:=]\s*[1-9]|recv time stamp", re.IGNORECASE)
 """Either generation's answer to a ping that came through."""
 
+CONFIGURED = "/etc/hccn.conf"
+ADDRESS = re.compile(r"^address_(?P<npu>\d+)=(?P<address>\S+)", re.MULTILINE)
+"""A line of that file; it has netmask, gateway and detected address of each NPU likewise."""
+
 RDMA_STATE = re.compile(r"^link (?P<link>\S+) state (?P<state>\S+)", re.MULTILINE)
 """A line of `rdma link show` (iproute2)."""
 
@@ -77,6 +81,17 @@ def npu_findings(npus: int, run: Run) -> list[Finding]:
                     Finding(Level.BAD, f"NPU {npu} {check.what}", _first_line(said), check.change.format(npu=npu))
                 )
     return found or [Finding(Level.OK, "NPU links", f"{npus} NPUs: {', '.join(check.what for check in NPU_CHECKS)}")]
+
+
+def npu_address_findings(npus: int, run: Run) -> list[Finding]:
+    """The NPUs' addresses as the node is configured, which other nodes are to ping; those that have none."""
+    if run(("hccn_tool", "-h")) is None:
+        return []
+    addresses = {int(found["npu"]): found["address"] for found in ADDRESS.finditer(run(("cat", CONFIGURED)) or "")}
+    if missing := ", ".join(str(npu) for npu in range(npus) if npu not in addresses):
+        told, change = f"{CONFIGURED} has none for NPU {missing}", "hccn_tool -i N -ip -s address ADDRESS netmask MASK"
+        return [Finding(Level.WARN, "NPU addresses", told, change)]
+    return [Finding(Level.OK, "NPU addresses", ", ".join(addresses[npu] for npu in range(npus)))]
 
 
 def npu_ping_findings(npus: int, peers: Sequence[str], run: Run) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Whether a prefill rank's KV can be used by a decode rank: one cell of the matrix. Pure.
+"""Whether a prefill rank's KV can be used by a decode rank: the matrix, cell by cell. Pure.
 
 Facts of vLLM 0.32: NIXL refuses peers of another version, block geometry or cache type (its compatibility hash);
 vllm-ascend gives wrong answers where block sizes differ (vllm-ascend issue 14545).
@@ -6,11 +6,25 @@ vllm-ascend gives wrong answers where block sizes differ (vllm-ascend issue 1454
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from ipaddress import ip_address
+from collections.abc import Collection, Sequence
 
 from forebay.preflight.finding import Finding, Level
 from forebay.preflight.rank_facts import KvOffer, RankFacts
+from forebay.preflight.report import Cell
+from scheduler.endpoints import is_local
+from scheduler.messages import Role
+
+
+def matrix_of(ranks: Sequence[RankFacts], here: Collection[str]) -> tuple[Cell, ...]:
+    """A cell for each prefill and decode rank of one pool; `here` are the addresses of this node."""
+    prefills = [rank for rank in ranks if rank.role is Role.PREFILL]
+    decodes = [rank for rank in ranks if rank.role is Role.DECODE]
+    return tuple(
+        Cell(prefill.name, decode.name, tuple(pair_findings(prefill, decode, here)))
+        for prefill in prefills
+        for decode in decodes
+        if prefill.pool == decode.pool
+    )
 
 
 def pair_findings(prefill: RankFacts, decode: RankFacts, here: Collection[str]) -> list[Finding]:
@@ -22,7 +36,8 @@ def pair_findings(prefill: RankFacts, decode: RankFacts, here: Collection[str]) 
     if prefill.fault or decode.fault:
         return [Finding(Level.UNSEEN, where, "one of the two does not answer")]
     differing = [
-        _differ(where, "model", prefill.models, decode.models, "--served-model-name"),
+        _no_common_model(where, prefill.models, decode.models),
+        _differ(where, "connector", prefill.connector, decode.connector, "--connector of one of their agents"),
         _differ(where, "version", prefill.version, decode.version, "the installed vLLM, the same on both nodes"),
         _differ(where, "KV block size", prefill.block_size, decode.block_size, "--block-size"),
         _differ(where, "KV cache type", prefill.cache_dtype, decode.cache_dtype, "--kv-cache-dtype"),
@@ -36,21 +51,24 @@ def pair_findings(prefill: RankFacts, decode: RankFacts, here: Collection[str]) 
     return found
 
 
+def _no_common_model(where: str, prefill: Collection[str], decode: Collection[str]) -> Finding | None:
+    """Other names and adapters may differ."""
+    if set(prefill) & set(decode):
+        return None
+    return _differ(where, "model", ", ".join(prefill), ", ".join(decode), "--served-model-name")
+
+
 def _differ(where: str, what: str, prefill: object, decode: object, change: str) -> Finding | None:
     if prefill == decode or not (prefill and decode):
         return None
-    return Finding(Level.BAD, where, f"{what} differs: {_shown(prefill)} and {_shown(decode)}", change)
-
-
-def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return Finding(Level.BAD, where, f"{what} differs: {prefill} and {decode}", change)
 
 
 def _side_channel(
     where: str, offer: KvOffer, prefill: RankFacts, decode: RankFacts, here: Collection[str]
 ) -> list[Finding]:
     apart = prefill.target.host != decode.target.host
-    if apart and is_loopback(offer.host):
+    if apart and is_local(offer.host):
         told = (
             f"KV is offered at {offer.host}, which is another host to the decode rank; gateways put in the rank's own"
         )
@@ -61,17 +79,9 @@ def _side_channel(
         return [Finding(Level.UNSEEN, where, told, f"run forebay preflight on {decode.target.host}")]
     if offer.reachable is False:
         told = f"the side channel {offer.host} port {offer.port} takes no connection from here"
-        change = "VLLM_NIXL_SIDE_CHANNEL_HOST, VLLM_NIXL_SIDE_CHANNEL_PORT or kv_port; or the firewall between the two"
+        change = (
+            "VLLM_NIXL_SIDE_CHANNEL_HOST, VLLM_NIXL_SIDE_CHANNEL_PORT, VLLM_MOONCAKE_BOOTSTRAP_PORT or kv_port; "
+            "or the firewall between the two"
+        )
         return [Finding(Level.BAD, where, told, change)]
     return []
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host means the very one it is used on."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified

@@ -5,28 +5,30 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import anyio
 
 from agent.auto.arguments import Arguments
 from agent.auto.processes import server_processes
 from agent.auto.server import read_server
-from agent.errors import FoundServerError
+from agent.errors import FoundServerError, TargetError
 from agent.probe import open_http
 from agent.targets import Target, parse_targets
 from forebay.preflight.addresses import own_addresses
 from forebay.preflight.finding import Finding, Level
 from forebay.preflight.fleet_check import fleet_findings, port_range_findings
-from forebay.preflight.links import npu_findings, npu_ping_findings, rdma_findings
+from forebay.preflight.links import npu_address_findings, npu_findings, npu_ping_findings, rdma_findings
 from forebay.preflight.node_check import port_findings, proxy_findings, run_tool
-from forebay.preflight.pair_check import pair_findings
-from forebay.preflight.rank_facts import RankFacts
+from forebay.preflight.pair_check import matrix_of
+from forebay.preflight.rank_facts import Named, RankFacts
 from forebay.preflight.rank_probe import RankProbe
 from forebay.preflight.redis_check import redis_findings
-from forebay.preflight.report import Cell, Report
+from forebay.preflight.report import Report
 from forebay.preflight.server_ports import PortRange, ascend_direct_findings, ports_of
 from forebay.preflight.settings import PreflightSettings
-from scheduler.admin import status
+from scheduler.draining import pool_names, read_pool
+from scheduler.errors import StoreRejectedError
 from scheduler.messages import RankState, Role
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
@@ -40,36 +42,36 @@ ANYWHERE = "0.0.0.0"  # noqa: S104
 
 async def preflight(settings: PreflightSettings) -> Report:
     """Look at the store, at this node and at the ranks, one after the other. Raises StoreUrlError."""
-    findings, named = [], [(target, role) for role in Role for target in settings.targets(role)]
+    connector = "" if settings.connector == "auto" else settings.connector
+    findings, named = [], [Named(target, role, connector) for role in Role for target in settings.targets(role)]
     if settings.redis:
         async with open_store(settings.redis) as store:
             findings += await redis_findings(store)
             if not named and not any(finding.level is Level.BAD for finding in findings):
                 named = await _known_ranks(store)
-    hosts = [target.host for target, _ in named]
+    hosts = [rank.target.host for rank in named]
     findings += await anyio.to_thread.run_sync(_node_findings, settings, hosts)
     facts = await _all_facts(named, settings)
     findings += fleet_findings(facts)
     findings += [_told(rank) for rank in facts if not rank.fault]
-    here = own_addresses(hosts)
-    prefills = [rank for rank in facts if rank.role is Role.PREFILL]
-    decodes = [rank for rank in facts if rank.role is Role.DECODE]
-    matrix = [
-        Cell(prefill.name, decode.name, tuple(pair_findings(prefill, decode, here)))
-        for prefill in prefills
-        for decode in decodes
-    ]
-    return Report(tuple(findings), tuple(matrix))
+    here = await anyio.to_thread.run_sync(own_addresses, hosts)
+    return Report(tuple(findings), matrix_of(facts, here))
 
 
-async def _known_ranks(store: Store) -> list[tuple[Target, Role]]:
-    """Those of all pools, each port once."""
-    known: dict[Target, Role] = {}
-    for rank in (await status(store, SchedulerSettings())).ranks:
-        if rank.state is not RankState.GONE:
-            (target,) = parse_targets(rank.rank.partition("#")[0])
-            known[target] = rank.role
-    return list(known.items())
+async def _known_ranks(store: Store) -> list[Named]:
+    """Those of all pools that can be read, each port once."""
+    known: dict[Target, Named] = {}
+    for pool in await pool_names(store):
+        try:
+            view, _ = await read_pool(store, pool, SchedulerSettings())
+        except StoreRejectedError as error:
+            log.warning("pool %s is not looked at: %s", pool, error)
+            continue
+        for card in (rank.card for rank in view.ranks.values() if rank.state is not RankState.GONE):
+            with suppress(TargetError):  # no gateway reaches it either
+                (target,) = parse_targets(card.endpoint)
+                known[target] = Named(target, card.role, card.connector, pool, card.kv)
+    return list(known.values())
 
 
 def _node_findings(settings: PreflightSettings, hosts: list[str]) -> list[Finding]:
@@ -79,6 +81,7 @@ def _node_findings(settings: PreflightSettings, hosts: list[str]) -> list[Findin
     findings += port_range_findings(ranges) + ascend_direct_findings(ranges, settings.npus)
     if settings.npus:
         findings += npu_findings(settings.npus, run_tool)
+        findings += npu_address_findings(settings.npus, run_tool)
         findings += npu_ping_findings(settings.npus, settings.npu_peer, run_tool)
     return findings + rdma_findings(run_tool)
 
@@ -94,20 +97,20 @@ def _ranges_of_servers() -> Iterator[PortRange]:
             log.warning("vLLM server %d is not looked at: %s", process.pid, error)
 
 
-async def _all_facts(named: list[tuple[Target, Role]], settings: PreflightSettings) -> list[RankFacts]:
+async def _all_facts(named: list[Named], settings: PreflightSettings) -> list[RankFacts]:
     facts: dict[Target, RankFacts] = {}
     limit = anyio.CapacityLimiter(AT_ONCE)
     async with open_http() as http:
         probe = RankProbe(http, settings.rank_api_key, settings.within_s)
 
-        async def ask(target: Target, role: Role) -> None:
+        async def ask(rank: Named) -> None:
             async with limit:
-                facts[target] = await probe.facts(target, role)
+                facts[rank.target] = await probe.facts(rank)
 
         async with anyio.create_task_group() as tasks:
-            for target, role in named:
-                tasks.start_soon(ask, target, role, name=f"preflight of {target.name}")
-    return [facts[target] for target, _ in named]
+            for rank in named:
+                tasks.start_soon(ask, rank, name=f"preflight of {rank.target.name}")
+    return [facts[rank.target] for rank in named]
 
 
 def _told(rank: RankFacts) -> Finding:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from agent.targets import Target
-from scheduler.messages import Role
+from scheduler.messages import KvAddress, Role
+
+
+class Named(NamedTuple):
+    """A rank to be asked, and what its card says of it, if it has one: `kv` is where it gives KV."""
+
+    target: Target
+    role: Role
+    connector: str = ""
+    pool: str = ""
+    kv: KvAddress | None = None
 
 
 class KvOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,12 +33,14 @@ class KvOffer(msgspec.Struct, frozen=True, kw_only=True):
 class RankFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One rank as it answers. `fault` says why nothing is known of it, '' where it is.
 
-    `block_size` of 0 and an empty `cache_dtype` are not told. `offer` is None where it offers no KV: `no_offer` says
-    why, and `is_mute` that its answer to a prefill had no word of KV, as ranks with a store of KV have none.
+    `pool` is '' for ranks that were named. `block_size` of 0 and an empty `cache_dtype` or `connector` are not told.
+    `offer` is None where it offers no KV, and `no_offer` says why, '' where it was not asked.
     """
 
     target: Target
     role: Role
+    pool: str = ""
+    connector: str = ""
     fault: str = ""
     version: str = ""
     models: tuple[str, ...] = ()
@@ -35,7 +49,6 @@ class RankFacts(msgspec.Struct, frozen=True, kw_only=True):
     cache_dtype: str = ""
     offer: KvOffer | None = None
     no_offer: str = ""
-    is_mute: bool = False
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from agent.errors import TargetError
+from agent.settings import ConnectorName
 from agent.targets import Target, parse_ports, parse_targets
 from scheduler.messages import Role
 
@@ -21,6 +22,10 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     prefill_ranks: Ranks = ""
     decode_ranks: Ranks = ""
     mixed_ranks: Ranks = ""
+    connector: Annotated[
+        ConnectorName,
+        Meta(description="KV connector of the ranks that are named, as of their agents; auto: nixl where it shows"),
+    ] = "auto"
     rank_api_key: Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="vLLM's --api-key")] = ""
     ports: Annotated[str, Meta(description="PORT[-PORT][,...]: ports of this node that ranks are to listen on")] = ""
     npus: Annotated[int, Meta(ge=0, le=64, description="NPUs of this node whose links are looked at")] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from agent.targets import parse_targets
 from forebay.preflight.finding import Finding, Level
 from forebay.preflight.fleet_check import fleet_findings, port_range_findings
 from forebay.preflight.node_check import proxy_findings
-from forebay.preflight.pair_check import pair_findings
+from forebay.preflight.pair_check import matrix_of, pair_findings
 from forebay.preflight.rank_facts import KvOffer, RankFacts
 from forebay.preflight.server_ports import ascend_direct_findings, ports_of
 from forebay.preflight.settings import PreflightSettings
@@ -26,6 +27,7 @@ def rank(name: str = P, role: Role = Role.PREFILL, **fields: Any) -> RankFacts:
     (target,) = parse_targets(name)
     good: dict[str, Any] = {
         "version": "0.32.0",
+        "connector": "nixl",
         "models": ("m",),
         "max_model_len": 4096,
         "block_size": 16,
@@ -55,6 +57,7 @@ def test_ranks_that_agree_and_reach_each_other_pair() -> None:
         ({"block_size": 128}, "KV block size differs: 16 and 128", "--block-size"),
         ({"cache_dtype": "fp8"}, "KV cache type differs: auto and fp8", "--kv-cache-dtype"),
         ({"models": ("n",)}, "model differs: m and n", "--served-model-name"),
+        ({"connector": "pull"}, "connector differs: nixl and pull", "--connector"),
     ],
 )
 def test_what_keeps_two_ranks_from_pairing_is_bad_and_names_the_flag(
@@ -66,7 +69,20 @@ def test_what_keeps_two_ranks_from_pairing_is_bad_and_names_the_flag(
 
 
 def test_what_a_rank_does_not_tell_is_no_difference() -> None:
-    assert pair(block_size=0, cache_dtype="") == []
+    assert pair(block_size=0, cache_dtype="", connector="") == []
+    assert pair(models=("adapter", "m")) == []
+
+
+def test_ranks_of_different_pools_are_no_pair() -> None:
+    ranks = [
+        rank(f"10.0.0.{number}:9000", role, pool=pool)
+        for number, (role, pool) in enumerate(product((Role.PREFILL, Role.DECODE), "ab"))
+    ]
+    cells = matrix_of(ranks, HERE)
+    assert [(cell.prefill, cell.decode) for cell in cells] == [
+        ("10.0.0.0:9000", "10.0.0.2:9000"),
+        ("10.0.0.1:9000", "10.0.0.3:9000"),
+    ]
 
 
 def test_a_shorter_decode_rank_is_a_warning() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forebay.preflight.finding import Level
-from forebay.preflight.links import npu_findings, npu_ping_findings, rdma_findings
+from forebay.preflight.links import npu_address_findings, npu_findings, npu_ping_findings, rdma_findings
 
 GOOD = {
     "-link": "link status: UP",
@@ -42,6 +42,21 @@ def test_an_npu_whose_link_is_down_is_named_with_what_to_look_at() -> None:
     assert "hccn_tool -i 2 -link -g" in found.change
 
 
+@pytest.mark.parametrize(
+    ("configured", "level", "what"),
+    [
+        ("address_0=10.1.0.1\nnetmask_0=255.255.255.0\naddress_1=10.1.0.2\n", Level.OK, "10.1.0.1, 10.1.0.2"),
+        ("address_1=10.1.0.2\n#address_0=10.1.0.1\n", Level.WARN, "/etc/hccn.conf has none for NPU 0"),
+        ("cat: /etc/hccn.conf: No such file or directory", Level.WARN, "/etc/hccn.conf has none for NPU 0, 1"),
+    ],
+)
+def test_the_configured_addresses_of_npus_are_told_with_those_that_have_none(
+    configured: str, level: Level, what: str
+) -> None:
+    (found,) = npu_address_findings(2, lambda command: configured if command[0] == "cat" else "usage")
+    assert (found.level, found.what) == (level, what)
+
+
 def test_npus_are_pinged_in_whichever_way_answers() -> None:
     assert [finding.level for finding in npu_ping_findings(2, ["10.1.0.9"], npu_tool())] == [Level.OK]
 
@@ -60,10 +75,8 @@ def test_pings_that_are_lost_are_bad(said: str) -> None:
 
 
 def test_tools_that_are_not_installed_are_said_and_are_no_fault() -> None:
-    assert [finding.level for finding in (*npu_findings(8, lambda _: None), *rdma_findings(lambda _: None))] == [
-        Level.UNSEEN,
-        Level.UNSEEN,
-    ]
+    found = (npu_findings(8, lambda _: None), npu_address_findings(8, lambda _: None), rdma_findings(lambda _: None))
+    assert [[finding.level for finding in each] for each in found] == [[Level.UNSEEN], [], [Level.UNSEEN]]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,15 @@ def test_a_fleet_that_is_well_is_exit_code_0_and_a_table(ranks: Ranks) -> None:
     assert "BAD" not in done.stdout
 
 
+@pytest.mark.parametrize("options", [(), ("--connector", "mooncake_layerwise")])
+def test_a_prefill_rank_that_would_die_of_the_question_is_not_asked_for_kv(options: tuple[str, ...]) -> None:
+    with running_rank("--role", "prefill", "--kv-connector", "mooncake_layerwise", "--strict") as rank:
+        code, found = preflight("--prefill-ranks", f"127.0.0.1:{rank.port}", *options)
+        assert rank.state()["served"] == 0
+    unseen = [finding["what"] for finding in found["findings"] if finding["where"].endswith(f":{rank.port}")]
+    assert (code, [what.startswith("is asked for no KV") for what in unseen].count(True)) == (0, 0 if options else 1)
+
+
 def test_a_rank_that_is_away_and_a_port_in_use_are_bad() -> None:
     away = f"127.0.0.1:{free_port()}"
     with socket.create_server(("0.0.0.0", 0)) as taken:
