@@ -223,6 +223,14 @@ def waits_for_more(decode: RankProcess, meta: Metaserver) -> int:
     return meta.calls.qsize()
 
 
+def test_each_child_of_a_request_is_called_for_once(meta: Metaserver) -> None:
+    leg = {**A, "prompt": [prompt(148, "one "), prompt(148, "two ")], "kv_transfer_params": meta.params()}
+    with running_rank("--role", "decode", *LAYERWISE, misuse=ALL) as decode, closing(decode.connect()) as client:
+        client.sendall(request("POST", COMPLETIONS, leg, X_Request_Id="both"))
+        eventually(lambda: counts(decode) == {"not_one_prompt": 1, "never_asked": 2})
+    assert sorted(meta.call()["request_id"] for _ in range(meta.calls.qsize())) == ["cmpl-both-0", "cmpl-both-1"]
+
+
 def test_a_metaserver_that_is_slow_to_answer_is_counted() -> None:
     board = MisuseBoard(strict=True)
     for took_s in (SLOW_CALL_S / 2, SLOW_CALL_S * 2):
