@@ -26,7 +26,8 @@ def ports_of(name: str, given: Arguments, environment: Mapping[str, str], listen
     ranges = [(f"{name} API", range(port, port + 1)) for port in listens]
     config = given.object("kv-transfer-config")
     connector, base = str(config.get("kv_connector", "")), str(config.get("kv_port", ""))
-    rank = given.number("data-parallel-rank", given.number("data-parallel-start-rank", 0))
+    told = _number(environment.get("VLLM_DP_RANK"), 0)  # as the templates of vllm-ascend 0.9.1 have it
+    rank = given.number("data-parallel-rank", given.number("data-parallel-start-rank", told))
     local = max(1, given.number("data-parallel-size-local", 1))
     devices = given.number("tensor-parallel-size", 1) * given.number("pipeline-parallel-size", 1)
     if connector.startswith("Nixl"):

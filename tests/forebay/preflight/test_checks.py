@@ -167,6 +167,11 @@ def test_ranges_of_ports_that_overlap_are_told() -> None:
             {},
             range(30008, 30016),
         ),
+        (
+            ["--kv-transfer-config", '{"kv_connector": "MooncakeConnectorV1", "kv_port": "20001"}', "-tp", "1"],
+            {"VLLM_DP_RANK": "17"},
+            range(20018, 20019),
+        ),
     ],
 )
 def test_ports_for_kv_are_known_by_the_connector(
