@@ -85,7 +85,7 @@ class GroupUpkeep:
         while not self.is_ready():
             if time.monotonic() - self._begun_s > timeout_s and (missing := self._missing()):
                 late = f"ranks {', '.join(map(str, missing))} are" if len(missing) > 1 else f"rank {missing[0]} is"
-                return f"{late} not ready after {timeout_s:g} s"
+                return f"{late} not ready after {timeout_s:g} s; logs in {self._plan.log_dir}"
             await anyio.sleep(_LOOK_S)
         return ""
 

@@ -39,7 +39,7 @@ async def test_ranks_that_are_late_are_told_by_number() -> None:
     site = Site(is_group=True, ready_timeout_s=0.1)
     upkeep = upkeep_of(site)
     await upkeep.start()
-    assert await upkeep.next_exit() == "ranks 0, 1 are not ready after 0.1 s"
+    assert await upkeep.next_exit() == "ranks 0, 1 are not ready after 0.1 s; logs in /no"
 
 
 async def test_ranks_that_were_ready_in_time_are_late_no_more() -> None:
