@@ -20,7 +20,7 @@ def matrix_of(ranks: Sequence[RankFacts], here: Collection[str]) -> tuple[Cell, 
     prefills = [rank for rank in ranks if rank.role is Role.PREFILL]
     decodes = [rank for rank in ranks if rank.role is Role.DECODE]
     return tuple(
-        Cell(prefill.name, decode.name, tuple(pair_findings(prefill, decode, here)))
+        Cell(prefill.name, decode.name, tuple(pair_findings(prefill, decode, here)), prefill.pool)
         for prefill in prefills
         for decode in decodes
         if prefill.pool == decode.pool

@@ -67,7 +67,8 @@ async def _known_ranks(store: Store) -> list[Named]:
         except StoreRejectedError as error:
             log.warning("pool %s is not looked at: %s", pool, error)
             continue
-        for card in (rank.card for rank in view.ranks.values() if rank.state is not RankState.GONE):
+        ranks = (view.ranks[name] for name in sorted(view.ranks))
+        for card in (rank.card for rank in ranks if rank.state is not RankState.GONE):
             with suppress(TargetError):  # no gateway reaches it either
                 (target,) = parse_targets(card.endpoint)
                 known[target] = Named(target, card.role, card.connector, pool, card.kv)

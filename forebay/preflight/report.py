@@ -21,11 +21,12 @@ SIGNS: Mapping[Level, tuple[str, str]] = {
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One prefill and one decode rank, and what is wrong between them."""
+    """One prefill and one decode rank, and what is wrong between them; `pool` is '' for ranks that were named."""
 
     prefill: str
     decode: str
     findings: tuple[Finding, ...]
+    pool: str = ""
 
     @property
     def level(self) -> Level:
@@ -49,8 +50,9 @@ class Report(msgspec.Struct, frozen=True):
 def tables(report: Report) -> Iterator[RenderableType]:
     """The findings, the matrix, and for each cell that is not well what to change."""
     yield _findings(report.findings)
+    for pool in dict.fromkeys(each.pool for each in report.matrix):
+        yield _matrix(pool, [each for each in report.matrix if each.pool == pool])
     if report.matrix:
-        yield _matrix(report.matrix)
         if ill := [finding for cell in report.matrix for finding in cell.findings if finding.level is not Level.UNSEEN]:
             yield _findings(ill)
         unseen = {
@@ -70,10 +72,11 @@ def _findings(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _matrix(cells: Sequence[Cell]) -> Table:
-    """Prefill ranks down, decode ranks across."""
+def _matrix(pool: str, cells: Sequence[Cell]) -> Table:
+    """Those of one pool: prefill ranks down, decode ranks across."""
     decodes = list(dict.fromkeys(each.decode for each in cells))
-    table = Table(title="prefill ranks (rows) and decode ranks (columns)", show_edge=False)
+    title = "prefill ranks (rows) and decode ranks (columns)"
+    table = Table(title=title, caption=cell(pool and f"pool {pool}"), show_edge=False)
     table.add_column("")
     for decode in decodes:
         table.add_column(cell(decode), overflow="fold")

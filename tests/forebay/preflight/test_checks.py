@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from agent.auto.arguments import Arguments
 from agent.targets import parse_targets
@@ -15,6 +16,7 @@ from forebay.preflight.fleet_check import fleet_findings, port_range_findings
 from forebay.preflight.node_check import proxy_findings
 from forebay.preflight.pair_check import matrix_of, pair_findings
 from forebay.preflight.rank_facts import KvOffer, RankFacts
+from forebay.preflight.report import Report, tables
 from forebay.preflight.server_ports import ascend_direct_findings, ports_of
 from forebay.preflight.settings import PreflightSettings
 from scheduler.messages import Role
@@ -82,6 +84,16 @@ def test_ranks_of_different_pools_are_no_pair() -> None:
     assert [(cell.prefill, cell.decode) for cell in cells] == [
         ("10.0.0.0:9000", "10.0.0.2:9000"),
         ("10.0.0.1:9000", "10.0.0.3:9000"),
+    ]
+    console = Console(width=130)
+    with console.capture() as capture:
+        console.print(*tables(Report((), cells)), sep="\n")
+    rows = [" ".join(line.replace("│", " ").split()) for line in capture.get().splitlines()]
+    assert [row for row in rows if row.startswith(("10.", "pool"))] == [
+        "10.0.0.0:9000 ok",
+        "pool a",
+        "10.0.0.1:9000 ?",
+        "pool b",
     ]
 
 
