@@ -10,6 +10,7 @@ from contextlib import suppress
 import anyio
 
 from agent.auto.arguments import Arguments
+from agent.auto.config_file import config_of
 from agent.auto.processes import server_processes
 from agent.auto.server import read_server
 from agent.errors import FoundServerError, TargetError
@@ -92,6 +93,7 @@ def _ranges_of_servers() -> Iterator[PortRange]:
     for process in server_processes():
         given = Arguments(process.words)
         try:
+            given = given.over(config_of(given, process.folder))
             server = read_server(process.pid, given, process.environment)
             yield from ports_of(f"vLLM {process.pid}", given, process.environment, server.ports)
         except FoundServerError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,6 +79,25 @@ def test_a_prefill_rank_that_would_die_of_the_question_is_not_asked_for_kv(optio
         assert rank.state()["served"] == 0
     unseen = [finding["what"] for finding in found["findings"] if finding["where"].endswith(f":{rank.port}")]
     assert (code, [what.startswith("is asked for no KV") for what in unseen].count(True)) == (0, 0 if options else 1)
+
+
+def test_servers_of_this_node_that_take_the_same_ports_are_told_by_their_config_files(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "vllm").write_text("import time\nprint(flush=True)\ntime.sleep(60)")
+    (tmp_path / "c.yaml").write_text(f"model: m\nport: {port}\n")
+    command = [sys.executable, "vllm", "serve", "--config", "c.yaml"]
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)) for _ in range(2)
+        ]
+        for server in servers:
+            stack.callback(server.kill)
+            assert server.stdout
+            server.stdout.readline()
+        code, found = preflight()
+    mine = ", ".join(sorted(f"vLLM {server.pid} API" for server in servers))
+    told = {", ".join(sorted(each["where"].split(", "))): each["what"] for each in found["findings"]}
+    assert (code, told[mine]) == (1, f"both use port {port}")
 
 
 def test_a_rank_that_is_away_and_a_port_in_use_are_bad() -> None:
