@@ -7,6 +7,7 @@ engine of its node, and headless (engines only: they are behind the endpoint of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -107,7 +108,7 @@ def read_server(pid: int, given: Arguments, environment: Mapping[str, str]) -> F
 def _dp_size(given: Arguments, environment: Mapping[str, str]) -> int:
     """vLLM 0.9 and older take it from the environment (vllm-ascend's 0.9.1 templates)."""
     told = environment.get("VLLM_DP_SIZE", "")
-    return given.number("data-parallel-size", int(told) if told.isdigit() else 1)
+    return given.number("data-parallel-size", int(told) if re.fullmatch(r"[0-9]{1,5}", told) else 1)
 
 
 def _mode(given: Arguments, environment: Mapping[str, str]) -> Mode:

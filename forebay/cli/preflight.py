@@ -11,7 +11,9 @@ from forebay.options import settings_options
 from forebay.preflight.preflight import preflight
 from forebay.preflight.report import tables
 from forebay.preflight.settings import PreflightSettings
-from scheduler.errors import SchedulerError, StoreUrlError
+from forebay.secret_files import rank_api_key
+from scheduler.errors import StoreUrlError
+from scheduler.rank_tls import TlsFileError
 
 WIDTH = 130
 
@@ -24,12 +26,11 @@ def command(settings: PreflightSettings, *, as_json: bool) -> None:
 
     Exit code 1 if anything is bad. Run it on each node: whether one reaches another is only seen there.
     """
+    key = rank_api_key(settings.rank_api_key, settings.rank_api_key_file)
     try:
-        report = anyio.run(preflight, settings)
-    except StoreUrlError as error:
+        report = anyio.run(preflight, msgspec.structs.replace(settings, rank_api_key=key))
+    except (StoreUrlError, TlsFileError) as error:
         raise click.UsageError(str(error)) from error
-    except SchedulerError as error:
-        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from collections.abc import Iterator
-from contextlib import suppress
 
 import anyio
 
@@ -13,12 +13,13 @@ from agent.auto.arguments import Arguments
 from agent.auto.config_file import config_of
 from agent.auto.processes import server_processes
 from agent.auto.server import read_server
-from agent.errors import FoundServerError, TargetError
+from agent.errors import FoundServerError
 from agent.probe import open_http
-from agent.targets import Target, parse_targets
+from agent.targets import Target
 from forebay.preflight.addresses import own_addresses
 from forebay.preflight.finding import Finding, Level
 from forebay.preflight.fleet_check import fleet_findings, port_range_findings
+from forebay.preflight.known_ranks import known_ranks
 from forebay.preflight.links import npu_address_findings, npu_findings, npu_ping_findings, rdma_findings
 from forebay.preflight.node_check import port_findings, proxy_findings, run_tool
 from forebay.preflight.pair_check import matrix_of
@@ -28,11 +29,9 @@ from forebay.preflight.redis_check import redis_findings
 from forebay.preflight.report import Report
 from forebay.preflight.server_ports import PortRange, ascend_direct_findings, ports_of
 from forebay.preflight.settings import PreflightSettings
-from scheduler.draining import pool_names, read_pool
-from scheduler.errors import StoreRejectedError
-from scheduler.messages import RankState, Role
-from scheduler.settings import SchedulerSettings
-from scheduler.store import Store, open_store
+from scheduler.messages import Role
+from scheduler.rank_tls import rank_context
+from scheduler.store import open_store
 
 log = logging.getLogger(__name__)
 
@@ -42,38 +41,25 @@ ANYWHERE = "0.0.0.0"  # noqa: S104
 
 
 async def preflight(settings: PreflightSettings) -> Report:
-    """Look at the store, at this node and at the ranks, one after the other. Raises StoreUrlError."""
+    """Look at the store, at this node and at the ranks, one after the other. Raises StoreUrlError and TlsFileError."""
+    tls = rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
     connector = "" if settings.connector == "auto" else settings.connector
     findings, named = [], [Named(target, role, connector) for role in Role for target in settings.targets(role)]
     if settings.redis:
         async with open_store(settings.redis) as store:
             findings += await redis_findings(store)
-            if not named and not any(finding.level is Level.BAD for finding in findings):
-                named = await _known_ranks(store)
+            if not named:
+                named, unread = await known_ranks(store)
+                findings += unread
+    if not named:
+        findings.append(Finding(Level.UNSEEN, "ranks", "none is named, and the store tells of none"))
     hosts = [rank.target.host for rank in named]
     findings += await anyio.to_thread.run_sync(_node_findings, settings, hosts)
-    facts = await _all_facts(named, settings)
+    facts = await _all_facts(named, settings, tls)
     findings += fleet_findings(facts)
     findings += [_told(rank) for rank in facts if not rank.fault]
     here = await anyio.to_thread.run_sync(own_addresses, hosts)
     return Report(tuple(findings), matrix_of(facts, here))
-
-
-async def _known_ranks(store: Store) -> list[Named]:
-    """Those of all pools that can be read, each port once."""
-    known: dict[Target, Named] = {}
-    for pool in await pool_names(store):
-        try:
-            view, _ = await read_pool(store, pool, SchedulerSettings())
-        except StoreRejectedError as error:
-            log.warning("pool %s is not looked at: %s", pool, error)
-            continue
-        ranks = (view.ranks[name] for name in sorted(view.ranks))
-        for card in (rank.card for rank in ranks if rank.state is not RankState.GONE):
-            with suppress(TargetError):  # no gateway reaches it either
-                (target,) = parse_targets(card.endpoint)
-                known[target] = Named(target, card.role, card.connector, pool, card.kv)
-    return list(known.values())
 
 
 def _node_findings(settings: PreflightSettings, hosts: list[str]) -> list[Finding]:
@@ -100,10 +86,10 @@ def _ranges_of_servers() -> Iterator[PortRange]:
             log.warning("vLLM server %d is not looked at: %s", process.pid, error)
 
 
-async def _all_facts(named: list[Named], settings: PreflightSettings) -> list[RankFacts]:
+async def _all_facts(named: list[Named], settings: PreflightSettings, tls: ssl.SSLContext | None) -> list[RankFacts]:
     facts: dict[Target, RankFacts] = {}
     limit = anyio.CapacityLimiter(AT_ONCE)
-    async with open_http() as http:
+    async with open_http(tls) as http:
         probe = RankProbe(http, settings.rank_api_key, settings.within_s)
 
         async def ask(rank: Named) -> None:

@@ -7,6 +7,7 @@ kv_port plus rank times devices on; its AscendDirect transport takes ports of 20
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from agent.auto.arguments import Arguments
@@ -16,6 +17,8 @@ NIXL_PORT = 5600
 BOOTSTRAP_PORT = 8998
 ASCEND_DIRECT_FIRST = 20_000
 ASCEND_DIRECT_FOR_EACH = 1_000
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 PortRange = tuple[str, range]
 """What ports are for, and which."""
@@ -36,7 +39,7 @@ def ports_of(name: str, given: Arguments, environment: Mapping[str, str], listen
     elif connector == "MooncakeConnector" and config.get("kv_role") != "kv_consumer":
         port = _number(environment.get("VLLM_MOONCAKE_BOOTSTRAP_PORT"), BOOTSTRAP_PORT)
         ranges.append((f"{name} Mooncake bootstrap", range(port, port + 1)))
-    elif base.isdigit():
+    elif _PORT.fullmatch(base):
         first = int(base) + rank * devices
         ranges.append((f"{name} kv_port", range(first, first + local * devices)))
     return ranges
@@ -58,4 +61,4 @@ def ascend_direct_findings(ranges: Iterable[PortRange], npus: int) -> list[Findi
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdigit() else default
+    return int(text) if text and _PORT.fullmatch(text) else default

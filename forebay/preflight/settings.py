@@ -27,6 +27,12 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Meta(description="KV connector of the ranks that are named, as of their agents; auto: nixl where it shows"),
     ] = "auto"
     rank_api_key: Annotated[str, Meta(pattern=r"^[\x21-\x7e]*\Z", description="vLLM's --api-key")] = ""
+    rank_api_key_file: Annotated[str, Meta(description="file with the --rank-api-key")] = ""
+    rank_ca: Annotated[
+        str, Meta(description="PEM file with the authorities that ranks on https are verified by; else the system's")
+    ] = ""
+    rank_cert: Annotated[str, Meta(description="PEM file with a certificate to show those ranks")] = ""
+    rank_key: Annotated[str, Meta(description="PEM file with its key")] = ""
     ports: Annotated[str, Meta(description="PORT[-PORT][,...]: ports of this node that ranks are to listen on")] = ""
     npus: Annotated[int, Meta(ge=0, le=64, description="NPUs of this node whose links are looked at")] = 0
     npu_peer: Annotated[
@@ -37,19 +43,22 @@ class PreflightSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the field."""
-        roles: dict[str, Role] = {}
+        known: dict[tuple[str, int], tuple[Role, Target]] = {}
         for role in Role:
             try:
-                names = [target.name for target in self.targets(role)]
+                targets = self.targets(role)
             except TargetError as error:
                 raise ValueError(f"{role}_ranks: {error}") from error
-            for name in names:
-                if (other := roles.setdefault(name, role)) is not role:
-                    raise ValueError(f"{role}_ranks: {name} is given as a {other} rank, too")
+            for target in targets:
+                other, first = known.setdefault(target.listener, (role, target))
+                if other is not role:
+                    raise ValueError(f"{role}_ranks: {first.name} is given as a {other} rank, too")
         try:
             self.ports_to_be  # noqa: B018
         except TargetError as error:
             raise ValueError(f"ports: {error}") from error
+        if bool(self.rank_cert) != bool(self.rank_key):
+            raise ValueError("rank_cert: certificate and key go together, and only one of them is given")
         if self.npu_peer and not self.npus:
             raise ValueError("npu_peer: say how many NPUs this node has, with --npus")
 

@@ -129,7 +129,7 @@ def running_rank(*options: str, dies_of: str = "", misuse: Collection[Kind] = ()
         assert process.stdout is not None
         try:
             line = process.stdout.readline()
-            match = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+            match = re.search(r"https?://127\.0\.0\.1:(\d+)", line)
             assert match, (line, _written(log))
             rank = RankProcess(int(match[1]), process)
             yield rank

@@ -159,6 +159,11 @@ def test_templates_of_vllm_ascend_0_9_1_tell_the_group_by_the_environment() -> N
     assert (read.mode, read.dp_group) == (Mode.EXTERNAL, "192.0.0.5:13395")
 
 
+@pytest.mark.parametrize("size", ["²", "9" * 5000, "-1", "x"])
+def test_a_group_in_the_environment_that_has_no_size_is_none(size: str) -> None:
+    assert server("m", {"VLLM_DP_SIZE": size}).mode is server("m").mode
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

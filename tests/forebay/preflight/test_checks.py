@@ -195,6 +195,13 @@ def test_ports_for_kv_are_known_by_the_connector(
     assert kv[1] == expected
 
 
+@pytest.mark.parametrize("port", ["²", "9" * 5000, "x", "-1"])
+def test_a_variable_that_is_no_port_leaves_the_default(port: str) -> None:
+    given = Arguments(["--kv-transfer-config", '{"kv_connector": "NixlConnector"}'])
+    (kv,) = ports_of("vLLM 7", given, {"VLLM_NIXL_SIDE_CHANNEL_PORT": port}, [])
+    assert kv[1] == range(5600, 5601)
+
+
 def test_a_kv_port_where_ascend_direct_draws_its_own_is_a_warning() -> None:
     ranges = [
         ("vLLM 7 kv_port", range(20001, 20009)),
@@ -235,6 +242,8 @@ def test_proxy_variables_are_not_judged_where_no_host_is_known() -> None:
             {"prefill_ranks": "h:1-2", "decode_ranks": "h:2-3"},
             "decode_ranks: h:2 is given as a prefill rank, too",
         ),
+        ({"mixed_ranks": "127.0.0.1:1", "decode_ranks": "localhost:1"}, "127.0.0.1:1 is given as a mixed rank, too"),
+        ({"rank_cert": "x.pem"}, "rank_cert: certificate and key go together"),
         ({"npu_peer": ("10.0.0.1",)}, "npu_peer: say how many"),
     ],
 )
