@@ -17,6 +17,7 @@ from forebay.model_server.server import Server
 
 CONNECT_S = 10.0
 OK = 200
+JSON = {"content-type": "application/json"}
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading JSON raises where it is none, or is nested too deep."""
 
@@ -58,19 +59,20 @@ class Asker:
         self._client = client
         self._patience = patience
         self._chance = chance
-        self._closed_until = 0.0
+        self._closed_until_s = dict.fromkeys(server.bases, 0.0)
         self._let_in_at = anyio.current_time()
 
     async def ask(self, path: str, body: bytes) -> Answered | Unanswered:
         """The last answer to a POST. Being told to wait (429, 503) or finding nobody there uses up no retry.
 
-        That has its own bound, of time. While a server asks for a pause by Retry-After nobody asks it anything.
+        That has its own bound, of time. While a server asks for a pause by Retry-After nobody asks it anything; others
+        are asked meanwhile.
         """
         failures, waits = 0, 0
         give_up_at = anyio.current_time() + self._patience.busy_s
         while True:
-            await self._until_open()
-            found, retry_after_s = await self._once(path, body)
+            base = await self._open_server()
+            found, retry_after_s = await self._once(base, path, body)
             if not _is_busy(found):
                 self._let_in_at = anyio.current_time()
             if isinstance(found, Answered) and found.status not in PASSING:
@@ -79,7 +81,7 @@ class Asker:
                 waits += 1
                 # One that is away is no reason to wait for the next one.
                 is_away = isinstance(found, Unanswered) and waits < len(self._servers)
-                pause_s = 0.0 if is_away else self._pause_s(waits, retry_after_s)
+                pause_s = 0.0 if is_away else self._pause_s(base, waits, retry_after_s)
                 if anyio.current_time() + pause_s > give_up_at:
                     self._refuse_to_go_on(found, pause_s)
                     return found
@@ -87,7 +89,7 @@ class Asker:
                 failures += 1
                 if failures > self._patience.retries:
                     return found
-                pause_s = self._pause_s(failures, retry_after_s)
+                pause_s = self._pause_s(base, failures, retry_after_s)
                 give_up_at = anyio.current_time() + self._patience.busy_s
             await anyio.sleep(pause_s)
 
@@ -128,23 +130,32 @@ class Asker:
             words += f", and a pause of {pause_s:.0f} s is asked for"
         raise ServerError(f"nothing was let in for {silent_s:.0f} s: {words}")
 
-    async def _until_open(self) -> None:
-        if self._closed_until > anyio.current_time():
-            # Not all at the same instant.
-            await anyio.sleep_until(self._closed_until + wait_s(1, self._chance.random()))
+    async def _open_server(self) -> str:
+        """The next in turn that asks for no pause; where all do, once one of them has had it."""
+        while True:
+            now_s = anyio.current_time()
+            for base in itertools.islice(self._bases, len(self._servers)):
+                if self._closed_until_s[base] <= now_s:
+                    return base
+            # Not all at the same instant. Who was asked before that may have asked for another pause meanwhile.
+            await anyio.sleep_until(min(self._closed_until_s.values()) + wait_s(1, self._chance.random()))
 
-    def _pause_s(self, retry: int, retry_after_s: float | None) -> float:
-        pause_s = wait_s(retry, self._chance.random())
-        if retry_after_s is None:
-            return pause_s
-        self._closed_until = max(self._closed_until, anyio.current_time() + retry_after_s)
-        return retry_after_s + pause_s
+    def _pause_s(self, base: str, retry: int, retry_after_s: float | None) -> float:
+        """How long to wait before the next try, after what the server at `base` has answered."""
+        now_s = anyio.current_time()
+        if retry_after_s is not None:
+            self._closed_until_s[base] = max(self._closed_until_s[base], now_s + retry_after_s)
+        first_open_s = min(self._closed_until_s.values())
+        return max(0.0, first_open_s - now_s) + wait_s(retry, self._chance.random())
 
-    async def _once(self, path: str, body: bytes) -> tuple[Answered | Unanswered, float | None]:
+    async def _once(self, base: str, path: str, body: bytes) -> tuple[Answered | Unanswered, float | None]:
         """An answer, and the seconds that the server asks for a pause."""
-        base = next(self._bases)
         try:
-            answer = await self._client.post(base + path, content=body, headers={"content-type": "application/json"})
+            # The client's own bound is for each piece that comes.
+            with anyio.fail_after(self._patience.answer_s):
+                answer = await self._client.post(base + path, content=body, headers=JSON)
+        except TimeoutError:
+            return Unanswered("request_timeout", f"{base}: no answer in {self._patience.answer_s:g} s"), None
         except httpx.TimeoutException as error:
             kind = "connection_error" if isinstance(error, httpx.ConnectTimeout) else "request_timeout"
             return Unanswered(kind, f"{base}: {_why(error)}"), None
