@@ -17,7 +17,7 @@ from rich.console import Console
 
 from forebay.batch.journal import Journal, journal_of, naming, open_journal
 from forebay.batch.lines import Outcome
-from forebay.batch.places import input_file, output_path
+from forebay.batch.places import input_file, is_to_be_written_over, output_path
 from forebay.batch.progress import progress
 from forebay.batch.roster import Roster
 from forebay.batch.running import Noted, run
@@ -43,16 +43,18 @@ def batch(settings: BatchSettings, server: Server, read_from: str, write_to: str
     with input_file(read_from) as file:
         roster = Roster(file, "standard input" if read_from == "-" else read_from, settings.max_line_bytes)
         roster.read()
-        with _journal_file(output) as kept:
+        with _journal_file(output, resume=settings.resume) as kept:
             journal = Journal(kept, str(journal_of(output)) if output else "a temporary file", roster)
             journal.load()
-            if output and output.exists():
+            # Looked at before, but the input may have taken its time.
+            is_over = output is not None and is_to_be_written_over(output, resume=settings.resume)
+            if output and is_over:
                 with output.open("rb") as earlier:
-                    journal.adopt(earlier)
+                    journal.adopt(earlier, str(output))
             interrupted = _run(settings, server, roster, journal, console, output)
             failures = tuple(islice(journal.failures(), MOST_SHOWN))
             if output and not interrupted:
-                journal.write_in_order(output)
+                journal.write_in_order(output, is_over=is_over)
                 journal_of(output).unlink(missing_ok=True)
     return Result(
         total=len(roster), done=journal.done, failed=journal.failed, interrupted=interrupted, failures=failures
@@ -60,13 +62,13 @@ def batch(settings: BatchSettings, server: Server, read_from: str, write_to: str
 
 
 @contextmanager
-def _journal_file(output: Path | None) -> Iterator[BinaryIO]:
+def _journal_file(output: Path | None, *, resume: bool) -> Iterator[BinaryIO]:
     """The file that answers go to; one in which nothing was written is not left behind."""
     if output is None:
         with TemporaryFile() as file:
             yield file
         return
-    with open_journal(output) as file:
+    with open_journal(output, resume=resume) as file:
         try:
             yield file
         finally:

@@ -25,6 +25,8 @@ PIECE_BYTES = 1 << 20
 BEGINNING = b'{"id":"' + ID_PREFIX.encode()
 """Of each line that is written; a kill may leave no more than a part of one."""
 
+BEGUN = "a batch has been begun there; go on with --resume, or remove it"
+
 
 class Journal:
     """`file` is open for reading and appending, and starts where what is known of `roster` ends."""
@@ -40,25 +42,45 @@ class Journal:
         self._is_ok = bytearray(len(roster))
 
     def load(self) -> None:
-        """Take over what an earlier run has left. Raises OutputError."""
+        """Take over what an earlier run has left. Raises OutputError, and BatchInputError as `adopt` does."""
         with naming(self._name):
             self._end = _whole_lines_bytes(self._file)
             self._file.truncate(self._end)
             self._file.seek(0)
             offset = 0
-            while line := self._file.readline():
-                self._note(line, offset)
+            for line, outcome, place in self._own(self._file, self._name):
+                if outcome is not None and outcome.is_ok and place is not None:
+                    self._count(place, offset, ok=True)
                 offset += len(line)
 
-    def adopt(self, output: BinaryIO) -> None:
-        """Take over the answers of an output that was finished. Raises OutputError."""
-        for line in output:
-            outcome = _outcome(line)
-            if outcome is None or not outcome.is_ok or not line.endswith(b"\n"):
+    def adopt(self, output: BinaryIO, name: str) -> None:
+        """Take over the answers of an output that was finished.
+
+        Raises OutputError, and BatchInputError where what there is was all asked by another input: it would be lost.
+        """
+        for line, outcome, place in self._own(output, name):
+            if outcome is None or place is None or not outcome.is_ok or not line.endswith(b"\n"):
                 continue
-            place = self._roster.place_of(outcome.custom_id)
-            if place is not None and not self.is_answered(place) and outcome.id == id_of(self._roster.mark(place)):
+            if not self.is_answered(place):
                 self.append(place, outcome, line)
+
+    def _own(self, file: BinaryIO, name: str) -> Iterator[tuple[bytes, Outcome | None, int | None]]:
+        """Each line of a file, what it says, and its place; None where it is no answer to a line of today's input."""
+        is_ours, is_others = False, False
+        for line in file:
+            outcome = _outcome(line)
+            place = self._place_of(outcome)
+            is_ours |= place is not None
+            is_others |= outcome is not None and place is None
+            yield line, outcome, place
+        if is_others and not is_ours:
+            raise BatchInputError(name, "its answers are all to another input, and --resume would write it over")
+
+    def _place_of(self, outcome: Outcome | None) -> int | None:
+        place = self._roster.place_of(outcome.custom_id) if outcome is not None else None
+        if outcome is None or place is None or outcome.id != id_of(self._roster.mark(place)):
+            return None
+        return place
 
     def is_answered(self, place: int) -> bool:
         """Whether the request at a place has the answer it asked for."""
@@ -90,9 +112,12 @@ class Journal:
             if self._starts[place] and not self._is_ok[place]:
                 yield msgspec.json.decode(self.line(place), type=Outcome)
 
-    def write_in_order(self, output: Path) -> None:
-        """Make the output, all of it or none. Raises OutputError."""
-        partial = output.with_name(output.name + PARTIAL_SUFFIX)
+    def write_in_order(self, output: Path, *, is_over: bool) -> None:
+        """Make the output, all of it or none; `is_over`: over an earlier one. Raises OutputError."""
+        partial = partial_of(output)
+        if not is_over and output.exists():
+            words = f"the answers are in {self._name}: move it away, and go on with --resume"
+            raise OutputError(f"{output}: it was written by somebody else meanwhile; {words}")
         with naming(str(output)):
             try:
                 with partial.open("wb") as file:
@@ -104,14 +129,6 @@ class Journal:
             finally:
                 partial.unlink(missing_ok=True)
 
-    def _note(self, line: bytes, offset: int) -> None:
-        outcome = _outcome(line)
-        if outcome is None or not outcome.is_ok:
-            return
-        place = self._roster.place_of(outcome.custom_id)
-        if place is not None and outcome.id == id_of(self._roster.mark(place)):
-            self._count(place, offset, ok=True)
-
     def _count(self, place: int, offset: int, *, ok: bool) -> None:
         if not self._starts[place]:
             self.done += 1
@@ -120,24 +137,34 @@ class Journal:
         self._is_ok[place] = ok
 
 
-def open_journal(output: Path) -> BinaryIO:
-    """The journal beside an output, for this process alone. Raises BatchInputError."""
+def open_journal(output: Path, *, resume: bool) -> BinaryIO:
+    """The journal beside an output, for this process alone; new unless it is to `resume`. Raises BatchInputError."""
     path = journal_of(output)
-    try:
-        file = path.open("a+b")
-    except OSError as error:
-        raise BatchInputError(str(path), f"it cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise BatchInputError(str(path), "another process is at work on it") from error
-    return file
+    while True:
+        try:
+            file = path.open("a+b" if resume else "x+b")
+        except FileExistsError as error:
+            raise BatchInputError(str(path), BEGUN) from error
+        except OSError as error:
+            raise BatchInputError(str(path), f"it cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise BatchInputError(str(path), "another process is at work on it") from error
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()  # whoever was at work on it has removed it
 
 
 def journal_of(output: Path) -> Path:
     """Where the answers stand until all are there."""
     return output.with_name(output.name + SUFFIX)
+
+
+def partial_of(output: Path) -> Path:
+    """Where the output is written until all of it is there."""
+    return output.with_name(output.name + PARTIAL_SUFFIX)
 
 
 def holds_answers(path: Path) -> bool:

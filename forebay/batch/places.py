@@ -11,14 +11,18 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from forebay.batch.errors import BatchInputError
-from forebay.batch.journal import holds_answers, journal_of
+from forebay.batch.journal import BEGUN, holds_answers, journal_of, partial_of
 
 STANDARD = "-"
+NO_NAME = "the name of the file is empty"
+WRITTEN = "a batch was written there; go on with --resume, or remove it"
 
 
 @contextmanager
 def input_file(given: str) -> Iterator[BinaryIO]:
     """The input, in which one can go back; standard input is copied to a temporary file. Raises BatchInputError."""
+    if not given:
+        raise BatchInputError("INPUT", NO_NAME)
     try:
         # Closed at the end of this `with` of ours.
         file: BinaryIO = TemporaryFile() if given == STANDARD else Path(given).open("rb")  # noqa: SIM115
@@ -40,6 +44,8 @@ def output_path(given: str, read_from: str, *, resume: bool) -> Path | None:
         if sys.stdout is None:
             raise BatchInputError("-o -", "standard output is closed")
         return None
+    if not given:
+        raise BatchInputError("-o", NO_NAME)
     path = Path(given).resolve()
     try:
         _check(path, given, read_from, resume=resume)
@@ -48,19 +54,32 @@ def output_path(given: str, read_from: str, *, resume: bool) -> Path | None:
     return path
 
 
+def is_to_be_written_over(path: Path, *, resume: bool) -> bool:
+    """Whether there is an output of an earlier run. Raises BatchInputError for a file that is not to be lost."""
+    return _is_of_a_batch(path, WRITTEN, resume=resume)
+
+
 def _check(path: Path, given: str, read_from: str, *, resume: bool) -> None:
-    journal = journal_of(path)
-    if read_from != STANDARD and Path(read_from).resolve() in {path, journal}:
-        raise BatchInputError(given, "it is the input, and would be written over")
+    own = {path: WRITTEN, journal_of(path): BEGUN, partial_of(path): BEGUN}
+    if read_from != STANDARD and Path(read_from).resolve() in own:
+        raise BatchInputError(given, "the input would be written over")
     if not path.parent.is_dir():
         raise BatchInputError(given, f"there is no folder {path.parent}")
     if path.exists() and not path.is_file():
         raise BatchInputError(given, "it is no regular file; for a pipe give -o -")
-    for each, what in ((path, "a batch was written there"), (journal, "a batch has been begun there")):
-        if each.exists() and not resume:
-            raise BatchInputError(str(each), f"{what}; go on with --resume, or remove it")
-        if each.exists() and not holds_answers(each):
-            raise BatchInputError(str(each), "there is no answer of a batch in it, and --resume would write it over")
+    for each, what in own.items():
+        _is_of_a_batch(each, what, resume=resume)
+
+
+def _is_of_a_batch(path: Path, what: str, *, resume: bool) -> bool:
+    """Whether there is a file that an earlier run has left; `what` it is. Raises BatchInputError for any other file."""
+    if not path.exists():
+        return False
+    if not resume:
+        raise BatchInputError(str(path), what)
+    if not holds_answers(path):
+        raise BatchInputError(str(path), "there is no answer of a batch in it, and --resume would write it over")
+    return True
 
 
 def _copy_standard_input(file: BinaryIO) -> None:

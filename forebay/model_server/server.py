@@ -40,13 +40,12 @@ def server_of(settings: ServerSettings) -> Server:
     """Raises click.UsageError that names the option."""
     if not settings.url:
         raise click.UsageError("Missing option '--url' (env var: 'FOREBAY_URL')")
-    key = settings.api_key[0] if settings.api_key else ""
+    key, given = settings.api_key[0] if settings.api_key else "", "--api-key: the key"
     if settings.api_key_file:
         key = secret_in(settings.api_key_file, "--api-key-file")
-        if not is_printable(key):
-            raise click.UsageError(
-                f"--api-key-file: the key in {settings.api_key_file} has a blank or a control character in it"
-            )
+        given = f"--api-key-file: the key in {settings.api_key_file}"
+    if not is_printable(key):
+        raise click.UsageError(f"{given} has a blank or a control character in it, or a letter that is not ASCII")
     try:
         return server_at(settings.url, key, settings.ca)
     except TlsFileError as error:

@@ -33,11 +33,12 @@ def batch(*arguments: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(main, ["batch", *arguments], env=ours, input=stdin)
 
 
-def batch_process(*arguments: str) -> subprocess.Popen[str]:
+def batch_process(*arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
     return subprocess.Popen(
         [sys.executable, "-m", "forebay", "batch", *arguments],
         env=ours,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

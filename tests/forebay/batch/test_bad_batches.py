@@ -52,7 +52,9 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     [
         ("none.jsonl", "out.jsonl", "none.jsonl: it cannot be read: No such file or directory"),
         (".", "out.jsonl", "it cannot be read: Is a directory"),
-        ("in.jsonl", "in.jsonl", "it is the input, and would be written over"),
+        ("", "out.jsonl", "Error: INPUT: the name of the file is empty"),
+        ("in.jsonl", "", "Error: -o: the name of the file is empty"),
+        ("in.jsonl", "in.jsonl", "the input would be written over"),
         ("in.jsonl", "none/out.jsonl", "there is no folder"),
         ("in.jsonl", ".", "it is no regular file"),
         ("in.jsonl", "/dev/null", "it is no regular file; for a pipe give -o -"),
@@ -110,6 +112,14 @@ def test_a_key_that_is_refused_ends_the_run_before_anything_is_asked(tmp_path: P
         assert server.posts == []
     assert done.exit_code == 1
     assert "refuses the key: 401" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["se cret", "schlüssel", "se\r\ncret"])
+def test_a_key_that_no_header_carries_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
+    given = written(tmp_path / "in.jsonl", [GOOD])
+    done = batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", NOWHERE, "--api-key", key)
+    told = "--api-key: the key has a blank or a control character in it, or a letter that is not ASCII"
+    assert (done.exit_code, told in done.stderr, key in done.stderr) == (2, True, False)
 
 
 def test_an_unusable_key_file_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import resource
 import signal
+import subprocess
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.polling import until_now
 
 NAMES = [f"r-{number}" for number in range(30)]
 ANSWERED = 10
+MORE_THAN_A_PIPE_HOLDS = "\n" * (1 << 20)
 FOREIGN = '{"id":"vllm-1","custom_id":"a","response":null,"error":null}\n'
 
 
@@ -140,6 +142,75 @@ def test_a_file_that_no_batch_has_written_is_not_resumed(tmp_path: Path, name: s
     assert (done.exit_code, done.stderr) == (2, f"Error: {tmp_path / name}: {told}\n")
     assert (tmp_path / name).read_text() == content
     assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", name}
+
+
+def test_a_file_that_comes_while_the_input_is_read_is_not_written_over(tmp_path: Path) -> None:
+    output, given = tmp_path / "out.jsonl", written(tmp_path / "in.jsonl", [line("a")])
+    with (
+        scripted_server() as server,
+        batch_process("-", "-o", str(output), "--url", server.url, stdin=subprocess.PIPE) as reading,
+    ):
+        assert reading.stdin
+        reading.stdin.write(MORE_THAN_A_PIPE_HOLDS)
+        reading.stdin.flush()
+        assert batch(given, "-o", str(output), "--url", server.url).exit_code == 0
+        said = reading.communicate(f"{line('b')}\n", timeout=30)[1]
+    told = f"Error: {output}: a batch was written there; go on with --resume, or remove it\n"
+    assert (reading.returncode, said) == (2, told)
+    assert ids(output) == ["a"]
+    assert {path.name for path in tmp_path.iterdir()} == {"in.jsonl", "out.jsonl"}
+
+
+def test_a_file_that_comes_while_requests_are_answered_is_not_written_over(tmp_path: Path) -> None:
+    output, let_go = tmp_path / "out.jsonl", threading.Event()
+    with scripted_server(held_after(0, let_go)) as server:
+        given = written(tmp_path / "in.jsonl", [line("a")])
+        with batch_process(given, "-o", str(output), "--url", server.url) as process:
+            until_now(lambda: server.under_way == 1, "it has asked")
+            output.write_text("precious")
+            let_go.set()
+            said = process.communicate(timeout=30)[1]
+        assert process.returncode == 1
+        assert said.startswith(f"Error: {output}: it was written by somebody else meanwhile; the answers are in ")
+        assert output.read_text() == "precious"
+        output.unlink()
+        assert batch(given, "-o", str(output), "--url", server.url, "--resume").exit_code == 0
+        assert len(server.posts) == 1
+    assert ids(output) == ["a"]
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_the_file_that_the_output_is_made_in_is_nobody_elses(tmp_path: Path, resume: tuple[str, ...]) -> None:
+    theirs = tmp_path / "out.jsonl.partial"
+    theirs.write_text("precious")
+    with scripted_server() as server:
+        given = written(tmp_path / "in.jsonl", [line("a")])
+        done = batch(given, "-o", str(tmp_path / "out.jsonl"), "--url", server.url, *resume)
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"Error: {theirs}: ")
+        written(theirs, [line("a")])
+        itself = batch(str(theirs), "-o", str(tmp_path / "out.jsonl"), "--url", server.url, *resume)
+        assert server.posts == []
+    assert (itself.exit_code, "the input would be written over" in itself.stderr) == (2, True)
+    assert theirs.read_text() == line("a") + "\n"
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.journal"])
+def test_the_answers_to_another_input_are_not_written_over(tmp_path: Path, name: str) -> None:
+    output = tmp_path / "out.jsonl"
+    with scripted_server() as server:
+        arguments = ("-o", str(output), "--url", server.url)
+        assert batch(written(tmp_path / "one.jsonl", map(line, NAMES)), *arguments).exit_code == 0
+        output.rename(tmp_path / name)
+        before = (tmp_path / name).read_text()
+        server.posts = []
+        other = written(tmp_path / "other.jsonl", [line(each, prompt="another") for each in NAMES])
+        done = batch(other, *arguments, "--resume")
+        assert server.posts == []
+    told = "its answers are all to another input, and --resume would write it over"
+    assert (done.exit_code, done.stderr) == (2, f"Error: {tmp_path / name}: {told}\n")
+    assert (tmp_path / name).read_text() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"one.jsonl", "other.jsonl", name}
 
 
 def test_two_runs_do_not_share_a_journal(tmp_path: Path) -> None:
