@@ -25,6 +25,7 @@ from forebay.inheritance import inherited
 from forebay.load_test.command import run_load_test
 from forebay.load_test.settings import LoadTestSettings
 from forebay.options import option_names, settings_options
+from forebay.result_file import check_result_file, write_result
 
 WIDTH = 160
 
@@ -47,9 +48,10 @@ def command(ctx: click.Context, settings: BenchOptions) -> None:
     are taken from the PATH: nginx, haproxy, vllm-router, smg.
 
     With --url it is a load test of the server there, a gateway or any other that speaks OpenAI's API, and takes the
-    options whose help begins with --url, --api-key, --api-key-file and --ca.
+    options whose help begins with --url, --api-key, --api-key-file and --ca. FOREBAY_URL alone makes it none: where the
+    URL is a variable, type another option of the load test.
     """
-    is_load_test = bool(settings.load.server.url)
+    is_load_test = bool(settings.load.server.url) and _asks_for_a_load_test(ctx)
     _refuse_the_others_options(ctx, is_load_test=is_load_test)
     if is_load_test:
         run_load_test(settings.load, json=settings.relay.json, plot=settings.relay.plot)
@@ -57,13 +59,22 @@ def command(ctx: click.Context, settings: BenchOptions) -> None:
         _bench(settings.relay)
 
 
+def _asks_for_a_load_test(ctx: click.Context) -> bool:
+    """By an option that is typed. A variable is there for other commands, too, and names a server that people use."""
+    return any(_is_typed(ctx, name) for name in option_names(LoadTestSettings))
+
+
 def _refuse_the_others_options(ctx: click.Context, *, is_load_test: bool) -> None:
     """Variables are for whatever command they fit; what is typed must mean something."""
     others = set(option_names(BenchSettings) if is_load_test else option_names(LoadTestSettings)) - {"json", "plot"}
     for name in sorted(others):
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if _is_typed(ctx, name):
             with_or_without = "has no meaning with" if is_load_test else "needs"
             raise click.UsageError(f"--{name.replace('_', '-')} {with_or_without} --url")
+
+
+def _is_typed(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _bench(settings: BenchSettings) -> None:
@@ -80,9 +91,9 @@ def _bench(settings: BenchSettings) -> None:
         raise click.Abort
     _show(report)
     if settings.json:
-        Path(settings.json).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        write_result(settings.json, msgspec.json.format(msgspec.json.encode(report)))
     if settings.plot:
-        Path(settings.plot).write_text(svg(report.figures), encoding="utf-8")
+        write_result(settings.plot, svg(report.figures).encode())
     if settings.page:
         page = Path(settings.page)
         page.write_text(with_report(page.read_text("utf-8"), report), encoding="utf-8")
@@ -90,11 +101,17 @@ def _bench(settings: BenchSettings) -> None:
 
 def _check_files(settings: BenchSettings) -> None:
     """Before minutes are spent on what could not be written down."""
-    for path in (settings.json, settings.plot):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise click.UsageError(f"{path}: there is no such folder")
-    if settings.page and not (Path(settings.page).is_file() and has_place(Path(settings.page).read_text("utf-8"))):
+    for file in (settings.json, settings.plot):
+        check_result_file(file)
+    if settings.page and not _is_page(Path(settings.page)):
         raise click.UsageError(f"{settings.page}: expected a page with the lines {BEGIN} and {END}")
+
+
+def _is_page(page: Path) -> bool:
+    try:
+        return page.is_file() and has_place(page.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 async def _until_signal(settings: BenchSettings, environment: Mapping[str, str], console: Console) -> Report | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -51,4 +50,4 @@ def command(settings: SimulateSettings, *, as_json: bool) -> None:
         console = Console(highlight=False, width=max(WIDTH, Console().width))
         console.print(table(reports), *map(str, recoveries(reports)), sep="\n")
     if settings.plot:
-        write_image(Path(settings.plot), charts(reports))
+        write_image(settings.plot, charts(reports))

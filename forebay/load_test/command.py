@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import anyio
 import click
@@ -26,6 +25,7 @@ from forebay.model_server.errors import ServerError
 from forebay.model_server.server import Server, server_of
 from forebay.open_files import OTHER_FILES, allow_open_files
 from forebay.printable import printable
+from forebay.result_file import check_result_file, write_result
 from forebay.simulate.image_file import check_image_file, write_image
 from simulator.cluster.workloads.errors import TraceError
 
@@ -33,10 +33,7 @@ from simulator.cluster.workloads.errors import TraceError
 def run_load_test(settings: LoadTestSettings, *, json: str, plot: str) -> None:
     """Raises what click tells the user; exit code 1 where a request failed."""
     check_image_file(plot)
-    if json and not Path(json).absolute().parent.is_dir():
-        raise click.UsageError(f"{json}: there is no such folder")
-    if json and Path(json).is_dir():
-        raise click.UsageError(f"{json}: that is a folder")
+    check_result_file(json)
     server = server_of(settings.server)
     if allow_open_files(settings.max_concurrency + OTHER_FILES) < settings.max_concurrency + OTHER_FILES:
         raise click.UsageError("--max-concurrency: the system allows fewer open files (ulimit -Hn)")
@@ -66,12 +63,9 @@ def _show(report: Report, json: str, plot: str) -> None:
     for line in lines(report):
         console.print(printable(line), markup=False, soft_wrap=True)
     if json:
-        try:
-            Path(json).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-        except OSError as error:
-            raise click.ClickException(f"{json}: {error.strerror or error}") from error
+        write_result(json, msgspec.json.format(msgspec.json.encode(report)))
     if plot:
-        write_image(Path(plot), charts(report))
+        write_image(plot, charts(report))
 
 
 async def _until_signal(

@@ -42,9 +42,9 @@ async def load_test(settings: LoadTestSettings, server: Server, work: Workload, 
             took_s = await load.run(work.planned(scale), heard)
     finally:
         load.close()
-    late_s = [sample.sent_s - sample.due_s for sample in load.samples if not sample.held]
     found = figures(load.samples, took_s, settings)
-    own = watch.own_load(late_s, held=len(load.samples) - len(late_s))
+    late_s = [sample.sent_s - sample.due_s for sample in load.samples if work.is_timed and not sample.held]
+    own = watch.own_load(late_s, held=sum(sample.held for sample in load.samples))
     return Report(
         machine=await machine({}),
         urls=server.bases,

@@ -38,14 +38,18 @@ class Load:
     async def run(self, planned: Iterable[Planned], heard: Heard) -> float:
         """Send all and wait for their ends; the seconds it took."""
         slots = asyncio.Semaphore(self._settings.max_concurrency)
-        started_s = time.monotonic()
+        started_s = held_until_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for each in planned:
                 where = next(self._targets)
                 content = request(where, body(self._settings, self._model, each))
                 await _until(started_s + each.due_s)
-                held = slots.locked()
+                is_full = slots.locked()
                 await slots.acquire()
+                if is_full:
+                    held_until_s = time.monotonic()
+                # Who was due before that stood behind one that was held, even if several slots came free together.
+                held = is_full or started_s + each.due_s < held_until_s
                 task = tasks.create_task(self._one(started_s, each, where, content, held=held))
                 task.add_done_callback(lambda done: _over(done, slots, heard))
         return time.monotonic() - started_s

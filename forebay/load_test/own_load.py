@@ -21,7 +21,8 @@ LATE_MS = 5.0
 class OwnLoad(msgspec.Struct, frozen=True, kw_only=True):
     """`cores`: CPU time by wall time, of one process. `late`: how late its event loop was.
 
-    `arrivals_late`: how late requests were sent that had not to wait for --max-concurrency; so many others were `held`.
+    `arrivals_late`: how late requests were sent that had not to wait for --max-concurrency, None where none had a time
+    of its own; so many others were `held`.
     """
 
     cores: float

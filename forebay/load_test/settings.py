@@ -22,7 +22,10 @@ class LoadTestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     api: Annotated[Literal["chat", "completions"], Meta(description="--url: API to ask")] = "chat"
     dataset: Annotated[
         str,
-        Meta(description="--url: random, or a file: conversations as ShareGPT's, prompts, or a trace as Mooncake's"),
+        Meta(
+            min_length=1,
+            description="--url: random, or a file: conversations as ShareGPT's, prompts, or a trace as Mooncake's",
+        ),
     ] = RANDOM
     num_prompts: Annotated[int, Meta(ge=1, le=10_000_000, description="--url: requests that are measured")] = 200
     request_rate: Annotated[

@@ -24,9 +24,10 @@ def lines(report: Report) -> Iterator[str]:
     for kind, count in found.errors.items():
         yield f"failed: {count}: {kind}"
     late, arrivals = own.late, own.arrivals_late
+    of_arrivals = f"arrivals late by {arrivals.p99:.2f} ms (p99), " if arrivals else ""
     yield (
-        f"the client: {own.cores:.2f} of a core, late by {late.p99 if late else 0:.2f} ms (p99); arrivals late by "
-        f"{arrivals.p99 if arrivals else 0:.2f} ms (p99), {own.held} held back by --max-concurrency"
+        f"the client: {own.cores:.2f} of a core, late by {late.p99 if late else 0:.2f} ms (p99); {of_arrivals}"
+        f"{own.held} held back by --max-concurrency"
     )
     if report.doubts:
         yield f"WARNING: {report.doubts}"

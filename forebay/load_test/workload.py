@@ -32,25 +32,29 @@ Item = TypeVar("Item", SimRequest, Conversation)
 
 
 class Workload(msgspec.Struct, frozen=True):
-    """So many requests; `planned` makes each when it is its turn, since a long test's would not fit into memory."""
+    """So many requests; `planned` makes each when it is its turn, since a long test's would not fit into memory.
+
+    `is_timed`: each has a time of its own at which it is due; else all are from the start on.
+    """
 
     count: int
     planned: Callable[[TokenScale], Iterator[Planned]]
+    is_timed: bool
 
 
 def workload(settings: LoadTestSettings) -> Workload:
     """The workload that the options describe, its file read. Raises TraceError."""
-    limit = settings.num_prompts
+    limit, has_rate = settings.num_prompts, settings.request_rate > 0
     if settings.dataset == RANDOM:
-        return Workload(limit, lambda scale: _random(settings, scale))
+        return Workload(limit, lambda scale: _random(settings, scale), is_timed=has_rate)
     path = Path(settings.dataset)
     if is_conversations(path):
         spoken = list(islice(conversations(path), limit))
         if not spoken:
             raise TraceError(str(path), None, "there is no conversation in it")
-        return Workload(len(spoken), lambda _: _spoken(settings, spoken))
+        return Workload(len(spoken), lambda _: _spoken(settings, spoken), is_timed=has_rate)
     traced = read_trace(path, Random(f"{settings.seed} ticks"))[:limit]
-    return Workload(len(traced), lambda scale: _traced(settings, traced, scale))
+    return Workload(len(traced), lambda scale: _traced(settings, traced, scale), is_timed=True)
 
 
 def warm_up(settings: LoadTestSettings, scale: TokenScale) -> list[Planned]:

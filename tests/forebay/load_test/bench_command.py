@@ -12,6 +12,6 @@ USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}
 DONE = b"data: [DONE]\n\n"
 
 
-def bench(*arguments: str) -> Result:
-    ours = {name: None for name in os.environ if name.startswith("FOREBAY_")}
-    return CliRunner().invoke(main, ["bench", *arguments], env=ours)
+def bench(*arguments: str, **variables: str) -> Result:
+    ours: dict[str, str | None] = {name: None for name in os.environ if name.startswith("FOREBAY_")}
+    return CliRunner().invoke(main, ["bench", *arguments], env=ours | variables)

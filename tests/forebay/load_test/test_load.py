@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -14,7 +14,7 @@ from forebay.load_test.sample import Sample
 from forebay.load_test.settings import LoadTestSettings
 from forebay.load_test.workload import Planned
 from tests.forebay.load_test.bench_command import DONE, ROLE, TEXT, USAGE, bench
-from tests.forebay.model_server.scripted_server import Reply, scripted_server
+from tests.forebay.model_server.scripted_server import Asked, Reply, scripted_server
 from tests.polling import until
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -138,6 +138,9 @@ def test_events_are_read_however_they_are_cut() -> None:
         ("--url http://h:1 --rounds 2", 2, "--rounds has no meaning with --url"),
         ("--url h:1", 2, "'--url' (env var: 'FOREBAY_URL')"),
         ("--url http://h:1 --dataset none", 2, "--dataset: none: No such file or directory"),
+        ("--url http://h:1 --dataset=", 2, "'--dataset'"),
+        ("--plot /tmp", 2, "/tmp: that is a folder"),
+        ("--page /tmp", 2, "/tmp: expected a page with the lines"),
         ("--url http://h:1 --json none/x", 2, "none/x: there is no such folder"),
         ("--url http://h:1 --json /tmp", 2, "/tmp: that is a folder"),
         ("--url http://h:1 --plot none/x.svg", 2, "none/x.svg: there is no such folder"),
@@ -149,6 +152,53 @@ def test_what_cannot_be_measured_is_refused(arguments: str, code: int, said: str
     done = bench(*arguments.split())
     assert done.exit_code == code
     assert said in done.stderr
+
+
+COUNTED = {"usage": {"prompt_tokens": 5}}
+
+
+def streaming(asked: Asked, _: int) -> Reply:
+    return Reply(body=TEXT + USAGE + DONE if asked.body.get("stream") else COUNTED)
+
+
+def test_a_variable_with_a_url_alone_makes_no_load_test() -> None:
+    with scripted_server(streaming) as made:
+        plain = bench(FOREBAY_URL=made.url, FOREBAY_PAGE="none.md")
+        with_its_own_option = bench("--page", "none.md", FOREBAY_URL=made.url)
+        assert made.posts == []
+        asked_for = bench("--num-prompts", "2", "--warmup", "0", FOREBAY_URL=made.url)
+        assert asked_for.exit_code == 0, asked_for.output
+        assert [asked.body.get("stream", False) for asked in made.posts] == [False, False, True, True]
+    for done in (plain, with_its_own_option):
+        assert (done.exit_code, "none.md: expected a page with the lines" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("rate", "is_told"), [((), False), (("--request-rate", "1000"), True)])
+def test_only_requests_that_were_due_can_be_late(rate: tuple[str, ...], is_told: bool) -> None:
+    with scripted_server(streaming) as made:
+        done = bench("--url", made.url, "--num-prompts", "4", "--warmup", "0", *rate)
+    assert done.exit_code == 0, done.output
+    assert ("arrivals late by" in done.stdout) == is_told
+
+
+async def test_who_stands_behind_a_request_that_is_held_is_held_too() -> None:
+    both, ended = asyncio.Barrier(2), asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+                await both.wait()
+                writer.write(chunked(TEXT, USAGE, DONE))
+        writer.close()
+        ended.release()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as running:
+        found = await samples(f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}", 6, max_concurrency=2)
+        for _ in range(2):
+            await ended.acquire()
+    assert [each.error for each in found] == [""] * 6
+    assert sum(each.held for each in found) == 4
 
 
 def test_a_server_that_refuses_the_first_request_is_quoted() -> None:
@@ -176,8 +226,7 @@ def test_a_server_that_counts_what_cannot_be_is_refused(tokens: int) -> None:
 
 
 def test_a_warm_up_without_an_answer_ends_the_test() -> None:
-    counted = {"usage": {"prompt_tokens": 5}}
-    with scripted_server(lambda asked, _: Reply(500 if asked.body.get("stream") else 200, counted)) as made:
+    with scripted_server(lambda asked, _: Reply(500 if asked.body.get("stream") else 200, COUNTED)) as made:
         done = bench("--url", made.url, "--warmup", "2")
     assert done.exit_code == 1
     assert done.stderr.endswith("Error: every request of the warm-up failed: status 500\n")
