@@ -87,8 +87,11 @@ def _store(given: Mapping[str, str], rest: Sequence[str]) -> list[Ours]:
 
 
 def _pool(given: Mapping[str, str]) -> list[Ours]:
-    topic = given.get("topic")
-    return [(f"{PREFIX}topic", f"--pool-name={topic}", f"is read as --pool-name {topic}")] if topic else []
+    if (topic := given.get("topic")) is None:
+        return []
+    if not topic:
+        raise SchedulerWordsError(f"{PREFIX}topic: it is empty")
+    return [(f"{PREFIX}topic", f"--pool-name={topic}", f"is read as --pool-name {topic}")]
 
 
 def _life(given: Mapping[str, str], *, has_requests: bool) -> list[Ours]:

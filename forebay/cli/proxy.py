@@ -25,6 +25,8 @@ from gateway.server import LAST_WORDS_S
 OPENAI_KEY = "OPENAI_API_KEY"
 """From where the proxies that are stood in for have the key for their ranks."""
 LEVELS = ("debug", "info", "warning", "error", "critical")
+LEAST_OF_CHILDREN = {"critical": "error"}
+"""Our own processes know no `critical`."""
 
 
 class ProxyCommand(DropInCommand):
@@ -56,7 +58,7 @@ def command(settings: ProxySettings, log_level: str | None) -> None:
     if settings.workers == 1:
         run_service(serve, settings)
     else:
-        _run_workers(settings)
+        _run_workers(settings, LEAST_OF_CHILDREN.get(log_level or "", log_level or "info"))
 
 
 def _rank_api_key(settings: ProxySettings) -> str:
@@ -68,12 +70,12 @@ def _rank_api_key(settings: ProxySettings) -> str:
     return given or theirs
 
 
-def _run_workers(settings: ProxySettings) -> None:
+def _run_workers(settings: ProxySettings, log_level: str) -> None:
     """Raises click.ClickException, as `run_service` does."""
     run = partial(serve_workers, settings, click.echo)
     stop_within_s = settings.drain_s + LAST_WORDS_S + STOP_MARGIN_S
     try:
-        run_supervised(run, os.environ, log_level="info", stop_within_s=stop_within_s)
+        run_supervised(run, os.environ, log_level=log_level, stop_within_s=stop_within_s)
     except (ExceptionGroup, *USAGE, *INCURABLE) as error:
         if shown := refusal(error):
             raise shown from error

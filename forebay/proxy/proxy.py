@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent.stat_socket import OFF, stat_socket
 from forebay.proxy.behind import opened_behind
 from forebay.proxy.settings import ProxySettings
 from forebay.settings import GatewayCommandSettings
@@ -16,9 +17,9 @@ from gateway.server import open_gateway, serve_http
 async def serve(settings: ProxySettings, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or cancellation, as `gateway.server.serve` does.
 
-    `ready` gets one line, once there is a rank of each role. Raises ListenError and what `opened_behind` raises.
+    `ready` gets one line, once there is a rank of each role. Raises what `_check_addresses` and `opened_behind` raise.
     """
-    _check_port(settings)
+    _check_addresses(settings)
     async with opened_behind(settings) as behind:
         if behind is None:
             return
@@ -30,7 +31,7 @@ async def serve(settings: ProxySettings, ready: Callable[[str], None]) -> None:
 
 async def serve_workers(settings: ProxySettings, ready: Callable[[str], None], household: Household) -> None:
     """The same by several gateways on one port. Raises what `serve` raises, CannotStartError and ChildEndedError."""
-    _check_port(settings)
+    _check_addresses(settings)
     async with opened_behind(settings) as behind:
         if behind is None:
             return
@@ -38,7 +39,10 @@ async def serve_workers(settings: ProxySettings, ready: Callable[[str], None], h
         await serve_by_workers(command, household, site=behind.site, announce=behind.announcing(ready))
 
 
-def _check_port(settings: ProxySettings) -> None:
-    """A port in use is told before anything is started. Raises ListenError."""
-    with listening(settings.host, settings.port):
+def _check_addresses(settings: ProxySettings) -> None:
+    """A port or a stat socket that cannot be had is told before anything is started, or a rank waited for.
+
+    Raises ListenError and StatSocketError.
+    """
+    with listening(settings.host, settings.port), stat_socket(settings.stat_socket or OFF):
         pass

@@ -6,6 +6,7 @@ come of it go together, item by item. There the longer one is cut; here they are
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from agent.targets import Target, parse_targets
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Nobody can be reached there; the proxies stood in for got to their own machine by it, and so does this one."""
 LARGEST_PORT = 65535
+LONGEST_SHOWN = 100
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 class RankLists(NamedTuple):
@@ -59,8 +62,8 @@ def targets_at(addresses: Sequence[str]) -> tuple[Target, ...]:
 def instance_at(text: str) -> tuple[Target, ...]:
     """The ranks that a request names as `HOST:PORT`. Raises TargetError."""
     host, colon, port = text.strip().rpartition(":")
-    if not colon or not port.isdigit():
-        raise TargetError(f"'{text}' is not HOST:PORT (an IPv6 host goes in brackets)")
+    if not colon or not _PORT.fullmatch(port):
+        raise TargetError(f"'{text[:LONGEST_SHOWN]}' is not HOST:PORT (an IPv6 host goes in brackets)")
     if host.count(":") > 1 and not host.startswith("["):
         raise TargetError(f"'{text}' is not HOST:PORT: an IPv6 host goes in brackets")
     return parse_targets(address_of(host, int(port)))

@@ -63,6 +63,7 @@ def test_the_others_are_accepted_and_said_not_to_be_needed(flag: str) -> None:
     [
         ("--scheduler-magic 1", "No such option: --scheduler-magic"),
         ("--scheduler-host", "Option '--scheduler-host' requires an argument."),
+        ("--scheduler-topic=", "--scheduler-topic: it is empty"),
         ("--scheduler-name dp", "--scheduler-name dp: it shares no load; splitwise and global do, as Forebay does"),
         ("--scheduler-host h --redis redis://x", "--scheduler-host and --redis are two ways to say where the store is"),
     ],

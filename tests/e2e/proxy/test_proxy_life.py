@@ -186,7 +186,8 @@ async def test_its_key_reaches_the_ranks_and_what_it_started_ends_with_it(tmp_pa
 
 def test_workers_answer_for_all_of_them(tmp_path: Path, ranks: Ranks) -> None:
     hosts = ["--dp-hosts", "127.0.0.1", "127.0.0.1", "--dp-ports", *map(port, ranks.decode[:2])]
-    words = ["dp_load_balance_proxy_server.py", *hosts, "--workers", "2", "--admin-key", "root-key"]
+    words = ["dp_load_balance_proxy_server.py", *hosts, "--workers", "2", "--log-level", "WARNING"]
+    words += ["--admin-key", "root-key"]
     with proxy_running(tmp_path, free_port(), *words) as proxy:
         assert proxy.said.startswith(f"proxy ready: 2 workers on http://127.0.0.1:{proxy.port}, model sim, 2 mixed")
         body = {"type": "mixed", "instances": ranks.decode[-1]}
@@ -200,6 +201,7 @@ def test_workers_answer_for_all_of_them(tmp_path: Path, ranks: Ranks) -> None:
         children = proxy.children
         assert len(children) >= 2
         assert proxy.end() == 0
+        assert " INFO " not in proxy.complained
         all_gone(children)
 
 
@@ -238,6 +240,17 @@ def test_a_port_in_use_is_told_in_one_line_before_anything_starts(ranks: Ranks, 
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: cannot listen on 127.0.0.1 port {number}: Address already in use")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stat_socket_that_cannot_be_had_is_told_before_a_rank_is_waited_for(tmp_path: Path, workers: str) -> None:
+    path = tmp_path / "notes"
+    path.write_text("precious")
+    words = ["proxy", "--port", "0", "--dp-hosts", "127.0.0.1", "--dp-ports", str(free_port())]
+    done = CliRunner().invoke(main, [*words, "--stat-socket", str(path), "--workers", workers])
+    told = f"Error: stat socket {path}: there is something else of that name\n"
+    assert (done.exit_code, done.stderr) == (1, told)
+    assert path.read_text() == "precious"
 
 
 def test_a_store_that_is_none_is_told_in_one_line_before_anything_starts(ranks: Ranks) -> None:

@@ -132,6 +132,8 @@ def test_ranks_of_whole_requests_are_added_too() -> None:
         ({"type": "prefill", "instances": "h"}, "'h' is not HOST:PORT"),
         ({"type": "prefill", "instances": "fd00::1:9000"}, "an IPv6 host goes in brackets"),
         ({"type": "prefill", "instances": ["h:1", "h:70000"]}, "port outside 1-65535"),
+        ({"type": "prefill", "instances": "h:²"}, "'h:²' is not HOST:PORT"),
+        ({"type": "prefill", "instances": "h:" + "9" * 5000}, "is not HOST:PORT"),
         ({"type": "prefill", "instances": ["h:1"] * 2000}, "More than 1024 instances at once."),
         ({"type": "prefill", "instances": "10.0.0.1:9001"}, "10.0.0.1:9001 is a decode instance."),
         ({"type": "prefill"}, "missing required field `instances`"),
