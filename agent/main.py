@@ -23,6 +23,7 @@ from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember
 from scheduler.keys import PoolKeys
+from scheduler.rank_tls import rank_context
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store, open_store
@@ -35,7 +36,7 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """Run an agent until SIGTERM or SIGINT, or until cancelled; then its ranks leave the pool.
 
     `ready` is called once with a line to print. A store that is away is waited for. Raises StoreUrlError for a URL that
-    cannot be understood, LaunchError for ranks that cannot be started or kept and, in an exception group,
+    cannot be understood, TlsFileError, LaunchError for ranks that cannot be started or kept and, in an exception group,
     StoreRejectedError for a store that will not have us.
     """
     if settings.launching.launch:
@@ -53,6 +54,8 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
 
 async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """The same for ranks that this agent starts, and stops before it ends."""
+    # Refused before a folder for logs is made.
+    rank_context(settings.rank_ca, settings.rank_cert, settings.rank_key)
     environment = _environment_of_ranks(settings.stat_socket)
     plan = make_plan(settings.launching, settings.redis, settings.dp_group, environment)
     settings = attached_settings(settings, plan)

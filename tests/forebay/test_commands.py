@@ -1,11 +1,13 @@
 """What the commands refuse, and how they say so."""
 
 import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from forebay.main import main
+from tests.ports import free_port
 
 PASSWORD = "hunter2-hunter2"
 NOWHERE = f"redis://:{PASSWORD}@127.0.0.1:1"
@@ -77,6 +79,7 @@ AGENT = f"agent --model m --role mixed --ranks h:1 --redis {NOWHERE}"
         (f"{GATEWAY} --rank-ca none.pem", "--rank-ca: cannot use none.pem"),
         (f"{GATEWAY} --rank-cert none.pem --rank-key none.pem", "--rank-cert: cannot use none.pem and none.pem"),
         (f"{AGENT} --rank-ca none.pem", "--rank-ca: cannot use none.pem"),
+        ("preflight --rank-ca none.pem", "--rank-ca: cannot use none.pem"),
         ("rank --port 0 --tls-cert none.pem --tls-key none.pem", "--tls-cert: cannot use none.pem and none.pem"),
         ("rank --port 0 --tls-cert none.pem --tls-client-ca none.pem", "--tls-client-ca: cannot use none.pem"),
     ],
@@ -130,3 +133,12 @@ def test_the_help_lists_the_commands_of_users_only() -> None:
         assert f"\n  {name} " in output
     assert "local-redis" not in output
     assert "die-with" not in output
+
+
+def test_a_launch_that_is_refused_leaves_no_folder_for_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run.sh").write_text(": serve --port $2\n")
+    monkeypatch.chdir(tmp_path)
+    launch = f"agent --model m --role mixed --redis {NOWHERE} --launch run.sh --dp-size 1"
+    result = run(*launch.split(), "--vllm-start-port", str(free_port()), "--rank-ca", "none.pem")
+    assert (result.exit_code, "--rank-ca: cannot use none.pem" in result.output) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.sh"]
