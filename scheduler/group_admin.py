@@ -44,7 +44,8 @@ async def restart(store: Store, name: str, settings: SchedulerSettings) -> list[
         raise unreadable[0]
     if not ended:
         raise UnknownGroupError(
-            f"no DP group {name!r} whose agents start its ranks; there are: {', '.join(sorted(known)) or 'none'}"
+            f"no DP group {name!r} of several nodes whose agents start its ranks; there are: "
+            f"{', '.join(sorted(known)) or 'none'}"
         )
     return ended
 

@@ -14,6 +14,6 @@ from scheduler.group_admin import restart
 @click.argument("dp_group", metavar="DP_GROUP")
 @settings_options(StoreSettings)
 def command(settings: StoreSettings, dp_group: str) -> None:
-    """Restart DP_GROUP as one, whose agents start its ranks; also one that stays down after too many failures."""
+    """Restart DP_GROUP, of several nodes whose agents start its ranks; also one that failed too often to go on."""
     for pool, group in ask_store(settings, lambda store, scheduler: restart(store, dp_group, scheduler)):
         click.echo(f"DP group {group.name} of pool {pool} goes to generation {group.generation.number}")

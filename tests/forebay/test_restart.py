@@ -71,4 +71,6 @@ def test_an_operator_ends_a_generation_by_the_name_of_the_group(url: str) -> Non
 def test_a_group_that_is_not_there_is_named(url: str) -> None:
     result = forebay("restart", "prefill", "--redis", url)
     assert result.exit_code == 1
-    assert result.output == "Error: no DP group 'prefill' whose agents start its ranks; there are: decode\n"
+    assert result.output == (
+        "Error: no DP group 'prefill' of several nodes whose agents start its ranks; there are: decode\n"
+    )
