@@ -49,6 +49,7 @@ def tables(status: Status) -> Iterator[RenderableType]:
     yield _ranks(status.ranks)
     yield _legend(RANK_LEGEND)
     yield from _unpaired(status.ranks)
+    yield from _left_out(status.ranks)
     yield _gateways(status.gateways)
     yield _legend(GATEWAY_LEGEND)
     if status.dp_groups:
@@ -91,6 +92,16 @@ def _unpaired(ranks: list[RankStatus]) -> Iterator[Text]:
         )
         for words in unpaired(pool, prefills, decodes):
             yield Text(printable(f"{words}\n"), style="yellow")
+
+
+def _left_out(ranks: list[RankStatus]) -> Iterator[Text]:
+    """A line for each DP group that gets nothing, and because of whom: its other ranks look well."""
+    broken = [rank for rank in ranks if rank.is_group_broken]
+    for pool, group in sorted({(rank.pool, rank.dp_group) for rank in broken}):
+        members = [rank for rank in broken if (rank.pool, rank.dp_group) == (pool, group)]
+        why = [f"{rank.rank} is {_state(rank)}" for rank in members if rank.drained or rank.state is not RankState.UP]
+        words = f"DP group {group} of {pool}, {_counted(len(members), 'rank')}, gets nothing: {', '.join(why)}\n"
+        yield Text(printable(words), style="yellow")
 
 
 def _groups(groups: list[GroupStatus]) -> Table:

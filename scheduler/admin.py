@@ -16,6 +16,7 @@ from scheduler.messages import RankState, Role, Source
 from scheduler.rank_view import RankView
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
+from scheduler.view import PoolView
 
 
 class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     `reservations` are those of all gateways; `requests`, `queued_tokens` (prompt tokens to prefill) and `kv_tokens` are
     the loads that placement sees. `report_age_ms` is since the sample was taken. `agent` is its node. `breaker` says
     whether it failed too often of late: "closed", "open" or "half-open", or "starting" where it came back (breaker.py).
-    `source` is where the agent has the sample from.
+    `source` is where the agent has the sample from. `is_group_broken`: nothing is placed on its DP group (groups.py).
     """
 
     pool: str
@@ -45,6 +46,7 @@ class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     prefill_tokens_per_s: float
     breaker: str = "closed"
     source: Source = Source.PAGE
+    is_group_broken: bool = False
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ async def status(store: Store, settings: SchedulerSettings) -> Status:
             unreadable += 1  # a key of the wrong type, or another team's; the other pools are shown all the same
             denied += [error] if isinstance(error, StoreDeniedError) else []
             continue
-        ranks += [_rank(pool, view.ranks[name], view.pool_ms) for name in sorted(view.ranks)]
+        ranks += [_rank(pool, view, name) for name in sorted(view.ranks)]
         gateways += more
         unreadable += skipped + unknown
     if denied and len(denied) == len(names):
@@ -112,7 +114,8 @@ async def drain(store: Store, rank: str, settings: SchedulerSettings, *, undo: b
     return (await draining.drain(store, Selection(rank=rank), settings, undo=undo))[0].pool
 
 
-def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
+def _rank(pool: str, view: PoolView, name: str) -> RankStatus:
+    rank, pool_ms = view.ranks[name], view.pool_ms
     card, seen, loads = rank.card, rank.seen, rank.loads(pool_ms)
     return RankStatus(
         pool=pool,
@@ -133,6 +136,7 @@ def _rank(pool: str, rank: RankView, pool_ms: int) -> RankStatus:
         prefill_tokens_per_s=seen.prefill_tokens_per_s,
         breaker=_breaker(rank, pool_ms),
         source=seen.source,
+        is_group_broken=card.dp_group in view.broken_groups,
     )
 
 

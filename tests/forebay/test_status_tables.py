@@ -113,6 +113,16 @@ def test_ranks_that_pair_with_none_are_named_with_what_there_is() -> None:
     assert len(warned(prefill)) == 1
 
 
+def test_a_dp_group_that_gets_nothing_is_named_with_its_members_that_are_not_well() -> None:
+    well = msgspec.structs.replace(RANK, dp_group="g", is_group_broken=True)
+    down = msgspec.structs.replace(well, rank="h:2", state=RankState.DOWN)
+    drained = msgspec.structs.replace(well, rank="h:3", drained=True)
+    other = msgspec.structs.replace(RANK, rank="h:4", dp_group="other")
+    lines = shown(Status(ranks=[well, down, drained, other], gateways=[], reservations=0, unreadable=0))
+    assert "DP group g of m[1], 3 ranks, gets nothing: h:2 is down, h:3 is drained" in lines
+    assert not any("other" in line for line in lines if "gets nothing" in line)
+
+
 @pytest.mark.parametrize("breaker", ["closed", "open", "half-open", "starting"])
 def test_a_rank_s_breaker_has_a_column(breaker: str) -> None:
     one = msgspec.structs.replace(RANK, breaker=breaker)

@@ -34,6 +34,13 @@ class TestAdmin:
         assert (gateway.pool, gateway.gateway, gateway.address) == ("m", "g", "10.0.0.1:8000")
         assert (gateway.reservations, gateway.lease_ms) == (0, SETTINGS.lease_ms)
 
+    async def test_ranks_that_get_nothing_because_of_their_dp_group_say_so(self) -> None:
+        store = VirtualStore()
+        cards = {name: card(name, dp_group=group) for name, group in (("a", "g1"), ("b", "g1"), ("c", "g2"), ("d", ""))}
+        await reporter(store).report([report("a", state=RankState.DOWN), *map(report, "bcd")], cards)
+        found = {rank.rank: rank.is_group_broken for rank in (await admin.status(store, SETTINGS)).ranks}
+        assert found == {"a": True, "b": True, "c": False, "d": False}
+
     async def test_what_cannot_be_read_is_counted(self) -> None:
         store = VirtualStore()
         await reporter(store).report([report("a"), report("b")], {"a": card("a"), "b": card("b")})
