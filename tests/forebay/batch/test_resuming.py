@@ -102,19 +102,20 @@ def test_a_line_that_was_changed_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_changed_after_a_run_that_ended_early_is_asked_again(tmp_path: Path) -> None:
-    def lets_one_in(asked: Asked, before: int) -> Reply:
-        return echo(asked, before) if asked.body["prompt"] == "a" else Reply(503, {}, (("retry-after", "999"),))
+    def lets_some_in(asked: Asked, before: int) -> Reply:
+        return echo(asked, before) if asked.body["prompt"] in ("a", "c") else Reply(503, {}, (("retry-after", "999"),))
 
     output = tmp_path / "out.jsonl"
-    with scripted_server(lets_one_in) as server:
+    with scripted_server(lets_some_in) as server:
         arguments = (str(tmp_path / "in.jsonl"), "-o", str(output), "--url", server.url, "--concurrency", "1")
-        written(tmp_path / "in.jsonl", [line("a"), line("b")])
+        written(tmp_path / "in.jsonl", [line("a"), line("c"), line("b")])
         assert batch(*arguments).exit_code == 1
         server.script, server.posts = echo, []
-        written(tmp_path / "in.jsonl", [line("a", prompt="another"), line("b")])
+        written(tmp_path / "in.jsonl", [line("a", prompt="another"), line("c"), line("b")])
         assert batch(*arguments, "--resume").exit_code == 0
         assert asked_often(server) == Counter(["another", "b"])
-    assert [each["response"]["body"]["choices"][0]["text"] for each in answers(output)] == ["to another", "to b"]
+    texts = [each["response"]["body"]["choices"][0]["text"] for each in answers(output)]
+    assert texts == ["to another", "to c", "to b"]
 
 
 def test_what_another_run_has_written_is_not_written_over(tmp_path: Path) -> None:
