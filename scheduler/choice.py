@@ -46,8 +46,16 @@ def choose(shape: RequestShape, view: PoolView, connectors: frozenset[str], avoi
     if shape.only_on:
         mixed, decode = (view.by_role[role].only(shape.only_on) for role in (Role.MIXED, Role.DECODE))
         return Choice(mixed, decode.serving_whole, [])
-    mixed, decode = _answering(view, avoid, shape.least_tokens)
-    pairs = _pairs(_prefilling(view, avoid, shape.least_tokens), decode, connectors) if shape.pairable else []
+    choice = _choice(shape, view, connectors, avoid, shape.least_tokens)
+    # Those that have room may need a prefill rank, where the request can have none.
+    return choice or _choice(shape, view, connectors, avoid, 0)
+
+
+def _choice(
+    shape: RequestShape, view: PoolView, connectors: frozenset[str], avoid: frozenset[str], least_tokens: int
+) -> Choice:
+    mixed, decode = _answering(view, avoid, least_tokens)
+    pairs = _pairs(_prefilling(view, avoid, least_tokens), decode, connectors) if shape.pairable else []
     return Choice(mixed, decode.serving_whole, pairs)
 
 

@@ -225,6 +225,12 @@ class TestLengths:
         assert self.chosen(pool, 40_000)[0] == {"m9"}
         assert self.chosen(pool, 4_000)[0] == {each.card.rank for each in heard}
 
+    def test_a_rank_that_would_refuse_is_better_than_none(self) -> None:
+        sglang: dict[str, Any] = {"connector": "sglang", **self.LONG}
+        pool = view(pd_rank("m1"), pd_rank("p1", **sglang), pd_rank("d1", **sglang))
+        whole = msgspec.structs.replace(SHAPE, least_tokens=40_000)
+        assert names(choose(whole, pool, frozenset({"sglang"}), frozenset()).mixed) == {"m1"}
+
     def test_a_pair_goes_on_with_a_decode_rank_that_has_the_room(self) -> None:
         pool, pair_class = self.of("d2"), TestDecoding.CLASS
         assert names(decoding(pool, pair_class, frozenset(), 131_072)) == {"d2"}
