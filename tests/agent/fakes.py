@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from scheduler.errors import SchedulerError
 from scheduler.messages import Clash, RankCard, RankReport, ReportReply
 from tests.agent.samples import page_bytes
+from tests.connections import handling
 
 
 class RecordingReporter:
@@ -90,16 +91,13 @@ class ScriptedRank:
                         await asyncio.sleep(0)
         finally:
             self.at_once[path] -= 1
-            writer.close()
 
 
 @asynccontextmanager
 async def scripted_rank(answers: dict[str, bytes | None], port: int = 0) -> AsyncIterator[ScriptedRank]:
     """A scripted rank that listens on `port` of 127.0.0.1 within the block; 0 stands for any free one."""
     rank = ScriptedRank(answers)
-    server = await asyncio.start_server(rank.answer, "127.0.0.1", port)
-    rank.port = server.sockets[0].getsockname()[1]
-    async with server:
+    async with handling(rank.answer, port) as rank.port:
         yield rank
 
 

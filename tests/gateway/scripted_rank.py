@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from tests.connections import handling
+
 COMPLETION = (
     b'{"id":"cmpl-1","object":"text_completion","created":1,"model":"sim","choices":[{"index":0,"text":"hi",'
     b'"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":12,"total_tokens":13,"completion_tokens":1}}'
@@ -133,11 +135,10 @@ class ScriptedRank:
             while (request := await _read(reader)) is not None:
                 self.requests.append(request)
                 await self.script(Exchange(request, reader, writer))
-        except (OSError, asyncio.CancelledError):
+        except OSError:
             pass  # the gateway closed first, or the test is over
         finally:
             self.open_connections -= 1
-            writer.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> RankRequest | None:
@@ -156,9 +157,6 @@ async def scripted_rank(script: Script = completes, port: int = 0) -> AsyncItera
     """A scripted rank on a port of its own, or this one."""
     rank = ScriptedRank()
     rank.script = script
-    server = await asyncio.start_server(rank.handle, "127.0.0.1", port)
-    rank.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with handling(rank.handle, port) as listening_at:
+        rank.url = f"http://127.0.0.1:{listening_at}"
         yield rank
-    finally:
-        server.close()
