@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from tests.polling import until
-
 HOST = "127.0.0.1"
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -19,20 +17,17 @@ async def handling(handle: Handle, port: int = 0) -> AsyncIterator[int]:
 
     Those that are open at the end are broken off. Left to the event loop's end, they are found by a later test.
     """
-    connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+    connections: list[tuple[asyncio.StreamWriter, asyncio.Task[None]]] = []
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
-        connections[writer] = task
+        connections.append((writer, task))
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await handle(reader, writer)
         finally:
             writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-            del connections[writer]
 
     server = await asyncio.start_server(run, HOST, port)
     listening_at: int = server.sockets[0].getsockname()[1]
@@ -41,7 +36,8 @@ async def handling(handle: Handle, port: int = 0) -> AsyncIterator[int]:
     finally:
         server.close()
         await asyncio.sleep(0)  # what was accepted in this turn has its handler begun
-        for writer, task in connections.items():
+        for writer, task in connections:
             writer.transport.abort()
             task.cancel()
-        await until(lambda: not connections, "all connections are closed")
+        await asyncio.gather(*(task for _, task in connections))
+        await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn

@@ -1,14 +1,26 @@
 """A prefill and a decode rank that do to the letter what a test says, and what they say when nothing is wrong."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from scheduler.messages import Role
 from tests.gateway.fake_pools import FakePool, FakePools, card
-from tests.gateway.running import Served, nothing_is_held, serving
-from tests.gateway.scripted_rank import Exchange, Script, ScriptedRank, completes, scripted_rank
+from tests.gateway.running import Served, eventually, nothing_is_held, serving
+from tests.gateway.scripted_rank import (
+    EVENTS,
+    NO_MORE,
+    STREAM_HEAD,
+    Exchange,
+    Script,
+    ScriptedRank,
+    chunk,
+    completes,
+    scripted_rank,
+    some_turns,
+)
 
 PARAMS: dict[str, Any] = {
     "do_remote_prefill": True,
@@ -110,3 +122,25 @@ def sent(rank: ScriptedRank, number: int = -1) -> dict[str, Any]:
     """The body of a request that a rank got."""
     body: dict[str, Any] = json.loads(rank.requests[number].body)
     return body
+
+
+def breaks_off_after(begun: asyncio.Event) -> Script:
+    """Says nothing until then, and dies."""
+
+    async def script(exchange: Exchange) -> None:
+        await begun.wait()
+        exchange.abort()
+
+    return script
+
+
+def streams_on_after(holds: Callable[[], bool]) -> Script:
+    """Streams one event, and the others some turns after that holds: time enough for whoever is to be broken off."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
+        await eventually(holds)
+        await some_turns(20)
+        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
+
+    return script

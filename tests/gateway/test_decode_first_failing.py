@@ -9,17 +9,13 @@ import pytest
 from gateway.metaserver import LINGER_S
 from tests.gateway.running import COMPLETIONS, DEADLINE_S, eventually, post
 from tests.gateway.scripted_decode_first import CALL, Calls, DecodeFirst, call, decode_first, prefilled
-from tests.gateway.scripted_pair import answers, prefill_answer, sent
+from tests.gateway.scripted_pair import answers, breaks_off_after, prefill_answer, sent, streams_on_after
 from tests.gateway.scripted_rank import (
     EVENTS,
-    NO_MORE,
-    STREAM_HEAD,
     Exchange,
     Script,
     breaks_off,
-    chunk,
     completes,
-    some_turns,
     stalls,
     streams,
 )
@@ -91,20 +87,11 @@ async def test_a_decode_rank_that_fails_before_it_calls_leaves_the_prefill_rank_
 
 
 async def test_once_the_client_has_something_a_prefill_that_fails_is_no_matter() -> None:
-    async def fails_late(exchange: Exchange) -> None:
-        await begun.wait()
-        exchange.abort()
-
-    async def goes_on(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
-        await eventually(lambda: ("P", False) in pair.pool.heard_of)
-        await some_turns(20)
-        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
-
-    begun = anyio.Event()
+    begun = asyncio.Event()
+    goes_on = streams_on_after(lambda: ("P", False) in pair.pool.heard_of)
     calls = Calls(then=goes_on)
     calls.may_decode.set()
-    async with decode_first(calls.script, fails_late) as pair:
+    async with decode_first(calls.script, breaks_off_after(begun)) as pair:
         body = {"model": "sim", "prompt": "Once", "stream": True}
         async with pair.served.client.stream("POST", COMPLETIONS, json=body) as response:
             parts = response.aiter_bytes()

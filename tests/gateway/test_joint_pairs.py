@@ -14,7 +14,7 @@ from scheduler.messages import Role
 from tests.gateway.fake_pools import FakeRankView, card
 from tests.gateway.running import COMPLETIONS, eventually, post
 from tests.gateway.scripted_joint import ENDED, ended, prefilled, scripted_joint, stalls_at_first
-from tests.gateway.scripted_pair import Pair, answers, sent
+from tests.gateway.scripted_pair import Pair, answers, breaks_off_after, sent, streams_on_after
 from tests.gateway.scripted_rank import (
     COMPLETION,
     EVENTS,
@@ -151,20 +151,11 @@ async def test_a_decode_leg_that_fails_ends_the_prefill_and_takes_a_whole_new_pa
 
 
 async def test_a_prefill_that_fails_once_the_answer_has_begun_harms_nobody() -> None:
-    async def fails_late(exchange: Exchange) -> None:
-        await begun.wait()
-        exchange.abort()
-
-    async def goes_on(exchange: Exchange) -> None:
-        await exchange.send(STREAM_HEAD, chunk(EVENTS[0]))
-        await eventually(lambda: ("P", False) in pair.pool.heard_of)
-        await some_turns(20)
-        await exchange.send(*map(chunk, EVENTS[1:]), NO_MORE)
-
     begun = asyncio.Event()
+    goes_on = streams_on_after(lambda: ("P", False) in pair.pool.heard_of)
     body = {"model": "sim", "prompt": "x", "stream": True}
     async with (
-        scripted_joint(fails_late, goes_on) as pair,
+        scripted_joint(breaks_off_after(begun), goes_on) as pair,
         pair.served.client.stream("POST", COMPLETIONS, json=body) as response,
     ):
         parts = response.aiter_bytes()
