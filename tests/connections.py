@@ -17,17 +17,18 @@ async def handling(handle: Handle, port: int = 0) -> AsyncIterator[int]:
 
     Those that are open at the end are broken off. Left to the event loop's end, they are found by a later test.
     """
-    connections: list[tuple[asyncio.StreamWriter, asyncio.Task[None]]] = []
+    connections: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task is not None
-        connections.append((writer, task))
+        connections[writer] = task
         try:
             with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await handle(reader, writer)
         finally:
             writer.close()
+            del connections[writer]
 
     server = await asyncio.start_server(run, HOST, port)
     listening_at: int = server.sockets[0].getsockname()[1]
@@ -36,8 +37,9 @@ async def handling(handle: Handle, port: int = 0) -> AsyncIterator[int]:
     finally:
         server.close()
         await asyncio.sleep(0)  # what was accepted in this turn has its handler begun
-        for writer, task in connections:
+        tasks = list(connections.values())
+        for writer, task in connections.items():
             writer.transport.abort()
             task.cancel()
-        await asyncio.gather(*(task for _, task in connections))
+        await asyncio.gather(*tasks)
         await asyncio.sleep(0)  # an aborted transport closes its socket in the next turn
