@@ -35,6 +35,8 @@ def test_a_server_that_ends_is_seen_and_every_client_is_told(
 ) -> None:
     engine: Engine = getattr(engines, role)
     with coming_back(stack, engine):
+        # The first few at once made the server send nobody anything for seconds: then a stream begins and ends in one.
+        wait_for_all(ask_all(stack, engine.model, words=100, seed=190, stream=True))
         streams = ask_all(stack, engine.model, words=100, seed=200, max_tokens=LONG_OUT, stream=True)
         # No longer: a pull may take many seconds, in which the streams that have begun would end.
         wait_until_one_has_begun(streams)
