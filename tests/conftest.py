@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from scheduler.store import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from tests.invariants.profiles import LONG
 from tests.namespace import Namespace, hindrance, namespace
 from tests.polling import PATIENCE_S
@@ -30,8 +31,17 @@ def place() -> Iterator[Namespace]:
         yield made
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient_store() -> Iterator[None]:
+    """What is held is what the store answers, not how soon: a busy machine may take its time, once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
+        patch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)
+        yield
+
+
 @pytest.fixture
-def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is held is what the store answers, not how soon: a busy machine may take its time."""
-    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
-    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)
+def hasty_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store gives up as soon as a user's does, for tests of a Redis that does not answer."""
+    monkeypatch.setattr("scheduler.store.ANSWER_TIMEOUT_S", ANSWER_TIMEOUT_S)
+    monkeypatch.setattr("scheduler.store.CONNECT_TIMEOUT_S", CONNECT_TIMEOUT_S)

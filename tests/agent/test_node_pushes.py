@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,22 @@ async def test_an_idle_rank_that_falls_asleep_and_wakes_up_says_so_itself(
         await node.until_state(f"127.0.0.1:{rank.port}", RankState.UP)
 
 
-def push(path: str, **fields: Any) -> None:
-    now_ns = time.monotonic_ns()
-    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
-        sender.sendto(json.dumps(push_fields(at_ns=now_ns, load_at_ns=now_ns, **fields)).encode(), path)
+async def until_believed(node: Node, path: str, port: int, running: int, *servers: dict[str, Any]) -> None:
+    """Each of the servers pushes that so many requests run, again and again: a page of just then may be newer than one
+    push.
+    """
+    numbers = count()
+
+    def is_believed() -> bool:
+        number, now_ns = next(numbers), time.monotonic_ns()
+        shared = {"ports": [port], "running": running, "seq": number, "at_ns": now_ns, "load_at_ns": now_ns}
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as sender:
+            for index, own in enumerate(servers):
+                fields = push_fields(**shared, api_index=index, api_count=len(servers), **own)
+                sender.sendto(json.dumps(fields).encode(), path)
+        return node.store.last[f"127.0.0.1:{port}"].running == running
+
+    await until(is_believed, f"{running} requests are believed", pause_s=0.05)
 
 
 async def test_what_several_servers_pushed_before_a_restart_is_not_believed_of_those_after_it(path: str) -> None:
@@ -140,15 +152,12 @@ async def test_what_several_servers_pushed_before_a_restart_is_not_believed_of_t
     page = unstamped(page_bytes("idle"))
     counts = {"steps": 235, "generation_tokens": 263, "prompt_tokens": 470}
     fewer = page
-    for count in counts.values():
-        fewer = fewer.replace(b" %d.0\n" % count, b" 1.0\n")
+    for count_shown in counts.values():
+        fewer = fewer.replace(b" %d.0\n" % count_shown, b" 1.0\n")
     async with node_of(port, stat_socket=path) as node:
         async with scripted_rank({**healthy_answers(), "/metrics": http(200, page)}, port):
             await node.until_state(name, RankState.UP)
-            for index in range(2):
-                halves = {"ports": [port], "api_index": index, "api_count": 2}
-                push(path, pid=index, running=7, **halves, **(counts if index else {}))
-            await until(lambda: node.store.last[name].running == 7, "they are believed")
+            await until_believed(node, path, port, 7, {"pid": 0}, {"pid": 1, **counts})
         await node.until_state(name, RankState.DOWN)
         async with scripted_rank({**healthy_answers(), "/metrics": http(200, fewer)}, port):
             await node.until_state(name, RankState.UP)
@@ -157,10 +166,8 @@ async def test_what_several_servers_pushed_before_a_restart_is_not_believed_of_t
             after = [reports[name] for reports in node.store.told[told:]]
             assert {(report.running, report.source) for report in after} == {(0, Source.PAGE)}
             assert len({report.incarnation for report in after}) == 1
-            more = dict.fromkeys(counts, 2)
-            for index in range(2):
-                push(path, pid=index + 2, start_ms=1, running=2, ports=[port], api_index=index, api_count=2, **more)
-            await until(lambda: node.store.last[name].running == 2, "those after it are believed")
+            more = {"start_ms": 1, **dict.fromkeys(counts, 2)}
+            await until_believed(node, path, port, 2, {"pid": 2, **more}, {"pid": 3, **more})
 
 
 async def test_a_node_that_begins_anew_is_found_by_a_rank_that_goes_on(rank: RankProcess, path: str) -> None:

@@ -56,7 +56,7 @@ def users_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         pytest.param("users", marks=needs_redis),
     ]
 )
-async def world(request: pytest.FixtureRequest, patient_store: None) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """An open, empty pool, once in each store."""
     if request.param == "virtual":
         world = virtual_world()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from scheduler.admin import RankStatus, Status, status
 from scheduler.draining import Selection, drain
@@ -150,7 +149,6 @@ async def under_load(fleet: Fleet) -> AsyncIterator[SteadyLoad]:
         sending.cancel()
 
 
-@pytest.mark.usefixtures("patient_store")  # for our own questions
 async def test_everything_is_restarted_and_no_request_fails(tmp_path: Path) -> None:
     with redis_server(tmp_path) as redis:
         fleet = Fleet(tmp_path, redis.url)

@@ -82,6 +82,7 @@ class TestTrouble:
             with pytest.raises(StoreUnavailableError):
                 await store.run([opening("e1")])
 
+    @pytest.mark.usefixtures("hasty_store")
     async def test_a_server_that_never_answers_is_unavailable(self) -> None:
         with socket.create_server((HOST, 0)) as mute:
             async with open_store(f"redis://{HOST}:{mute.getsockname()[1]}") as store:

@@ -19,8 +19,6 @@ from tests.polling import RESTING_TURNS, TURN_S
 from tests.ports import HOST
 from tests.servers import RedisServer
 
-pytestmark = pytest.mark.usefixtures("patient_store")
-
 PAUSE_MS = 50
 ASKED_AT_ONCE = 105
 NAME = "redis.example"

@@ -16,7 +16,7 @@ from tests.polling import PAUSE_S, until
 from tests.sentinel_trio import SLOW, SentinelTrio, sentinel_trio
 from tests.servers import RedisServer, needs_redis
 
-pytestmark = [needs_redis, pytest.mark.usefixtures("patient_store")]
+pytestmark = needs_redis
 
 
 @pytest.fixture(scope="module")

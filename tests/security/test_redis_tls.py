@@ -44,7 +44,6 @@ def tls(port: int, pair: Pair, authority: Authority, *, clients: str = "no") -> 
     return ("--tls-port", str(port), *files, "--tls-auth-clients", clients)
 
 
-@pytest.mark.usefixtures("patient_store")
 async def test_a_server_that_asks_for_certificates_is_used_by_a_user_of_its_own(
     tmp_path: Path, authority: Authority, pair: Pair
 ) -> None:
@@ -59,6 +58,7 @@ async def test_a_server_that_asks_for_certificates_is_used_by_a_user_of_its_own(
                 await store.run([CALL])
 
 
+@pytest.mark.usefixtures("hasty_store")
 @pytest.mark.parametrize("fault", [*UNVERIFIABLE, "no TLS"])
 async def test_a_server_that_cannot_be_verified_is_told_nothing(
     tmp_path: Path, authority: Authority, pair: Pair, fault: str
@@ -73,7 +73,6 @@ async def test_a_server_that_cannot_be_verified_is_told_nothing(
         assert "secret" not in str(refused.value)
 
 
-@pytest.mark.usefixtures("patient_store")
 async def test_a_cluster_is_used_over_tls(tmp_path: Path, authority: Authority, pair: Pair) -> None:
     port = free_port()
     with cluster_server(tmp_path, *tls(port, pair, authority), "--tls-cluster", "yes"):

@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def world(server: RedisServer, patient_store: None) -> AsyncIterator[World]:
+async def world(server: RedisServer) -> AsyncIterator[World]:
     """A pool with a rank."""
 
     async def stands_still(_world: World, _ms: int) -> None:
