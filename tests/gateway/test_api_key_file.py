@@ -196,7 +196,9 @@ def test_a_broken_file_at_the_start_ends_the_process_with_one_line(path: Path, w
 
 def test_a_gateway_lets_the_keys_of_its_file_in_though_there_is_no_redis(path: Path, tmp_path: Path) -> None:
     write(path, named("a"))
-    with forebay_process(tmp_path, "gateway", "--redis", "redis://127.0.0.1:1", "--api-keys", str(path)) as gateway:
+    with forebay_process(
+        tmp_path, "gateway", "--redis", "redis://127.0.0.1:1", "--api-keys", str(path), "--rank-wait-ms", "0"
+    ) as gateway:
 
         def status(key: str) -> int:
             try:

@@ -327,25 +327,25 @@ async def test_a_session_on_which_nothing_passes_is_ended() -> None:
 
 @pytest.mark.parametrize("speaker", ["client", "rank"])
 async def test_a_session_lives_while_one_side_speaks(speaker: str) -> None:
-    said = 12
+    said, between_s = 12, 0.2
 
     async def listens(connection: ServerConnection) -> None:
         for _ in range(said):
             if speaker == "client":
                 await connection.recv()
             else:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(between_s)
                 await connection.send("x")
         await connection.send("done")
 
     async with (
         websocket_rank(listens, ping_interval=None) as rank,
-        serving(FakePools(FakePool(card(rank.url))), idle_ms=800) as served,
+        serving(FakePools(FakePool(card(rank.url))), idle_ms=2_000) as served,
         connecting(served, ping_interval=None) as client,
     ):
         for _ in range(said):
             if speaker == "client":
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(between_s)
                 await client.send("x")
             else:
                 assert await client.recv() == "x"

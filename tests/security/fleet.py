@@ -113,7 +113,7 @@ def _start(fleet: Fleet) -> None:
         "gateway",
         *("gateway", "--port", str(fleet.gateway_port), "--workers", "2", "--explain", "--receipt-share", "1"),
         *("--tls-cert", str(own.cert), "--tls-key", str(own.key), *shown, "--allow-ranks", "127.0.0.0/8"),
-        *("--rank-api-key-file", str(key_file)),
+        *("--rank-api-key-file", str(key_file), "--rank-wait-ms", "500"),
         FOREBAY_REDIS=fleet.redis_url(ProcessRole.GATEWAY),
         FOREBAY_API_KEY=API_KEY,
         FOREBAY_ADMIN_KEY=ADMIN_KEY,

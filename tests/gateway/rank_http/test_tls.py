@@ -10,6 +10,7 @@ import pytest
 
 from gateway import websocket
 from gateway.errors import RankFailedError, RankUnreachableError
+from gateway.rank_http.deadlines import Deadlines
 from gateway.upstream import RankTunnel
 from scheduler.rank_tls import rank_context
 from tests.certificates import UNVERIFIABLE, Authority, Pair, unverifiable
@@ -152,7 +153,8 @@ async def test_a_rank_that_cannot_be_verified_is_sent_nothing_and_named_once(
 
 
 async def test_a_rank_on_http_is_no_rank_on_https(authority: Authority) -> None:
-    async with raw_rank(answering(OK)) as rank, open_upstream(tls=trusting(authority)) as upstream:
+    deadlines = Deadlines(connect_s=0.2, first_byte_s=PATIENCE_S, idle_s=PATIENCE_S)
+    async with raw_rank(answering(OK)) as rank, open_upstream(deadlines, tls=trusting(authority)) as upstream:
         with pytest.raises(RankUnreachableError):
             await ask(upstream, rank.url.replace("http:", "https:"))
 
