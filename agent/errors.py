@@ -44,7 +44,11 @@ class StatSocketError(AgentError, OSError):
 
 
 class LaunchError(AgentError):
-    """Ranks that cannot be launched, or not be kept; the message says what and where."""
+    """Ranks that cannot be launched, or not be had or kept; the message says what and where."""
+
+
+class RankClaimedError(LaunchError):
+    """Another agent has ranks of this one, which has begun lately; the message names both."""
 
 
 class GroupDownError(LaunchError):

@@ -11,11 +11,12 @@ from pathlib import Path
 import anyio
 
 from agent.auto.run import AutoNode
+from agent.claims import until_undisputed
 from agent.launch.launched_node import attached_settings, run_launched
 from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
 from agent.launch.rank_command import STAT_SOCKET
-from agent.node import run_node
+from agent.node import open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
 from agent.stat_socket import OFF, stat_socket
@@ -36,8 +37,8 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """Run an agent until SIGTERM or SIGINT, or until cancelled; then its ranks leave the pool.
 
     `ready` is called once with a line to print. A store that is away is waited for. Raises StoreUrlError for a URL that
-    cannot be understood, TlsFileError, LaunchError for ranks that cannot be started or kept and, in an exception group,
-    StoreRejectedError for a store that will not have us.
+    cannot be understood, TlsFileError, LaunchError for ranks that cannot be started, had or kept and, in an exception
+    group, StoreRejectedError for a store that will not have us.
     """
     if settings.launching.launch:
         await _serve_launched(settings, ready)
@@ -49,7 +50,9 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
         reporter = Reporter(store, pool=settings.pool, node=settings.node_name, settings=SchedulerSettings())
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
         await _ask_once(store, settings)
-        await run_node(settings, reporter, ready)
+        async with open_node(settings, reporter, ready) as node:
+            await until_undisputed(node)
+            await anyio.sleep_forever()
 
 
 async def _serve_launched(settings: AgentSettings, ready: Callable[[str], None]) -> None:

@@ -45,6 +45,8 @@ class Node:
         """Called whenever there may be something new to report."""
         self.refused: Callable[[], Mapping[str, str]] = dict
         """The ranks that the store did not take at the last report, and the agents that have them."""
+        self.taken: frozenset[str] = frozenset()
+        """The ranks that it took."""
         self.has_told: Callable[[str, str], bool] = lambda _rank, _incarnation: False
         """Whether the store has answered a report of a rank's life, or cannot be asked."""
         self._leave: Callable[[], Awaitable[None]] | None = None
@@ -123,12 +125,6 @@ class Node:
         self.changed()
 
 
-async def run_node(settings: AgentSettings, reporter: NodeReporter, ready: Callable[[str], None]) -> None:
-    """Watch and report the ranks until cancelled, then take them out of the pool. As `open_node`."""
-    async with open_node(settings, reporter, ready):
-        await anyio.sleep_forever()
-
-
 @asynccontextmanager
 async def open_node(
     settings: AgentSettings,
@@ -171,6 +167,7 @@ async def _reporting(
 
             def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
                 node.reported(report)
+                node.taken = ranks
                 ready_line.accepted(ranks)
 
             publisher = Publisher(

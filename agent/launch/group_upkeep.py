@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
+from agent.claims import Claims
 from agent.group_restart import GroupRestart, Member
-from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
-from agent.launch.readiness import LaunchedPort
+from agent.launch.readiness import LaunchedPort, claimed_by_others
 from agent.rank_set import RankExit, RankSet
 
 _LOOK_S = 0.1
@@ -29,7 +29,7 @@ class GroupUpkeep:
         node: str,
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._claims = Claims(look, refused)
+        self._claims = Claims(lambda: claimed_by_others(look(), refused()))
         self._earlier = [frozenset[str]()] * len(plan.commands)
         self._begun_s = 0.0
         self._group = GroupRestart(node, member, self, is_ready=self.is_ready, coordinated=self._coordinated)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from agent.claims import claims_said
 from agent.health import verdict
 from agent.port_state import PortState
 from scheduler.messages import RankState
@@ -44,10 +45,7 @@ class LaunchedPort(msgspec.Struct, frozen=True, kw_only=True):
 def claimed_by_others(ports: Sequence[LaunchedPort], refused: Mapping[str, str]) -> str:
     """What to say where another agent has ranks of ours; "" where none has."""
     ours = {port.port.target.name for port in ports}
-    claims = [
-        f"rank {rank} is claimed by agent {agent}" for rank, agent in refused.items() if rank.partition("#")[0] in ours
-    ]
-    return "; ".join(claims)
+    return claims_said({rank: agent for rank, agent in refused.items() if rank.partition("#")[0] in ours})
 
 
 def is_empty(ports: Sequence[LaunchedPort]) -> bool:

@@ -11,12 +11,12 @@ from typing import Protocol, assert_never
 
 import anyio
 
+from agent.claims import Claims
 from agent.errors import LaunchError
 from agent.launch.after_exit import BeginAllAnew, BeginAnew, EndAll, GiveUp, Tries, after_exit
-from agent.launch.claims import Claims
 from agent.launch.plan import LaunchPlan
 from agent.launch.rank_log import last_lines
-from agent.launch.readiness import LaunchedPort
+from agent.launch.readiness import LaunchedPort, claimed_by_others
 from agent.rank_set import RankExit, RankSet
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Upkeep:
         refused: Callable[[], Mapping[str, str]],
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._claims = Claims(look, refused)
+        self._claims = Claims(lambda: claimed_by_others(look(), refused()))
         count = len(plan.commands)
         self._begun_s = [0.0] * count
         self._earlier = [frozenset[str]()] * count

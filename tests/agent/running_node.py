@@ -1,11 +1,10 @@
 """A whole node, its store a recording one."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any
 
-from agent.node import run_node
+from agent.node import open_node
 from scheduler.messages import RankState
 from tests.agent.fakes import RecordingReporter
 from tests.agent.samples import settings
@@ -34,11 +33,8 @@ class Node:
 async def node_of(*ports: int, **options: Any) -> AsyncIterator[Node]:
     ranks = ",".join(f"127.0.0.1:{port}" for port in ports)
     node = Node()
-    async with asyncio.TaskGroup() as tasks:
-        running = run_node(settings(ranks=ranks, **{**FAST, **options}), node.store, node.lines.append)
-        task = tasks.create_task(running)
+    async with open_node(settings(ranks=ranks, **{**FAST, **options}), node.store, node.lines.append):
         yield node
-        task.cancel()
 
 
 @contextmanager

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from agent import claims
 from agent.errors import LaunchError
-from agent.launch import claims
 from agent.launch.group_upkeep import GroupUpkeep
 from forebay.causes import first_cause
 from scheduler.group_generation import Group, Standing, Wish

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from agent import claims
 from agent.errors import LaunchError
-from agent.launch import claims, upkeep
+from agent.launch import upkeep
 from agent.launch.upkeep import Upkeep
 from tests.agent.launch.site import Site
 from tests.polling import PATIENCE_S, until
