@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from gateway.gateway import RETRY_AFTER_MS, Gateway
 from gateway.metaserver import PATH, Heard, life_in
 from gateway.sibling_calls import SiblingGoneError, call_sibling
 from gateway.upstream import Deadlines, Upstream
-from scheduler.errors import SchedulerError
+from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.rank_tls import trusting
 
 TOKEN = re.compile(r"[0-9A-Za-z_-]{1,64}\.[0-9A-Za-z_-]{32}")
@@ -35,7 +36,9 @@ AT_ONCE = 64
 """Calls that are passed on at the same time; others wait."""
 
 PASS_ON_S = 5.0
-DEADLINES = Deadlines(connect_s=1.0, first_byte_s=PASS_ON_S, idle_s=PASS_ON_S)
+ASK_S, ASK_PAUSE_S = 2.0, 0.2
+"""How long and how often the store is asked where a gateway is; who forges tokens makes others wait as long."""
+DEADLINES = Deadlines(connect_s=2.0, first_byte_s=PASS_ON_S, idle_s=PASS_ON_S)
 
 
 class Calls:
@@ -94,8 +97,8 @@ class Calls:
         except SiblingGoneError:
             pass
         try:
-            addresses = await self._gateway.pools.addresses.find(life_in(token)) if may_leave_host else ()
-        except SchedulerError:
+            addresses = await self._addresses(life_in(token)) if may_leave_host else ()
+        except StoreRejectedError:
             return None
         status = None
         for address in addresses:
@@ -105,6 +108,18 @@ class Calls:
             if status in SETTLED:
                 break
         return status
+
+    async def _addresses(self, life: str) -> Sequence[str]:
+        """Where the gateway of this life is: nowhere if the store does not say. It is asked again for a while, since a
+        call that is lost costs a decode rank its blocks for good. Raises StoreRejectedError.
+        """
+        with anyio.move_on_after(ASK_S):
+            while True:
+                try:
+                    return await self._gateway.pools.addresses.find(life)
+                except StoreUnavailableError:
+                    await anyio.sleep(ASK_PAUSE_S)
+        return ()
 
     async def _post(self, address: str, token: str, body: bytes) -> int:
         settings = self._gateway.settings

@@ -16,6 +16,7 @@ from scheduler.store import Store
 
 KEEP_EVERY_S = 10.0
 TTL_S = 60
+MOST_FOUND = 1000
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class GatewayAddresses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._found: dict[str, Sequence[str]] = {}
 
     async def keep(self, life: str, addresses: Sequence[str]) -> None:
         """Have a gateway found at these addresses, HOST:PORT, the best one first, until cancelled."""
@@ -37,9 +39,21 @@ class GatewayAddresses:
             await asyncio.sleep(KEEP_EVERY_S)
 
     async def find(self, life: str) -> Sequence[str]:
-        """The addresses of a life, the best one first; none if no gateway has it.
+        """The addresses of a life, the best one first; none if no gateway has it. Those found before are known while
+        the store does not answer.
 
-        Raises StoreUnavailableError, StoreRejectedError.
+        Raises StoreUnavailableError where none were, StoreRejectedError.
         """
-        found: bytes | None = await self._store.command("GET", gateway_address(life))
-        return (found or b"").decode(errors="replace").split()
+        try:
+            found: bytes | None = await self._store.command("GET", gateway_address(life))
+        except StoreUnavailableError:
+            if life not in self._found:
+                raise
+            return self._found[life]
+        self._found.pop(life, None)
+        addresses = (found or b"").decode(errors="replace").split()
+        if addresses:
+            self._found[life] = addresses
+        if len(self._found) > MOST_FOUND:
+            del self._found[next(iter(self._found))]
+        return addresses

@@ -247,8 +247,10 @@ class FakeAddresses(dict[str, str]):
     """Those of other gateways, by their lives; while `error` is set it raises that."""
 
     error: SchedulerError | None = None
+    asked = 0
 
     async def find(self, life: str) -> Sequence[str]:
+        self.asked += 1
         if self.error is not None:
             raise self.error
         return self.get(life, "").split()

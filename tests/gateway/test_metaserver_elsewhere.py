@@ -73,7 +73,10 @@ async def test_what_the_other_gateway_says_of_a_call_is_passed_back(body: object
         assert await call(other.url + path[:-2] + "xx") == 404
 
 
-async def test_a_call_for_a_gateway_that_nobody_knows_of_or_that_is_gone_is_for_nobody() -> None:
+async def test_a_call_for_a_gateway_that_nobody_knows_of_or_that_is_gone_is_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metaserver_calls, "ASK_S", 0.1)
     pools = FakePools()
     async with serving(pools, life="b") as other:
         url = f"{other.url}/internal/metaserver/{LIFE}.{'x' * 32}"
@@ -83,6 +86,17 @@ async def test_a_call_for_a_gateway_that_nobody_knows_of_or_that_is_gone_is_for_
         pools.addresses.error = StoreUnavailableError("gone")
         assert await call(url) == 404
         assert await heard_by(other) == {"lost": 3}
+
+
+async def test_a_call_is_passed_on_when_the_store_answers_again() -> None:
+    async with decode_first(stalls) as pair, serving(pools := knowing(pair), life="b") as other, asked(pair) as path:
+        pools.addresses.error = StoreUnavailableError("away")
+        async with asyncio.TaskGroup() as tasks:
+            calling = tasks.create_task(call(other.url + path))
+            await eventually(lambda: pools.addresses.asked > 1)
+            pools.addresses.error = None
+        assert calling.result() == 200
+        assert await heard_by(other) == {"passed_on": 1}
 
 
 async def test_a_call_is_passed_on_once_however_wrong_the_addresses_are() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from scheduler.errors import StoreUnavailableError
 from scheduler.gateway_addresses import TTL_S, GatewayAddresses
 from scheduler.keys import gateway_address
 from scheduler.store import Store, open_store
 from tests.polling import until
-from tests.servers import RedisServer
+from tests.servers import RedisServer, redis_server
 
 
 @pytest.fixture
@@ -45,3 +47,34 @@ async def test_a_store_that_has_lost_it_is_told_again(store: Store, monkeypatch:
         await store.command("DEL", gateway_address("aa"))
         await until(is_kept, "it is kept anew")
         keeping.cancel()
+
+
+async def test_what_was_found_is_known_while_the_store_is_away(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with open_store(server.url) as store:
+            addresses = GatewayAddresses(store)
+            for life in ("aa", "bb"):
+                await store.command("SET", gateway_address(life), "10.0.0.1:8000")
+                assert await addresses.find(life) == ["10.0.0.1:8000"]
+            await store.command("DEL", gateway_address("bb"))
+            assert await addresses.find("bb") == []
+            server.stop()
+            assert await addresses.find("aa") == ["10.0.0.1:8000"]
+            for life in ("bb", "cc"):
+                with pytest.raises(StoreUnavailableError):
+                    await addresses.find(life)
+
+
+async def test_of_many_gateways_the_last_ones_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.gateway_addresses.MOST_FOUND", 2)
+    with redis_server(tmp_path) as server:
+        async with open_store(server.url) as store:
+            addresses = GatewayAddresses(store)
+            for life in ("aa", "bb", "aa", "cc"):
+                await store.command("SET", gateway_address(life), "10.0.0.1:8000")
+                await addresses.find(life)
+            server.stop()
+            assert await addresses.find("aa")
+            assert await addresses.find("cc")
+            with pytest.raises(StoreUnavailableError):
+                await addresses.find("bb")
