@@ -92,7 +92,7 @@ def test_nothing_happens_when_an_agent_dies(topology: Topology) -> None:
 
 
 def test_a_dead_decode_rank_takes_its_group_out_until_it_is_back(topology: Topology) -> None:
-    during = chats(topology, REQUESTS, midway=lambda: topology.kill(MORTAL))
+    during = chats(topology, 2 * AT_ONCE, midway=lambda: topology.kill(MORTAL))
     assert set(errors(during)) <= {"status 503", "status 502", "error in the stream"}
 
     def refused() -> bool:
