@@ -11,7 +11,6 @@ from pathlib import Path
 import anyio
 
 from agent.auto.run import AutoNode
-from agent.claims import until_undisputed
 from agent.launch.launched_node import attached_settings, run_launched
 from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
@@ -20,6 +19,7 @@ from agent.node import open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
 from agent.stat_socket import OFF, stat_socket
+from agent.undisputed import until_undisputed
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember

@@ -104,8 +104,9 @@ class Node:
         leaving = tuple(self._without_those_back(target, port) for target, port in self._leaving.items())
         return node_report(ports, self._settings, time.monotonic(), leaving=leaving)
 
-    def reported(self, report: NodeReport) -> None:
-        """The store has heard this: who was said to leave in it has left."""
+    def reported(self, report: NodeReport, taken: frozenset[str]) -> None:
+        """The store has heard this, and taken these ranks: who was said to leave in it has left."""
+        self.taken = taken
         gone = report.gone
         for target, port in list(self._leaving.items()):
             if all(track.rank in gone for track in self._without_those_back(target, port).ranks):
@@ -166,8 +167,7 @@ async def _reporting(
             node = Node(settings, http, pushes, tasks)
 
             def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
-                node.reported(report)
-                node.taken = ranks
+                node.reported(report, ranks)
                 ready_line.accepted(ranks)
 
             publisher = Publisher(

@@ -22,13 +22,13 @@ from agent.auto.attachments import Found, Group, attachments, still_watched
 from agent.auto.config_file import config_of
 from agent.auto.processes import ServerProcess, server_processes
 from agent.auto.server import FoundServer, read_server
-from agent.claims import until_undisputed
 from agent.errors import FoundServerError
 from agent.launch.settings import LaunchSettings
 from agent.node import Node, open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
 from agent.targets import Target
+from agent.undisputed import until_undisputed
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store

@@ -29,7 +29,7 @@ class GroupUpkeep:
         node: str,
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._claims = Claims(lambda: claimed_by_others(look(), refused()))
+        self._refused, self._claims = refused, Claims()
         self._earlier = [frozenset[str]()] * len(plan.commands)
         self._begun_s = 0.0
         self._group = GroupRestart(node, member, self, is_ready=self.is_ready, coordinated=self._coordinated)
@@ -77,7 +77,8 @@ class GroupUpkeep:
 
     def is_ready(self) -> bool:
         """Whether all ranks are offered, in lives of this start. Raises LaunchError as `next_exit`."""
-        return self._claims.none_are_made() and not self._missing()
+        said = claimed_by_others(self._look(), self._refused())
+        return self._claims.none_are_made(said, time.monotonic()) and not self._missing()
 
     async def _late(self) -> str:
         """What to say of ranks that are not ready in time; "" once all were."""

@@ -46,7 +46,7 @@ class Upkeep:
         refused: Callable[[], Mapping[str, str]],
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._claims = Claims(lambda: claimed_by_others(look(), refused()))
+        self._refused, self._claims = refused, Claims()
         count = len(plan.commands)
         self._begun_s = [0.0] * count
         self._earlier = [frozenset[str]()] * count
@@ -139,7 +139,7 @@ class Upkeep:
         """Returns when all that are begun are ready. Raises LaunchError where one is not in time, or not ours."""
         while self._not_ready:
             ports, now_s = self._look(), time.monotonic()
-            if self._claims.none_are_made():
+            if self._claims.none_are_made(claimed_by_others(ports, self._refused()), now_s):
                 self._note_ready(ports)
             for index in sorted(self._not_ready):
                 if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from agent import claims
-from agent.claims import until_undisputed
 from agent.errors import RankClaimedError
 from agent.main import serve
 from agent.node import Node, open_node
+from agent.undisputed import until_undisputed
 from forebay.causes import first_cause
 from tests.agent.fakes import RecordingReporter, healthy_answers, scripted_rank
 from tests.agent.running_node import FAST
