@@ -37,8 +37,10 @@ AT_ONCE = 64
 
 PASS_ON_S = 5.0
 ASK_S, ASK_PAUSE_S = 2.0, 0.2
-"""How long and how often the store is asked where a gateway is; who forges tokens makes others wait as long."""
-DEADLINES = Deadlines(connect_s=2.0, first_byte_s=PASS_ON_S, idle_s=PASS_ON_S)
+"""How long and how often the store is asked where a gateway is that nobody has found before."""
+ASKING_AT_ONCE = 16
+"""Calls that ask again. Who forges tokens while the store is away keeps no more from being passed on."""
+DEADLINES = Deadlines(connect_s=1.5, first_byte_s=PASS_ON_S, idle_s=PASS_ON_S)
 
 
 class Calls:
@@ -47,6 +49,7 @@ class Calls:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._passing_on = anyio.CapacityLimiter(AT_ONCE)
+        self._asking_again = anyio.Semaphore(ASKING_AT_ONCE)
 
     def check(self, token: str) -> None:
         """Raise UnknownRouteError for a token that lets nobody in, before anything of the call is read."""
@@ -113,12 +116,18 @@ class Calls:
         """Where the gateway of this life is: nowhere if the store does not say. It is asked again for a while, since a
         call that is lost costs a decode rank its blocks for good. Raises StoreRejectedError.
         """
-        with anyio.move_on_after(ASK_S):
-            while True:
-                try:
-                    return await self._gateway.pools.addresses.find(life)
-                except StoreUnavailableError:
+        addresses = self._gateway.pools.addresses
+        with suppress(StoreUnavailableError):
+            return await addresses.find(life)
+        with suppress(anyio.WouldBlock), anyio.move_on_after(ASK_S):
+            self._asking_again.acquire_nowait()
+            try:
+                while True:
                     await anyio.sleep(ASK_PAUSE_S)
+                    with suppress(StoreUnavailableError):
+                        return await addresses.find(life)
+            finally:
+                self._asking_again.release()
         return ()
 
     async def _post(self, address: str, token: str, body: bytes) -> int:

@@ -14,7 +14,7 @@ from scheduler.errors import StoreRejectedError, StoreUnavailableError
 from scheduler.keys import gateway_address
 from scheduler.store import Store
 
-KEEP_EVERY_S = 10.0
+KEEP_EVERY_S, RETRY_S = 2.0, 0.5
 TTL_S = 60
 MOST_FOUND = 1000
 
@@ -32,15 +32,17 @@ class GatewayAddresses:
         """Have a gateway found at these addresses, HOST:PORT, the best one first, until cancelled."""
         line = " ".join(dict.fromkeys(addresses))
         while True:
+            pause_s = KEEP_EVERY_S
             try:
                 await self._store.command("SET", gateway_address(life), line, "EX", TTL_S)
             except (StoreUnavailableError, StoreRejectedError) as error:
                 log.debug("other gateways cannot be told where this one is: %s", error)
-            await asyncio.sleep(KEEP_EVERY_S)
+                pause_s = RETRY_S
+            await asyncio.sleep(pause_s)
 
     async def find(self, life: str) -> Sequence[str]:
-        """The addresses of a life, the best one first; none if no gateway has it. Those found before are known while
-        the store does not answer.
+        """The addresses of a life, the best one first; none if no gateway has it. Those found before hold while the
+        store does not answer, or has lost them: a gateway that is gone takes no connection.
 
         Raises StoreUnavailableError where none were, StoreRejectedError.
         """
@@ -49,11 +51,13 @@ class GatewayAddresses:
         except StoreUnavailableError:
             if life not in self._found:
                 raise
-            return self._found[life]
+            found = None
+        if addresses := (found or b"").decode(errors="replace").split():
+            self._remember(life, addresses)
+        return addresses or self._found.get(life, ())
+
+    def _remember(self, life: str, addresses: Sequence[str]) -> None:
         self._found.pop(life, None)
-        addresses = (found or b"").decode(errors="replace").split()
-        if addresses:
-            self._found[life] = addresses
+        self._found[life] = addresses
         if len(self._found) > MOST_FOUND:
             del self._found[next(iter(self._found))]
-        return addresses

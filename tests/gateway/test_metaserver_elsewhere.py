@@ -21,7 +21,7 @@ from tests.gateway.running import Served, eventually, serving
 from tests.gateway.scripted_decode_first import CALL, LIFE, DecodeFirst, call, decode_first
 from tests.gateway.scripted_pair import sent
 from tests.gateway.scripted_rank import stalls
-from tests.polling import until
+from tests.polling import PATIENCE_S, until
 from tests.ports import free_port
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "certificate.pem"
@@ -88,7 +88,9 @@ async def test_a_call_for_a_gateway_that_nobody_knows_of_or_that_is_gone_is_for_
         assert await heard_by(other) == {"lost": 3}
 
 
-async def test_a_call_is_passed_on_when_the_store_answers_again() -> None:
+async def test_a_call_is_passed_on_when_the_store_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ASK_S", "PASS_ON_S"):
+        monkeypatch.setattr(metaserver_calls, name, PATIENCE_S)
     async with decode_first(stalls) as pair, serving(pools := knowing(pair), life="b") as other, asked(pair) as path:
         pools.addresses.error = StoreUnavailableError("away")
         async with asyncio.TaskGroup() as tasks:
@@ -97,6 +99,21 @@ async def test_a_call_is_passed_on_when_the_store_answers_again() -> None:
             pools.addresses.error = None
         assert calling.result() == 200
         assert await heard_by(other) == {"passed_on": 1}
+
+
+async def test_of_calls_that_ask_again_others_are_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metaserver_calls, "ASK_S", PATIENCE_S)
+    monkeypatch.setattr(metaserver_calls, "ASKING_AT_ONCE", 1)
+    pools = FakePools()
+    pools.addresses.error = StoreUnavailableError("away")
+    async with serving(pools, life="b") as other, asyncio.TaskGroup() as tasks:
+        url = f"{other.url}/internal/metaserver/{LIFE}.{'x' * 32}"
+        asking = tasks.create_task(call(url))
+        await eventually(lambda: pools.addresses.asked > 1)
+        assert await call(url) == 404
+        assert not asking.done()
+        pools.addresses.error = None
+    assert asking.result() == 404
 
 
 async def test_a_call_is_passed_on_once_however_wrong_the_addresses_are() -> None:
