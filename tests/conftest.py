@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from scheduler.store import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+from simulator.cluster import store_link
 from tests.invariants.profiles import LONG
 from tests.namespace import Namespace, hindrance, namespace
 from tests.polling import PATIENCE_S
@@ -33,7 +34,11 @@ def place() -> Iterator[Namespace]:
 
 @pytest.fixture(scope="session", autouse=True)
 def patient_store() -> Iterator[None]:
-    """What is held is what the store answers, not how soon: a busy machine may take its time, once for all tests."""
+    """What is held is what the store answers, not how soon: a busy machine may take its time, once for all tests.
+
+    But for the simulated way to it, which has taken its time-out by now: there time is virtual.
+    """
+    assert vars(store_link)["ANSWER_TIMEOUT_S"] == ANSWER_TIMEOUT_S
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scheduler.store.ANSWER_TIMEOUT_S", PATIENCE_S)
         patch.setattr("scheduler.store.CONNECT_TIMEOUT_S", PATIENCE_S)

@@ -45,6 +45,7 @@ async def test_a_gateway_process_that_is_killed_leaves_nothing_and_the_others_ke
             await until(fleet.is_settled, "the killed gateway's reservations are gone")
 
 
+@pytest.mark.usefixtures("hasty_store")
 async def test_a_redis_that_is_stopped_for_longer_than_a_lease_reaps_nobody(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with real_fleet(server.url, SHORT_LEASES) as fleet:

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from scheduler.decision import Place
 from scheduler.settings import SchedulerSettings
 from tests.invariants.real_fleet import real_fleet
@@ -35,6 +37,7 @@ async def test_with_redis_killed_every_request_is_placed_and_told_when_it_is_bac
             assert not decision.alone
 
 
+@pytest.mark.usefixtures("hasty_store")
 async def test_with_redis_stopped_every_request_is_placed(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with real_fleet(server.url, SchedulerSettings()) as fleet:
