@@ -1,8 +1,15 @@
-"""What other agents' claims on ranks of an agent that begins mean: that it was begun by mistake, if they last. Pure."""
+"""What it means that another agent has ranks of an agent that begins: that it was begun by mistake, if it lasts. Pure.
+
+Time is that of the store's answers: while the store says nothing, a claim that an agent left which was killed may be
+over, and nobody has said so.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
+
+import msgspec
 
 from agent.errors import RankClaimedError
 
@@ -10,23 +17,44 @@ CLAIM_OVER_S = 10.0
 """What another agent claims so long it has; an agent that was killed keeps its claim for 3 s."""
 
 
+class StoreAnswer(msgspec.Struct, frozen=True):
+    """To a report, at this monotonic time: the ranks that were `taken`, and the agents that have those `refused`."""
+
+    taken: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = {}
+    at_s: float = -inf
+
+
 class Claims:
-    """Since when there have been any."""
+    """How long others have had ranks that are awaited."""
 
     def __init__(self) -> None:
         self._since_s: float | None = None
 
-    def none_are_made(self, said: str, now_s: float) -> bool:
-        """Whether nothing is `said` of claims now. Raises RankClaimedError where they have lasted for CLAIM_OVER_S."""
-        if not said:
+    def none_are_made(self, refused: Mapping[str, str], at_s: float) -> bool:
+        """Whether the store's answer of this time refused no rank. Raises RankClaimedError where all its answers for
+        CLAIM_OVER_S did.
+        """
+        if not refused:
             self._since_s = None
             return True
-        self._since_s = now_s if self._since_s is None else self._since_s
-        if now_s - self._since_s > CLAIM_OVER_S:
-            raise RankClaimedError(said)
+        self._since_s = at_s if self._since_s is None else self._since_s
+        if at_s - self._since_s > CLAIM_OVER_S:
+            raise RankClaimedError("; ".join(f"rank {rank} is claimed by agent {refused[rank]}" for rank in refused))
         return False
 
 
-def claims_said(refused: Mapping[str, str]) -> str:
-    """What to say of these ranks that the store did not take, and the agents that have them; "" of none."""
-    return "; ".join(f"rank {rank} is claimed by agent {agent}" for rank, agent in refused.items())
+class Beginning:
+    """An agent that attaches to ranks, until it has one. From then on claims are for operators to look at: its ranks
+    must not leave the pool for one that is not.
+    """
+
+    def __init__(self) -> None:
+        self._claims = Claims()
+        self._is_over = False
+
+    def hear(self, answer: StoreAnswer) -> None:
+        """Take in an answer of the store. Raises RankClaimedError where it has no rank, and others do for too long."""
+        self._is_over = self._is_over or bool(answer.taken)
+        if not self._is_over:
+            self._claims.none_are_made(answer.refused, answer.at_s)

@@ -48,7 +48,7 @@ class LaunchError(AgentError):
 
 
 class RankClaimedError(LaunchError):
-    """Another agent has ranks of this one, which has begun lately; the message names both."""
+    """Another agent has ranks that this one awaits; the message names them and it."""
 
 
 class GroupDownError(LaunchError):

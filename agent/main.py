@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 
 from agent.auto.run import AutoNode
+from agent.claims import Beginning
 from agent.launch.launched_node import attached_settings, run_launched
 from agent.launch.node_look import address_towards
 from agent.launch.plan import LaunchPlan, make_plan
@@ -19,7 +20,6 @@ from agent.node import open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
 from agent.stat_socket import OFF, stat_socket
-from agent.undisputed import until_undisputed
 from scheduler.errors import StoreUnavailableError, StoreWrongTypeError
 from scheduler.group_generation import Span
 from scheduler.group_member import GroupMember
@@ -37,8 +37,8 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
     """Run an agent until SIGTERM or SIGINT, or until cancelled; then its ranks leave the pool.
 
     `ready` is called once with a line to print. A store that is away is waited for. Raises StoreUrlError for a URL that
-    cannot be understood, TlsFileError, LaunchError for ranks that cannot be started, had or kept and, in an exception
-    group, StoreRejectedError for a store that will not have us.
+    cannot be understood, TlsFileError, LaunchError for ranks that cannot be started or kept and, in an exception group,
+    RankClaimedError for ranks that another agent has, StoreRejectedError for a store that will not have us.
     """
     if settings.launching.launch:
         await _serve_launched(settings, ready)
@@ -51,7 +51,7 @@ async def serve(settings: AgentSettings, ready: Callable[[str], None]) -> None:
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope, name="signals")
         await _ask_once(store, settings)
         async with open_node(settings, reporter, ready) as node:
-            await until_undisputed(node)
+            node.on_answer = Beginning().hear
             await anyio.sleep_forever()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -13,6 +13,7 @@ import anyio
 import httpx
 import msgspec
 
+from agent.claims import StoreAnswer
 from agent.look_times import phase_of
 from agent.node_report import NodeReport, node_report
 from agent.port_state import PortState
@@ -43,10 +44,10 @@ class Node:
         self._numbers = count()
         self.changed: Callable[[], None] = lambda: None
         """Called whenever there may be something new to report."""
-        self.refused: Callable[[], Mapping[str, str]] = dict
-        """The ranks that the store did not take at the last report, and the agents that have them."""
-        self.taken: frozenset[str] = frozenset()
-        """The ranks that it took."""
+        self.answer = StoreAnswer()
+        """The store's to the last report that it has answered."""
+        self.on_answer: Callable[[StoreAnswer], None] = lambda _answer: None
+        """Called with each; what it raises ends the node."""
         self.has_told: Callable[[str, str], bool] = lambda _rank, _incarnation: False
         """Whether the store has answered a report of a rank's life, or cannot be asked."""
         self._leave: Callable[[], Awaitable[None]] | None = None
@@ -104,9 +105,9 @@ class Node:
         leaving = tuple(self._without_those_back(target, port) for target, port in self._leaving.items())
         return node_report(ports, self._settings, time.monotonic(), leaving=leaving)
 
-    def reported(self, report: NodeReport, taken: frozenset[str]) -> None:
-        """The store has heard this, and taken these ranks: who was said to leave in it has left."""
-        self.taken = taken
+    def reported(self, report: NodeReport, answer: StoreAnswer) -> None:
+        """The store has heard this: who was said to leave in it has left."""
+        self.answer = answer
         gone = report.gone
         for target, port in list(self._leaving.items()):
             if all(track.rank in gone for track in self._without_those_back(target, port).ranks):
@@ -166,19 +167,19 @@ async def _reporting(
         async with asyncio.TaskGroup() as tasks:
             node = Node(settings, http, pushes, tasks)
 
-            def accepted(report: NodeReport, ranks: frozenset[str]) -> None:
-                node.reported(report, ranks)
-                ready_line.accepted(ranks)
+            def answered(report: NodeReport, answer: StoreAnswer) -> None:
+                node.reported(report, answer)
+                ready_line.accepted(answer.taken)
+                node.on_answer(answer)
 
             publisher = Publisher(
                 reporter,
                 node.report,
                 node=settings.node_name,
                 heartbeat_ms=settings.heartbeat_ms,
-                accepted=accepted,
+                answered=answered,
             )
             node.changed = publisher.changed
-            node.refused = lambda: publisher.refused
             node.has_told = publisher.has_told
             for target in settings.targets:
                 node.add(target)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from agent.claims import StoreAnswer
 from agent.node_report import NodeReport
 from agent.report_timing import LEAST_GAP_S, due_at_s, interval_s
 from scheduler.errors import SchedulerError, StoreRejectedError
@@ -33,7 +34,7 @@ class NodeReporter(Protocol):
 
 
 class Publisher:
-    """Sends `take()`'s reports while `run` runs; `accepted` hears of each that was sent, and which ranks were taken."""
+    """Sends `take()`'s reports while `run` runs; `answered` hears of each that was sent, and of the answer."""
 
     def __init__(
         self,
@@ -42,14 +43,14 @@ class Publisher:
         *,
         node: str,
         heartbeat_ms: int,
-        accepted: Callable[[NodeReport, frozenset[str]], None],
+        answered: Callable[[NodeReport, StoreAnswer], None],
     ) -> None:
         self._reporter = reporter
         self._take = take
         self._node = node
         self._heartbeat_s = heartbeat_ms / 1e3
         self._interval_s = LEAST_GAP_S
-        self._accepted = accepted
+        self._answered = answered
         self._changed = asyncio.Event()
         self._sent = NodeReport((), {}, {})
         self._refused: Mapping[str, str] = {}
@@ -57,13 +58,8 @@ class Publisher:
         self._reasons: dict[str, set[str]] = {}
         self._complaints: set[str] = set()
 
-    @property
-    def refused(self) -> Mapping[str, str]:
-        """The ranks that the store did not take at the last report, and the agents that have them."""
-        return self._refused
-
     def has_told(self, rank: str, incarnation: str) -> bool:
-        """Whether the store has answered a report of this life, or cannot be asked: `refused` says whose it is."""
+        """Whether the store has answered a report of this life, or cannot be asked: its answer says whose it is."""
         known = any((r.rank, r.incarnation) == (rank, incarnation) for r in self._sent.reports)
         return known or bool(self._complaints)
 
@@ -122,7 +118,8 @@ class Publisher:
         refused = reply.refused.keys() | reply.clashing.keys()
         self._log_states(report, refused)
         self._sent = report
-        self._accepted(report, frozenset(r.rank for r in report.reports) - refused)
+        taken = frozenset(r.rank for r in report.reports) - refused
+        self._answered(report, StoreAnswer(taken, reply.refused, time.monotonic()))
         return True
 
     def _log_refusals(self, refused: Mapping[str, str]) -> None:

@@ -22,13 +22,13 @@ from agent.auto.attachments import Found, Group, attachments, still_watched
 from agent.auto.config_file import config_of
 from agent.auto.processes import ServerProcess, server_processes
 from agent.auto.server import FoundServer, read_server
+from agent.claims import Beginning
 from agent.errors import FoundServerError
 from agent.launch.settings import LaunchSettings
 from agent.node import Node, open_node
 from agent.pushes import Pushes
 from agent.settings import AgentSettings
 from agent.targets import Target
-from agent.undisputed import until_undisputed
 from scheduler.reporter import Reporter
 from scheduler.settings import SchedulerSettings
 from scheduler.store import Store
@@ -61,6 +61,7 @@ class AutoNode:
         self._pushes = pushes
         self._ready: Callable[[str], None] | None = ready
         self._agents: dict[Group, _Agent] = {}
+        self._beginning = Beginning()
         self._complaints: dict[int, str] = {}
 
     async def run(self) -> None:
@@ -108,14 +109,12 @@ class AutoNode:
         settings = settings_of(group, found, self._settings, name)
         reporter = Reporter(self._store, pool=settings.pool, node=name, settings=SchedulerSettings())
         ended = anyio.Event()
-        begins = self._ready is not None
         try:
             with anyio.CancelScope() as running:
                 async with open_node(settings, reporter, self._tell, self._pushes) as node:
                     now_s = time.monotonic()
                     task_status.started(_Agent(name, node, dict.fromkeys(found, now_s), running, ended))
-                    if begins:  # what is found later is claimed at nobody's cost but its own
-                        await until_undisputed(node)
+                    node.on_answer = self._beginning.hear
                     await anyio.sleep_forever()
         finally:
             ended.set()

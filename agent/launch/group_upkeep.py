@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from agent.claims import Claims
+from agent.claims import Claims, StoreAnswer
 from agent.group_restart import GroupRestart, Member
 from agent.launch.plan import LaunchPlan
 from agent.launch.readiness import LaunchedPort, claimed_by_others
@@ -17,19 +17,19 @@ _LOOK_S = 0.1
 
 
 class GroupUpkeep:
-    """Stands where Upkeep does for ranks that one node can see to alone. `look` and `refused` as there."""
+    """Stands where Upkeep does for ranks that one node can see to alone. `look` and `answer` as there."""
 
     def __init__(
         self,
         plan: LaunchPlan,
         ranks: RankSet[RankExit],
         look: Callable[[], Sequence[LaunchedPort]],
-        refused: Callable[[], Mapping[str, str]],
+        answer: Callable[[], StoreAnswer],
         member: Member,
         node: str,
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._refused, self._claims = refused, Claims()
+        self._answer, self._claims = answer, Claims()
         self._earlier = [frozenset[str]()] * len(plan.commands)
         self._begun_s = 0.0
         self._group = GroupRestart(node, member, self, is_ready=self.is_ready, coordinated=self._coordinated)
@@ -77,8 +77,9 @@ class GroupUpkeep:
 
     def is_ready(self) -> bool:
         """Whether all ranks are offered, in lives of this start. Raises LaunchError as `next_exit`."""
-        said = claimed_by_others(self._look(), self._refused())
-        return self._claims.none_are_made(said, time.monotonic()) and not self._missing()
+        answer = self._answer()
+        claimed = claimed_by_others(self._look(), answer.refused)
+        return self._claims.none_are_made(claimed, answer.at_s) and not self._missing()
 
     async def _late(self) -> str:
         """What to say of ranks that are not ready in time; "" once all were."""

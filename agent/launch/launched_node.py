@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 import anyio
 import msgspec
 
+from agent.claims import StoreAnswer
 from agent.errors import LaunchError
 from agent.group_restart import Member
 from agent.launch.group_upkeep import GroupUpkeep
@@ -67,14 +68,17 @@ async def run_launched(
                 def look() -> list[LaunchedPort]:
                     return _ports(node, settings)
 
+                def answer() -> StoreAnswer:
+                    return node.answer
+
                 async def until_empty() -> None:
                     await node.leave()
                     await _until_empty(look, settings, plan.settings.drain_timeout_s)
 
                 upkeep: Upkeep | GroupUpkeep = (
-                    GroupUpkeep(plan, ranks, look, node.refused, member, settings.node_name)
+                    GroupUpkeep(plan, ranks, look, answer, member, settings.node_name)
                     if member
-                    else Upkeep(plan, ranks, look, node.refused)
+                    else Upkeep(plan, ranks, look, answer)
                 )
                 leaving.push_async_callback(upkeep.leave)
                 with serving:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from agent.claims import claims_said
 from agent.health import verdict
 from agent.port_state import PortState
 from scheduler.messages import RankState
@@ -42,10 +41,10 @@ class LaunchedPort(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def claimed_by_others(ports: Sequence[LaunchedPort], refused: Mapping[str, str]) -> str:
-    """What to say where another agent has ranks of ours; "" where none has."""
+def claimed_by_others(ports: Sequence[LaunchedPort], refused: Mapping[str, str]) -> Mapping[str, str]:
+    """Of the ranks that the store has refused those that are ours, and the agents that have them."""
     ours = {port.port.target.name for port in ports}
-    return claims_said({rank: agent for rank, agent in refused.items() if rank.partition("#")[0] in ours})
+    return {rank: agent for rank, agent in refused.items() if rank.partition("#")[0] in ours}
 
 
 def is_empty(ports: Sequence[LaunchedPort]) -> bool:

@@ -6,12 +6,12 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, assert_never
 
 import anyio
 
-from agent.claims import Claims
+from agent.claims import Claims, StoreAnswer
 from agent.errors import LaunchError
 from agent.launch.after_exit import BeginAllAnew, BeginAnew, EndAll, GiveUp, Tries, after_exit
 from agent.launch.plan import LaunchPlan
@@ -36,17 +36,17 @@ class SingleRanks(RankSet[RankExit], Protocol):
 
 
 class Upkeep:
-    """Keeps one node's ranks. `look` gives their ports, `refused` what the store did not take."""
+    """Keeps one node's ranks. `look` gives their ports, `answer` the store's last one."""
 
     def __init__(
         self,
         plan: LaunchPlan,
         ranks: SingleRanks,
         look: Callable[[], Sequence[LaunchedPort]],
-        refused: Callable[[], Mapping[str, str]],
+        answer: Callable[[], StoreAnswer],
     ) -> None:
         self._plan, self._ranks, self._look = plan, ranks, look
-        self._refused, self._claims = refused, Claims()
+        self._answer, self._claims = answer, Claims()
         count = len(plan.commands)
         self._begun_s = [0.0] * count
         self._earlier = [frozenset[str]()] * count
@@ -139,12 +139,16 @@ class Upkeep:
         """Returns when all that are begun are ready. Raises LaunchError where one is not in time, or not ours."""
         while self._not_ready:
             ports, now_s = self._look(), time.monotonic()
-            if self._claims.none_are_made(claimed_by_others(ports, self._refused()), now_s):
+            if self._none_are_claimed(ports):
                 self._note_ready(ports)
             for index in sorted(self._not_ready):
                 if now_s - self._begun_s[index] > self._plan.settings.ready_timeout_s:
                     await self._follow_late(index, ports[index])
             await anyio.sleep(_LOOK_S)
+
+    def _none_are_claimed(self, ports: Sequence[LaunchedPort]) -> bool:
+        answer = self._answer()
+        return self._claims.none_are_made(claimed_by_others(ports, answer.refused), answer.at_s)
 
     def _note_ready(self, ports: Sequence[LaunchedPort]) -> None:
         self._not_ready -= {index for index in self._not_ready if ports[index].is_ready(self._earlier[index])}

@@ -35,7 +35,7 @@ class Node:
             self._take,
             node="node-a",
             heartbeat_ms=heartbeat_ms,
-            accepted=lambda _, ranks: self.accepted.append(ranks),
+            answered=lambda _, answer: self.accepted.append(answer.taken),
         )
 
     def _take(self) -> NodeReport:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
+from agent.claims import StoreAnswer
 from agent.discovery import rank_card
 from agent.errors import LaunchError
 from agent.launch.plan import LaunchPlan
@@ -62,6 +64,8 @@ class Site:
             self.ranks.when_started = self.answer
         self.looks = 0
         self.refused: dict[str, str] = {}
+        self.store_is_away = False
+        self._store_answer = StoreAnswer()
         self.is_told = True
         self.looks = 0
         launch = launching(dp_size=2, **options)
@@ -87,6 +91,12 @@ class Site:
     def answer(self) -> None:
         """Both ranks do, in their first life."""
         self.lives = [1, 1]
+
+    def store_answer(self) -> StoreAnswer:
+        """The store's last one."""
+        if not self.store_is_away:
+            self._store_answer = StoreAnswer(refused=dict(self.refused), at_s=time.monotonic())
+        return self._store_answer
 
     def look(self) -> list[LaunchedPort]:
         self.looks += 1

@@ -24,7 +24,7 @@ class NoStore:
 
 
 def upkeep_of(site: Site) -> GroupUpkeep:
-    return GroupUpkeep(site.plan, site.ranks, site.look, lambda: site.refused, NoStore(), "node-a")
+    return GroupUpkeep(site.plan, site.ranks, site.look, site.store_answer, NoStore(), "node-a")
 
 
 async def test_a_rank_that_ended_is_told_with_its_log() -> None:

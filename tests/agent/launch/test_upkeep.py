@@ -17,7 +17,7 @@ from tests.polling import PATIENCE_S, until
 @asynccontextmanager
 async def kept(site: Site) -> AsyncIterator[asyncio.Task[None]]:
     """Upkeep that has begun, its ranks ready."""
-    upkeep = Upkeep(site.plan, site.ranks, site.look, lambda: site.refused)
+    upkeep = Upkeep(site.plan, site.ranks, site.look, site.store_answer)
     task = asyncio.create_task(upkeep.run())  # noqa: TID251
     try:
         await until(lambda: site.ranks.done == ["start"], "the ranks are started")
@@ -83,6 +83,19 @@ async def test_ranks_that_another_agent_has_are_not_kept(monkeypatch: pytest.Mon
     site.refused = {"127.0.0.1:9001": "node-b"}
     async with kept(site) as task:
         site.lives = [1, 1]
+        assert await error_of(task) == "rank 127.0.0.1:9001 is claimed by agent node-b"
+
+
+async def test_a_claim_does_not_grow_old_while_the_store_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "CLAIM_OVER_S", 0.01)
+    site = Site(is_group=False)
+    async with kept(site) as task:
+        site.refused, site.lives = {"127.0.0.1:9001": "node-b"}, [1, 1]
+        site.store_answer()
+        site.store_is_away, enough = True, site.looks + 5
+        await until(lambda: site.looks > enough, "they have been looked at")
+        assert not task.done()
+        site.store_is_away = False
         assert await error_of(task) == "rank 127.0.0.1:9001 is claimed by agent node-b"
 
 
