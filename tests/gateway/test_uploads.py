@@ -122,13 +122,13 @@ async def test_a_client_that_sends_slowly_is_no_fault_of_its_rank() -> None:
     whole = form(field("model", "sim"), file(bytes(4_000)))
     async with (
         receiving_rank() as rank,
-        serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=1_000) as served,
+        serving(FakePools(pool := FakePool(card(rank.url))), first_byte_ms=2_000) as served,
     ):
         async with uploading(served) as (reader, writer):
             writer.write(head(len(whole)))
             for start in range(0, len(whole), 1_000):
                 writer.write(whole[start : start + 1_000])
-                await asyncio.sleep(0.4)
+                await asyncio.sleep(0.6)
             assert await answer_of(reader) == (200, rank.answer)
         await eventually(lambda: nothing_is_held(served, pool))
     assert [well for _, well in pool.heard_of] == [True]

@@ -310,10 +310,11 @@ async def test_a_rank_that_sends_again_and_again_is_not_silent() -> None:
         await peer.send(CHUNKED)
         for _ in range(15):
             await peer.send(WIRE)
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.15)
         await peer.send(b"0\r\n\r\n")
 
-    async with raw_rank(sends) as rank, open_upstream(IDLE_SOON) as upstream:
+    deadlines = Deadlines(connect_s=5.0, first_byte_s=20.0, idle_s=2.0)
+    async with raw_rank(sends) as rank, open_upstream(deadlines) as upstream:
         kept = await pour(upstream, rank)
     assert kept.payload == EVENT * 15
 
