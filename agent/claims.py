@@ -15,6 +15,8 @@ from agent.errors import RankClaimedError
 
 CLAIM_OVER_S = 10.0
 """What another agent claims so long it has; an agent that was killed keeps its claim for 3 s."""
+APART_S = 3.0
+"""Of the time between two answers that are further apart nothing is known."""
 
 
 class StoreAnswer(msgspec.Struct, frozen=True):
@@ -29,16 +31,18 @@ class Claims:
     """How long others have had ranks that are awaited."""
 
     def __init__(self) -> None:
-        self._since_s: float | None = None
+        self._since_s = self._last_s = -inf
 
     def none_are_made(self, refused: Mapping[str, str], at_s: float) -> bool:
         """Whether the store's answer of this time refused no rank. Raises RankClaimedError where all its answers for
-        CLAIM_OVER_S did.
+        CLAIM_OVER_S did, without a pause.
         """
         if not refused:
-            self._since_s = None
+            self._last_s = -inf
             return True
-        self._since_s = at_s if self._since_s is None else self._since_s
+        if at_s - self._last_s > APART_S:
+            self._since_s = at_s
+        self._last_s = at_s
         if at_s - self._since_s > CLAIM_OVER_S:
             raise RankClaimedError("; ".join(f"rank {rank} is claimed by agent {refused[rank]}" for rank in refused))
         return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.claims import CLAIM_OVER_S, Beginning, Claims, StoreAnswer
+from agent.claims import APART_S, CLAIM_OVER_S, Beginning, Claims, StoreAnswer
 from agent.errors import RankClaimedError
 from agent.main import serve
 from tests.agent.fakes import healthy_answers, scripted_rank
@@ -21,37 +21,46 @@ REFUSED = {"r": "node-b", "s": "node-c"}
 OURS = frozenset({"r"})
 
 
+def refuse(beginning: Beginning, from_s: int, for_s: float) -> None:
+    """Its ranks, in an answer each second."""
+    for second in range(int(for_s) + 1):
+        beginning.hear(StoreAnswer(refused=REFUSED, at_s=from_s + second))
+
+
 def test_claims_that_last_end_an_agent_that_has_no_rank() -> None:
     beginning = Beginning()
-    beginning.hear(StoreAnswer(refused=REFUSED, at_s=5))
-    beginning.hear(StoreAnswer(refused=REFUSED, at_s=5 + CLAIM_OVER_S))
+    refuse(beginning, 5, CLAIM_OVER_S)
     with pytest.raises(RankClaimedError, match="rank r is claimed by agent node-b; rank s is claimed by agent node-c"):
         beginning.hear(StoreAnswer(refused=REFUSED, at_s=5.1 + CLAIM_OVER_S))
 
 
 def test_a_claim_that_was_given_up_is_forgotten() -> None:
     beginning = Beginning()
-    for answer in (StoreAnswer(refused=REFUSED, at_s=5), StoreAnswer(at_s=6)):
-        beginning.hear(answer)
-    beginning.hear(StoreAnswer(refused=REFUSED, at_s=6.1 + CLAIM_OVER_S))
+    refuse(beginning, 5, CLAIM_OVER_S)
+    beginning.hear(StoreAnswer(at_s=15.5))
+    refuse(beginning, 16, CLAIM_OVER_S)
+
+
+def test_of_the_time_when_the_store_said_nothing_no_claim_is_known() -> None:
+    beginning = Beginning()
+    refuse(beginning, 5, CLAIM_OVER_S)
+    refuse(beginning, 5 + int(CLAIM_OVER_S + APART_S) + 1, CLAIM_OVER_S)
     with pytest.raises(RankClaimedError):
-        beginning.hear(StoreAnswer(refused=REFUSED, at_s=6.2 + 2 * CLAIM_OVER_S))
+        refuse(beginning, 29, CLAIM_OVER_S)
 
 
 @pytest.mark.parametrize("refused", [{}, {"s": "node-c"}])
 def test_an_agent_that_has_had_a_rank_goes_on_whatever_is_claimed(refused: dict[str, str]) -> None:
     beginning = Beginning()
     beginning.hear(StoreAnswer(taken=OURS, refused=refused, at_s=5))
-    for at_s in (6, 7 + CLAIM_OVER_S, 100 * CLAIM_OVER_S):
-        beginning.hear(StoreAnswer(refused=REFUSED, at_s=at_s))
+    refuse(beginning, 6, 10 * CLAIM_OVER_S)
 
 
 def test_an_answer_without_ranks_ends_no_beginning() -> None:
     beginning = Beginning()
     beginning.hear(StoreAnswer(at_s=5))
-    beginning.hear(StoreAnswer(refused=REFUSED, at_s=6))
     with pytest.raises(RankClaimedError):
-        beginning.hear(StoreAnswer(refused=REFUSED, at_s=7 + CLAIM_OVER_S))
+        refuse(beginning, 6, CLAIM_OVER_S + 1)
 
 
 def test_what_is_said_again_of_one_answer_makes_no_claim_older() -> None:
