@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,8 +83,12 @@ async def test_a_second_agent_of_a_rank_ends_with_exit_code_1_and_a_line_and_the
             second = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", hasty, *command), stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
-            async with asyncio.timeout(PATIENCE_S):
-                said, complained = await second.communicate()
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    said, complained = await second.communicate()
+            finally:
+                with suppress(ProcessLookupError):
+                    second.kill()
             assert (second.returncode, said) == (1, b"")
             assert complained.decode().splitlines()[-1] == f"Error: rank {at} is claimed by agent node-a"
             assert not first.done()
