@@ -94,18 +94,11 @@ async def placed(pool: Pool) -> int:
 
 async def all_is_well(world: World, pool: Pool) -> None:
     """Placements work, are counted exactly, and all come back."""
-    await until(lambda: _placed_and_released(pool), "a placement through the ledger")
+    pool.release(await placed(pool))
     await until(lambda: _exact(world, pool), "the ledger holds what the gateway holds")
     for reservation in list(pool._ledger.live):
         pool.release(reservation)
     await until(lambda: _nothing_left(world), "everything given back")
-
-
-async def _placed_and_released(pool: Pool) -> bool:
-    reservation = await place(pool)
-    if reservation is not None:
-        pool.release(reservation)
-    return reservation is not None
 
 
 async def _exact(world: World, pool: Pool) -> bool:
